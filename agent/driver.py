@@ -1,0 +1,96 @@
+"""Joins an episode, a policy and a profile, and yields typed steps as they happen."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+from agent.episode import Episode
+from agent.policy import Policy, PolicyError
+from agent.trajectory import AnswerDelta, Step
+from index.documents import Passage
+
+Event = Step | AnswerDelta
+
+_NEAR = 0.75
+"""The share of the deadline after which the policy is asked to answer instead of searching on."""
+
+
+class Searcher(Protocol):
+    """Looks into one user's profile. `exclude` holds keys of passages that were read already."""
+
+    async def __call__(
+        self, query: str, k: int, exclude: Collection[tuple[str, int]]
+    ) -> Sequence[Passage]: ...
+
+
+async def drive(episode: Episode, policy: Policy, search: Searcher) -> AsyncGenerator[Event, None]:
+    """Run the episode to its end. It ends with a finish reason in every case, also when the caller leaves.
+
+    A policy that fails ends the episode with `policy_error`; a search that fails raises, because then
+    our own store is at fault. Closing the iterator cancels the generation.
+    """
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    seconds = episode.limits.deadline_ms / 1000
+    try:
+        while episode.finish_reason is None:
+            async with aclosing(_turn(episode, policy, began + seconds)) as turn:
+                async for event in turn:
+                    yield event
+            if episode.pending is not None:
+                await _look_up(episode, search, began + seconds, began + _NEAR * seconds)
+                for event in episode.take_events():
+                    yield event
+    except (asyncio.CancelledError, GeneratorExit):
+        episode.finish("cancelled")
+        raise
+
+
+async def _turn(episode: Episode, policy: Policy, deadline: float) -> AsyncGenerator[Event, None]:
+    """One turn of the policy, up to a pending search or the end of the episode."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    budget = episode.limits.max_tokens - episode.policy_tokens
+    async with aclosing(policy.generate(episode, max(budget, 0))) as chunks:
+        while episode.pending is None and episode.finish_reason is None:
+            if episode.policy_tokens >= episode.limits.max_tokens:
+                episode.cut_off("max_tokens")
+            else:
+                try:
+                    # Never held across a yield: there it would interrupt the caller, not the policy.
+                    async with asyncio.timeout_at(deadline):
+                        chunk = await anext(chunks, None)
+                    if chunk is None:
+                        episode.end_turn()
+                    else:
+                        episode.policy_tokens += chunk.tokens
+                        episode.feed(chunk.text)
+                        if chunk.finish == "length":
+                            episode.cut_off("max_tokens")
+                        elif chunk.finish == "stop":
+                            episode.end_turn()
+                except TimeoutError:
+                    episode.cut_off("deadline")
+                except PolicyError as error:
+                    episode.finish("policy_error", str(error), fault=error.fault)
+            for event in episode.take_events():
+                yield event
+    episode.policy_ms += (clock() - began) * 1000
+
+
+async def _look_up(episode: Episode, search: Searcher, deadline: float, near: float) -> None:
+    """Answer the pending search, or end the episode when the deadline comes first."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    query = episode.pending.query if episode.pending else ""
+    k = min(episode.limits.top_k, episode.documents_left)
+    try:
+        async with asyncio.timeout_at(deadline):
+            passages = await search(query, k, episode.passages_read)
+    except TimeoutError:
+        episode.cut_off("deadline")
+    else:
+        episode.provide(passages, last=clock() > near)
+    finally:
+        episode.search_ms += (clock() - began) * 1000

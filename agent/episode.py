@@ -1,0 +1,255 @@
+"""The state machine of one question, without any I/O.
+
+It knows the tags, the limits and the transcript; it never sleeps, fetches or calls a model. The HTTP
+server, the batch client and training all drive this class, so what is trained is what is served.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from agent import citations, prompts, tags
+from agent.trajectory import (
+    Answer,
+    AnswerDelta,
+    FinishReason,
+    Information,
+    Invalid,
+    Limits,
+    PolicyFault,
+    Read,
+    Search,
+    Segment,
+    Step,
+    Thought,
+    Trajectory,
+)
+from index.documents import Passage
+
+Action = Search | Answer | Invalid
+
+
+class Episode:
+    """One question from the first prompt to the finish reason.
+
+    The driver's loop: give `prompt` to the policy and `feed` what it writes until an action comes back;
+    on `Search`, look it up and `provide` the passages; on `Answer` or `Invalid` the episode is over.
+    When the policy stops without an action, say so with `end_turn`.
+    """
+
+    def __init__(
+        self,
+        question: str,
+        instructions: str = prompts.INSTRUCTIONS,
+        limits: Limits | None = None,
+        *,
+        policy: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.question = question
+        self.limits = limits or Limits()
+        self.steps: list[Step] = []
+        self.finish_reason: FinishReason | None = None
+        self.policy_tokens = 0
+        self.policy_ms = 0.0
+        self.search_ms = 0.0
+        self._policy = policy
+        self._clock = clock
+        self._began = clock()
+        self._ended = self._began
+        opening = prompts.opening(question, instructions, self.limits.max_searches)
+        self._version = prompts.PROMPT_VERSION if instructions == prompts.INSTRUCTIONS else "custom"
+        self._segments = [Segment("environment", opening)]
+        self._turn = tags.TagParser()
+        self.pending: Search | None = None
+        """The search that waits for its passages."""
+        self._last_turn = self.limits.max_searches == 0
+        self._events: deque[Step | AnswerDelta] = deque()
+        self._violations: Counter[str] = Counter()
+        self._detail = ""
+        self._fault: PolicyFault | None = None
+        self._reads: dict[int, tuple[Read, int]] = {}
+
+    @property
+    def prompt(self) -> str:
+        """The text for the policy to continue: the whole transcript so far."""
+        return "".join(segment.text for segment in self._segments) + self._turn.text
+
+    @property
+    def must_answer(self) -> bool:
+        """Whether the policy has been asked to answer now; a search would end the episode."""
+        return self._last_turn
+
+    @property
+    def searches_left(self) -> int:
+        made = sum(isinstance(step, Search) for step in self.steps)
+        return 0 if self._last_turn else self.limits.max_searches - made
+
+    @property
+    def documents_left(self) -> int:
+        return max(self.limits.max_documents - len(self._reads), 0)
+
+    @property
+    def passages_read(self) -> frozenset[tuple[str, int]]:
+        """Keys of the passages that were shown; searching skips them, so that every search brings news."""
+        return frozenset(read.passage.key for read, _ in self._reads.values())
+
+    @property
+    def reads(self) -> tuple[Read, ...]:
+        return tuple(read for read, _ in self._reads.values())
+
+    def feed(self, text: str) -> Action | None:
+        """Take the next piece of what the policy writes. Returns the action that ends the turn, once.
+
+        Text after the action, and text while passages are owed, is not read: an old query cannot fire
+        again.
+        """
+        if self.pending or self.finish_reason is not None:
+            return None
+        return self._apply(self._turn.feed(text))
+
+    def end_turn(self) -> Action | None:
+        """The policy stopped writing. Without an action, that makes the turn invalid."""
+        if self.pending or self.finish_reason is not None:
+            return None
+        return self._apply(self._turn.close())
+
+    def cut_off(self, reason: Literal["max_tokens", "deadline"]) -> Answer | None:
+        """A limit ended the episode. An answer that was being written is kept as far as it got."""
+        if self.finish_reason is not None:
+            return None
+        self._turn.close()
+        answer = self._answer(self._turn.partial_answer) if self._turn.partial_answer else None
+        self.finish(reason)
+        return answer
+
+    def provide(self, passages: Iterable[Passage], *, last: bool = False) -> str:
+        """Answer the pending search. Returns the information block that was appended to the transcript.
+
+        `last=True` asks the policy to answer now, whatever searches are left (the deadline is near).
+        Raises RuntimeError when no search is pending: that is an error of the driver, not of the policy.
+        """
+        if self.pending is None:
+            raise RuntimeError("no search is waiting for passages")
+        step = len(self.steps)
+        shown = []
+        for passage in passages:
+            if self.documents_left == 0:
+                break
+            if passage.key not in self.passages_read:
+                read = Read(len(self._reads) + 1, passage)
+                self._reads[read.number] = (read, step)
+                shown.append(read)
+        self._add(Information(tuple(shown), self._now()))
+        self._last_turn = last or self.searches_left == 0 or self.documents_left == 0
+        lines = [_passage_line(read) for read in shown] or [prompts.NOTHING_FOUND]
+        if self._last_turn:
+            lines.append(prompts.ANSWER_NOW)
+        block = "\n<information>\n" + "\n".join(lines) + "\n</information>\n"
+        self._segments.append(Segment("environment", block))
+        self._turn = tags.TagParser()
+        self.pending = None
+        return block
+
+    def finish(self, reason: FinishReason, detail: str = "", *, fault: PolicyFault | None = None) -> None:
+        """End the episode. The first reason stays."""
+        if self.finish_reason is None:
+            self.finish_reason = reason
+            self._detail = detail
+            self._fault = fault
+            self._ended = self._clock()
+            self._close_segment()
+
+    def take_events(self) -> list[Step | AnswerDelta]:
+        """The steps and answer pieces since the last call, in order."""
+        taken = list(self._events)
+        self._events.clear()
+        return taken
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """Everything so far, as plain values."""
+        segments = list(self._segments)
+        if self.finish_reason is None and self._turn.text:
+            segments.append(Segment("policy", self._turn.text))
+        ended = self._clock() if self.finish_reason is None else self._ended
+        return Trajectory(
+            question=self.question,
+            limits=self.limits,
+            policy=self._policy,
+            prompt_version=self._version,
+            steps=tuple(self.steps),
+            segments=tuple(segments),
+            finish_reason=self.finish_reason,
+            detail=self._detail,
+            fault=self._fault,
+            violations=dict(self._violations),
+            policy_tokens=self.policy_tokens,
+            policy_ms=round(self.policy_ms, 3),
+            search_ms=round(self.search_ms, 3),
+            total_ms=round((ended - self._began) * 1000, 3),
+        )
+
+    def _apply(self, events: list[tags.TagEvent]) -> Action | None:
+        for event in events:
+            match event:
+                case tags.Deviation(kind):
+                    self._violations[kind] += 1
+                case tags.ThoughtClosed(text):
+                    self._add(Thought(text, self._now()))
+                case tags.AnswerText(text):
+                    self._events.append(AnswerDelta(text))
+                case tags.SearchClosed(query):
+                    return self._search(query)
+                case tags.AnswerClosed(text):
+                    answer = self._answer(text)
+                    self.finish("answered")
+                    return answer
+                case tags.Broken(reason):
+                    return self._invalid(reason)
+        return None
+
+    def _search(self, query: str) -> Action:
+        if self._last_turn:
+            return self._invalid("max_searches")
+        search = Search(query, self._now())
+        self._add(search)
+        self._close_segment()
+        self.pending = search
+        return search
+
+    def _answer(self, text: str) -> Answer:
+        resolved, found, dropped = citations.resolve(text, self._reads)
+        answer = Answer(resolved, found, dropped, self._now())
+        self._add(answer)
+        return answer
+
+    def _invalid(self, reason: tags.InvalidReason) -> Invalid:
+        invalid = Invalid(reason, self._now())
+        self._add(invalid)
+        self.finish("max_searches" if reason == "max_searches" else "invalid", reason)
+        return invalid
+
+    def _add(self, step: Step) -> None:
+        self.steps.append(step)
+        self._events.append(step)
+
+    def _close_segment(self) -> None:
+        if self._turn.text:
+            self._segments.append(Segment("policy", self._turn.text))
+            self._turn = tags.TagParser()
+
+    def _now(self) -> float:
+        return round((self._clock() - self._began) * 1000, 3)
+
+
+def _passage_line(read: Read) -> str:
+    """`[n] (date) title: text`, escaped, with later lines indented so that none looks like a passage."""
+    passage = read.passage
+    head = f"[{read.number}]"
+    if passage.created_at:
+        head += f" ({passage.created_at[:10]})"
+    if passage.title:
+        head += f" {tags.escape(' '.join(passage.title.split()))}:"
+    return head + " " + "\n    ".join(tags.escape(passage.text).splitlines())

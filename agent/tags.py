@@ -1,0 +1,204 @@
+"""The tag protocol, as an incremental parser: policy text in, typed events out.
+
+The single place that knows the tags. Parsing is total (any text gives events, never an exception)
+and does not depend on how the text was cut into pieces.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+InvalidReason = Literal[
+    "forged_information",
+    "empty_search",
+    "empty_answer",
+    "no_action",
+    "unclosed_think",
+    "unclosed_search",
+    "unclosed_answer",
+    "max_searches",
+]
+Violation = Literal["text_outside_tags", "stray_tag", "missing_think"]
+
+STOP = ("</search>", "</answer>")
+"""Where an engine has to stop generating: the policy's turn is over."""
+
+_NAMES = ("think", "search", "information", "answer")
+_TAG = re.compile(rf"</?(?:{'|'.join(_NAMES)})>")
+_TAGS = tuple(f"<{slash}{name}>" for name in _NAMES for slash in ("", "/"))
+_LOOSE_TAG = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(_NAMES)})\b)", re.IGNORECASE)
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class ThoughtClosed:
+    text: str
+
+
+@dataclass(frozen=True)
+class SearchClosed:
+    query: str
+
+
+@dataclass(frozen=True)
+class AnswerText:
+    """A piece of the answer as it is written; the pieces add up to the answer exactly."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class AnswerClosed:
+    text: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The turn cannot be used; nothing after this is read."""
+
+    reason: InvalidReason
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """The turn can be used, but did not keep to the format."""
+
+    kind: Violation
+
+
+TagEvent = ThoughtClosed | SearchClosed | AnswerText | AnswerClosed | Broken | Deviation
+
+
+def escape(text: str) -> str:
+    """`text` with every protocol tag defused, however it is spelled: data can open or close no block."""
+    return _LOOSE_TAG.sub("&lt;", _SURROGATES.sub("\ufffd", text))
+
+
+def missing_close(text: str) -> str:
+    """The stop string that an engine trimmed from the end of `text`, or '' if none is missing."""
+    opened = ""
+    for tag in _TAG.findall(text):
+        if not opened and not tag.startswith("</"):
+            opened = tag
+        elif opened and tag == f"</{opened[1:]}":
+            opened = ""
+    close = f"</{opened[1:]}" if opened else ""
+    return close if close in STOP else ""
+
+
+class TagParser:
+    """Parses one turn of the policy: from the last information block to the action that ends it."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        """What was accepted, verbatim: up to the closing tag of the action, or up to a forged block."""
+        self.done = False
+        self._pending = ""
+        self._inside: str | None = None
+        self._content = ""
+        self._shown = 0
+        self._thought = False
+        self._deviations: set[Violation] = set()
+
+    @property
+    def partial_answer(self) -> str:
+        """The answer so far, when the turn was cut off inside it."""
+        return self._content.strip() if self._inside == "answer" else ""
+
+    def feed(self, text: str) -> list[TagEvent]:
+        """Read the next piece of the turn. What follows the turn's end is not read."""
+        events: list[TagEvent] = []
+        self._pending += _SURROGATES.sub("\ufffd", text)
+        while not self.done and (tag := _TAG.search(self._pending)):
+            self._take(self._pending[: tag.start()], events)
+            self._pending = self._pending[tag.end() :]
+            self._on_tag(tag.group(), events)
+        if self.done:
+            self._pending = ""
+        else:
+            cut = len(self._pending) - _tag_prefix_length(self._pending)
+            self._take(self._pending[:cut], events)
+            self._pending = self._pending[cut:]
+        return events
+
+    def close(self) -> list[TagEvent]:
+        """The policy has stopped. Without an action that is `Broken`."""
+        events: list[TagEvent] = []
+        if not self.done:
+            self._take(self._pending, events)
+            self._pending = ""
+            reasons: dict[str | None, InvalidReason] = {
+                "think": "unclosed_think",
+                "search": "unclosed_search",
+                "answer": "unclosed_answer",
+                None: "no_action",
+            }
+            self._break(reasons[self._inside], events)
+        return events
+
+    def _take(self, text: str, events: list[TagEvent]) -> None:
+        self.text += text
+        if self._inside is None:
+            if text.strip():
+                self._deviate("text_outside_tags", events)
+            return
+        self._content += text
+        if self._inside == "answer":
+            # Leading and trailing white space is no part of the answer, so it is held back.
+            written = self._content.strip()
+            if len(written) > self._shown:
+                events.append(AnswerText(written[self._shown :]))
+                self._shown = len(written)
+
+    def _on_tag(self, tag: str, events: list[TagEvent]) -> None:
+        name = tag.strip("</>")
+        if name == "information":
+            self._break("forged_information", events)
+        elif self._inside is not None:
+            if tag == f"</{self._inside}>":
+                self.text += tag
+                self._close_block(events)
+            else:
+                self._take(tag, events)
+        elif tag.startswith("</"):
+            self.text += tag
+            self._deviate("stray_tag", events)
+        else:
+            self.text += tag
+            self._inside, self._content, self._shown = name, "", 0
+            if name == "think":
+                self._thought = True
+            elif not self._thought:
+                self._deviate("missing_think", events)
+
+    def _close_block(self, events: list[TagEvent]) -> None:
+        block, self._inside = self._inside, None
+        content = self._content.strip()
+        if block == "think":
+            events.append(ThoughtClosed(content))
+        elif not content:
+            self._break("empty_search" if block == "search" else "empty_answer", events)
+        else:
+            self.done = True
+            events.append(
+                SearchClosed(" ".join(content.split())) if block == "search" else AnswerClosed(content)
+            )
+
+    def _break(self, reason: InvalidReason, events: list[TagEvent]) -> None:
+        self.done = True
+        events.append(Broken(reason))
+
+    def _deviate(self, kind: Violation, events: list[TagEvent]) -> None:
+        # Once a turn and kind, so that the report does not depend on how the text was split.
+        if kind not in self._deviations:
+            self._deviations.add(kind)
+            events.append(Deviation(kind))
+
+
+def _tag_prefix_length(text: str) -> int:
+    """Length of the longest end of `text` that could still grow into a tag."""
+    start = text.rfind("<", max(0, len(text) - max(map(len, _TAGS)) + 1))
+    if start < 0:
+        return 0
+    tail = text[start:]
+    return len(tail) if any(tag.startswith(tail) for tag in _TAGS) else 0

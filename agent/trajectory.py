@@ -1,0 +1,180 @@
+"""What happened while one question was answered: plain values that survive JSON unchanged."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from index.documents import Passage
+
+FinishReason = Literal[
+    "answered", "max_searches", "max_tokens", "deadline", "invalid", "policy_error", "cancelled"
+]
+PolicyFault = Literal["unavailable", "timeout", "broken_stream", "bad_reply", "refused"]
+"""How a policy failed: not reachable, silent too long, cut off, not understood, or not willing."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one question may cost. `top_k` passages a search, `max_documents` passages in all."""
+
+    max_searches: int = 4
+    top_k: int = 5
+    max_documents: int = 20
+    max_tokens: int = 2048
+    deadline_ms: int = 60_000
+
+
+@dataclass(frozen=True)
+class Thought:
+    text: str
+    at_ms: float = 0.0
+    """Milliseconds from the start of the episode to the moment the step was complete."""
+    kind: Literal["thought"] = "thought"
+
+
+@dataclass(frozen=True)
+class Search:
+    query: str
+    at_ms: float = 0.0
+    kind: Literal["search"] = "search"
+
+
+@dataclass(frozen=True)
+class Read:
+    """A passage as the policy was shown it: under the number that the answer cites it by."""
+
+    number: int
+    passage: Passage
+
+
+@dataclass(frozen=True)
+class Information:
+    passages: tuple[Read, ...]
+    at_ms: float = 0.0
+    kind: Literal["information"] = "information"
+
+
+@dataclass(frozen=True)
+class Citation:
+    """The line that a mark `[number]` rests on.
+
+    `quote` is a verbatim substring of the document: its characters `start` to `end`. `step` is the
+    index, in the trajectory, of the information step that brought the passage.
+    """
+
+    number: int
+    document_id: str
+    quote: str
+    start: int
+    end: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    text: str
+    citations: tuple[Citation, ...] = ()
+    dropped_marks: int = 0
+    """Marks that pointed at no passage; they are taken out of `text`."""
+    at_ms: float = 0.0
+    kind: Literal["answer"] = "answer"
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """A turn that could not be used, and why."""
+
+    reason: str
+    at_ms: float = 0.0
+    kind: Literal["invalid"] = "invalid"
+
+
+Step = Thought | Search | Information | Answer | Invalid
+
+
+@dataclass(frozen=True)
+class AnswerDelta:
+    """A piece of the answer while it is being written. Streamed, not kept: the answer step has it all."""
+
+    text: str
+    kind: Literal["answer.delta"] = "answer.delta"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the transcript and who wrote it. Training masks what the environment wrote."""
+
+    author: Literal["environment", "policy"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One question's steps, exact transcript, costs, and the one reason it ended for."""
+
+    question: str
+    limits: Limits
+    policy: str = ""
+    prompt_version: str = ""
+    steps: tuple[Step, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    finish_reason: FinishReason | None = None
+    detail: str = ""
+    fault: PolicyFault | None = None
+    violations: Mapping[str, int] = field(default_factory=dict)
+    policy_tokens: int = 0
+    policy_ms: float = 0.0
+    search_ms: float = 0.0
+    total_ms: float = 0.0
+
+    @property
+    def answer(self) -> Answer | None:
+        last = self.steps[-1] if self.steps else None
+        return last if isinstance(last, Answer) else None
+
+    @property
+    def transcript(self) -> str:
+        return "".join(segment.text for segment in self.segments)
+
+    @property
+    def searches(self) -> int:
+        return sum(isinstance(step, Search) for step in self.steps)
+
+    @property
+    def documents_read(self) -> tuple[str, ...]:
+        """Ids of the documents that were read, in the order they were first shown."""
+        reads = (read for step in self.steps if isinstance(step, Information) for read in step.passages)
+        return tuple(dict.fromkeys(read.passage.document_id for read in reads))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values only. `Trajectory.from_dict` gives the same trajectory back."""
+        return asdict(self) | {"transcript": self.transcript, "violations": dict(self.violations)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Trajectory":
+        """Raises KeyError or TypeError when `data` was not made by `to_dict`."""
+        values = {name: value for name, value in data.items() if name != "transcript"}
+        values["limits"] = Limits(**data["limits"])
+        values["steps"] = tuple(_step(step) for step in data["steps"])
+        values["segments"] = tuple(Segment(**segment) for segment in data["segments"])
+        return cls(**values)
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    values = dict(data)
+    match values["kind"]:
+        case "thought":
+            return Thought(**values)
+        case "search":
+            return Search(**values)
+        case "information":
+            values["passages"] = tuple(
+                Read(read["number"], Passage(**read["passage"])) for read in values["passages"]
+            )
+            return Information(**values)
+        case "answer":
+            values["citations"] = tuple(Citation(**citation) for citation in values["citations"])
+            return Answer(**values)
+        case "invalid":
+            return Invalid(**values)
+    raise KeyError(f"no step of kind {values['kind']!r}")

@@ -1,0 +1,1 @@
+"""What a user has, and finding it: documents, their vectors, and rankings over one person's profile."""

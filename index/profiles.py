@@ -1,0 +1,268 @@
+"""All profiles behind one object: write documents, search them, keep what is used in memory."""
+
+import pickle
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import IO
+
+import numpy as np
+
+from index.documents import Document, Passage, check_name
+from index.encoders import Encoder, Vectors
+from index.errors import InvalidDocument, StoreUnavailable, UnknownDocument
+from index.passages import split
+from index.profile import Profile, encoded_text
+from index.retrievers import DEFAULT, Query, Ranking, retriever
+from index.store import EncodedDocument, EncodedPassage, Receipt, Store
+
+Progress = Callable[[int], None]
+
+PASSAGE_TOKENS = 128
+"""The longest passage. Half of MiniLM's window: a vector of fewer words says more exactly what they are
+about, and the neighbours give a passage its context back (measured in benchmarks/locomo.py)."""
+_BATCH = 1_024
+"""Documents encoded at a time: enough to sort by length, few enough to hold in memory."""
+_IN_MEMORY = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class PutReport:
+    """What became of a request to put documents."""
+
+    put: int
+    """Distinct documents that are now stored."""
+    duplicates: list[str] = field(default_factory=list)
+    """Ids that came more than once; the last one counts."""
+    skipped: list[InvalidDocument] = field(default_factory=list)
+    """Only with `on_error="skip"`: what was left out, with its line."""
+
+
+class Profiles:
+    """Safe to share between threads. What is asked of one user never touches another's rows.
+
+    `cache_bytes` bounds the memory that loaded profiles take; the least recently used one goes first.
+    """
+
+    def __init__(self, store: Store, encoder: Encoder, cache_bytes: int = 2**30) -> None:
+        self.store = store
+        self.encoder = encoder
+        self._cache_bytes = cache_bytes
+        self._cache: OrderedDict[str, Profile] = OrderedDict()
+        self._cached = 0
+        self._lock = threading.Lock()
+        self._queries = _QueryEncoder(encoder)
+
+    def put(
+        self,
+        user: str,
+        documents: Iterable[Document | InvalidDocument],
+        *,
+        on_error: str = "fail",
+        progress: Progress | None = None,
+    ) -> PutReport:
+        """Insert or replace documents: all of them or, when this raises, none.
+
+        Everything is encoded before the store is touched, so nobody waits for the encoder at the
+        database's lock. `documents` may be of any length; invalid ones among them are raised, or with
+        `on_error="skip"` reported. Raises InvalidName, InvalidDocument, StoreUnavailable.
+        """
+        check_name(user)
+        seen: set[str] = set()
+        duplicates: dict[str, None] = {}
+        skipped: list[InvalidDocument] = []
+
+        def valid() -> Iterator[Document]:
+            for document in documents:
+                if isinstance(document, InvalidDocument):
+                    if on_error != "skip":
+                        raise document
+                    skipped.append(document)
+                    continue
+                if document.id in seen:
+                    duplicates[document.id] = None
+                seen.add(document.id)
+                yield document
+
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
+            try:
+                source = valid()
+                while batch := list(islice(source, _BATCH)):
+                    pickle.dump(self._encode(batch, progress), spool, pickle.HIGHEST_PROTOCOL)
+                spool.seek(0)
+            except OSError as error:
+                raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
+            if seen:
+                self.store.put(user, _batches(spool))
+        return PutReport(len(seen), list(duplicates), skipped)
+
+    def search(
+        self,
+        user: str,
+        queries: Sequence[str],
+        k: int,
+        name: str = DEFAULT,
+        exclude: Collection[tuple[str, int]] = (),
+    ) -> list[list[Passage]]:
+        """The `k` best passages for each query, best first; fewer when there are not so many.
+
+        All queries are searched in one call. `exclude` holds keys of passages to leave out. Raises
+        UnknownUser, UnknownRetriever, StoreUnavailable.
+        """
+        chosen = retriever(name)
+        profile = self.get(user)
+        vectors = self._queries.encode(queries) if chosen.needs_vectors and len(profile) else None
+        asked = [Query(text, vectors[i] if vectors is not None else None) for i, text in enumerate(queries)]
+        rankings = chosen.rank(profile, asked, k + len(exclude)) if len(profile) else [[] for _ in asked]
+        return [_passages(profile, ranking, k, exclude) for ranking in rankings]
+
+    def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
+        """The passages nearest to stored documents, by the vectors that are stored already.
+
+        A document is not its own neighbour. Raises UnknownUser, UnknownDocument, StoreUnavailable.
+        """
+        profile = self.get(user)
+        firsts: list[int] = []
+        for document_id in document_ids:
+            positions = profile.positions(document_id)
+            if not positions:
+                raise UnknownDocument(f"{user!r} has no document {document_id!r}")
+            firsts.append(positions[0])
+        vectors = np.stack([profile.vectors.vector(first) for first in firsts])
+        own = max(len(profile.positions(document_id)) for document_id in document_ids)
+        found = profile.vectors.search(vectors, k + own)
+        results = []
+        for document_id, (positions_found, scores) in zip(document_ids, found, strict=True):
+            ranking = list(zip(positions_found.tolist(), scores.tolist(), strict=True))
+            keys = [profile.key(position) for position in profile.positions(document_id)]
+            results.append(_passages(profile, ranking, k, keys))
+        return results
+
+    def get(self, user: str) -> Profile:
+        """The person's profile as it is now, from memory when nothing has changed."""
+        version = self.store.version(user)
+        with self._lock:
+            cached = self._cache.get(user)
+            if cached is not None and cached.version == version:
+                self._cache.move_to_end(user)
+                return cached
+        profile = Profile(self.store.load(user))
+        with self._lock:
+            self._drop(user)
+            self._cache[user] = profile
+            self._cached += profile.nbytes
+            while self._cached > self._cache_bytes and len(self._cache) > 1:
+                self._drop(next(iter(self._cache)))
+        return profile
+
+    def erase(self, user: str) -> Receipt:
+        """Delete everything of a person, in the store and in memory. Raises UnknownUser."""
+        receipt = self.store.erase(user)
+        with self._lock:
+            self._drop(user)
+        return receipt
+
+    def _drop(self, user: str) -> None:
+        dropped = self._cache.pop(user, None)
+        if dropped is not None:
+            self._cached -= dropped.nbytes
+
+    def _encode(self, documents: Sequence[Document], progress: Progress | None) -> list[EncodedDocument]:
+        window = min(self.encoder.manifest.window, PASSAGE_TOKENS)
+        count = self.encoder.count_tokens
+        spans: list[list[tuple[int, int]]] = []
+        texts: list[str] = []
+        for document, length in zip(documents, count([_whole(d) for d in documents]), strict=True):
+            titled = True
+            if length <= window:
+                parts = [(0, len(document.text))]
+            else:
+                head = count([encoded_text(document, "")])[0] if document.title else 0
+                # A title as long as a text is left to the lexical index.
+                titled = head <= window // 2
+                parts = split(document.text, window - head if titled else window, count)
+            spans.append(parts)
+            for start, end in parts:
+                piece = document.text[start:end]
+                texts.append(encoded_text(document, piece) if titled else piece)
+        counts = iter(self.encoder.encode(texts, None).astype(np.float16))
+        encoded = [
+            EncodedDocument(
+                document,
+                tuple(EncodedPassage(start, end, next(counts)) for start, end in parts),
+            )
+            for document, parts in zip(documents, spans, strict=True)
+        ]
+        if progress:
+            progress(len(documents))
+        return encoded
+
+
+class _QueryEncoder:
+    """Encodes the queries of concurrent requests together.
+
+    Whoever finds the encoder free takes along all that has gathered meanwhile: a lone query never
+    waits for company, and a crowd costs one batch.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._gathered: list[_Waiting] = []
+        self._lock = threading.Lock()
+        self._encoding = threading.Lock()
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        waiting = _Waiting(list(texts))
+        with self._lock:
+            self._gathered.append(waiting)
+        with self._encoding:
+            if waiting.vectors is None and waiting.error is None:
+                with self._lock:
+                    together, self._gathered = self._gathered, []
+                _encode_together(self._encoder, together)
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.vectors is not None
+        return waiting.vectors
+
+
+@dataclass
+class _Waiting:
+    texts: list[str]
+    vectors: Vectors | None = None
+    error: Exception | None = None
+
+
+def _encode_together(encoder: Encoder, together: Sequence[_Waiting]) -> None:
+    try:
+        vectors = encoder.encode([text for waiting in together for text in waiting.texts])
+    except Exception as error:  # every request of the batch has to hear of it
+        for waiting in together:
+            waiting.error = error
+        return
+    first = 0
+    for waiting in together:
+        waiting.vectors = vectors[first : first + len(waiting.texts)]
+        first += len(waiting.texts)
+
+
+def _whole(document: Document) -> str:
+    return encoded_text(document, document.text)
+
+
+def _batches(spool: IO[bytes]) -> Iterator[list[EncodedDocument]]:
+    while True:
+        try:
+            yield pickle.load(spool)
+        except EOFError:
+            return
+
+
+def _passages(
+    profile: Profile, ranking: Ranking, k: int, exclude: Collection[tuple[str, int]]
+) -> list[Passage]:
+    kept = [(position, score) for position, score in ranking if profile.key(position) not in exclude]
+    return [profile.passage(position, rank, score) for rank, (position, score) in enumerate(kept[:k], 1)]

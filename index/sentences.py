@@ -1,0 +1,28 @@
+"""Where sentences begin and end, as character spans, so that a quote is always a piece of its source."""
+
+import re
+
+_END = re.compile(r"(?<=[.!?…])[\"')\]»”’]*\s+(?=[^\sa-z])|\n+")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:[A-Z]|[A-Z][a-z]|Mrs|Prof|Dr|St|vs|etc|approx|e\.g|i\.e|a\.m|p\.m|No)\.)$"
+)
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """The (start, end) of every sentence or line of `text`, in order, without surrounding white space."""
+    found, start = [], 0
+    for gap in _END.finditer(text):
+        end = gap.start() + len(gap.group().rstrip())
+        if "\n" not in gap.group() and _ABBREVIATION.search(text, start, end):
+            continue
+        found.append((start, end))
+        start = gap.end()
+    found.append((start, len(text)))
+    return [trimmed for span in found if (trimmed := _trim(text, *span))]
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int] | None:
+    piece = text[start:end]
+    start += len(piece) - len(piece.lstrip())
+    end = start + len(piece.strip())
+    return (start, end) if end > start else None

@@ -1,0 +1,222 @@
+"""The service without its wire: one object that the HTTP API and the local command line both call.
+
+Blocking work (database, encoder, FAISS) runs in threads, so that no request waits for another's.
+"""
+
+import asyncio
+import functools
+import uuid
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar
+
+from agent.driver import Event, drive
+from agent.episode import Episode
+from agent.policy import Policy
+from agent.trajectory import Limits, Trajectory
+from index.documents import Document, Passage, check_name, iso
+from index.encoders import load_encoder
+from index.errors import InvalidDocument
+from index.profiles import Profiles, Progress, PutReport
+from index.retrievers import retriever
+from index.store import Receipt, Store
+from server.settings import QUESTION_CHARACTERS, Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+METHODS = ("pr2",)
+
+
+class InvalidQuestion(ValueError):
+    """A question that is empty or too long."""
+
+
+class UnknownMethod(ValueError):
+    """No method has this name."""
+
+
+@dataclass(frozen=True)
+class AnswerRequest:
+    """One question of one user, checked. What is not set is taken from the settings."""
+
+    user: str
+    question: str
+    method: str
+    retriever: str
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class AnswerRecord:
+    """An answer as it is stored and sent: the trajectory, and what led to it."""
+
+    id: str
+    user: str
+    created_at: str
+    method: str
+    retriever: str
+    trajectory: Trajectory
+
+    def to_dict(self) -> dict[str, Any]:
+        """The body of the API's answer: JSON values."""
+        trajectory = self.trajectory
+        answer = trajectory.answer
+        return {
+            "id": self.id,
+            "user": self.user,
+            "created_at": self.created_at,
+            "question": trajectory.question,
+            "answer": answer.text if answer else None,
+            "citations": [vars(citation) for citation in answer.citations] if answer else [],
+            "finish_reason": trajectory.finish_reason,
+            "method": self.method,
+            "retriever": self.retriever,
+            "policy": trajectory.policy,
+            "usage": {
+                "searches": trajectory.searches,
+                "documents_read": len(trajectory.documents_read),
+                "policy_tokens": trajectory.policy_tokens,
+                "policy_ms": trajectory.policy_ms,
+                "search_ms": trajectory.search_ms,
+                "total_ms": trajectory.total_ms,
+            },
+            "trajectory": trajectory.to_dict(),
+        }
+
+
+class Service:
+    """Profiles and a policy, joined. Create it inside a running event loop's process; `close` it at the end."""
+
+    def __init__(self, profiles: Profiles, policy: Policy, settings: Settings) -> None:
+        self.profiles = profiles
+        self.policy = policy
+        self.settings = settings
+        self._threads = ThreadPoolExecutor(32, "pr2")
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        self.profiles.store.close()
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work in a thread of the service."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(work, *args, **kwargs))
+
+    async def put(
+        self,
+        user: str,
+        documents: Iterable[Document | InvalidDocument],
+        *,
+        on_error: str = "fail",
+        progress: Progress | None = None,
+    ) -> PutReport:
+        """See Profiles.put. `documents` is read in a thread."""
+        return await self.run(self.profiles.put, user, documents, on_error=on_error, progress=progress)
+
+    async def search(self, user: str, queries: Sequence[str], k: int, name: str) -> list[list[Passage]]:
+        """See Profiles.search."""
+        return await self.run(self.profiles.search, user, queries, k, name)
+
+    async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
+        """See Profiles.similar."""
+        return await self.run(self.profiles.similar, user, document_ids, k)
+
+    async def erase(self, user: str) -> Receipt:
+        """See Profiles.erase."""
+        return await self.run(self.profiles.erase, user)
+
+    async def prepare(
+        self,
+        user: str,
+        question: str,
+        *,
+        method: str | None = None,
+        retriever_name: str | None = None,
+        limits: Limits | None = None,
+    ) -> AnswerRequest:
+        """Check a question before anything is promised to the caller.
+
+        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, UnknownUser.
+        """
+        check_name(user)
+        if not question.strip():
+            raise InvalidQuestion("the question is empty")
+        if len(question) > QUESTION_CHARACTERS:
+            raise InvalidQuestion(
+                f"the question has {len(question)} characters; the limit is {QUESTION_CHARACTERS}"
+            )
+        method = method or METHODS[0]
+        if method not in METHODS:
+            raise UnknownMethod(f"there is no method {method!r}; there are {', '.join(METHODS)}")
+        name = retriever_name or self.settings.retriever
+        retriever(name)
+        await self.run(self.profiles.store.version, user)
+        return AnswerRequest(user, question.strip(), method, name, limits or self.settings.limits.limits())
+
+    async def answer(self, request: AnswerRequest) -> AsyncGenerator[Event | AnswerRecord, None]:
+        """Answer, yielding the steps as they happen and at last the record, which is stored by then.
+
+        The record comes in every case: its trajectory's finish reason says how it went. Closing the
+        iterator cancels the generation.
+        """
+        episode = Episode(request.question, limits=request.limits, policy=self.policy.name)
+
+        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+            found = await self.run(self.profiles.search, request.user, [query], k, request.retriever, exclude)
+            return found[0]
+
+        async with aclosing(drive(episode, self.policy, search)) as events:
+            async for event in events:
+                yield event
+        record = AnswerRecord(
+            id=uuid.uuid4().hex,
+            user=request.user,
+            created_at=iso(datetime.now(UTC)),
+            method=request.method,
+            retriever=request.retriever,
+            trajectory=episode.trajectory,
+        )
+        await self.run(self.profiles.store.save_answer, request.user, record.id, record.to_dict())
+        yield record
+
+    async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
+        """Raises UnknownUser, UnknownDocument."""
+        return await self.run(self.profiles.store.answer, user, answer_id)
+
+
+def open_service(settings: Settings) -> Service:
+    """Load the encoder, open the store, make the policy.
+
+    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable.
+    """
+    encoder = load_encoder(settings.encoder)
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        pass  # The store says what it cannot do when it is used.
+    store = Store(settings.url, encoder.manifest)
+    profiles = Profiles(store, encoder, settings.cache_mb * 2**20)
+    return Service(profiles, make_policy(settings), settings)
+
+
+def make_policy(settings: Settings) -> Policy:
+    """The policy that the settings name."""
+    if settings.policy.engine == "openai":
+        from agent.openai import OpenAIPolicy
+
+        return OpenAIPolicy(
+            base_url=str(settings.policy.base_url),
+            model=settings.policy.model,
+            api_key=settings.policy.api_key.get_secret_value() if settings.policy.api_key else None,
+            connect_timeout_s=settings.policy.connect_timeout_s,
+            idle_timeout_s=settings.policy.idle_timeout_s,
+            retries=settings.policy.retries,
+            temperature=settings.policy.temperature,
+        )
+    from agent.extractive import ExtractivePolicy
+
+    return ExtractivePolicy()
