@@ -88,7 +88,8 @@ class Episode:
 
     @property
     def documents_left(self) -> int:
-        return max(self.limits.max_documents - len(self._reads), 0)
+        """How many more documents may be read; another part of one that was read is free."""
+        return max(self.limits.max_documents - len(self._documents_read), 0)
 
     @property
     def passages_read(self) -> frozenset[tuple[str, int]]:
@@ -119,8 +120,9 @@ class Episode:
         """A limit ended the episode. An answer that was being written is kept as far as it got."""
         if self.finish_reason is not None:
             return None
-        self._turn.close()
-        answer = self._answer(self._turn.partial_answer) if self._turn.partial_answer else None
+        # Asked before the turn is closed: half a closing tag is no part of the answer.
+        partial = self._turn.partial_answer
+        answer = self._answer(partial) if partial else None
         self.finish(reason)
         return answer
 
@@ -135,9 +137,8 @@ class Episode:
         step = len(self.steps)
         shown = []
         for passage in passages:
-            if self.documents_left == 0:
-                break
-            if passage.key not in self.passages_read:
+            affordable = self.documents_left > 0 or passage.document_id in self._documents_read
+            if affordable and passage.key not in self.passages_read:
                 read = Read(len(self._reads) + 1, passage)
                 self._reads[read.number] = (read, step)
                 shown.append(read)
@@ -159,6 +160,8 @@ class Episode:
             self._detail = detail
             self._fault = fault
             self._ended = self._clock()
+            self.pending = None
+            self._turn.close()
             self._close_segment()
 
     def take_events(self) -> list[Step | AnswerDelta]:
@@ -239,6 +242,10 @@ class Episode:
         if self._turn.text:
             self._segments.append(Segment("policy", self._turn.text))
             self._turn = tags.TagParser()
+
+    @property
+    def _documents_read(self) -> set[str]:
+        return {read.passage.document_id for read, _ in self._reads.values()}
 
     def _now(self) -> float:
         return round((self._clock() - self._began) * 1000, 3)

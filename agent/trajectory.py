@@ -15,7 +15,7 @@ PolicyFault = Literal["unavailable", "timeout", "broken_stream", "bad_reply", "r
 
 @dataclass(frozen=True)
 class Limits:
-    """What one question may cost. `top_k` passages a search, `max_documents` passages in all."""
+    """What one question may cost. `top_k` documents a search, `max_documents` in all."""
 
     max_searches: int = 4
     top_k: int = 5

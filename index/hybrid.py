@@ -15,7 +15,7 @@ from index.encoders import Vectors
 from index.lexical import content_terms, stem, words
 from index.profile import Profile
 
-MEANING = 0.6
+MEANING = 0.7
 """Weight of the cosine above the profile's mean, against a lexical coverage of 1."""
 PERSON = 0.2
 """What being by the person named adds, when half of the passages are; more when fewer are."""

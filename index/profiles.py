@@ -107,17 +107,18 @@ class Profiles:
         name: str = DEFAULT,
         exclude: Collection[tuple[str, int]] = (),
     ) -> list[list[Passage]]:
-        """The `k` best passages for each query, best first; fewer when there are not so many.
+        """The `k` best documents for each query, each by its best passage, best first.
 
-        All queries are searched in one call. `exclude` holds keys of passages to leave out. Raises
-        UnknownUser, UnknownRetriever, StoreUnavailable.
+        Fewer when there are not so many. All queries are searched in one call. `exclude` holds keys of
+        passages to leave out. Raises UnknownUser, UnknownRetriever, StoreUnavailable.
         """
         chosen = retriever(name)
         profile = self.get(user)
-        vectors = self._queries.encode(queries) if chosen.needs_vectors and len(profile) else None
-        asked = [Query(text, vectors[i] if vectors is not None else None) for i, text in enumerate(queries)]
-        rankings = chosen.rank(profile, asked, k + len(exclude)) if len(profile) else [[] for _ in asked]
-        return [_passages(profile, ranking, k, exclude) for ranking in rankings]
+        if not len(profile) or not queries:
+            return [[] for _ in queries]
+        vectors = self._queries.encode(queries) if chosen.needs_vectors else [None] * len(queries)
+        asked = [Query(text, vector) for text, vector in zip(queries, vectors, strict=True)]
+        return _distinct(profile, lambda depth: chosen.rank(profile, asked, depth), k, [exclude] * len(asked))
 
     def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """The passages nearest to stored documents, by the vectors that are stored already.
@@ -132,14 +133,13 @@ class Profiles:
                 raise UnknownDocument(f"{user!r} has no document {document_id!r}")
             firsts.append(positions[0])
         vectors = np.stack([profile.vectors.vector(first) for first in firsts])
-        own = max(len(profile.positions(document_id)) for document_id in document_ids)
-        found = profile.vectors.search(vectors, k + own)
-        results = []
-        for document_id, (positions_found, scores) in zip(document_ids, found, strict=True):
-            ranking = list(zip(positions_found.tolist(), scores.tolist(), strict=True))
-            keys = [profile.key(position) for position in profile.positions(document_id)]
-            results.append(_passages(profile, ranking, k, keys))
-        return results
+        own = [{profile.key(i) for i in profile.positions(document_id)} for document_id in document_ids]
+
+        def rank(depth: int) -> list[Ranking]:
+            found = profile.vectors.search(vectors, depth)
+            return [list(zip(p.tolist(), s.tolist(), strict=True)) for p, s in found]
+
+        return _distinct(profile, rank, k, own)
 
     def get(self, user: str) -> Profile:
         """The person's profile as it is now, from memory when nothing has changed."""
@@ -261,8 +261,42 @@ def _batches(spool: IO[bytes]) -> Iterator[list[EncodedDocument]]:
             return
 
 
-def _passages(
+def _distinct(
+    profile: Profile,
+    rank: Callable[[int], list[Ranking]],
+    k: int,
+    excluded: Sequence[Collection[tuple[str, int]]],
+) -> list[list[Passage]]:
+    """Go down the rankings until each holds `k` documents, and show each document by its best passage."""
+    depth = k + max(map(len, excluded))
+    while True:
+        rankings = rank(depth)
+        found = [_best_passages(profile, r, k, x) for r, x in zip(rankings, excluded, strict=True)]
+        exhausted = depth >= len(profile) or all(len(ranking) < depth for ranking in rankings)
+        if exhausted or all(complete for complete, _ in found):
+            return [
+                [profile.passage(position, n, score) for n, (position, score) in enumerate(best, 1)]
+                for _, best in found
+            ]
+        depth *= 4
+
+
+def _best_passages(
     profile: Profile, ranking: Ranking, k: int, exclude: Collection[tuple[str, int]]
-) -> list[Passage]:
-    kept = [(position, score) for position, score in ranking if profile.key(position) not in exclude]
-    return [profile.passage(position, rank, score) for rank, (position, score) in enumerate(kept[:k], 1)]
+) -> tuple[bool, Ranking]:
+    """The best passage of each of the first `k` new documents, and whether there were so many.
+
+    A further passage of a document that `exclude` has a part of comes on top: it must neither be lost
+    nor take the place of a new document.
+    """
+    known = {document_id for document_id, _ in exclude}
+    best: dict[str, tuple[int, float]] = {}
+    new = 0
+    for position, score in ranking:
+        key = profile.key(position)
+        if key not in exclude and key[0] not in best:
+            best[key[0]] = (position, score)
+            new += key[0] not in known
+            if new == k:
+                return True, list(best.values())
+    return False, list(best.values())

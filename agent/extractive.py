@@ -1,0 +1,213 @@
+"""A policy without a model: it plans, searches, follows what turns up, and answers in the passages' words.
+
+It is the baseline that every language model has to beat, and what answers where there is none. It says
+so: the trajectory's policy is `extractive`, and its answers consist of quotes.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from agent.episode import Episode
+from agent.policy import Chunk
+from agent.tags import escape
+from agent.trajectory import Information, Read, Search
+from index.lexical import FUNCTION_WORDS, content_terms, terms, words
+from index.sentences import spans
+
+NEAR = 12
+"""How many words may lie between a name and a word of the question for one to be about the other."""
+SENTENCES = 5
+"""The most sentences in an answer."""
+
+_NAME = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w'’-]*)*")
+_SPEAKER = re.compile(r"^[^\W\d_a-z][\w'’ .-]{0,40}: ")
+_CALENDAR = frozenset(
+    "january february march april may june july august september october november december monday "
+    "tuesday wednesday thursday friday saturday sunday today tomorrow yesterday".split()
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a passage that was read, and how much it says about the question."""
+
+    read: Read
+    text: str
+    weight: float
+
+
+class ExtractivePolicy:
+    """See the module. Reading costs it nothing, so it uses all the searches that it is given."""
+
+    name = "extractive"
+
+    async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
+        del max_tokens  # No model writes, so there are no tokens to count.
+        yield Chunk(_turn(episode), finish="stop")
+
+    async def check(self) -> None:
+        """Always ready."""
+
+
+def _turn(episode: Episode) -> str:
+    question = episode.question
+    reads = episode.reads
+    if not episode.must_answer and not reads and not _searched(episode):
+        return _block("think", _plan(question)) + _block("search", question)
+    sentences = rank_sentences(question, reads)
+    if not episode.must_answer and _brought_news(episode):
+        used = " ".join(step.query for step in episode.steps if isinstance(step, Search))
+        lead = find_lead(question, sentences, used)
+        if lead:
+            thought = f"{lead.name} came up in [{lead.number}]. Looking for what else there is about that."
+            query = f"{question} {lead.name}"
+        else:
+            thought = "No new name to follow. Reading on for the question itself."
+            query = question
+        return _block("think", thought) + _block("search", query)
+    return _block("think", _conclusion(reads)) + _block("answer", compose(sentences))
+
+
+def rank_sentences(question: str, reads: Sequence[Read]) -> list[Sentence]:
+    """Every sentence that was read, the most telling first; ties in reading order.
+
+    A sentence tells as much as the question's words in it are rare among the passages, its passage was
+    found early, and it has the kind of thing that is asked for.
+    """
+    asked = set(content_terms(question))
+    frequency = Counter(term for read in reads for term in set(terms(read.passage.text)))
+    worth = {term: math.log1p(len(reads) / (1 + frequency[term])) for term in asked}
+    total = sum(worth.values()) or 1.0
+    ranked = []
+    for place, read in enumerate(reads):
+        passage = read.passage
+        titled = set(terms(passage.title or ""))
+        for start, end in spans(passage.text):
+            text = passage.text[start:end]
+            own = set(terms(text))
+            overlap = sum(worth[term] for term in asked & own) / total
+            context = sum(worth[term] for term in asked & (titled - own)) / total
+            found = 1 / (1 + place % 10) ** 0.5
+            weight = overlap + 0.5 * context + 0.4 * found + _has_what_is_asked(question, text)
+            # A question in the history is seldom the answer to one.
+            ranked.append(Sentence(read, text, weight * (0.5 if text.rstrip().endswith("?") else 1.0)))
+    return sorted(ranked, key=lambda sentence: -sentence.weight)
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A name that the question does not have, and the number of the passage that brought it up."""
+
+    name: str
+    number: int
+
+
+def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Lead | None:
+    """The name most worth following: a new one, close to a rare word of the question.
+
+    "My sister Ines" answers what the question's "my sister" is called. None when nothing came up, or
+    all of it is in `followed` already.
+    """
+    asked = set(content_terms(question))
+    known = set(terms(question)) | set(terms(followed))
+    known |= {
+        term for s in sentences if (speaker := _SPEAKER.match(s.text)) for term in terms(speaker.group())
+    }
+    inside = {word for s in sentences for name in _names(s.text, inside=True) for word in words(name)}
+    passages = {s.read.number: s.read.passage.text for s in sentences}
+    frequency = Counter(term for text in passages.values() for term in set(terms(text)))
+    weights: dict[str, float] = {}
+    numbers: dict[str, list[int]] = {}
+    for sentence in sentences:
+        said = terms(_SPEAKER.sub("", sentence.text))
+        for name in dict.fromkeys(_names(sentence.text)):
+            parts = set(words(name))
+            ordinary = not parts <= inside or parts & (FUNCTION_WORDS | _CALENDAR)
+            if ordinary or set(terms(name)) & known:
+                continue
+            near = max(
+                (
+                    math.log1p(len(passages) / frequency[word]) * (1 - abs(i - j) / (NEAR + 1))
+                    for i, part in enumerate(said)
+                    if part == terms(name)[0]
+                    for j, word in enumerate(said)
+                    if word in asked and abs(i - j) <= NEAR
+                ),
+                default=0.0,
+            )
+            if near:
+                weights[name] = weights.get(name, 0.0) + sentence.weight * near
+                numbers.setdefault(name, []).append(sentence.read.number)
+    if not weights:
+        return None
+    # A name that is everywhere tells one person's documents apart no better than "I" does.
+    best = max(weights, key=lambda name: weights[name] / len(set(numbers[name])))
+    return Lead(best, numbers[best][0])
+
+
+def _names(text: str, *, inside: bool = False) -> list[str]:
+    """Capitalized words and runs of them; with `inside`, only those that do not begin the sentence."""
+    said = _SPEAKER.sub("", text)
+    matches = _NAME.finditer(said)
+    return [match.group() for match in matches if not inside or match.start() > 0]
+
+
+def compose(sentences: Sequence[Sentence]) -> str:
+    """The best sentences in the order of their dates, each with its citation."""
+    if not sentences:
+        return "Your history does not tell."
+    best = sentences[0].weight
+    chosen: dict[str, Sentence] = {}
+    for sentence in sentences:
+        if len(chosen) == SENTENCES or sentence.weight < 0.5 * best:
+            break
+        chosen.setdefault(sentence.text, sentence)
+    ordered = sorted(chosen.values(), key=lambda s: (s.read.passage.created_at or "", s.read.number))
+    lines = ["Your history says:"]
+    for sentence in ordered:
+        date = sentence.read.passage.created_at
+        dated = f"{date[:10]}: " if date else ""
+        lines.append(f"- {dated}{escape(sentence.text)} [{sentence.read.number}]")
+    return "\n".join(lines)
+
+
+def _has_what_is_asked(question: str, text: str) -> float:
+    first = words(question)[:2]
+    kinds = {"when": _WHEN, "who": _NAME, "where": _NAME, "how": _NUMBER}
+    for word in first:
+        if word in kinds:
+            said = _SPEAKER.sub("", text)
+            return 0.1 if kinds[word].search(said[1:]) else 0.0
+    return 0.0
+
+
+_NUMBER = re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|once|twice)\b")
+_WHEN = re.compile(
+    rf"\d|\b(?:{'|'.join(sorted(_CALENDAR))}|last|next|ago|week|month|year|morning|evening)\b", re.IGNORECASE
+)
+
+
+def _plan(question: str) -> str:
+    topic = [word for word in words(question) if word not in FUNCTION_WORDS]
+    return f"What the history says about: {', '.join(dict.fromkeys(topic)) or question.strip()}."
+
+
+def _conclusion(reads: Sequence[Read]) -> str:
+    documents = len({read.passage.document_id for read in reads})
+    return f"Read {documents} documents. Answering with the sentences that say most about the question."
+
+
+def _searched(episode: Episode) -> bool:
+    return any(isinstance(step, Search) for step in episode.steps)
+
+
+def _brought_news(episode: Episode) -> bool:
+    last = next((step for step in reversed(episode.steps) if isinstance(step, Information)), None)
+    return last is not None and bool(last.passages)
+
+
+def _block(tag: str, text: str) -> str:
+    return f"<{tag}>{escape(text)}</{tag}>"

@@ -1,0 +1,56 @@
+"""Server-sent events, as an incremental decoder: bytes in, the data of whole events out.
+
+Only what OpenAI-compatible servers use of the format is read: the `data` of each event. Comments and
+other fields are skipped. Where the bytes were cut makes no difference.
+"""
+
+import codecs
+import re
+
+EVENT_CHARACTERS = 2**20
+"""The longest event. Servers send a few hundred characters; without a bound, one could fill the memory."""
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
+
+class EventDecoder:
+    """`decode` every piece of the body in turn.
+
+    An event counts once its blank line is there: a torn last one says that the stream was cut, and is
+    never given out.
+    """
+
+    def __init__(self) -> None:
+        self._characters = codecs.getincrementaldecoder("utf-8-sig")()
+        self._line = ""
+        self._data: list[str] = []
+        self._size = 0
+        self._after_return = False
+
+    def decode(self, piece: bytes) -> list[str]:
+        """The data of the events that `piece` completes. Raises ValueError: no UTF-8, or too long."""
+        text = self._characters.decode(piece)
+        if not text:
+            return []
+        # A "\n" right after a "\r" that ended the last piece belongs to that line end.
+        second_half = self._after_return and text.startswith("\n")
+        self._after_return = text.endswith("\r")
+        *lines, rest = _LINE_END.split(text[second_half:])
+        events = []
+        for end in lines:
+            line, self._line = self._line + end, ""
+            if line:
+                self._field(line)
+            elif self._data:
+                events.append("\n".join(self._data))
+                self._data, self._size = [], 0
+        self._line += rest
+        if self._size + len(self._line) > EVENT_CHARACTERS:
+            raise ValueError("an event is too long")
+        return events
+
+    def _field(self, line: str) -> None:
+        name, _, value = line.partition(":")
+        if name == "data":
+            self._data.append(value.removeprefix(" "))
+            self._size += len(line)

@@ -1,0 +1,182 @@
+"""Evidence recall on LoCoMo conversations: how much of what answers a question is among what was read.
+
+One turn is one document. Retrievers search once with the question; the extractive policy searches
+several times, and reads the same number of documents in all. Questions of categories 1 (multi-hop),
+2 (temporal), 3 (open-domain) and 4 (single-hop) that name their evidence are counted.
+
+    python -m benchmarks.locomo --data FILE [--json OUT]
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from agent.driver import drive
+from agent.episode import Episode
+from agent.extractive import ExtractivePolicy
+from agent.trajectory import Limits, Trajectory
+from index.documents import Passage
+from index.encoders import load_encoder
+from index.formats import read_locomo
+from index.profiles import Profiles
+from index.store import Store
+
+READ = (5, 10, 20)
+"""Numbers of documents read."""
+SEARCHES = 4
+"""What the extractive policy may search; by default as many as the service allows."""
+CATEGORIES = (1, 2, 3, 4)
+ONE_SEARCH = ("dense", "bm25", "rrf", "hybrid")
+
+Recall = dict[str, dict[str, float]]
+
+
+def evidence(question: Mapping[str, Any]) -> list[str]:
+    """Ids of the turns that answer the question; an entry may hold several ("D8:6; D9:17")."""
+    entries = " ".join(map(str, question.get("evidence", [])))
+    # A zero or a colon too many is a slip of the annotators: "D30:05", "D:11:26".
+    found = re.findall(r"D:?(\d+):(\d+)", entries)
+    return list(dict.fromkeys(f"D{int(session)}:{int(turn)}" for session, turn in found))
+
+
+def counted(sample: Mapping[str, Any]) -> list[tuple[str, int, list[str]]]:
+    """(question, category, evidence) of every question that is measured."""
+    questions = [(q["question"], q.get("category"), evidence(q)) for q in sample["qa"]]
+    return [
+        (text, category, turns) for text, category, turns in questions if category in CATEGORIES and turns
+    ]
+
+
+def read_by_policy(
+    profiles: Profiles, user: str, questions: Sequence[str], documents: int
+) -> list[Trajectory]:
+    """Answer every question with the extractive policy, reading `documents` at the most."""
+    limits = Limits(
+        max_searches=SEARCHES, top_k=-(-documents // SEARCHES), max_documents=documents, deadline_ms=600_000
+    )
+
+    async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        return profiles.search(user, [query], k, exclude=exclude)[0]
+
+    async def answer(question: str) -> Trajectory:
+        episode = Episode(question, limits=limits, policy="extractive")
+        async with aclosing(drive(episode, ExtractivePolicy(), search)) as events:
+            async for _ in events:
+                pass
+        return episode.trajectory
+
+    async def answer_all() -> list[Trajectory]:
+        return [await answer(question) for question in questions]
+
+    return asyncio.run(answer_all())
+
+
+def check_citations(profiles: Profiles, user: str, trajectories: Iterable[Trajectory]) -> int:
+    """Raise AssertionError for a citation that is not verbatim; return how many were checked."""
+    texts = {document.id: document.text for document in profiles.get(user).documents}
+    checked = 0
+    for trajectory in trajectories:
+        assert trajectory.answer is not None, trajectory.question
+        assert trajectory.answer.dropped_marks == 0, trajectory.answer.text
+        for citation in trajectory.answer.citations:
+            assert citation.quote, trajectory.question
+            assert texts[citation.document_id][citation.start : citation.end] == citation.quote
+            checked += 1
+    return checked
+
+
+def measure(samples: Sequence[Mapping[str, Any]], encoder_name: str, console: Console) -> dict[str, Recall]:
+    """Recall by method, category and number of documents read."""
+    encoder = load_encoder(encoder_name)
+    sums: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    cited = 0
+    total = sum(len(counted(sample)) for sample in samples)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Progress(console=console, transient=True) as progress,
+    ):
+        profiles = Profiles(Store(f"sqlite:///{folder}/locomo.db", encoder.manifest), encoder)
+        bar: TaskID = progress.add_task("questions", total=total)
+        for number, sample in enumerate(samples):
+            user = str(sample.get("sample_id", number))
+            progress.update(bar, description=f"encoding {user}")
+            profiles.put(user, read_locomo(sample))
+            progress.update(bar, description=user)
+            questions = counted(sample)
+            texts = [text for text, _, _ in questions]
+
+            def add(
+                name: str, read: int, found: Sequence[Collection[str]], questions: Any = questions
+            ) -> None:
+                for (_, category, turns), documents in zip(questions, found, strict=True):
+                    recall = sum(turn in documents for turn in turns) / len(turns)
+                    for group in ("all", str(category)):
+                        sums[name][group][str(read)].append(recall)
+
+            for name in ONE_SEARCH:
+                results = profiles.search(user, texts, max(READ), name)
+                for read in READ:
+                    add(name, read, [[p.document_id for p in passages[:read]] for passages in results])
+            for read in READ:
+                trajectories = read_by_policy(profiles, user, texts, read)
+                assert all(len(t.documents_read) <= read for t in trajectories)
+                add("extractive", read, [t.documents_read for t in trajectories])
+                cited += check_citations(profiles, user, trajectories)
+            progress.advance(bar, len(questions))
+    console.print(f"{total} questions; {cited} citations checked: all verbatim, none dangling")
+    return {
+        name: {
+            group: {read: sum(values) / len(values) for read, values in by_read.items()}
+            for group, by_read in sorted(groups.items(), key=lambda item: (item[0] != "all", item[0]))
+        }
+        for name, groups in sums.items()
+    }
+
+
+def show(recall: Mapping[str, Recall], console: Console) -> None:
+    table = Table(title="Evidence recall by documents read")
+    table.add_column("")
+    groups = {"all": "all", "1": "multi-hop", "2": "temporal", "3": "open-domain", "4": "single-hop"}
+    columns = [("all", read) for read in READ] + [(str(category), 10) for category in CATEGORIES]
+    for group, read in columns:
+        table.add_column(f"{groups[group]} @{read}", justify="right")
+    for name, by_group in recall.items():
+        label = name if name == "extractive" else f"{name}, one search"
+        cells = (by_group.get(group, {}).get(str(read)) for group, read in columns)
+        table.add_row(label, *("-" if cell is None else f"{cell:.3f}" for cell in cells))
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Evidence recall on LoCoMo conversations.")
+    parser.add_argument("--data", type=Path, required=True, help="a file in LoCoMo's format")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--encoder", default="minilm")
+    arguments = parser.parse_args()
+    console = Console(file=sys.stderr)
+    try:
+        samples = json.loads(arguments.data.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        parser.error(f"{arguments.data} cannot be read: {error}")
+    recall = measure(samples if isinstance(samples, list) else [samples], arguments.encoder, console)
+    show(recall, Console(width=140))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(recall, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
