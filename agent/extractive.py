@@ -51,6 +51,9 @@ class ExtractivePolicy:
     async def check(self) -> None:
         """Always ready."""
 
+    async def aclose(self) -> None:
+        """Holds nothing."""
+
 
 def _turn(episode: Episode) -> str:
     question = episode.question

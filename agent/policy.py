@@ -39,3 +39,7 @@ class Policy(Protocol):
     async def check(self) -> None:
         """Produce one token, to show that the policy is ready. Raises PolicyError."""
         ...
+
+    async def aclose(self) -> None:
+        """Let go of connections and processes."""
+        ...

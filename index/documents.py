@@ -1,5 +1,6 @@
 """The values that a profile is made of, and the one rule for names."""
 
+import math
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from index.errors import InvalidDocument, InvalidName
 
 NAME_BYTES = 256
 TEXT_CHARACTERS = 1_000_000
+LABEL_CHARACTERS = 2_000
 NAME_RULE = (
     f"1 to {NAME_BYTES} bytes of UTF-8, without '/', control characters, or white space at the ends; "
     "not '.' or '..'"
@@ -62,8 +64,27 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _storable_json(value: JsonValue) -> JsonValue:
+    match value:
+        case str():
+            _storable(value)
+        case float() if not math.isfinite(value):
+            raise ValueError("holds a number that JSON does not know (NaN or infinity)")
+        case list():
+            for item in value:
+                _storable_json(item)
+        case dict():
+            for key, item in value.items():
+                _storable(key)
+                _storable_json(item)
+    return value
+
+
 def _in_utc(moment: datetime) -> datetime:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
 
 def iso(moment: datetime) -> str:
@@ -74,6 +95,7 @@ def iso(moment: datetime) -> str:
 Name = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(check_name)]
 """A user or document id. Whole numbers are taken as their digits."""
 Text = Annotated[str, AfterValidator(_storable)]
+Label = Annotated[str, Field(max_length=LABEL_CHARACTERS), AfterValidator(_storable)]
 Moment = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(iso, when_used="json")]
 """A point in time, in UTC; a time without a zone is taken as UTC."""
 
@@ -84,12 +106,14 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Name
-    text: Annotated[Text, AfterValidator(_not_blank), Field(max_length=TEXT_CHARACTERS)]
+    text: Annotated[
+        str, Field(max_length=TEXT_CHARACTERS), AfterValidator(_storable), AfterValidator(_not_blank)
+    ]
     created_at: Moment | None = None
-    title: Annotated[Text, Field(max_length=2_000)] | None = None
-    source: Annotated[Text, Field(max_length=2_000)] | None = None
+    title: Label | None = None
+    source: Label | None = None
     """Where it is from. Documents of one source, in order, give each other context."""
-    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_storable_json)] = Field(default_factory=dict)
 
     @property
     def author(self) -> str | None:

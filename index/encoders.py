@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -88,7 +89,9 @@ class SentenceTransformerEncoder:
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
         vectors = np.empty((len(texts), self.manifest.dimension), np.float32)
-        for batch in batches(self.count_tokens(texts), TOKEN_BUDGET):
+        # An estimate of the tokens is good enough to sort by, and much cheaper than counting them.
+        lengths = [min(self.manifest.window, len(text.encode()) // 4) + 2 for text in texts]
+        for batch in batches(lengths, TOKEN_BUDGET):
             with self._lock:
                 vectors[batch] = self._model.encode(
                     [texts[i] for i in batch], batch_size=len(batch), show_progress_bar=False
@@ -106,7 +109,7 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     batch: list[int] = []
     for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         longest = lengths[batch[0]] if batch else 0
-        if batch and (longest + 2) * (len(batch) + 1) > budget:
+        if batch and longest * (len(batch) + 1) > budget:
             yield batch
             batch = []
         batch.append(position)
@@ -145,7 +148,7 @@ def _packaged_minilm() -> Path:
 def _load(path: str, device: str | None) -> Any:
     from sentence_transformers import SentenceTransformer
 
-    _quiet()
+    _prepare()
     try:
         return SentenceTransformer(path, device=device or _device())
     except (OSError, ValueError) as error:
@@ -160,7 +163,7 @@ def _load_contriever(path: str, device: str | None) -> Any:
     from sentence_transformers.base.modules.transformer import Transformer
     from sentence_transformers.sentence_transformer.modules.pooling import Pooling
 
-    _quiet()
+    _prepare()
     try:
         transformer = Transformer(path, max_seq_length=512)
     except (OSError, ValueError) as error:
@@ -169,10 +172,17 @@ def _load_contriever(path: str, device: str | None) -> Any:
     return SentenceTransformer(modules=[transformer, pooling], device=device or _device())
 
 
-def _quiet() -> None:
-    """No progress bar for reading a weights file: it would stand between a command and its output."""
+def _prepare() -> None:
+    """Give PyTorch all cores, and reading a weights file no progress bar of its own.
+
+    OMP_NUM_THREADS=1, which keeps FAISS from spinning beside it, would hold for PyTorch, too.
+    """
+    import torch
     from transformers.utils import logging
 
+    torch.set_num_threads(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     logging.disable_progress_bar()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from index.documents import Document, iso, parse_document
+from index.documents import TEXT_CHARACTERS, Document, iso, parse_document
 from index.errors import InvalidDocument
 
 Read = Iterator[Document | InvalidDocument]
@@ -25,7 +25,7 @@ def read_ndjson(lines: Iterable[str | bytes]) -> Read:
         if not line.strip():
             continue
         try:
-            data = json.loads(line)
+            data = json.loads(_without_bom(line) if number == 1 and isinstance(line, str) else line)
         except (ValueError, RecursionError) as error:
             yield InvalidDocument(f"not JSON: {_why(error)}", number)
             continue
@@ -35,7 +35,7 @@ def read_ndjson(lines: Iterable[str | bytes]) -> Read:
 def read_json(text: str | bytes) -> Read:
     """A JSON array of documents; items count from 1. Raises InvalidDocument when it is not an array."""
     try:
-        data = json.loads(text)
+        data = json.loads(_without_bom(text) if isinstance(text, str) else text)
     except (ValueError, RecursionError) as error:
         raise InvalidDocument(f"not JSON: {_why(error)}") from None
     if not isinstance(data, list):
@@ -50,8 +50,12 @@ def read_csv(lines: Iterable[str], columns: Mapping[str, str] | None = None) -> 
     Without a mapping, columns are taken by the fields' own names; other columns become metadata. Raises
     InvalidDocument when a mapped column, or one for `id` and `text`, is not there.
     """
-    reader = csv.DictReader(lines)
-    header = reader.fieldnames or []
+    csv.field_size_limit(max(csv.field_size_limit(), 2 * TEXT_CHARACTERS))
+    reader = csv.DictReader(_without_bom(line) if i == 0 else line for i, line in enumerate(lines))
+    try:
+        header = reader.fieldnames or []
+    except csv.Error as error:
+        raise InvalidDocument(f"not CSV: {error}", 1) from None
     mapping = {field: field for field in FIELDS if field in header} | dict(columns or {})
     unknown = sorted(set(mapping) - set(FIELDS))
     if unknown:
@@ -61,7 +65,14 @@ def read_csv(lines: Iterable[str], columns: Mapping[str, str] | None = None) -> 
         raise InvalidDocument(
             f"the file has no column {', '.join(map(repr, missing))}; its columns are {', '.join(header)}"
         )
-    for row in reader:
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield InvalidDocument(f"not CSV: {error}", reader.reader.line_num)
+            continue
         line = reader.line_num
         if None in row or None in row.values():
             yield InvalidDocument(f"has not the {len(header)} columns of the header", line)
@@ -75,9 +86,12 @@ def read_locomo(sample: Mapping[str, Any]) -> Read:
     """One LoCoMo conversation: one turn is one document, a session is its source.
 
     The text is "speaker: what was said [shares caption]", the id is the turn's `dia_id`, and the date is
-    the session's. Turns count from 1 through the whole conversation.
+    the session's. Turns count from 1 through the whole conversation. Raises InvalidDocument when it is
+    no conversation.
     """
-    conversation = sample["conversation"]
+    conversation = sample.get("conversation") if isinstance(sample, Mapping) else None
+    if not isinstance(conversation, Mapping):
+        raise InvalidDocument("expected a LoCoMo sample: an object with a conversation")
     number = 0
     sessions = sorted(
         int(match.group(1)) for key in conversation if (match := re.fullmatch(r"session_(\d+)", key))
@@ -86,6 +100,9 @@ def read_locomo(sample: Mapping[str, Any]) -> Read:
         when = locomo_date(conversation.get(f"session_{session}_date_time"))
         for turn in conversation[f"session_{session}"]:
             number += 1
+            if not isinstance(turn, Mapping):
+                yield _parsed(turn, number)
+                continue
             speaker, caption = turn.get("speaker", ""), turn.get("blip_caption")
             said = f"{turn.get('text', '')}{f' [shares {caption}]' if caption else ''}"
             data = {
@@ -111,6 +128,10 @@ def locomo_date(text: str | None) -> str | None:
     except ValueError:
         return None
     return iso(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _without_bom(line: str) -> str:
+    return line.removeprefix("\ufeff")
 
 
 def _parsed(data: Any, number: int) -> Document | InvalidDocument:

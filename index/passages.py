@@ -27,7 +27,9 @@ def split(text: str, window: int, count: CountTokens) -> list[tuple[int, int]]:
     passages: list[tuple[int, int]] = []
     used = 0
     for (start, end), cost in zip(pieces, costs, strict=True):
-        if passages and used < target and used + cost <= window:
+        # Parts of one cut word are not joined again: together they may be more tokens than apart.
+        apart = bool(passages) and passages[-1][1] < start
+        if apart and used < target and used + cost <= window:
             passages[-1] = (passages[-1][0], end)
             used += cost
         else:

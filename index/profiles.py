@@ -188,17 +188,14 @@ class Profiles:
             for start, end in parts:
                 piece = document.text[start:end]
                 texts.append(encoded_text(document, piece) if titled else piece)
-        counts = iter(self.encoder.encode(texts, None).astype(np.float16))
-        encoded = [
+        report = _in_documents(progress, len(documents), len(texts)) if progress else None
+        vectors = iter(self.encoder.encode(texts, report).astype(np.float16))
+        return [
             EncodedDocument(
-                document,
-                tuple(EncodedPassage(start, end, next(counts)) for start, end in parts),
+                document, tuple(EncodedPassage(start, end, next(vectors)) for start, end in parts)
             )
             for document, parts in zip(documents, spans, strict=True)
         ]
-        if progress:
-            progress(len(documents))
-        return encoded
 
 
 class _QueryEncoder:
@@ -249,6 +246,19 @@ def _encode_together(encoder: Encoder, together: Sequence[_Waiting]) -> None:
         first += len(waiting.texts)
 
 
+def _in_documents(progress: Progress, documents: int, texts: int) -> Progress:
+    """Tells `progress` of documents while texts are done; a long document has several."""
+    done = 0
+
+    def report(more: int) -> None:
+        nonlocal done
+        before = done * documents // texts
+        done += more
+        progress(done * documents // texts - before)
+
+    return report
+
+
 def _whole(document: Document) -> str:
     return encoded_text(document, document.text)
 
@@ -268,6 +278,8 @@ def _distinct(
     excluded: Sequence[Collection[tuple[str, int]]],
 ) -> list[list[Passage]]:
     """Go down the rankings until each holds `k` documents, and show each document by its best passage."""
+    if k < 1:
+        return [[] for _ in excluded]
     depth = k + max(map(len, excluded))
     while True:
         rankings = rank(depth)

@@ -1,6 +1,7 @@
 """The tables of a store. Every row of a person carries the person's name in its key."""
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Float,
     Integer,
@@ -24,7 +25,7 @@ users = Table(
     "users",
     tables,
     Column("user", String, primary_key=True),
-    Column("version", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False),
     # Positions are never used again, so that documents keep their order whatever is deleted.
     Column("next_position", Integer, nullable=False),
 )

@@ -107,6 +107,11 @@ class Store:
     def close(self) -> None:
         self._engine.dispose()
 
+    def check(self) -> None:
+        """Show that the database answers."""
+        with self._read() as connection:
+            connection.execute(select(schema.manifest.c.key).limit(1))
+
     def users(self) -> list[str]:
         with self._read() as connection:
             return list(connection.scalars(select(schema.users.c.user).order_by(schema.users.c.user)))
@@ -129,7 +134,8 @@ class Store:
             ).one_or_none()
             if row is None:
                 connection.execute(insert(schema.users), {"user": user, "version": 0, "next_position": 0})
-            version, position = (row.version, row.next_position) if row else (0, 0)
+            # An erased person who comes back must not meet the versions that caches elsewhere still hold.
+            version, position = (row.version, row.next_position) if row else (time.time_ns() // 1_000, 0)
             for batch in batches:
                 position = _put_batch(connection, user, batch, position)
             connection.execute(
