@@ -8,7 +8,7 @@ import functools
 import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
@@ -89,7 +89,7 @@ class AnswerRecord:
 
 
 class Service:
-    """Profiles and a policy, joined. Create it inside a running event loop's process; `close` it at the end."""
+    """Profiles and a policy, joined. Close it with `aclose`."""
 
     def __init__(self, profiles: Profiles, policy: Policy, settings: Settings) -> None:
         self.profiles = profiles
@@ -97,7 +97,9 @@ class Service:
         self.settings = settings
         self._threads = ThreadPoolExecutor(32, "pr2")
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
+        """Let go of the engine's connections, the threads and the database."""
+        await self.policy.aclose()
         self._threads.shutdown(cancel_futures=True)
         self.profiles.store.close()
 
@@ -194,10 +196,8 @@ def open_service(settings: Settings) -> Service:
     Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable.
     """
     encoder = load_encoder(settings.encoder)
-    try:
+    with suppress(OSError):  # The store says what it cannot do when it is used.
         settings.data.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        pass  # The store says what it cannot do when it is used.
     store = Store(settings.url, encoder.manifest)
     profiles = Profiles(store, encoder, settings.cache_mb * 2**20)
     return Service(profiles, make_policy(settings), settings)

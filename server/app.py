@@ -1,0 +1,192 @@
+"""The HTTP API: one application around one service."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from index.documents import NAME_RULE, check_name
+from index.errors import InvalidName, StoreUnavailable
+from server import routes_answers, routes_profile
+from server.bodies import Health, Readiness
+from server.problems import HANDLED, PROBLEM_RESPONSE, PROBLEM_SCHEMAS, ProblemResponse, problem_of
+from server.service import Service, open_service
+from server.settings import Settings
+from server.sse import KEEP_ALIVE_S
+from server.state import State, of
+from server.wire import JSONBody
+
+USERS = "/v1/users/"
+MB = 2**20
+REQUEST_MB = 4
+"""The largest body that is not an upload."""
+
+DESCRIPTION = """\
+Answers a question *for one person*: it searches that person's own history, reads what it finds, and \
+answers with citations of the exact lines.
+
+Every error is a problem (RFC 9457, `application/problem+json`) with a stable `type`.
+"""
+TAGS = [
+    {"name": "documents", "description": "What a person's history consists of."},
+    {"name": "search", "description": "Finding passages in one person's history."},
+    {"name": "answers", "description": "Questions, answered from one person's history."},
+    {"name": "users", "description": "All of a person at once."},
+    {"name": "operation", "description": "For those who run the service."},
+]
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(
+    settings: Settings, service: Service | None = None, *, keep_alive_s: float = KEEP_ALIVE_S
+) -> FastAPI:
+    """The application. Without a `service` it opens its own when it starts, and closes it at the end.
+
+    It starts without its database, too, and serves once that is back. Starting raises EncoderMismatch
+    and EncoderUnavailable, which do not go away by waiting.
+    """
+    state = State(keep_alive_s, service)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
+        state.opened = opened = service or open_service(settings)
+        try:
+            try:
+                await opened.run(opened.profiles.store.open)
+            except StoreUnavailable as error:
+                _log.warning("starting without the database: %s", error)
+            yield
+        finally:
+            if service is None:
+                await opened.aclose()
+
+    app = _App(
+        title="PR²",
+        version=_version(),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        responses={"default": dict(PROBLEM_RESPONSE)},
+        redirect_slashes=False,
+    )
+    app.state.pr2 = state
+    app.add_middleware(BodyLimit, upload_mb=settings.upload_mb)
+    app.add_middleware(NameCheck)
+    for error in (*HANDLED, Exception):
+        app.add_exception_handler(error, _on_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    for router in (routes_profile.router, routes_answers.router):
+        app.include_router(router, prefix=USERS + "{user}")
+    app.include_router(operation)
+    return app
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document["components"]["schemas"] |= PROBLEM_SCHEMAS
+        return document
+
+
+operation = APIRouter(tags=["operation"])
+
+
+@operation.get("/", include_in_schema=False)
+async def root() -> RedirectResponse:
+    return RedirectResponse("/docs")
+
+
+@operation.get("/healthz", summary="Is the process alive?", responses={200: {"model": Health}})
+async def healthz() -> JSONBody:
+    return JSONBody({"status": "ok", "version": _version()})
+
+
+@operation.get("/readyz", summary="Can it answer?", responses={200: {"model": Readiness}})
+async def readyz(request: Request) -> JSONBody:
+    """200 when the database opens and the policy has produced a token; else a 503 that says what fails."""
+    state = of(request)
+    service = state.service
+    await service.run(service.profiles.store.check)
+    await state.check_policy()
+    encoder = service.profiles.encoder.manifest
+    return JSONBody({"status": "ready", "policy": service.policy.name, "encoder": str(encoder)})
+
+
+class BodyLimit:
+    """Refuses a body that is larger than the server takes: by its length, or where it gets too long.
+
+    FastAPI's own limit does it too, but answers in plain text.
+    """
+
+    def __init__(self, app: ASGIApp, upload_mb: int) -> None:
+        self._app = app
+        self._upload_mb = upload_mb
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit_mb = self._upload_mb if scope["method"] == "PUT" else REQUEST_MB
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        received = int(declared) if declared.isdigit() else 0
+        too_large = received > limit_mb * MB
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received, too_large
+            if not too_large:
+                message = await receive()
+                received += len(message.get("body", b""))
+                too_large = received > limit_mb * MB
+            if too_large:
+                raise HTTPException(413, f"the body is larger than {limit_mb} MB, the limit")
+            return message
+
+        await self._app(scope, limited, send)
+
+
+class NameCheck:
+    """The one rule for names, on every path under a user.
+
+    It looks at the path before routing changes it: routing sees %2F as a slash and drops a line break at
+    the end, so that the id `ana/export`, or `a1` with a line break, would name another resource.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(USERS):
+            try:
+                if b"%2f" in scope.get("raw_path", b"").lower() or "\n" in scope["path"]:
+                    raise InvalidName(f"an id in this path holds a '/' or a line break: an id is {NAME_RULE}")
+                check_name(scope["path"].removeprefix(USERS).partition("/")[0])
+            except InvalidName as error:
+                await ProblemResponse(problem_of(error))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return ProblemResponse(problem_of(error), headers)
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    # Nobody reads this; without it, a client that leaves would be logged as a fault of ours.
+    return Response(status_code=499)
+
+
+def _version() -> str:
+    try:
+        return version("pr2")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0+unknown"

@@ -1,0 +1,47 @@
+"""The command line, `pr2`. Commands load what they need when they run, so that help comes at once."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from server.cli.ask import ask
+from server.cli.profile import profile
+from server.cli.serve import serve
+
+app = typer.Typer(
+    name="pr2",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(serve)
+app.command()(ask)
+app.add_typer(profile, name="profile", no_args_is_help=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            found = version("pr2")
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found = "0+unknown"
+        typer.echo(f"pr2 {found}")
+        raise typer.Exit
+
+
+@app.callback()
+def pr2(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """Answers questions for one person, from that person's own history, with evidence."""
+
+
+def main() -> None:
+    """The entry point of the `pr2` script."""
+    app()

@@ -1,0 +1,84 @@
+"""`pr2 ask`: one question, its steps as they come, the answer, and the lines that it rests on."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing, nullcontext
+from typing import Annotated, Any
+
+import typer
+
+from server.cli import options
+from server.cli.errors import said_plainly
+from server.cli.printable import one_line, to_json
+
+
+def ask(
+    user: options.User,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to answer for this person.")],
+    server: options.Server = None,
+    data: options.Data = None,
+    encoder: options.Encoder = None,
+    policy: options.PolicyName = None,
+    base_url: options.BaseUrl = None,
+    model: options.Model = None,
+    retriever: options.Retriever = None,
+    max_searches: Annotated[int | None, typer.Option(help="The most searches.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Documents that one search brings.")] = None,
+    max_documents: Annotated[int | None, typer.Option(help="Documents that may be read in all.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens that the policy may write.")] = None,
+    deadline_ms: Annotated[int | None, typer.Option(help="Milliseconds until the answer.")] = None,
+    as_json: options.AsJson = False,
+    no_color: options.NoColor = False,
+) -> None:
+    """Answer a question from a person's own history, with evidence.
+
+    Exit code 0: answered; 1: no answer, and why on stderr; 2: bad input, or no server there.
+    """
+    flags = options.flags(data=data, encoder=encoder, policy=policy, base_url=base_url, model=model)
+    limits = {
+        "max_searches": max_searches,
+        "top_k": top_k,
+        "max_documents": max_documents,
+        "max_tokens": max_tokens,
+        "deadline_ms": deadline_ms,
+    }
+    given = {name: value for name, value in limits.items() if value is not None}
+    with said_plainly():
+        asyncio.run(_ask(server, flags, user, question, retriever, given, as_json, no_color))
+
+
+async def _ask(
+    server: str | None,
+    flags: Mapping[str, Any],
+    user: str,
+    question: str,
+    retriever: str | None,
+    limits: Mapping[str, int],
+    as_json: bool,
+    no_color: bool,
+) -> None:
+    from server.cli.backend import open_backend
+    from server.cli.render import StepPrinter, console
+    from server.service import AnswerRecord
+
+    printer = StepPrinter(console(no_color=no_color))
+    record: AnswerRecord | None = None
+    async with open_backend(server, flags) as backend:
+        with nullcontext() if as_json else printer:
+            events = backend.answer(user, question, retriever=retriever, limits=limits)
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, AnswerRecord):
+                        record = event
+                    elif not as_json:
+                        printer.show(event)
+    assert record is not None, "the record comes last, in every case"
+    if as_json:
+        typer.echo(to_json(record.to_dict(), indent=2))
+    else:
+        printer.footer(record)
+    trajectory = record.trajectory
+    if trajectory.answer is None:
+        detail = f": {trajectory.detail}" if trajectory.detail else ""
+        typer.echo(one_line(f"pr2: no answer: {trajectory.finish_reason}{detail}"), err=True)
+        raise typer.Exit(1)

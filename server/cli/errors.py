@@ -1,0 +1,49 @@
+"""What goes wrong as expected is one line on stderr and exit code 2; anything else is a traceback."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tomllib import TOMLDecodeError
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from index.errors import InvalidDocument, ProfileError
+from server.cli.printable import one_line
+
+
+class BadInput(Exception):
+    """Something in the command cannot be used; the message says what, in words."""
+
+
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    """Turn expected errors into their one line. Raises typer.Exit with code 2."""
+    try:
+        yield
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"pr2: {one_line(message)}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def explain(error: Exception) -> str | None:
+    """An expected error in words; None for one that nobody expected."""
+    # Imported now, because they bring half of the service along, and most commands end well.
+    from server.client import ApiError
+    from server.service import InvalidQuestion
+
+    match error:
+        case InvalidDocument(line=int(line)) | ApiError(line=int(line)):
+            return f"line {line}: {error}"
+        case ValidationError():
+            faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            return f"settings: {'; '.join(faults)}"
+        case TOMLDecodeError():
+            return f"pr2.toml: {error}"
+        case BadInput() | ProfileError() | ApiError() | InvalidQuestion() | SettingsError():
+            return str(error)
+    return None

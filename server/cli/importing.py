@@ -1,0 +1,112 @@
+"""`pr2 profile import`: a file into a profile, with a bar while it lasts and a report at the end."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import TimeRemainingColumn as Remaining
+from rich.text import Text
+
+from server.cli import options
+from server.cli.errors import BadInput, said_plainly
+from server.cli.printable import one_line
+from server.cli.sources import Format, Source, opened
+
+if TYPE_CHECKING:
+    from index.profiles import PutReport
+
+_SHOWN = 20
+"""Duplicate ids that the report names."""
+
+
+def import_(
+    user: Annotated[
+        str,
+        typer.Argument(
+            metavar="USER",
+            help="Whose profile it becomes. Of LoCoMo: a sample_id, or 'all' for all of them.",
+            show_default=False,
+        ),
+    ],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The file, in UTF-8; - is stdin.", show_default=False)
+    ],
+    form: Annotated[
+        Format,
+        typer.Option("--format", help="What the file holds; auto goes by its name and first character."),
+    ] = "auto",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="FIELD=COLUMN", help="CSV: the column of a field, like text=BODY. Repeatable."
+        ),
+    ] = None,
+    on_error: Annotated[
+        Literal["fail", "skip"],
+        typer.Option(help="A line that is no document: store nothing at all, or leave it out."),
+    ] = "fail",
+    server: options.Server = None,
+    data: options.Data = None,
+    encoder: options.Encoder = None,
+) -> None:
+    """Store the documents of a file: new ones are added, those with a known id are replaced.
+
+    NDJSON and JSON: objects with id and text, and created_at, title, source, metadata if there are any.
+    """
+    flags = options.flags(data=data, encoder=encoder)
+    with said_plainly(), opened(user, file, form, _mapping(columns or [])) as sources:
+        asyncio.run(_import(server, flags, sources, on_error))
+
+
+async def _import(
+    server: str | None, flags: Mapping[str, Any], sources: Sequence[Source], on_error: str
+) -> None:
+    from server.cli.backend import open_backend
+
+    async with open_backend(server, flags) as backend:
+        for source in sources:
+            with _bar(source) as progress:
+                report = await backend.put(
+                    source.user, source.documents, on_error=on_error, progress=progress
+                )
+            _print(source.user, report)
+
+
+def _mapping(pairs: Sequence[str]) -> dict[str, str]:
+    mapping = {}
+    for pair in pairs:
+        field, separator, column = pair.partition("=")
+        if not field or not separator or not column:
+            raise BadInput(f"--map takes FIELD=COLUMN, not {pair!r}")
+        mapping[field] = column
+    return mapping
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "")
+
+
+@contextmanager
+def _bar(source: Source) -> "Iterator[Any]":
+    """A bar on stderr, and only on a terminal. Gives what is told how many more documents are done."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), Remaining())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(one_line(source.user, 40), total=source.total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _print(user: str, report: "PutReport") -> None:
+    documents = "1 document" if report.put == 1 else f"{report.put} documents"
+    typer.echo(f"stored {documents} for {one_line(user)}")
+    if report.duplicates:
+        named = ", ".join(report.duplicates[:_SHOWN])
+        more = f" and {len(report.duplicates) - _SHOWN} more" if len(report.duplicates) > _SHOWN else ""
+        typer.echo(f"came more than once, the last one counts: {one_line(named)}{more}")
+    for skipped in report.skipped:
+        typer.echo(f"skipped line {skipped.line}: {one_line(str(skipped))}")

@@ -1,0 +1,53 @@
+"""The options that several commands share, and how they become settings."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+User = Annotated[str, typer.Argument(metavar="USER", help="Whose profile it is.", show_default=False)]
+Server = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", help="A pr2 server to ask, instead of the local store."),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="FOLDER", help="The folder of the local store, if not ./data."),
+]
+Encoder = Annotated[
+    str | None,
+    typer.Option("--encoder", help="minilm, contriever, or the path of a sentence-transformers model."),
+]
+Retriever = Annotated[
+    str | None,
+    typer.Option("--retriever", help="How to rank the profile: hybrid, dense, bm25, recency, rrf, …"),
+]
+PolicyName = Annotated[
+    Literal["extractive", "openai"] | None,
+    typer.Option(
+        "--policy", help="What writes the answers: no model at all, or an OpenAI-compatible server."
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option("--base-url", metavar="URL", help="Of the OpenAI-compatible server, up to and with /v1."),
+]
+Model = Annotated[str | None, typer.Option("--model", help="The model's name at that server.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="Plain text, also on a terminal.")]
+
+
+def flags(
+    *,
+    policy: str | None = None,
+    base_url: str | None = None,
+    model: str | None = None,
+    **others: Any,
+) -> dict[str, Any]:
+    """What was given on the command line, in the shape of the settings; the rest is left to them."""
+    nested = _given(engine=policy, base_url=base_url, model=model)
+    return _given(**others, policy=nested or None)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,205 @@
+"""`pr2 profile`: what is stored of a person, in and out, looked at, searched, deleted."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from server.cli import options
+from server.cli.errors import BadInput, said_plainly
+from server.cli.importing import import_
+from server.cli.printable import one_line, to_json
+
+profile = typer.Typer(help="What is stored of a person: import, export, show, search, delete.")
+profile.command("import")(import_)
+
+Flags = Mapping[str, Any]
+
+
+@profile.command()
+def export(
+    user: options.User,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Where to; stdout if not given.")
+    ] = None,
+    server: options.Server = None,
+    data: options.Data = None,
+    encoder: options.Encoder = None,
+) -> None:
+    """Write all documents as NDJSON, which import takes again."""
+    with said_plainly():
+        asyncio.run(_export(server, options.flags(data=data, encoder=encoder), user, output))
+
+
+async def _export(server: str | None, flags: Flags, user: str, output: Path | None) -> None:
+    from server.cli.backend import open_backend
+
+    async with open_backend(server, flags) as backend, aclosing(backend.documents(user)) as documents:
+        if output is None:
+            async for document in documents:
+                sys.stdout.write(to_json(document.to_dict()) + "\n")
+            return
+        # What is there already is replaced only by something that is complete.
+        part = output.with_name(output.name + ".part")
+        count = 0
+        try:
+            with part.open("w", encoding="utf-8") as stream:
+                async for document in documents:
+                    stream.write(to_json(document.to_dict()) + "\n")
+                    count += 1
+            os.replace(part, output)
+        except OSError as error:
+            raise BadInput(f"cannot write {output}: {error.strerror}") from None
+        finally:
+            part.unlink(missing_ok=True)
+    typer.echo(f"{count} documents of {one_line(user)} in {output}", err=True)
+
+
+@profile.command()
+def show(
+    user: options.User,
+    document: Annotated[
+        str | None, typer.Argument(metavar="DOCUMENT", help="The id of one document, to see it whole.")
+    ] = None,
+    server: options.Server = None,
+    data: options.Data = None,
+    encoder: options.Encoder = None,
+    no_color: options.NoColor = False,
+) -> None:
+    """Show what a profile holds, or one document of it."""
+    with said_plainly():
+        asyncio.run(_show(server, options.flags(data=data, encoder=encoder), user, document, no_color))
+
+
+async def _show(server: str | None, flags: Flags, user: str, document_id: str | None, no_color: bool) -> None:
+    from server.cli.backend import open_backend
+    from server.cli.profile_view import Overview, document_view
+    from server.cli.render import console
+
+    out = console(no_color=no_color)
+    async with open_backend(server, flags) as backend:
+        if document_id is not None:
+            out.print(document_view(await backend.document(user, document_id)))
+            return
+        overview = Overview()
+        async with aclosing(backend.documents(user)) as documents:
+            async for document in documents:
+                overview.add(document)
+    out.print(overview.view(user))
+
+
+@profile.command()
+def search(
+    user: options.User,
+    queries: Annotated[
+        list[str], typer.Argument(metavar="QUERY...", help="What to look for; each is a search of its own.")
+    ],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many documents for each query.")] = 5,
+    retriever: options.Retriever = None,
+    server: options.Server = None,
+    data: options.Data = None,
+    encoder: options.Encoder = None,
+    as_json: options.AsJson = False,
+    no_color: options.NoColor = False,
+) -> None:
+    """Search a profile as the policy would."""
+    with said_plainly():
+        asyncio.run(
+            _search(
+                server,
+                options.flags(data=data, encoder=encoder),
+                user,
+                queries,
+                k,
+                retriever,
+                as_json,
+                no_color,
+            )
+        )
+
+
+async def _search(
+    server: str | None,
+    flags: Flags,
+    user: str,
+    queries: Sequence[str],
+    k: int,
+    retriever: str | None,
+    as_json: bool,
+    no_color: bool,
+) -> None:
+    from server.cli.backend import open_backend
+    from server.cli.render import console, line, passage_row
+
+    async with open_backend(server, flags) as backend:
+        results = await backend.search(user, queries, k, retriever)
+    if as_json:
+        found = [[asdict(passage) for passage in passages] for passages in results]
+        typer.echo(to_json({"results": found}, indent=2))
+        return
+    out = console(no_color=no_color)
+    for query, passages in zip(queries, results, strict=True):
+        out.print(line(("search ", "bold cyan"), (query, "cyan")))
+        for passage in passages:
+            out.print(passage_row(passage.rank, passage))
+        if not passages:
+            out.print(line(("  nothing found", "dim")))
+
+
+@profile.command()
+def delete(
+    user: options.User,
+    document: Annotated[
+        str | None, typer.Option("--document", metavar="ID", help="Only this document.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    server: options.Server = None,
+    data: options.Data = None,
+    encoder: options.Encoder = None,
+) -> None:
+    """Delete a person: documents, vectors and answers; or one document. Prints the receipt."""
+    what = f"document {document!r} of {user!r}" if document else f"everything that is stored of {user!r}"
+    if not yes:
+        typer.confirm(f"Delete {what}? This cannot be undone", abort=True, err=True)
+    with said_plainly():
+        asyncio.run(_delete(server, options.flags(data=data, encoder=encoder), user, document))
+
+
+async def _delete(server: str | None, flags: Flags, user: str, document_id: str | None) -> None:
+    from server.cli.backend import open_backend
+
+    async with open_backend(server, flags) as backend:
+        if document_id is not None:
+            await backend.delete_document(user, document_id)
+            typer.echo(one_line(f"deleted document {document_id} of {user}"))
+            return
+        receipt = await backend.erase(user)
+    typer.echo(to_json(asdict(receipt), indent=2))
+
+
+@profile.command("list")
+def list_(
+    data: options.Data = None,
+    encoder: options.Encoder = None,
+) -> None:
+    """List the users of the local store, with how many documents each has."""
+    with said_plainly():
+        asyncio.run(_list(options.flags(data=data, encoder=encoder)))
+
+
+async def _list(flags: Flags) -> None:
+    from server.cli.backend import open_local
+
+    async with open_local(flags) as local:
+        store = local.service.profiles.store
+        users = await local.service.run(store.users)
+        for user in users:
+            typer.echo(f"{await local.service.run(store.count, user):>8}  {one_line(user)}")
+    if not users:
+        typer.echo("nobody yet: pr2 profile import USER FILE, or pr2 serve --demo", err=True)

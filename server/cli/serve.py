@@ -1,0 +1,136 @@
+"""`pr2 serve`: the server, its first users if wanted, and what to try with it."""
+
+import asyncio
+import json
+import os
+import shlex
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from server.cli import options
+from server.cli.errors import BadInput, said_plainly
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from server.service import Service
+
+_GRACE_S = 10
+"""How long a shutdown waits for answers that are under way."""
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen at, if not 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port, if not 8000; 0 is any free one.")] = None,
+    data: options.Data = None,
+    encoder: options.Encoder = None,
+    retriever: options.Retriever = None,
+    policy: options.PolicyName = None,
+    base_url: options.BaseUrl = None,
+    model: options.Model = None,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo/--no-demo", help="Put five invented people into a store that holds nobody."),
+    ] = False,
+) -> None:
+    """Serve the HTTP API and the web page.
+
+    What is not given comes from the environment (PR2_PORT, …), pr2.toml, and the defaults, in this order.
+    """
+    # FAISS reads it when it is loaded: two OpenMP runtimes, its own and PyTorch's, get in each other's way.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    flags = options.flags(
+        host=host,
+        port=port,
+        data=data,
+        encoder=encoder,
+        retriever=retriever,
+        policy=policy,
+        base_url=base_url,
+        model=model,
+    )
+    with said_plainly():
+        settings = Settings(**flags)
+        # KeyboardInterrupt: raised by uvicorn once it has shut down in an orderly way.
+        with listening(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
+            asyncio.run(_serve(settings, listener, demo))
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there already, so that a taken port shows before anything is loaded."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise BadInput(f"cannot listen at {host!r}: {error.strerror}") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(socket.SOMAXCONN)
+    except OSError as error:
+        listener.close()
+        raise BadInput(
+            f"cannot listen at {host} port {port}: {error.strerror}; choose another with --port"
+        ) from None
+    return listener
+
+
+async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -> None:
+    import uvicorn
+
+    from server import demo
+    from server.app import create_app
+    from server.service import open_service
+
+    service = open_service(settings)
+    try:
+        service.profiles.store.open()
+        if with_demo:
+            added = await demo.load(service)
+            typer.echo(
+                f"added {', '.join(added)}" if added else "the store holds somebody: no demo users added"
+            )
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(create_app(settings, service), timeout_graceful_shutdown=_GRACE_S)
+        typer.echo(_what_to_try(address_of(settings.host, port), service))
+        await uvicorn.Server(config).serve(sockets=[listener])
+    finally:
+        await service.aclose()
+
+
+def address_of(host: str, port: int) -> str:
+    """Where a browser on this machine finds what listens at `host`."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _what_to_try(url: str, service: "Service") -> str:
+    from server import demo
+
+    known = set(service.profiles.store.users())
+    example = next((asked for asked in demo.questions() if asked.user in known), None)
+    if example is None:
+        return (
+            f"PR² at {url} (policy {service.policy.name}). It answers for whom it has documents:\n"
+            f"  pr2 profile import USER FILE --server {url}\n"
+            f"or start it with --demo."
+        )
+    return (
+        f"PR² at {url} (policy {service.policy.name}). Try:\n"
+        f"  open {url}/\n"
+        f"  {curl(url, example.user, example.question)}\n"
+        f"  pr2 ask {shlex.quote(example.user)} {shlex.quote(example.question)} --server {url}"
+    )
+
+
+def curl(url: str, user: str, question: str) -> str:
+    """A command for a shell that asks this, as it is."""
+    body: dict[str, Any] = {"question": question}
+    return (
+        f"curl {url}/v1/users/{user}/answers -H 'content-type: application/json' -d "
+        f"{shlex.quote(json.dumps(body, ensure_ascii=False))}"
+    )

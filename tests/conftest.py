@@ -1,0 +1,33 @@
+"""Shared fixtures: the real encoder, loaded once, and profiles in an empty store."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Before anything that reads them is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if TYPE_CHECKING:
+    from index.encoders import SentenceTransformerEncoder
+    from index.profiles import Profiles
+
+
+@pytest.fixture(scope="session")
+def minilm() -> "SentenceTransformerEncoder":
+    from index.encoders import load_encoder
+
+    return load_encoder("minilm")
+
+
+@pytest.fixture
+def profiles(tmp_path: Path, minilm: "SentenceTransformerEncoder") -> "Iterator[Profiles]":
+    from index.profiles import Profiles
+    from index.store import Store
+
+    store = Store(f"sqlite:///{tmp_path / 'profiles.db'}", minilm.manifest)
+    yield Profiles(store, minilm)
+    store.close()

@@ -1,0 +1,101 @@
+"""The API with everything behind it: in this event loop, or behind a real socket."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import event
+
+from server.app import create_app
+from server.service import Service
+
+THINK_SEARCH = "<think>What does she like?</think><search>favourite food</search>"
+THINK_ANSWER = "<think>Now I know.</think><answer>She likes pears [1].</answer>"
+
+ANA: list[dict[str, Any]] = [
+    {"id": "a1", "text": "I love ripe pears from our garden.", "created_at": "2024-05-01T12:00:00Z"},
+    {"id": "a2", "text": "The dentist moved my appointment to Friday.", "title": "Dentist"},
+    {"id": "a3", "text": "We walked along the river until dark.", "metadata": {"mood": "calm", "km": 7}},
+]
+BEN: list[dict[str, Any]] = [{"id": "b1", "text": "My favourite food is grilled octopus."}]
+
+
+@dataclass
+class Api:
+    """A client, and what stands behind it."""
+
+    client: httpx.AsyncClient
+    app: FastAPI
+    service: Service
+
+    async def put(self, user: str, documents: list[dict[str, Any]]) -> None:
+        response = await self.client.put(f"/v1/users/{user}/documents", json=documents)
+        assert response.status_code == 200, response.text
+
+    async def ask(self, user: str, question: str = "What do I like?", **more: Any) -> httpx.Response:
+        return await self.client.post(f"/v1/users/{user}/answers", json={"question": question, **more})
+
+
+@asynccontextmanager
+async def api_of(service: Service, **options: Any) -> AsyncGenerator[Api, None]:
+    """The API in this event loop, without a socket."""
+    app = create_app(service.settings, service, **options)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+        yield Api(client, app, service)
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The API behind a real socket, in a thread. Gives its address."""
+    config = uvicorn.Config(
+        app, port=0, log_level="warning", lifespan="on", timeout_graceful_shutdown=5, ws="none"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            assert time.monotonic() < deadline, "the server takes too long to start"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@contextmanager
+def full_disk(service: Service) -> Iterator[None]:
+    """The database can be read, but not grow."""
+    engine = service.profiles.store._engine
+
+    def limit(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA max_page_count=1")  # SQLite raises it to what is in use already.
+
+    event.listen(engine, "connect", limit)
+    engine.dispose()
+    try:
+        yield
+    finally:
+        event.remove(engine, "connect", limit)
+        engine.dispose()
+
+
+async def soon(condition: Callable[[], bool], seconds: float = 3.0) -> bool:
+    """Whether `condition` comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.01)
+    return True
