@@ -1,0 +1,46 @@
+# Two commands do all the set-up: `make serve` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+DATA ?= data
+
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed ## Create the virtual environment and install the service in it
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed; Python 3.11 or later is needed" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or later is needed, this is $$($(PYTHON) --version)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	# First and by itself, so that an index with a CPU build can provide it.
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+serve: install ## Serve on 127.0.0.1:PORT with the profiles in DATA; the demo profiles if there are none
+	@$(BIN)/pr2 serve --demo --port $(PORT) --data $(DATA)
+
+test: $(VENV)/.installed-test ## Lint, check types, run all tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped histories
+	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.locomo --data benchmarks/data/sessions.json
+
+clean: ## Remove the virtual environment and caches; DATA is kept
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+
+.PHONY: help install serve test bench clean
