@@ -7,7 +7,7 @@ from agent.trajectory import Citation, Read
 from index.lexical import terms
 from index.sentences import spans
 
-_MARK = re.compile(r"\s?\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
+_MARK = re.compile(r"[^\S\n]?\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
 
 
 def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tuple[Citation, ...], int]:
@@ -28,6 +28,9 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
         if between.strip():
             claim_start = end
         claim = text[claim_start : mark.start()].rsplit("\n", 1)[-1]
+        if not terms(claim):
+            # At the start of a line, a mark belongs to what follows.
+            claim = text[mark.end() :].split("\n", 1)[0]
         numbers = [int(number) for number in mark.group(1).split(",")]
         known = [number for number in numbers if number in reads]
         dropped += len(numbers) - len(known)

@@ -42,9 +42,9 @@ async def drive(episode: Episode, policy: Policy, search: Searcher) -> AsyncGene
                 await _look_up(episode, search, began + seconds, began + _NEAR * seconds)
                 for event in episode.take_events():
                     yield event
-    except (asyncio.CancelledError, GeneratorExit):
+    finally:
+        # Without a reason by now, the caller has left or a search has failed.
         episode.finish("cancelled")
-        raise
 
 
 async def _turn(episode: Episode, policy: Policy, deadline: float) -> AsyncGenerator[Event, None]:
@@ -85,10 +85,13 @@ async def _look_up(episode: Episode, search: Searcher, deadline: float, near: fl
     began = clock()
     query = episode.pending.query if episode.pending else ""
     k = min(episode.limits.top_k, episode.documents_left)
+    limit = asyncio.timeout_at(deadline)
     try:
-        async with asyncio.timeout_at(deadline):
+        async with limit:
             passages = await search(query, k, episode.passages_read)
     except TimeoutError:
+        if not limit.expired():
+            raise
         episode.cut_off("deadline")
     else:
         episode.provide(passages, last=clock() > near)

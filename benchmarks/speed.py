@@ -117,6 +117,7 @@ def _serve(folder: str, port_to: Any) -> None:
     import uvicorn
 
     from server.app import create_app
+    from server.cli.serve import listening
 
     settings = Settings(data=Path(folder))
     encoder = FixedEncoder()
@@ -128,7 +129,7 @@ def _serve(folder: str, port_to: Any) -> None:
     async def bare() -> dict[str, str]:
         return {"status": "ok"}
 
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listening("127.0.0.1", 0)
     port_to.send(listener.getsockname()[1])
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
@@ -140,6 +141,8 @@ def search_overhead() -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         server = context.Process(target=_serve, args=(folder, sender), daemon=True)
         server.start()
+        if not receiver.poll(60):
+            raise RuntimeError("the measured server did not start")
         connection = http.client.HTTPConnection("127.0.0.1", receiver.recv())
         for _ in range(100):
             try:
@@ -297,6 +300,7 @@ def concurrent_answers() -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed around the policy and the encoder, as ratios.")
     parser.add_argument("--documents", type=int, default=10_000, help="how many to import")
+    parser.add_argument("--only", help="measure only what has this in its name")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     steps: list[tuple[str, Callable[[], Figure]]] = [
@@ -308,6 +312,8 @@ def main() -> None:
     console = Console(file=sys.stderr)
     figures = []
     for name, measure in steps:
+        if arguments.only and arguments.only not in name:
+            continue
         with console.status(f"measuring: {name}"):
             figures.append(measure())
     table = Table(title="Speed, as ratios in one run")

@@ -29,6 +29,9 @@ class VectorIndex:
         full = np.ascontiguousarray(vectors, np.float32)
         self.mean = full.mean(axis=0) if size else np.zeros(dimension, np.float32)
         """Its dot product with a query is the query's mean score, for any number of documents."""
+        # How far two float32 sums of one dot product can be apart, for a query of length 1.
+        longest = float(np.linalg.norm(full, axis=1).max(initial=0))
+        self._rounding = dimension * float(np.finfo(np.float32).eps) * longest
         self._index: Any = _INDEX[kind](dimension)
         if size:
             if not self._index.is_trained:
@@ -62,10 +65,12 @@ class VectorIndex:
         return found
 
     def _settle(self, query: Vectors, found: Positions, k: int) -> tuple[Positions, Vectors]:
+        # FAISS adds up in another order: what it left out may score a rounding above what it found last.
+        rounding = self._rounding * float(np.linalg.norm(query))
         while True:
             scores = self.scores(query, found)
             order = np.lexsort((found, -scores))
-            best, cut_off = order[:k], scores[order[-1]]
+            best, cut_off = order[:k], scores[order[-1]] + rounding
             tied_out = len(found) < self.size and len(found) >= k and scores[best[-1]] <= cut_off
             if not tied_out or self.kind == "hnsw":
                 return found[best], scores[best]

@@ -1,0 +1,108 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.citations import resolve
+from agent.trajectory import Citation, Read
+from index.documents import Passage
+from tests.agent import texts
+
+TEA = "I drink green tea. I never drink coffee!\nMy cup is blue."
+LONG = "First of all, hello. " * 20 + "Rex is our dog. He is brown."
+PART = LONG.index("Rex")
+READS = {
+    1: (Read(1, Passage("tea", TEA)), 2),
+    2: (Read(2, Passage("long", LONG[PART:], start=PART)), 5),
+    3: (Read(3, Passage("long", LONG[:PART], start=0)), 5),
+}
+DOCUMENTS = {"tea": TEA, "long": LONG}
+
+
+def test_a_mark_quotes_the_line_that_the_statement_rests_on() -> None:
+    text, citations, dropped = resolve("They never drink coffee [1]. The cup is blue [1].", READS)
+    assert text == "They never drink coffee [1]. The cup is blue [1]."
+    assert [citation.quote for citation in citations] == ["I never drink coffee!", "My cup is blue."]
+    assert {citation.step for citation in citations} == {2}
+    assert dropped == 0
+
+
+def test_the_offsets_of_a_later_part_count_from_the_start_of_the_document() -> None:
+    _, citations, _ = resolve("The dog is brown [2].", READS)
+    (citation,) = citations
+    assert citation == Citation(2, "long", "He is brown.", len(LONG) - 12, len(LONG), 5)
+    assert LONG[citation.start : citation.end] == citation.quote
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(["[1]", "[2]", "[3]", "[4]", "[1, 9]", "[9,2 ,3]", "\n", ". "]), texts.fragments
+        )
+    )
+)
+def test_every_quote_is_verbatim_whatever_the_answer_is(parts: list[str]) -> None:
+    answer = "".join(parts)
+    text, citations, dropped = resolve(answer, READS)
+    for citation in citations:
+        assert DOCUMENTS[citation.document_id][citation.start : citation.end] == citation.quote != ""
+        assert READS[citation.number][0].passage.document_id == citation.document_id
+        assert READS[citation.number][1] == citation.step
+    assert len(set(citations)) == len(citations)
+    assert dropped > 0 or text == answer.strip()
+    assert resolve(text, READS)[1:] in {(citations, 0), (resolve(text, READS)[1], 0)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "dropped"),
+    [
+        ("Tea [1] and cake [7].", "Tea [1] and cake.", 1),
+        ("Tea [1, 9].", "Tea [1].", 1),
+        ("Tea [9, 1,8].", "Tea [1].", 2),
+        ("Tea [7][8].", "Tea.", 2),
+        ("Tea [1][8].", "Tea [1].", 1),
+        ("Tea[0].", "Tea.", 1),
+        ("[7]", "", 1),
+        ("a\n[7] b", "a\n b", 1),
+        ("a [1234567] b [x] c [] d", "a [1234567] b [x] c [] d", 0),
+    ],
+)
+def test_marks_that_point_nowhere_are_taken_out_and_counted(answer: str, text: str, dropped: int) -> None:
+    resolved = resolve(answer, READS)
+    assert (resolved[0], resolved[2]) == (text, dropped)
+
+
+def test_a_run_of_marks_belongs_to_one_statement() -> None:
+    for answer in ("The dog is brown, the cup is blue [1][2].", "The dog is brown, the cup is blue [1, 2]."):
+        _, citations, _ = resolve(answer, READS)
+        assert [citation.quote for citation in citations] == ["My cup is blue.", "He is brown."]
+
+
+def test_a_line_is_cited_once_however_often_it_is_marked() -> None:
+    _, citations, _ = resolve("The cup is blue [1][1]. A blue cup, it is [1, 1].", READS)
+    assert [citation.quote for citation in citations] == ["My cup is blue."]
+
+
+def test_citations_come_in_the_order_of_their_marks() -> None:
+    _, citations, _ = resolve("Brown is the dog [2]. Blue is the cup [1].", READS)
+    assert [citation.number for citation in citations] == [2, 1]
+
+
+def test_a_mark_at_the_start_of_a_line_belongs_to_that_line() -> None:
+    text, citations, _ = resolve("Known:\n[1] The cup is blue\n- [2]: the dog is brown", READS)
+    assert text == "Known:\n[1] The cup is blue\n- [2]: the dog is brown"
+    assert [citation.quote for citation in citations] == ["My cup is blue.", "He is brown."]
+
+
+def test_a_mark_without_any_statement_cites_the_first_line() -> None:
+    _, citations, _ = resolve("[1]", READS)
+    assert [citation.quote for citation in citations] == ["I drink green tea."]
+
+
+def test_a_passage_without_text_can_be_cited() -> None:
+    for nothing in ("", "  \n "):
+        _, citations, _ = resolve("So [1].", {1: (Read(1, Passage("empty", nothing, start=3)), 2)})
+        assert [(citation.quote, citation.start) for citation in citations] == [(nothing, 3)]
+
+
+def test_without_passages_every_mark_is_dropped() -> None:
+    assert resolve("Tea [1], cake [2].", {}) == ("Tea, cake.", (), 2)

@@ -1,0 +1,155 @@
+import pytest
+from hypothesis import given
+
+from agent import tags
+from agent.tags import (
+    AnswerClosed,
+    AnswerText,
+    Broken,
+    Deviation,
+    SearchClosed,
+    TagEvent,
+    TagParser,
+    ThoughtClosed,
+)
+from tests.agent import texts
+
+
+def parse(pieces: list[str], *, close: bool = True) -> tuple[list[TagEvent], str]:
+    parser = TagParser()
+    events = [event for piece in pieces for event in parser.feed(piece)]
+    return events + (parser.close() if close else []), parser.text
+
+
+def without_deltas(events: list[TagEvent]) -> list[TagEvent]:
+    return [event for event in events if not isinstance(event, AnswerText)]
+
+
+def written(events: list[TagEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, AnswerText))
+
+
+def test_a_turn_in_the_format_gives_its_thought_and_its_search() -> None:
+    events, text = parse(["<think>Hm.</think>\n<search> green \n tea </search>"])
+    assert events == [ThoughtClosed("Hm."), SearchClosed("green tea")]
+    assert text == "<think>Hm.</think>\n<search> green \n tea </search>"
+
+
+def test_an_answer_arrives_in_pieces_that_hold_back_what_may_be_a_tag() -> None:
+    parser = TagParser()
+    parser.feed("<think></think><answer> Te")
+    assert parser.feed("a </ans") == [AnswerText("a")]
+    assert parser.feed("wers> ") == [AnswerText(" </answers>")]
+    assert parser.feed("</answer> and more") == [AnswerClosed("Tea </answers>")]
+    assert parser.text.endswith("</answers> </answer>")
+
+
+@given(texts.turns, texts.cuts)
+def test_the_same_events_and_text_come_of_every_split(turn: str, cuts: list[int]) -> None:
+    events, text = parse([turn])
+    for pieces in (texts.pieces(turn, cuts), texts.one_by_one(turn)):
+        other_events, other_text = parse(pieces)
+        assert without_deltas(other_events) == without_deltas(events)
+        assert written(other_events) == written(events)
+        assert other_text == text
+
+
+@given(texts.turns, texts.cuts)
+def test_what_is_accepted_is_a_beginning_of_what_was_written(turn: str, cuts: list[int]) -> None:
+    events, text = parse(texts.pieces(turn, cuts))
+    clean = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in turn)
+    assert clean.startswith(text)
+    ends = [event for event in events if isinstance(event, SearchClosed | AnswerClosed | Broken)]
+    assert len(ends) == 1
+    assert events[-1] is ends[0]
+
+
+@given(texts.turns, texts.cuts)
+def test_answer_pieces_add_up_to_the_answer(turn: str, cuts: list[int]) -> None:
+    events, _ = parse(texts.pieces(turn, cuts))
+    if isinstance(events[-1], AnswerClosed):
+        assert written(events) == events[-1].text
+        assert events[-1].text == events[-1].text.strip() != ""
+
+
+@given(texts.turns, texts.turns)
+def test_nothing_is_read_after_the_end_of_the_turn(turn: str, more: str) -> None:
+    parser = TagParser()
+    parser.feed(turn)
+    parser.close()
+    text = parser.text
+    assert parser.feed(more) == []
+    assert parser.close() == []
+    assert parser.text == text
+
+
+@pytest.mark.parametrize(
+    ("turn", "reason", "accepted"),
+    [
+        ("<think>a</think><information>[1] x", "forged_information", "<think>a</think>"),
+        ("<think>a<information>", "forged_information", "<think>a"),
+        ("<answer>a</information>b</answer>", "forged_information", "<answer>a"),
+        ("<search> \n </search><search>x</search>", "empty_search", "<search> \n </search>"),
+        ("<answer></answer>", "empty_answer", "<answer></answer>"),
+        ("", "no_action", ""),
+        ("<think>a</think> Tea.", "no_action", "<think>a</think> Tea."),
+        ("<think>a <search>x</search>", "unclosed_think", "<think>a <search>x</search>"),
+        ("<search>x", "unclosed_search", "<search>x"),
+        ("<answer>x</answe", "unclosed_answer", "<answer>x</answe"),
+    ],
+)
+def test_every_way_to_break_a_turn_has_its_name(turn: str, reason: str, accepted: str) -> None:
+    events, text = parse([turn])
+    assert isinstance(events[-1], Broken)
+    assert (events[-1].reason, text) == (reason, accepted)
+
+
+def test_deviations_are_told_once_a_turn() -> None:
+    events, _ = parse(["hm ", "hm</think></search><search>x</search>"])
+    kinds = [event.kind for event in events if isinstance(event, Deviation)]
+    assert kinds == ["text_outside_tags", "stray_tag", "missing_think"]
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("<think>a</think><search>x", "</search>"),
+        ("<answer>x", "</answer>"),
+        ("<answer>x</answer>", ""),
+        ("<think>a <search>x", ""),
+        ("<think>a</think>", ""),
+        ("", ""),
+    ],
+)
+def test_a_trimmed_stop_string_is_recognised(text: str, missing: str) -> None:
+    assert tags.missing_close(text) == missing
+
+
+@given(texts.turns)
+def test_a_turn_with_its_missing_close_restored_is_an_action_or_broken(turn: str) -> None:
+    events, _ = parse([turn + tags.missing_close(turn)])
+    assert not isinstance(events[-1], Broken) or events[-1].reason not in {
+        "unclosed_search",
+        "unclosed_answer",
+    }
+
+
+@given(texts.turns)
+def test_escaped_text_opens_and_closes_nothing(text: str) -> None:
+    escaped = tags.escape(text)
+    events, _ = parse([escaped], close=False)
+    assert [event for event in events if not isinstance(event, Deviation)] == []
+    assert not any(event.kind == "stray_tag" for event in events if isinstance(event, Deviation))
+    assert tags.escape(escaped) == escaped
+
+
+@pytest.mark.parametrize(
+    "tag", ["<search>", "<SEARCH>", "< / information >", "</\nanswer>", "<think class='a'>"]
+)
+def test_tags_are_defused_however_they_are_spelled(tag: str) -> None:
+    assert tags.escape(f"a {tag} b") == f"a &lt;{tag[1:]} b"
+
+
+@pytest.mark.parametrize("text", ["a < b", "<b>bold</b>", "<searching>", "x<y>z", "1 << 2"])
+def test_other_angle_brackets_stay_as_they_are(text: str) -> None:
+    assert tags.escape(text) == text

@@ -1,0 +1,42 @@
+"""Encoders for tests: quick, deterministic, and countable."""
+
+import re
+import threading
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from index.encoders import EncoderManifest, Vectors
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+class HashEncoder:
+    """Sums a random vector for every word. Remembers what each call was given."""
+
+    def __init__(self, name: str = "hash", dimension: int = 16, window: int = 64) -> None:
+        self.manifest = EncoderManifest(name, "0" * 64, "sum", False, dimension, window)
+        self.calls: list[list[str]] = []
+        self.error: Exception | None = None
+        self.hold: threading.Event | None = None
+        self.entered = threading.Event()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(_TOKEN.findall(text)) for text in texts]
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+        self.calls.append(list(texts))
+        self.entered.set()
+        if self.hold is not None:
+            self.hold.wait(10)
+        if self.error is not None:
+            raise self.error
+        vectors = np.zeros((len(texts), self.manifest.dimension), np.float32)
+        for row, text in enumerate(texts):
+            for token in _TOKEN.findall(text.lower()):
+                seed = zlib.crc32(token.encode())
+                vectors[row] += np.random.default_rng(seed).normal(size=self.manifest.dimension)
+            if progress:
+                progress(1)
+        return vectors

@@ -1,0 +1,183 @@
+import io
+import json
+from typing import Any
+
+import pytest
+
+from index.documents import Document
+from index.errors import InvalidDocument
+from index.formats import locomo_date, read_csv, read_json, read_locomo, read_ndjson
+
+A, B = Document(id="a", text="tea"), Document(id="b", text="dog", title="Rex")
+
+
+def faults(items: list[Document | InvalidDocument]) -> list[tuple[int | None, str]]:
+    return [(item.line, str(item)) for item in items if isinstance(item, InvalidDocument)]
+
+
+def test_ndjson_is_one_document_a_line_as_text_or_bytes() -> None:
+    lines = [json.dumps(A.to_dict()) + "\n", "\n", json.dumps(B.to_dict())]
+    assert list(read_ndjson(lines)) == [A, B]
+    assert list(read_ndjson([line.encode() for line in lines])) == [A, B]
+
+
+def test_a_bad_line_of_ndjson_is_named_and_the_rest_is_read() -> None:
+    lines: list[str | bytes] = [
+        '{"id":"a","text":"tea"}',
+        "{oops",
+        "",
+        "[1]",
+        '{"id":"a/b","text":""}',
+        b"\xff",
+    ]
+    lines += ["[" * 100_000, "1" * 5_000, '{"id":"b","text":"dog","title":"Rex"}']
+    items = list(read_ndjson(lines))
+    assert [item for item in items if isinstance(item, Document)] == [A, B]
+    assert [line for line, _ in faults(items)] == [2, 4, 5, 6, 7, 8]
+    assert faults(items)[0][1].startswith("not JSON: ")
+    assert faults(items)[1][1] == "a document is a JSON object, not list"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+    line = "\ufeff" + json.dumps(A.to_dict())
+    assert list(read_ndjson([line])) == [A]
+    assert list(read_ndjson([line.encode()])) == [A]
+    assert list(read_json(f"\ufeff[{json.dumps(A.to_dict())}]")) == [A]
+    assert list(read_csv(["\ufeffid,text\n", "a,tea\n"])) == [A]
+    assert list(read_csv(['\ufeff"id",text\n', "a,tea\n"])) == [A]
+
+
+def test_json_is_an_array_whose_items_are_counted() -> None:
+    items = list(read_json(json.dumps([A.to_dict(), {"id": "x"}, B.to_dict()]).encode()))
+    assert (items[0], items[2]) == (A, B)
+    assert faults(items) == [(2, "text: Field required")]
+
+
+@pytest.mark.parametrize("text", ["{}", "[", "", b"\xff", "[" * 100_000])
+def test_json_that_is_no_array_is_refused(text: str | bytes) -> None:
+    with pytest.raises(InvalidDocument):
+        list(read_json(text))
+
+
+def test_csv_takes_columns_by_their_names_and_others_as_metadata() -> None:
+    lines = io.StringIO("mood,id,text,title,created_at\ngood,a,tea,,2024-05-01\n,b,dog,Rex,\n")
+    assert [item.to_dict() for item in read_csv(lines) if isinstance(item, Document)] == [
+        {"id": "a", "text": "tea", "created_at": "2024-05-01T00:00:00Z", "metadata": {"mood": "good"}},
+        {"id": "b", "text": "dog", "title": "Rex"},
+    ]
+
+
+def test_csv_columns_can_be_mapped() -> None:
+    lines = ["key,body,title\n", "a,tea,T\n"]
+    (document,) = read_csv(lines, {"id": "key", "text": "body"})
+    assert document == Document(id="a", text="tea", title="T")
+
+
+@pytest.mark.parametrize(
+    ("lines", "columns", "message"),
+    [
+        (["id,body\n"], None, "no column 'text'; its columns are id, body"),
+        ([], None, "no column 'id', 'text'"),
+        (["id,text\n"], {"title": "headline"}, "no column 'headline'"),
+        (["id,text\n"], {"txet": "text"}, "no such field: txet; the fields are id, text"),
+    ],
+)
+def test_csv_without_the_columns_is_refused(
+    lines: list[str], columns: dict[str, str] | None, message: str
+) -> None:
+    with pytest.raises(InvalidDocument, match=message):
+        list(read_csv(lines, columns))
+
+
+def test_csv_rows_keep_quoted_newlines_and_faults_name_their_line() -> None:
+    lines = io.StringIO('id,text\na,"one\ntwo"\n\nb\nc,x,y\n,x\nd,"say ""hi"""\n')
+    items = list(read_csv(lines))
+    assert [item.text for item in items if isinstance(item, Document)] == ["one\ntwo", 'say "hi"']
+    assert faults(items) == [
+        (5, "has not the 2 columns of the header"),
+        (6, "has not the 2 columns of the header"),
+        (7, "id: Field required"),
+    ]
+
+
+def test_csv_takes_texts_as_long_as_a_document_may_be_and_reports_longer_ones() -> None:
+    items = list(read_csv(["id,text\n", f"a,{'x' * 1_000_000}\n", f"b,{'x' * 2_000_001}\n", "c,dog\n"]))
+    assert [len(item.text) for item in items if isinstance(item, Document)] == [1_000_000, 3]
+    ((line, message),) = faults(items)
+    assert (line, message[:9]) == (3, "not CSV: ")
+
+
+SAMPLE: dict[str, Any] = {
+    "sample_id": "conv-1",
+    "conversation": {
+        "speaker_a": "Ana",
+        "session_10": [{"speaker": "Bo", "dia_id": "D10:1", "text": "Bye"}],
+        "session_10_date_time": "9:05 am on 2 June, 2023",
+        "session_2": [
+            {"speaker": "Ana", "dia_id": "D2:1", "text": "Look!", "blip_caption": "a red sofa"},
+            {"speaker": "Bo", "text": "Nice"},
+        ],
+        "session_2_date_time": "1:56 pm on 8 May, 2023",
+        "session_3_date_time": "1:56 pm on 9 May, 2023",
+    },
+}
+
+
+def test_locomo_turns_are_documents_in_the_order_of_the_sessions() -> None:
+    assert [item.to_dict() for item in read_locomo(SAMPLE) if isinstance(item, Document)] == [
+        {
+            "id": "D2:1",
+            "text": "Ana: Look! [shares a red sofa]",
+            "created_at": "2023-05-08T13:56:00Z",
+            "source": "conv-1/session_2",
+            "metadata": {"speaker": "Ana"},
+        },
+        {
+            "id": "2:2",
+            "text": "Bo: Nice",
+            "created_at": "2023-05-08T13:56:00Z",
+            "source": "conv-1/session_2",
+            "metadata": {"speaker": "Bo"},
+        },
+        {
+            "id": "D10:1",
+            "text": "Bo: Bye",
+            "created_at": "2023-06-02T09:05:00Z",
+            "source": "conv-1/session_10",
+            "metadata": {"speaker": "Bo"},
+        },
+    ]
+
+
+def test_the_locomo_author_is_the_speaker() -> None:
+    assert [item.author for item in read_locomo(SAMPLE) if isinstance(item, Document)] == ["Ana", "Bo", "Bo"]
+
+
+@pytest.mark.parametrize("sample", [{}, {"conversation": []}, []])
+def test_what_is_no_locomo_conversation_is_refused(sample: Any) -> None:
+    with pytest.raises(InvalidDocument, match="LoCoMo"):
+        list(read_locomo(sample))
+
+
+def test_a_locomo_turn_that_is_none_is_named() -> None:
+    items = list(read_locomo({"conversation": {"session_1": ["hi", {"dia_id": "D1:2", "text": "Hi"}]}}))
+    assert faults(items) == [(1, "a document is a JSON object, not str")]
+    assert isinstance(items[1], Document)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("1:56 pm on 8 May, 2023", "2023-05-08T13:56:00Z"),
+        ("12:00 am on 31 December, 2022", "2022-12-31T00:00:00Z"),
+        ("8 May, 2023", "2023-05-08T00:00:00Z"),
+        ("2023/05/20 (Sat) 02:21", "2023-05-20T02:21:00Z"),
+        ("2023-05-08T13:56:00+02:00", "2023-05-08T11:56:00Z"),
+        ("2023-05-08", "2023-05-08T00:00:00Z"),
+        ("some day", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_locomo_dates_become_utc(text: str | None, moment: str | None) -> None:
+    assert locomo_date(text) == moment

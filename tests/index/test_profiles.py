@@ -1,0 +1,301 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.documents import Document
+from index.encoders import SentenceTransformerEncoder
+from index.errors import InvalidDocument, InvalidName, UnknownDocument, UnknownUser
+from index.profile import Profile
+from index.profiles import Profiles
+from index.store import Store
+from tests.golden.cases import CASES, RETRIEVER, Case
+from tests.index.fakes import HashEncoder
+
+
+def document(name: str, text: str = "green tea") -> Document:
+    return Document(id=name, text=text)
+
+
+def ids(profile: Profile) -> list[str]:
+    return [stored.id for stored in profile.documents]
+
+
+class Folder:
+    """Several stores and processes' worth of caches over one database file."""
+
+    def __init__(self, path: Path) -> None:
+        self.url = f"sqlite:///{path / 'store.db'}"
+        self.encoder = HashEncoder()
+        self.stores: list[Store] = []
+
+    def open(self, cache_bytes: int = 2**30) -> Profiles:
+        self.stores.append(Store(self.url, self.encoder.manifest))
+        return Profiles(self.stores[-1], self.encoder, cache_bytes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    folder = Folder(tmp_path)
+    yield folder
+    for store in folder.stores:
+        store.close()
+
+
+def test_a_replaced_document_keeps_its_place_and_new_ones_come_last(folder: Folder) -> None:
+    people = folder.open()
+    assert people.put("ana", [document("a"), document("b"), document("c")]).put == 3
+    people.put("ana", [document("d"), document("b", "dog")])
+    profile = people.get("ana")
+    assert ids(profile) == ["a", "b", "c", "d"]
+    assert profile.text(1) == "dog"
+    people.store.delete_document("ana", "b")
+    people.put("ana", [document("b")])
+    assert ids(people.get("ana")) == ["a", "c", "d", "b"]
+
+
+def test_of_documents_with_the_same_id_the_last_counts_and_is_reported(folder: Folder) -> None:
+    people = folder.open()
+    many = [document(f"m{i}") for i in range(1_100)]
+    report = people.put(
+        "ana", [document("a", "one"), *many, document("b"), document("a", "two"), document("a", "three")]
+    )
+    assert (report.put, report.duplicates, report.skipped) == (1_102, ["a"], [])
+    assert people.store.document("ana", "a").text == "three"
+    assert ids(people.get("ana"))[:2] == ["a", "m0"]
+
+
+def test_nothing_is_put_when_one_line_is_invalid(folder: Folder) -> None:
+    people = folder.open()
+    people.put("ana", [document("a")])
+    version = people.store.version("ana")
+    lines: list[Document | InvalidDocument] = [
+        *(document(f"m{i}") for i in range(1_100)),
+        InvalidDocument("text: must not be empty", 1_101),
+    ]
+    with pytest.raises(InvalidDocument, match="must not be empty") as raised:
+        people.put("ana", lines)
+    assert raised.value.line == 1_101
+    assert ids(people.get("ana")) == ["a"]
+    assert people.store.version("ana") == version
+    with pytest.raises(InvalidDocument):
+        people.put("bo", lines)
+    assert people.store.users() == ["ana"]
+
+
+def test_invalid_lines_can_be_skipped_and_each_is_reported(folder: Folder) -> None:
+    people = folder.open()
+    bad = [InvalidDocument("one", 2), InvalidDocument("two", 4)]
+    lines: list[Document | InvalidDocument] = [document("a"), bad[0], document("b"), bad[1]]
+    report = people.put("ana", lines, on_error="skip")
+    assert (report.put, report.skipped) == (2, bad)
+    assert [error.line for error in report.skipped] == [2, 4]
+
+
+def test_putting_nothing_makes_no_user(folder: Folder) -> None:
+    people = folder.open()
+    assert people.put("ana", []).put == 0
+    with pytest.raises(UnknownUser):
+        people.get("ana")
+
+
+def test_a_user_needs_a_name_within_the_rule(folder: Folder) -> None:
+    with pytest.raises(InvalidName):
+        folder.open().put("a/b", [document("a")])
+
+
+def test_nothing_of_another_user_is_ever_found(folder: Folder) -> None:
+    people = folder.open()
+    for user in ("ana", "bo", "an", "ana%", "ANA"):
+        people.put(user, [Document(id="same", text=f"secret of {user}"), document(f"only {user}")])
+    for user in ("ana", "bo", "an", "ana%", "ANA"):
+        assert ids(people.get(user)) == ["same", f"only {user}"]
+        for name in ("dense", "bm25", "recency", "rrf", "hybrid", "random"):
+            found = people.search(user, ["secret green"], 10, name)[0]
+            assert {passage.text for passage in found} == {f"secret of {user}", "green tea"}
+        assert people.similar(user, ["same"], 5)[0][0].document_id == f"only {user}"
+        with pytest.raises(UnknownDocument):
+            people.similar(user, ["only zoe"], 5)
+
+
+def test_progress_counts_documents_and_not_their_parts(folder: Folder) -> None:
+    done: list[int] = []
+    long = [Document(id=f"long{i}", text="Tea for two. " * 100) for i in range(10)]
+    folder.open().put("ana", [*(document(str(i)) for i in range(1_500)), *long], progress=done.append)
+    assert sum(done) == 1_510
+    assert set(done) == {0, 1}
+
+
+def test_similar_documents_are_the_nearest_others(folder: Folder) -> None:
+    people = folder.open()
+    people.put(
+        "ana", [document("a", "green tea"), document("b", "green tea now"), document("c", "dog " * 200)]
+    )
+    (near, far) = people.similar("ana", ["a", "c"], 5)
+    assert {passage.document_id for passage in near} == {"b", "c"}
+    assert {passage.document_id for passage in far} == {"a", "b"}
+    scores = people.get("ana").vectors.scores(people.get("ana").vectors.vector(0), np.array([1]))
+    assert [passage.score for passage in near if passage.document_id == "b"] == scores.tolist()
+
+
+def test_a_long_document_is_found_by_its_parts_and_every_part_is_verbatim(folder: Folder) -> None:
+    people = folder.open()
+    text = "\n".join(f"Line {i} tells of topic{i} and no more than that." for i in range(60))
+    people.put("ana", [document("a"), Document(id="long", text=text, title="Notes"), document("z")])
+    profile = people.get("ana")
+    positions = profile.positions("long")
+    assert positions == list(range(1, 1 + len(positions)))
+    assert len(positions) > 5
+    for position in positions:
+        passage = profile.passage(position, 1, 0.0)
+        assert text[passage.start : passage.start + len(passage.text)] == passage.text
+        assert folder.encoder.count_tokens([f"Notes: {passage.text}"])[0] <= 64
+    assert "".join("".join(profile.text(p) for p in positions).split()) == "".join(text.split())
+    found = people.search("ana", ["topic42"], 3, "bm25")[0]
+    assert [passage.document_id for passage in found] == ["long"]
+    assert "topic42" in found[0].text
+    # Parts of one document are each other's neighbours, other documents are not.
+    groups = profile.groups[positions]
+    assert len(set(groups.tolist())) == 1
+    assert profile.groups[0] != groups[0] != profile.groups[-1]
+
+
+def test_a_further_part_of_a_document_that_was_read_can_be_found(folder: Folder) -> None:
+    people = folder.open()
+    text = "\n".join(f"Line {i} tells of tea and no more than that." for i in range(60))
+    people.put("ana", [Document(id="long", text=text)])
+    read: set[tuple[str, int]] = set()
+    for _ in people.get("ana").positions("long"):
+        (passage,) = people.search("ana", ["tea"], 1, "bm25", read)[0]
+        read.add(passage.key)
+    assert people.search("ana", ["tea"], 1, "bm25", read) == [[]]
+
+
+def test_each_document_is_found_once_by_its_best_passage(folder: Folder) -> None:
+    people = folder.open()
+    text = "\n".join(f"Line {i} tells of tea and no more than that." for i in range(60))
+    people.put("ana", [Document(id="long", text=text), *(document(f"d{i}") for i in range(4))])
+    for name in ("dense", "bm25", "recency", "rrf", "hybrid", "random"):
+        found = [passage.document_id for passage in people.search("ana", ["tea"], 5, name)[0]]
+        assert sorted(found) == ["d0", "d1", "d2", "d3", "long"]
+
+
+def test_a_profile_is_loaded_once_until_it_changes(folder: Folder) -> None:
+    people = folder.open()
+    people.put("ana", [document("a")])
+    first = people.get("ana")
+    assert people.get("ana") is first
+    people.put("ana", [document("b")])
+    assert people.get("ana") is not first
+    assert ids(first) == ["a"]
+
+
+def test_what_another_process_wrote_is_seen_at_once(folder: Folder) -> None:
+    ours, theirs = folder.open(), folder.open()
+    ours.put("ana", [document("a")])
+    assert ids(ours.get("ana")) == ids(theirs.get("ana")) == ["a"]
+    theirs.put("ana", [document("b")])
+    assert ids(ours.get("ana")) == ["a", "b"]
+    theirs.store.delete_document("ana", "a")
+    assert ids(ours.get("ana")) == ["b"]
+    theirs.erase("ana")
+    with pytest.raises(UnknownUser):
+        ours.get("ana")
+
+
+def test_a_person_who_comes_back_after_an_erasure_elsewhere_meets_nothing_of_before(folder: Folder) -> None:
+    ours, theirs = folder.open(), folder.open()
+    ours.put("ana", [document("old")])
+    ours.get("ana")
+    theirs.erase("ana")
+    theirs.put("ana", [document("new")])
+    assert ids(ours.get("ana")) == ["new"]
+
+
+def test_the_cache_keeps_to_its_bytes_and_drops_the_least_recently_used(folder: Folder) -> None:
+    people = folder.open(cache_bytes=10_000)
+    users = [f"u{i}" for i in range(8)]
+    for user in users:
+        people.put(user, [document("a", "x" * 500)])
+    size = people.get("u0").nbytes
+    assert 1_500 < size < 5_000
+    for user in [*users, "u6"]:
+        people.get(user)
+        assert people._cached == sum(profile.nbytes for profile in people._cache.values()) <= 10_000
+    people.put("u6", [document("a", "y" * 500)])
+    people.get("u6")
+    assert people._cached == sum(profile.nbytes for profile in people._cache.values())
+    kept = 10_000 // size
+    assert list(people._cache) == [f"u{i}" for i in range(8 - kept, 8) if i != 6] + ["u6"]
+
+
+def test_a_profile_larger_than_the_cache_is_served_all_the_same(folder: Folder) -> None:
+    people = folder.open(cache_bytes=10)
+    people.put("ana", [document("a")])
+    people.put("bo", [document("b")])
+    assert ids(people.get("ana")) == ["a"]
+    assert ids(people.get("bo")) == ["b"]
+    assert list(people._cache) == ["bo"]
+
+
+def test_erasing_empties_the_cache_too(folder: Folder) -> None:
+    people = folder.open()
+    people.put("ana", [document("a")])
+    people.get("ana")
+    receipt = people.erase("ana")
+    assert (receipt.user, receipt.documents, receipt.passages) == ("ana", 1, 1)
+    assert (people._cache, people._cached) == ({}, 0)
+    with pytest.raises(UnknownUser):
+        people.search("ana", ["tea"], 3, "bm25")
+
+
+def test_many_threads_may_search_and_put_at_once(folder: Folder) -> None:
+    people = folder.open(cache_bytes=10_000)
+    for i in range(4):
+        people.put(f"u{i}", [document("first")])
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            user = f"u{number % 4}"
+            for step in range(5):
+                people.put(user, [document(f"{number}-{step}")])
+                found = people.search(user, ["green tea"], 50, "dense")[0]
+                assert f"{number}-{step}" in {passage.document_id for passage in found}
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert [len(people.get(f"u{i}")) for i in range(4)] == [11] * 4
+
+
+def test_the_real_encoder_finds_by_meaning(profiles: Profiles, minilm: SentenceTransformerEncoder) -> None:
+    texts = ["My puppy chewed the sofa.", "I gave up coffee for green tea.", "The cabin in Otta has no oven."]
+    profiles.put("ana", [document(str(i), text) for i, text in enumerate(texts)])
+    found = profiles.search("ana", ["Which pet do I have?", "favourite hot drink"], 1, "dense")
+    assert [passages[0].document_id for passages in found] == ["0", "1"]
+    stored = minilm.encode(texts).astype(np.float16).astype(np.float32)
+    query = minilm.encode(["Which pet do I have?"])[0]
+    assert found[0][0].score == pytest.approx(float(stored[0] @ query), abs=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_searches_of_the_golden_cases_find_what_the_cases_say(case: Case, folder: Folder) -> None:
+    from index.documents import parse_document
+    from tests.golden.cases import replay
+
+    people = folder.open()
+    people.put("ana", [parse_document(data) for data in case.documents])
+    read: set[tuple[str, int]] = set()
+    queries = [step.query for step in replay(case).steps if step.kind == "search"]
+    for query, expected in zip(queries, case.found, strict=True):
+        found = people.search("ana", [query], case.limits.top_k, RETRIEVER, read)[0]
+        assert [passage.document_id for passage in found] == list(expected)
+        read |= {passage.key for passage in found}
