@@ -18,6 +18,7 @@ from index.passages import split
 from index.profile import Profile, encoded_text
 from index.retrievers import DEFAULT, Query, Ranking, retriever
 from index.store import EncodedDocument, EncodedPassage, Receipt, Store
+from index.together import Together
 
 Progress = Callable[[int], None]
 
@@ -54,7 +55,7 @@ class Profiles:
         self._cache: OrderedDict[str, Profile] = OrderedDict()
         self._cached = 0
         self._lock = threading.Lock()
-        self._queries = _QueryEncoder(encoder)
+        self._encode_queries = Together(self._encode_together)
 
     def put(
         self,
@@ -116,7 +117,7 @@ class Profiles:
         profile = self.get(user)
         if not len(profile) or not queries:
             return [[] for _ in queries]
-        vectors = self._queries.encode(queries) if chosen.needs_vectors else [None] * len(queries)
+        vectors = self._encode_queries(queries) if chosen.needs_vectors else [None] * len(queries)
         asked = [Query(text, vector) for text, vector in zip(queries, vectors, strict=True)]
         return _distinct(profile, lambda depth: chosen.rank(profile, asked, depth), k, [exclude] * len(asked))
 
@@ -170,6 +171,10 @@ class Profiles:
         if dropped is not None:
             self._cached -= dropped.nbytes
 
+    def _encode_together(self, requests: Sequence[Sequence[str]]) -> list[Vectors]:
+        vectors = self.encoder.encode([text for texts in requests for text in texts])
+        return np.split(vectors, np.cumsum([len(texts) for texts in requests])[:-1])
+
     def _encode(self, documents: Sequence[Document], progress: Progress | None) -> list[EncodedDocument]:
         window = min(self.encoder.manifest.window, PASSAGE_TOKENS)
         count = self.encoder.count_tokens
@@ -196,54 +201,6 @@ class Profiles:
             )
             for document, parts in zip(documents, spans, strict=True)
         ]
-
-
-class _QueryEncoder:
-    """Encodes the queries of concurrent requests together.
-
-    Whoever finds the encoder free takes along all that has gathered meanwhile: a lone query never
-    waits for company, and a crowd costs one batch.
-    """
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-        self._gathered: list[_Waiting] = []
-        self._lock = threading.Lock()
-        self._encoding = threading.Lock()
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        waiting = _Waiting(list(texts))
-        with self._lock:
-            self._gathered.append(waiting)
-        with self._encoding:
-            if waiting.vectors is None and waiting.error is None:
-                with self._lock:
-                    together, self._gathered = self._gathered, []
-                _encode_together(self._encoder, together)
-        if waiting.error is not None:
-            raise waiting.error
-        assert waiting.vectors is not None
-        return waiting.vectors
-
-
-@dataclass
-class _Waiting:
-    texts: list[str]
-    vectors: Vectors | None = None
-    error: Exception | None = None
-
-
-def _encode_together(encoder: Encoder, together: Sequence[_Waiting]) -> None:
-    try:
-        vectors = encoder.encode([text for waiting in together for text in waiting.texts])
-    except Exception as error:  # every request of the batch has to hear of it
-        for waiting in together:
-            waiting.error = error
-        return
-    first = 0
-    for waiting in together:
-        waiting.vectors = vectors[first : first + len(waiting.texts)]
-        first += len(waiting.texts)
 
 
 def _in_documents(progress: Progress, documents: int, texts: int) -> Progress:

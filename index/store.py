@@ -6,6 +6,7 @@ Written with SQLAlchemy Core, so that another database needs no second code path
 """
 
 import json
+import sqlite3
 import threading
 import time
 import uuid
@@ -19,14 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from index import schema
 from index.documents import Document, iso
 from index.encoders import EncoderManifest
 from index.errors import EncoderMismatch, StoreUnavailable, UnknownDocument, UnknownUser
+from index.together import Together
 
 SCHEMA_VERSION = 1
+BUSY_MS = 30_000
+"""How long a connection waits for another process that is writing."""
 _AT_ONCE = 500
 """Keys in one IN list: below every database's limit."""
 
@@ -69,6 +74,9 @@ class Receipt:
     documents: int
     passages: int
     answers: int
+    scrubbed: bool
+    """Whether the erased text is off the disk by now. Else somebody is still reading an older state, and
+    it goes when they are done."""
 
 
 class Store:
@@ -81,8 +89,10 @@ class Store:
     def __init__(self, url: str, manifest: EncoderManifest) -> None:
         self._manifest = manifest
         self._engine = _engine(url)
+        self._glancing = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writing = threading.Lock()
         self._ready = False
+        self._save_answers = Together(self._save_together)
 
     def open(self) -> None:
         """Create what is missing. Raises EncoderMismatch when the store was made by another encoder."""
@@ -96,6 +106,10 @@ class Store:
                 rows = [{"key": key, "value": value} for key, value in values.items()]
                 connection.execute(insert(schema.manifest), rows)
             else:
+                if found["schema"] != str(SCHEMA_VERSION):
+                    raise StoreUnavailable(
+                        f"this store has schema {found['schema']}, this program needs {SCHEMA_VERSION}"
+                    )
                 made_by = EncoderManifest(**json.loads(found["encoder"]))
                 if made_by != self._manifest:
                     raise EncoderMismatch(
@@ -118,7 +132,9 @@ class Store:
 
     def version(self, user: str) -> int:
         """Grows with every change to the person's documents. Raises UnknownUser."""
-        with self._read() as connection:
+        self.open()
+        # Asked for at every search: one statement by itself needs no transaction around it.
+        with _as_unavailable(), self._glancing.connect() as connection:
             return _version(connection, user)
 
     def put(self, user: str, batches: Iterable[Sequence[EncodedDocument]]) -> int:
@@ -226,10 +242,7 @@ class Store:
             counts = {}
             for table in (schema.documents, schema.passages, schema.answers, schema.users):
                 counts[table.name] = connection.execute(delete(table).where(table.c.user == user)).rowcount
-        if self._engine.dialect.name == "sqlite":
-            # The log still holds the deleted pages; secure_delete has blanked them in the database.
-            with _as_unavailable(), closing(self._engine.raw_connection()) as raw:
-                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        scrubbed = self._scrub_log()
         return Receipt(
             id=uuid.uuid4().hex,
             user=user,
@@ -237,14 +250,41 @@ class Store:
             documents=counts["documents"],
             passages=counts["passages"],
             answers=counts["answers"],
+            scrubbed=scrubbed,
         )
+
+    def _scrub_log(self) -> bool:
+        if self._engine.dialect.name != "sqlite":
+            return False
+        # The log still holds the deleted pages; secure_delete has blanked them in the database.
+        with closing(self._engine.raw_connection()) as raw:
+            cursor = raw.cursor()
+            try:
+                cursor.execute("PRAGMA busy_timeout=1000")
+                busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error:
+                return False  # What was asked for, the deletion, is done and durable.
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+            return not busy
 
     def save_answer(self, user: str, answer_id: str, body: Mapping[str, Any]) -> None:
         """Keep an answer and its trajectory. Raises UnknownUser: nothing is kept for an erased person."""
+        row = {"user": user, "id": answer_id, "created_at": time.time(), "body": json.dumps(body)}
+        self._save_answers(row)
+
+    def _save_together(self, rows: Sequence[Mapping[str, Any]]) -> list[Exception | None]:
+        # One transaction for all, because what it takes is mostly the disk's time to make it durable.
+        asking = sorted({row["user"] for row in rows})
+        known: set[str] = set()
         with self._write() as connection:
-            _version(connection, user)
-            row = {"user": user, "id": answer_id, "created_at": time.time(), "body": json.dumps(body)}
-            connection.execute(insert(schema.answers), row)
+            for first in range(0, len(asking), _AT_ONCE):
+                some = schema.users.c.user.in_(asking[first : first + _AT_ONCE])
+                known.update(connection.scalars(select(schema.users.c.user).where(some)))
+            kept = [row for row in rows if row["user"] in known]
+            if kept:
+                connection.execute(insert(schema.answers), kept)
+        return [None if row["user"] in known else _unknown(row["user"]) for row in rows]
 
     def answer(self, user: str, answer_id: str) -> dict[str, Any]:
         """Raises UnknownUser or UnknownDocument."""
@@ -283,14 +323,20 @@ def _engine(url: str) -> Engine:
         @event.listens_for(engine, "connect")
         def configure(connection: Any, _: Any) -> None:
             connection.isolation_level = None
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "secure_delete=ON"):
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                f"busy_timeout={BUSY_MS}",
+                "secure_delete=ON",
+            ):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            # A reader that later writes could find the database changed under it; a writer says so first.
-            write = connection.get_execution_options().get("pr2_write")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+            options = connection.get_execution_options()
+            if options.get("isolation_level") != "AUTOCOMMIT":
+                # A reader that later writes could find the database changed under it; a writer says so.
+                connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("pr2_write") else "BEGIN")
 
     return engine
 
@@ -301,6 +347,8 @@ def _as_unavailable() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise StoreUnavailable(f"the database cannot be used now: {error.orig}") from error
+    except PoolTimeoutError as error:
+        raise StoreUnavailable("the database cannot be used now: all connections are busy") from error
     except OSError as error:
         raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
 
@@ -310,8 +358,12 @@ def _version(connection: Connection, user: str) -> int:
         select(schema.users.c.version).where(schema.users.c.user == user)
     ).scalar_one_or_none()
     if version is None:
-        raise UnknownUser(f"nothing is stored for the user {user!r}")
+        raise _unknown(user)
     return int(version)
+
+
+def _unknown(user: str) -> UnknownUser:
+    return UnknownUser(f"nothing is stored for the user {user!r}")
 
 
 def _put_batch(connection: Connection, user: str, batch: Sequence[EncodedDocument], position: int) -> int:

