@@ -1,7 +1,7 @@
 """What happened while one question was answered: plain values that survive JSON unchanged."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from index.documents import Passage
@@ -148,7 +148,7 @@ class Trajectory:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values only. `Trajectory.from_dict` gives the same trajectory back."""
-        return asdict(self) | {"transcript": self.transcript, "violations": dict(self.violations)}
+        return {name: _plain(value) for name, value in vars(self).items()} | {"transcript": self.transcript}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Trajectory":
@@ -158,6 +158,17 @@ class Trajectory:
         values["steps"] = tuple(_step(step) for step in data["steps"])
         values["segments"] = tuple(Segment(**segment) for segment in data["segments"])
         return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    # dataclasses.asdict does the same, but copies every string of every passage on its way.
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {name: _plain(item) for name, item in vars(value).items()}
 
 
 def _step(data: Mapping[str, Any]) -> Step:

@@ -18,7 +18,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
@@ -89,7 +100,6 @@ class Store:
     def __init__(self, url: str, manifest: EncoderManifest) -> None:
         self._manifest = manifest
         self._engine = _engine(url)
-        self._glancing = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writing = threading.Lock()
         self._ready = False
         self._save_answers = Together(self._save_together)
@@ -132,9 +142,7 @@ class Store:
 
     def version(self, user: str) -> int:
         """Grows with every change to the person's documents. Raises UnknownUser."""
-        self.open()
-        # Asked for at every search: one statement by itself needs no transaction around it.
-        with _as_unavailable(), self._glancing.connect() as connection:
+        with self._read() as connection:
             return _version(connection, user)
 
     def put(self, user: str, batches: Iterable[Sequence[EncodedDocument]]) -> int:
@@ -333,10 +341,9 @@ def _engine(url: str) -> Engine:
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            options = connection.get_execution_options()
-            if options.get("isolation_level") != "AUTOCOMMIT":
-                # A reader that later writes could find the database changed under it; a writer says so.
-                connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("pr2_write") else "BEGIN")
+            # A reader that later writes could find the database changed under it; a writer says so first.
+            write = connection.get_execution_options().get("pr2_write")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
 
@@ -353,10 +360,12 @@ def _as_unavailable() -> Iterator[None]:
         raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
 
 
+_VERSION = select(schema.users.c.version).where(schema.users.c.user == bindparam("user"))
+"""Made once: it is asked at every search, and making it takes longer than running it."""
+
+
 def _version(connection: Connection, user: str) -> int:
-    version = connection.execute(
-        select(schema.users.c.version).where(schema.users.c.user == user)
-    ).scalar_one_or_none()
+    version = connection.execute(_VERSION, {"user": user}).scalar_one_or_none()
     if version is None:
         raise _unknown(user)
     return int(version)
