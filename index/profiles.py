@@ -18,7 +18,6 @@ from index.passages import split
 from index.profile import Profile, encoded_text
 from index.retrievers import DEFAULT, Query, Ranking, retriever
 from index.store import EncodedDocument, EncodedPassage, Receipt, Store
-from index.together import Together
 
 Progress = Callable[[int], None]
 
@@ -55,7 +54,6 @@ class Profiles:
         self._cache: OrderedDict[str, Profile] = OrderedDict()
         self._cached = 0
         self._lock = threading.Lock()
-        self._encode_queries = Together(self._encode_together)
 
     def put(
         self,
@@ -107,18 +105,21 @@ class Profiles:
         k: int,
         name: str = DEFAULT,
         exclude: Collection[tuple[str, int]] = (),
+        vectors: Vectors | None = None,
     ) -> list[list[Passage]]:
         """The `k` best documents for each query, each by its best passage, best first.
 
         Fewer when there are not so many. All queries are searched in one call. `exclude` holds keys of
-        passages to leave out. Raises UnknownUser, UnknownRetriever, StoreUnavailable.
+        passages to leave out. `vectors`, shape (queries, dimension), are encoded here if a retriever needs
+        them and they are not given. Raises UnknownUser, UnknownRetriever, StoreUnavailable.
         """
         chosen = retriever(name)
         profile = self.get(user)
         if not len(profile) or not queries:
             return [[] for _ in queries]
-        vectors = self._encode_queries(queries) if chosen.needs_vectors else [None] * len(queries)
-        asked = [Query(text, vector) for text, vector in zip(queries, vectors, strict=True)]
+        if chosen.needs_vectors and vectors is None:
+            vectors = self.encoder.encode(queries)
+        asked = [Query(text, None if vectors is None else vectors[i]) for i, text in enumerate(queries)]
         return _distinct(profile, lambda depth: chosen.rank(profile, asked, depth), k, [exclude] * len(asked))
 
     def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
@@ -170,10 +171,6 @@ class Profiles:
         dropped = self._cache.pop(user, None)
         if dropped is not None:
             self._cached -= dropped.nbytes
-
-    def _encode_together(self, requests: Sequence[Sequence[str]]) -> list[Vectors]:
-        vectors = self.encoder.encode([text for texts in requests for text in texts])
-        return np.split(vectors, np.cumsum([len(texts) for texts in requests])[:-1])
 
     def _encode(self, documents: Sequence[Document], progress: Progress | None) -> list[EncodedDocument]:
         window = min(self.encoder.manifest.window, PASSAGE_TOKENS)

@@ -38,7 +38,6 @@ from index import schema
 from index.documents import Document, iso
 from index.encoders import EncoderManifest
 from index.errors import EncoderMismatch, StoreUnavailable, UnknownDocument, UnknownUser
-from index.together import Together
 
 SCHEMA_VERSION = 1
 BUSY_MS = 30_000
@@ -76,6 +75,15 @@ class StoredProfile:
 
 
 @dataclass(frozen=True)
+class StoredAnswer:
+    """An answer as it is kept; `body` is JSON values."""
+
+    user: str
+    id: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Receipt:
     """Proof of an erasure: what was deleted, and when."""
 
@@ -102,7 +110,6 @@ class Store:
         self._engine = _engine(url)
         self._writing = threading.Lock()
         self._ready = False
-        self._save_answers = Together(self._save_together)
 
     def open(self) -> None:
         """Create what is missing. Raises EncoderMismatch when the store was made by another encoder."""
@@ -276,23 +283,26 @@ class Store:
                 cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
             return not busy
 
-    def save_answer(self, user: str, answer_id: str, body: Mapping[str, Any]) -> None:
-        """Keep an answer and its trajectory. Raises UnknownUser: nothing is kept for an erased person."""
-        row = {"user": user, "id": answer_id, "created_at": time.time(), "body": json.dumps(body)}
-        self._save_answers(row)
+    def save_answers(self, answers: Sequence[StoredAnswer]) -> list[UnknownUser | None]:
+        """Keep answers and their trajectories, all in one transaction; None for each that was kept.
 
-    def _save_together(self, rows: Sequence[Mapping[str, Any]]) -> list[Exception | None]:
-        # One transaction for all, because what it takes is mostly the disk's time to make it durable.
-        asking = sorted({row["user"] for row in rows})
+        For an erased person nothing is kept.
+        """
+        asking = sorted({answer.user for answer in answers})
         known: set[str] = set()
         with self._write() as connection:
             for first in range(0, len(asking), _AT_ONCE):
                 some = schema.users.c.user.in_(asking[first : first + _AT_ONCE])
                 known.update(connection.scalars(select(schema.users.c.user).where(some)))
-            kept = [row for row in rows if row["user"] in known]
-            if kept:
-                connection.execute(insert(schema.answers), kept)
-        return [None if row["user"] in known else _unknown(row["user"]) for row in rows]
+            now = time.time()
+            rows = [
+                {"user": answer.user, "id": answer.id, "created_at": now, "body": json.dumps(answer.body)}
+                for answer in answers
+                if answer.user in known
+            ]
+            if rows:
+                connection.execute(insert(schema.answers), rows)
+        return [None if answer.user in known else _unknown(answer.user) for answer in answers]
 
     def answer(self, user: str, answer_id: str) -> dict[str, Any]:
         """Raises UnknownUser or UnknownDocument."""

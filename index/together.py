@@ -1,8 +1,7 @@
 """One call for many callers: what concurrent requests ask for is done in one batch."""
 
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 In = TypeVar("In")
@@ -12,42 +11,41 @@ Out = TypeVar("Out")
 class Together(Generic[In, Out]):
     """Hands items that come at the same time to `work` together; one result or exception for each.
 
-    Whoever finds `work` free takes along all that has gathered meanwhile: a lone caller never waits for
-    company, and a crowd costs one batch. When `work` raises, every caller of the batch hears of it.
+    While `work` is busy with a batch, the next one gathers: a lone caller never waits for company, and a
+    crowd costs one batch. When `work` raises, every caller of the batch hears of it. A caller that is
+    cancelled takes nothing from the others. For one event loop.
     """
 
-    def __init__(self, work: Callable[[Sequence[In]], Sequence[Out | Exception]]) -> None:
+    def __init__(self, work: Callable[[Sequence[In]], Awaitable[Sequence[Out | Exception]]]) -> None:
         self._work = work
-        self._gathered: list[_Waiting[In, Out]] = []
-        self._gathering = threading.Lock()
-        self._working = threading.Lock()
+        self._gathered: list[tuple[In, asyncio.Future[Out]]] = []
+        self._working: asyncio.Task[None] | None = None
 
-    def __call__(self, item: In) -> Out:
-        waiting: _Waiting[In, Out] = _Waiting(item)
-        with self._gathering:
-            self._gathered.append(waiting)
-        with self._working:
-            if waiting.outcome is None:
-                with self._gathering:
-                    batch, self._gathered = self._gathered, []
-                self._do(batch)
-        assert waiting.outcome is not None
-        (outcome,) = waiting.outcome
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+    async def __call__(self, item: In) -> Out:
+        future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
+        self._gathered.append((item, future))
+        if self._working is None:
+            self._working = asyncio.create_task(self._until_done())
+        return await future
 
-    def _do(self, batch: "Sequence[_Waiting[In, Out]]") -> None:
+    async def _until_done(self) -> None:
+        try:
+            while self._gathered:
+                batch, self._gathered = self._gathered, []
+                await self._do([item for item, _ in batch], [future for _, future in batch])
+        finally:
+            self._working = None
+
+    async def _do(self, items: Sequence[In], futures: Sequence[asyncio.Future[Out]]) -> None:
         outcomes: Sequence[Out | Exception]
         try:
-            outcomes = self._work([waiting.item for waiting in batch])
+            outcomes = await self._work(items)
         except Exception as error:
-            outcomes = [error for _ in batch]
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            waiting.outcome = (outcome,)
-
-
-@dataclass
-class _Waiting(Generic[In, Out]):
-    item: In
-    outcome: tuple[Out | Exception] | None = None
+            outcomes = [error for _ in items]
+        for future, outcome in zip(futures, outcomes, strict=True):
+            if future.done():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)

