@@ -19,8 +19,8 @@ from index.sentences import spans
 
 NEAR = 12
 """How many words may lie between a name and a word of the question for one to be about the other."""
-SENTENCES = 5
-"""The most sentences in an answer."""
+SENTENCES, FROM_ONE = 5, 2
+"""The most sentences in an answer, and of one passage."""
 
 _NAME = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w'’-]*)*")
 _SPEAKER = re.compile(r"^[^\W\d_a-z][\w'’ .-]{0,40}: ")
@@ -78,14 +78,15 @@ def rank_sentences(question: str, reads: Sequence[Read]) -> list[Sentence]:
     """Every sentence that was read, the most telling first; ties in reading order.
 
     A sentence tells as much as the question's words in it are rare among the passages, its passage was
-    found early, and it has the kind of thing that is asked for.
+    found with a high score, and it has the kind of thing that is asked for.
     """
     asked = set(content_terms(question))
     frequency = Counter(term for read in reads for term in set(terms(read.passage.text)))
     worth = {term: math.log1p(len(reads) / (1 + frequency[term])) for term in asked}
     total = sum(worth.values()) or 1.0
     ranked = []
-    for place, read in enumerate(reads):
+    highest = max((read.passage.score for read in reads), default=0.0) or 1.0
+    for read in reads:
         passage = read.passage
         titled = set(terms(passage.title or ""))
         for start, end in spans(passage.text):
@@ -93,7 +94,7 @@ def rank_sentences(question: str, reads: Sequence[Read]) -> list[Sentence]:
             own = set(terms(text))
             overlap = sum(worth[term] for term in asked & own) / total
             context = sum(worth[term] for term in asked & (titled - own)) / total
-            found = 1 / (1 + place % 10) ** 0.5
+            found = passage.score / highest
             weight = overlap + 0.5 * context + 0.4 * found + _has_what_is_asked(question, text)
             # A question in the history is seldom the answer to one.
             ranked.append(Sentence(read, text, weight * (0.5 if text.rstrip().endswith("?") else 1.0)))
@@ -164,10 +165,13 @@ def compose(sentences: Sequence[Sentence]) -> str:
         return "Your history does not tell."
     best = sentences[0].weight
     chosen: dict[str, Sentence] = {}
+    taken: Counter[int] = Counter()
     for sentence in sentences:
         if len(chosen) == SENTENCES or sentence.weight < 0.5 * best:
             break
-        chosen.setdefault(sentence.text, sentence)
+        if sentence.text not in chosen and taken[sentence.read.number] < FROM_ONE:
+            chosen[sentence.text] = sentence
+            taken[sentence.read.number] += 1
     ordered = sorted(chosen.values(), key=lambda s: (s.read.passage.created_at or "", s.read.number))
     lines = ["Your history says:"]
     for sentence in ordered:

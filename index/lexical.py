@@ -2,6 +2,7 @@
 
 import re
 import threading
+import unicodedata
 from collections.abc import Sequence
 
 import bm25s
@@ -28,7 +29,11 @@ FUNCTION_WORDS = frozenset(
 
 
 def words(text: str) -> list[str]:
-    """The words of `text`, in lower case, without a possessive ending."""
+    """The words of `text`, in lower case, without accents and possessive endings."""
+    if not text.isascii():
+        # People do not type the accents of a name when they ask for it.
+        parts = unicodedata.normalize("NFKD", text)
+        text = "".join(character for character in parts if not unicodedata.combining(character))
     return [_POSSESSIVE.sub("", word) for word in _WORD.findall(text.lower())]
 
 

@@ -36,7 +36,7 @@ def serve(
         typer.Option("--demo/--no-demo", help="Put five invented people into a store that holds nobody."),
     ] = False,
 ) -> None:
-    """Serve the HTTP API and the web page.
+    """Serve the HTTP API.
 
     What is not given comes from the environment (PR2_PORT, …), pr2.toml, and the defaults, in this order.
     """
