@@ -58,7 +58,7 @@ class ExtractivePolicy:
 def _turn(episode: Episode) -> str:
     question = episode.question
     reads = episode.reads
-    if not episode.must_answer and not reads and not _searched(episode):
+    if not episode.must_answer and question.strip() and not _searched(episode):
         return _block("think", _plan(question)) + _block("search", question)
     sentences = rank_sentences(question, reads)
     if not episode.must_answer and _brought_news(episode):

@@ -113,7 +113,12 @@ def test_a_lead_that_was_followed_is_not_followed_again() -> None:
 
 def test_an_answer_is_short_and_in_the_order_of_time() -> None:
     reads = [
-        Read(n, Passage(f"n{n}", f"Tea {n}. More tea {n}. Tea again {n}.", created_at=f"20{30 - n}-01-01", score=1))
+        Read(
+            n,
+            Passage(
+                f"n{n}", f"Tea {n}. More tea {n}. Tea again {n}.", created_at=f"20{30 - n}-01-01", score=1
+            ),
+        )
         for n in range(1, 8)
     ]
     lines = compose(rank_sentences("When did I drink tea?", reads)).splitlines()[1:]
