@@ -7,20 +7,20 @@ so: the trajectory's policy is `extractive`, and its answers consist of quotes.
 import math
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 
 from agent.episode import Episode
 from agent.policy import Chunk
 from agent.tags import escape
 from agent.trajectory import Information, Read, Search
-from index.lexical import FUNCTION_WORDS, content_terms, terms, words
+from index.lexical import FUNCTION_WORDS, POSSESSIVE, content_terms, terms, words
 from index.sentences import spans
 
 NEAR = 12
 """How many words may lie between a name and a word of the question for one to be about the other."""
-SENTENCES, FROM_ONE = 5, 2
-"""The most sentences in an answer, and of one passage."""
+SENTENCES, FROM_LEAD, FROM_PASSAGE = 4, 3, 2
+"""The most sentences on the question, on a name that was followed, and of one passage in each."""
 
 _NAME = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w'’-]*)*")
 _SPEAKER = re.compile(r"^[^\W\d_a-z][\w'’ .-]{0,40}: ")
@@ -28,6 +28,7 @@ _CALENDAR = frozenset(
     "january february march april may june july august september october november december monday "
     "tuesday wednesday thursday friday saturday sunday today tomorrow yesterday".split()
 )
+_TITLES = frozenset("dr mr mrs ms miss prof sir dear hello hi mum dad".split())
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,9 @@ def _turn(episode: Episode) -> str:
     reads = episode.reads
     if not episode.must_answer and question.strip() and not _searched(episode):
         return _block("think", _plan(question)) + _block("search", question)
-    sentences = rank_sentences(question, reads)
+    queries = [step.query for step in episode.steps if isinstance(step, Search)]
     if not episode.must_answer and _brought_news(episode):
-        used = " ".join(step.query for step in episode.steps if isinstance(step, Search))
-        lead = find_lead(question, sentences, used)
+        lead = find_lead(question, rank_sentences(question, reads), " ".join(queries))
         if lead:
             thought = f"{lead.name} came up in [{lead.number}]. Looking for what else there is about that."
             query = f"{question} {lead.name}"
@@ -71,7 +71,8 @@ def _turn(episode: Episode) -> str:
             thought = "No new name to follow. Reading on for the question itself."
             query = question
         return _block("think", thought) + _block("search", query)
-    return _block("think", _conclusion(reads)) + _block("answer", compose(sentences))
+    followed = [name for query in queries if (name := query.removeprefix(question).strip())]
+    return _block("think", _conclusion(reads)) + _block("answer", compose(question, reads, followed))
 
 
 def rank_sentences(question: str, reads: Sequence[Read]) -> list[Sentence]:
@@ -129,7 +130,7 @@ def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Le
         said = terms(_SPEAKER.sub("", sentence.text))
         for name in dict.fromkeys(_names(sentence.text)):
             parts = set(words(name))
-            ordinary = not parts <= inside or parts & (FUNCTION_WORDS | _CALENDAR)
+            ordinary = not parts <= inside or parts & (FUNCTION_WORDS | _CALENDAR | _TITLES)
             if ordinary or set(terms(name)) & known:
                 continue
             near = max(
@@ -156,29 +157,50 @@ def _names(text: str, *, inside: bool = False) -> list[str]:
     """Capitalized words and runs of them; with `inside`, only those that do not begin the sentence."""
     said = _SPEAKER.sub("", text)
     matches = _NAME.finditer(said)
-    return [match.group() for match in matches if not inside or match.start() > 0]
+    return [POSSESSIVE.sub("", match.group()) for match in matches if not inside or match.start() > 0]
 
 
-def compose(sentences: Sequence[Sentence]) -> str:
-    """The best sentences in the order of their dates, each with its citation."""
-    if not sentences:
+def compose(question: str, reads: Sequence[Read], followed: Sequence[str]) -> str:
+    """The best sentences on the question, then those on each name that was followed, all with citations."""
+    ranked = rank_sentences(question, reads)
+    if not ranked:
         return "Your history does not tell."
-    best = sentences[0].weight
+    telling = [sentence for sentence in ranked if sentence.weight >= 0.5 * ranked[0].weight]
+    chosen = _choose(telling, SENTENCES, set())
+    direct = any(set(content_terms(question)) & set(terms(sentence.text)) for sentence in chosen)
+    opening = "Your history says:" if direct else "Your history does not say it directly. The nearest:"
+    lines = [opening, *_quotes(chosen)]
+    told = {sentence.text for sentence in chosen}
+    for name in followed:
+        about = set(terms(name))
+        passages = [
+            read for read in reads if about <= set(terms(f"{read.passage.title} {read.passage.text}"))
+        ]
+        found = _choose(rank_sentences(f"{question} {name}", passages), FROM_LEAD, told)
+        told |= {sentence.text for sentence in found}
+        if found:
+            lines += [f"About {name}:", *_quotes(found)]
+    return "\n".join(lines)
+
+
+def _choose(ranked: Sequence[Sentence], most: int, told: Collection[str]) -> list[Sentence]:
     chosen: dict[str, Sentence] = {}
     taken: Counter[int] = Counter()
-    for sentence in sentences:
-        if len(chosen) == SENTENCES or sentence.weight < 0.5 * best:
-            break
-        if sentence.text not in chosen and taken[sentence.read.number] < FROM_ONE:
+    for sentence in ranked:
+        number = sentence.read.number
+        if len(chosen) < most and sentence.text not in (*told, *chosen) and taken[number] < FROM_PASSAGE:
             chosen[sentence.text] = sentence
-            taken[sentence.read.number] += 1
-    ordered = sorted(chosen.values(), key=lambda s: (s.read.passage.created_at or "", s.read.number))
-    lines = ["Your history says:"]
-    for sentence in ordered:
+            taken[number] += 1
+    return sorted(chosen.values(), key=lambda s: (s.read.passage.created_at or "", s.read.number))
+
+
+def _quotes(sentences: Sequence[Sentence]) -> list[str]:
+    lines = []
+    for sentence in sentences:
         date = sentence.read.passage.created_at
         dated = f"{date[:10]}: " if date else ""
         lines.append(f"- {dated}{escape(sentence.text)} [{sentence.read.number}]")
-    return "\n".join(lines)
+    return lines
 
 
 def _has_what_is_asked(question: str, text: str) -> float:

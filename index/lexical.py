@@ -11,7 +11,7 @@ import Stemmer
 from numpy.typing import NDArray
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
-_POSSESSIVE = re.compile(r"['’]s$")
+POSSESSIVE = re.compile(r"['’]s$")
 _STEMMER = threading.local()
 
 FUNCTION_WORDS = frozenset(
@@ -34,7 +34,7 @@ def words(text: str) -> list[str]:
         # People do not type the accents of a name when they ask for it.
         parts = unicodedata.normalize("NFKD", text)
         text = "".join(character for character in parts if not unicodedata.combining(character))
-    return [_POSSESSIVE.sub("", word) for word in _WORD.findall(text.lower())]
+    return [POSSESSIVE.sub("", word) for word in _WORD.findall(text.lower())]
 
 
 def stem(tokens: Sequence[str]) -> list[str]:
