@@ -10,7 +10,7 @@ import numpy as np
 import Stemmer
 from numpy.typing import NDArray
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 POSSESSIVE = re.compile(r"['’]s$")
 _STEMMER = threading.local()
 
@@ -32,7 +32,7 @@ def words(text: str) -> list[str]:
     """The words of `text`, in lower case, without accents and possessive endings."""
     if not text.isascii():
         # People do not type the accents of a name when they ask for it.
-        parts = unicodedata.normalize("NFKD", text)
+        parts = unicodedata.normalize("NFKD", text.replace("’", "'"))
         text = "".join(character for character in parts if not unicodedata.combining(character))
     return [POSSESSIVE.sub("", word) for word in _WORD.findall(text.lower())]
 

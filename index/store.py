@@ -6,12 +6,11 @@ Written with SQLAlchemy Core, so that another database needs no second code path
 """
 
 import json
-import sqlite3
 import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,28 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
     Connection,
-    Engine,
     bindparam,
-    create_engine,
     delete,
-    event,
     func,
     insert,
     select,
     update,
 )
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import QueuePool
 
 from index import schema
+from index.database import as_unavailable, make_engine, scrub_log
 from index.documents import Document, iso
 from index.encoders import EncoderManifest
 from index.errors import EncoderMismatch, StoreUnavailable, UnknownDocument, UnknownUser
 
 SCHEMA_VERSION = 1
-BUSY_MS = 30_000
-"""How long a connection waits for another process that is writing."""
 _AT_ONCE = 500
 """Keys in one IN list: below every database's limit."""
 
@@ -107,7 +99,7 @@ class Store:
 
     def __init__(self, url: str, manifest: EncoderManifest) -> None:
         self._manifest = manifest
-        self._engine = _engine(url)
+        self._engine = make_engine(url)
         self._writing = threading.Lock()
         self._ready = False
 
@@ -257,7 +249,7 @@ class Store:
             counts = {}
             for table in (schema.documents, schema.passages, schema.answers, schema.users):
                 counts[table.name] = connection.execute(delete(table).where(table.c.user == user)).rowcount
-        scrubbed = self._scrub_log()
+        scrubbed = scrub_log(self._engine)
         return Receipt(
             id=uuid.uuid4().hex,
             user=user,
@@ -267,21 +259,6 @@ class Store:
             answers=counts["answers"],
             scrubbed=scrubbed,
         )
-
-    def _scrub_log(self) -> bool:
-        if self._engine.dialect.name != "sqlite":
-            return False
-        # The log still holds the deleted pages; secure_delete has blanked them in the database.
-        with closing(self._engine.raw_connection()) as raw:
-            cursor = raw.cursor()
-            try:
-                cursor.execute("PRAGMA busy_timeout=1000")
-                busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            except sqlite3.Error:
-                return False  # What was asked for, the deletion, is done and durable.
-            finally:
-                cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-            return not busy
 
     def save_answers(self, answers: Sequence[StoredAnswer]) -> list[UnknownUser | None]:
         """Keep answers and their trajectories, all in one transaction; None for each that was kept.
@@ -320,7 +297,7 @@ class Store:
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         self.open()
-        with _as_unavailable(), self._engine.connect() as connection:
+        with as_unavailable(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -328,46 +305,10 @@ class Store:
         if not opening:
             self.open()
         # Writers queue here instead of at the database's lock, where waiting is polling.
-        with self._writing, _as_unavailable():
+        with self._writing, as_unavailable():
             options = self._engine.execution_options(pr2_write=True)
             with options.begin() as connection:
                 yield connection
-
-
-def _engine(url: str) -> Engine:
-    engine = create_engine(url, poolclass=QueuePool, pool_size=8, max_overflow=32)
-    if engine.dialect.name == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def configure(connection: Any, _: Any) -> None:
-            connection.isolation_level = None
-            for pragma in (
-                "journal_mode=WAL",
-                "synchronous=FULL",
-                f"busy_timeout={BUSY_MS}",
-                "secure_delete=ON",
-            ):
-                connection.execute(f"PRAGMA {pragma}")
-
-        @event.listens_for(engine, "begin")
-        def begin(connection: Connection) -> None:
-            # A reader that later writes could find the database changed under it; a writer says so first.
-            write = connection.get_execution_options().get("pr2_write")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return engine
-
-
-@contextmanager
-def _as_unavailable() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise StoreUnavailable(f"the database cannot be used now: {error.orig}") from error
-    except PoolTimeoutError as error:
-        raise StoreUnavailable("the database cannot be used now: all connections are busy") from error
-    except OSError as error:
-        raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
 
 
 _VERSION = select(schema.users.c.version).where(schema.users.c.user == bindparam("user"))
