@@ -1,32 +1,19 @@
 """All profiles behind one object: write documents, search them, keep what is used in memory."""
 
-import pickle
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import IO
 
 import numpy as np
 
 from index.documents import Document, Passage, check_name
+from index.embedding import Progress, Spool, embedded
 from index.encoders import Encoder, Vectors
-from index.errors import InvalidDocument, StoreUnavailable, UnknownDocument
-from index.passages import split
-from index.profile import Profile, encoded_text
+from index.errors import InvalidDocument, UnknownDocument
+from index.profile import Profile
 from index.retrievers import DEFAULT, Query, Ranking, retriever
-from index.store import EncodedDocument, EncodedPassage, Receipt, Store
-
-Progress = Callable[[int], None]
-
-PASSAGE_TOKENS = 128
-"""The longest passage. Half of MiniLM's window: a vector of fewer words says more exactly what they are
-about, and the neighbours give a passage its context back (measured in benchmarks/locomo.py)."""
-_BATCH = 1_024
-"""Documents encoded at a time: enough to sort by length, few enough to hold in memory."""
-_IN_MEMORY = 64 * 2**20
+from index.store import Receipt, Store
 
 
 @dataclass(frozen=True)
@@ -86,16 +73,11 @@ class Profiles:
                 seen.add(document.id)
                 yield document
 
-        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
-            try:
-                source = valid()
-                while batch := list(islice(source, _BATCH)):
-                    pickle.dump(self._encode(batch, progress), spool, pickle.HIGHEST_PROTOCOL)
-                spool.seek(0)
-            except OSError as error:
-                raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
+        with Spool() as spool:
+            for batch in embedded(self.encoder, valid(), progress):
+                spool.add(batch)
             if seen:
-                self.store.put(user, _batches(spool))
+                self.store.put(user, spool)
         return PutReport(len(seen), list(duplicates), skipped)
 
     def search(
@@ -171,58 +153,6 @@ class Profiles:
         dropped = self._cache.pop(user, None)
         if dropped is not None:
             self._cached -= dropped.nbytes
-
-    def _encode(self, documents: Sequence[Document], progress: Progress | None) -> list[EncodedDocument]:
-        window = min(self.encoder.manifest.window, PASSAGE_TOKENS)
-        count = self.encoder.count_tokens
-        spans: list[list[tuple[int, int]]] = []
-        texts: list[str] = []
-        for document, length in zip(documents, count([_whole(d) for d in documents]), strict=True):
-            titled = True
-            if length <= window:
-                parts = [(0, len(document.text))]
-            else:
-                head = count([encoded_text(document, "")])[0] if document.title else 0
-                # A title as long as a text is left to the lexical index.
-                titled = head <= window // 2
-                parts = split(document.text, window - head if titled else window, count)
-            spans.append(parts)
-            for start, end in parts:
-                piece = document.text[start:end]
-                texts.append(encoded_text(document, piece) if titled else piece)
-        report = _in_documents(progress, len(documents), len(texts)) if progress else None
-        vectors = iter(self.encoder.encode(texts, report).astype(np.float16))
-        return [
-            EncodedDocument(
-                document, tuple(EncodedPassage(start, end, next(vectors)) for start, end in parts)
-            )
-            for document, parts in zip(documents, spans, strict=True)
-        ]
-
-
-def _in_documents(progress: Progress, documents: int, texts: int) -> Progress:
-    """Tells `progress` of documents while texts are done; a long document has several."""
-    done = 0
-
-    def report(more: int) -> None:
-        nonlocal done
-        before = done * documents // texts
-        done += more
-        progress(done * documents // texts - before)
-
-    return report
-
-
-def _whole(document: Document) -> str:
-    return encoded_text(document, document.text)
-
-
-def _batches(spool: IO[bytes]) -> Iterator[list[EncodedDocument]]:
-    while True:
-        try:
-            yield pickle.load(spool)
-        except EOFError:
-            return
 
 
 def _distinct(

@@ -97,8 +97,9 @@ class Store:
     raises has changed nothing.
     """
 
-    def __init__(self, url: str, manifest: EncoderManifest) -> None:
-        self._manifest = manifest
+    def __init__(self, url: str, manifest: EncoderManifest | None) -> None:
+        """`manifest` of the encoder in use; None takes an existing store as it is, without encoding."""
+        self._expected = manifest
         self._engine = make_engine(url)
         self._writing = threading.Lock()
         self._ready = False
@@ -111,24 +112,36 @@ class Store:
             schema.tables.create_all(connection)
             found = dict(connection.execute(select(schema.manifest.c.key, schema.manifest.c.value)).all())
             if not found:
-                values = {"schema": str(SCHEMA_VERSION), "encoder": json.dumps(self._manifest.to_dict())}
+                if self._expected is None:
+                    raise StoreUnavailable("there is no store yet")
+                values = {"schema": str(SCHEMA_VERSION), "encoder": json.dumps(self._expected.to_dict())}
                 rows = [{"key": key, "value": value} for key, value in values.items()]
                 connection.execute(insert(schema.manifest), rows)
-            else:
-                if found["schema"] != str(SCHEMA_VERSION):
-                    raise StoreUnavailable(
-                        f"this store has schema {found['schema']}, this program needs {SCHEMA_VERSION}"
-                    )
-                made_by = EncoderManifest(**json.loads(found["encoder"]))
-                if made_by != self._manifest:
-                    raise EncoderMismatch(
-                        f"this store was made with the encoder {made_by}; it cannot be opened with "
-                        f"{self._manifest}: open it with the former, or embed it again"
-                    )
+            elif found["schema"] != str(SCHEMA_VERSION):
+                raise StoreUnavailable(
+                    f"this store has schema {found['schema']}, this program needs {SCHEMA_VERSION}"
+                )
+            self._encoder(connection)
         self._ready = True
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _encoder(self, connection: Connection) -> EncoderManifest:
+        """The encoder that made the vectors, as this transaction sees it. Raises EncoderMismatch.
+
+        Looked at whenever vectors are read or written: they may have been swapped since the store was
+        opened.
+        """
+        manifest = schema.manifest.c
+        stored = connection.execute(select(manifest.value).where(manifest.key == "encoder")).scalar_one()
+        made_by = EncoderManifest(**json.loads(stored))
+        if self._expected is not None and made_by != self._expected:
+            raise EncoderMismatch(
+                f"this store was made with the encoder {made_by}; it cannot be opened with "
+                f"{self._expected}: open it with the former, or embed it again (pr2 profile reembed)"
+            )
+        return made_by
 
     def check(self) -> None:
         """Show that the database answers."""
@@ -150,6 +163,7 @@ class Store:
         `batches` is read inside the transaction, so it should be quick. Returns the new version.
         """
         with self._write() as connection:
+            self._encoder(connection)
             row = connection.execute(
                 select(schema.users.c.version, schema.users.c.next_position).where(
                     schema.users.c.user == user
@@ -168,11 +182,43 @@ class Store:
             )
             return version + 1
 
+    def swap_vectors(
+        self,
+        manifest: EncoderManifest,
+        versions: Mapping[str, int],
+        batches: Iterable[tuple[str, int, Sequence[EncodedDocument]]],
+    ) -> list[str]:
+        """Replace all vectors by those of another encoder, all in one transaction.
+
+        `batches` holds (user, version, documents), `versions` the latest version of each user in it; older
+        ones are passed over. Returns the users that changed since, or are not in `versions`; then nothing
+        was swapped.
+        """
+        users = schema.users.c
+        with self._write() as connection:
+            now = {row.user: row.version for row in connection.execute(select(users.user, users.version))}
+            changed = sorted(user for user, version in now.items() if versions.get(user) != version)
+            if changed:
+                return changed
+            connection.execute(delete(schema.passages))
+            for user, version, batch in batches:
+                if now.get(user) == version:
+                    _put_batch(connection, user, batch, 0)
+            connection.execute(update(schema.users).values(version=users.version + 1))
+            connection.execute(
+                update(schema.manifest)
+                .where(schema.manifest.c.key == "encoder")
+                .values(value=json.dumps(manifest.to_dict()))
+            )
+        self._expected = manifest
+        return []
+
     def load(self, user: str) -> StoredProfile:
         """Everything at once, as one consistent state. Raises UnknownUser."""
         documents, passages = schema.documents.c, schema.passages.c
         with self._read() as connection:
             version = _version(connection, user)
+            dimension = self._encoder(connection).dimension
             rows = connection.execute(
                 select(schema.documents).where(documents.user == user).order_by(documents.position)
             ).all()
@@ -188,7 +234,7 @@ class Store:
             version=version,
             documents=[_document(row) for row in rows],
             spans=[(places[part.position], part.start, part.end) for part in parts],
-            vectors=flat.reshape(len(parts), self._manifest.dimension),
+            vectors=flat.reshape(len(parts), dimension),
         )
 
     def document(self, user: str, document_id: str) -> Document:

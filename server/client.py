@@ -14,8 +14,9 @@ import httpx
 from agent.driver import Event
 from agent.trajectory import AnswerDelta, Trajectory
 from index.documents import Document, Passage, check_name, parse_document
+from index.embedding import Progress
 from index.errors import InvalidDocument
-from index.profiles import Progress, PutReport
+from index.profiles import PutReport
 from index.store import Receipt
 from server.service import AnswerRecord
 

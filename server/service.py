@@ -20,9 +20,10 @@ from agent.episode import Episode
 from agent.policy import Policy
 from agent.trajectory import Limits, Trajectory
 from index.documents import Document, Passage, check_name, iso
+from index.embedding import Progress
 from index.encoders import Vectors, load_encoder
 from index.errors import InvalidDocument
-from index.profiles import Profiles, Progress, PutReport
+from index.profiles import Profiles, PutReport
 from index.retrievers import retriever
 from index.store import Receipt, Store, StoredAnswer
 from index.together import Together

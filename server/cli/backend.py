@@ -6,8 +6,9 @@ from typing import Any, Protocol
 
 from agent.driver import Event
 from index.documents import Document, Passage
+from index.embedding import Progress
 from index.errors import InvalidDocument
-from index.profiles import Progress, PutReport
+from index.profiles import PutReport
 from index.store import Receipt
 from server.cli.errors import BadInput
 from server.client import AsyncClient

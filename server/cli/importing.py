@@ -69,7 +69,7 @@ async def _import(
 
     async with open_backend(server, flags) as backend:
         for source in sources:
-            with _bar(source) as progress:
+            with bar(source.user, source.total) as progress:
                 report = await backend.put(
                     source.user, source.documents, on_error=on_error, progress=progress
                 )
@@ -92,12 +92,12 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def _bar(source: Source) -> "Iterator[Any]":
+def bar(description: str, total: int | None) -> "Iterator[Any]":
     """A bar on stderr, and only on a terminal. Gives what is told how many more documents are done."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), Remaining())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(one_line(source.user, 40), total=source.total)
+        task = progress.add_task(one_line(description, 40), total=total)
         yield lambda count: progress.advance(task, count)
 
 

@@ -15,9 +15,11 @@ from server.cli import options
 from server.cli.errors import BadInput, said_plainly
 from server.cli.importing import import_
 from server.cli.printable import one_line, to_json
+from server.cli.reembedding import reembed
 
 profile = typer.Typer(help="What is stored of a person: import, export, show, search, delete.")
 profile.command("import")(import_)
+profile.command()(reembed)
 
 Flags = Mapping[str, Any]
 

@@ -30,6 +30,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 profile export",
         "pr2 profile import",
         "pr2 profile list",
+        "pr2 profile reembed",
         "pr2 profile search",
         "pr2 profile show",
         "pr2 serve",

@@ -1,0 +1,32 @@
+"""`pr2 profile reembed`: the vectors of another encoder for a whole store."""
+
+import typer
+
+from server.cli import options
+from server.cli.errors import said_plainly
+from server.cli.importing import bar
+
+
+def reembed(data: options.Data = None, encoder: options.Encoder = None) -> None:
+    """Give the local store the vectors of another encoder, all at once at the end.
+
+    Stopped before the end, it has changed nothing. A server that is running has to be started anew with
+    the new encoder: until then it answers that the store is another encoder's.
+    """
+    with said_plainly():
+        from index.embedding import reembed as embed_again
+        from index.encoders import load_encoder
+        from index.store import Store
+        from server.settings import Settings
+
+        settings = Settings(**options.flags(data=data, encoder=encoder))
+        store = Store(settings.url, None)
+        try:
+            store.open()
+            made_by = load_encoder(settings.encoder)
+            total = sum(store.count(user) for user in store.users())
+            with bar("embedding", total) as progress:
+                count = embed_again(store, made_by, progress)
+            typer.echo(f"embedded {count} documents with {made_by.manifest}")
+        finally:
+            store.close()
