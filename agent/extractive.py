@@ -15,7 +15,7 @@ from agent.policy import Chunk
 from agent.tags import escape
 from agent.trajectory import Information, Read, Search
 from index.lexical import FUNCTION_WORDS, POSSESSIVE, content_terms, terms, words
-from index.sentences import spans
+from index.sentences import SPEAKER, spans
 
 NEAR = 12
 """How many words may lie between a name and a word of the question for one to be about the other."""
@@ -23,7 +23,6 @@ SENTENCES, FROM_LEAD, FROM_PASSAGE = 4, 3, 2
 """The most sentences on the question, on a name that was followed, and of one passage in each."""
 
 _NAME = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w'’-]*)*")
-_SPEAKER = re.compile(r"^[^\W\d_a-z][\w'’ .-]{0,40}: ")
 _CALENDAR = frozenset(
     "january february march april may june july august september october november december monday "
     "tuesday wednesday thursday friday saturday sunday today tomorrow yesterday".split()
@@ -119,7 +118,7 @@ def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Le
     asked = set(content_terms(question))
     known = set(terms(question)) | set(terms(followed))
     known |= {
-        term for s in sentences if (speaker := _SPEAKER.match(s.text)) for term in terms(speaker.group())
+        term for s in sentences if (speaker := SPEAKER.match(s.text)) for term in terms(speaker.group())
     }
     inside = {word for s in sentences for name in _names(s.text, inside=True) for word in words(name)}
     passages = {s.read.number: s.read.passage.text for s in sentences}
@@ -127,7 +126,7 @@ def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Le
     weights: dict[str, float] = {}
     numbers: dict[str, list[int]] = {}
     for sentence in sentences:
-        said = terms(_SPEAKER.sub("", sentence.text))
+        said = terms(SPEAKER.sub("", sentence.text))
         for name in dict.fromkeys(_names(sentence.text)):
             parts = set(words(name))
             ordinary = not parts <= inside or parts & (FUNCTION_WORDS | _CALENDAR | _TITLES)
@@ -155,7 +154,7 @@ def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Le
 
 def _names(text: str, *, inside: bool = False) -> list[str]:
     """Capitalized words and runs of them; with `inside`, only those that do not begin the sentence."""
-    said = _SPEAKER.sub("", text)
+    said = SPEAKER.sub("", text)
     matches = _NAME.finditer(said)
     return [POSSESSIVE.sub("", match.group()) for match in matches if not inside or match.start() > 0]
 
@@ -208,7 +207,7 @@ def _has_what_is_asked(question: str, text: str) -> float:
     kinds = {"when": _WHEN, "who": _NAME, "where": _NAME, "how": _NUMBER}
     for word in first:
         if word in kinds:
-            said = _SPEAKER.sub("", text)
+            said = SPEAKER.sub("", text)
             return 0.1 if kinds[word].search(said[1:]) else 0.0
     return 0.0
 

@@ -1,6 +1,5 @@
 """One person's profile in memory: a cache of what the store holds, ready to be ranked."""
 
-import re
 from collections import Counter
 from datetime import timedelta
 from functools import cached_property
@@ -10,10 +9,9 @@ from numpy.typing import NDArray
 
 from index.documents import Document, Passage, iso
 from index.lexical import LexicalIndex, terms
+from index.sentences import SPEAKER
 from index.store import StoredProfile
 from index.vectors import VectorIndex
-
-_SPEAKER = re.compile(r"^([^\W\d_a-z][\w'’.-]*(?: [^\W\d_a-z][\w'’.-]*){0,2}): ", re.MULTILINE)
 
 _SITTING = timedelta(hours=6)
 """Documents of one source with a longer time between them are no context of each other."""
@@ -96,7 +94,7 @@ class Profile:
         by the names that lines of a transcript begin with ("Ana: see you there")."""
         of_document = []
         for document in self.documents:
-            names = [match.group(1) for match in _SPEAKER.finditer(document.text)]
+            names = [match.group(1) for match in SPEAKER.finditer(document.text)]
             if document.author:
                 names.append(document.author)
             of_document.append(frozenset(name.lower() for name in names))

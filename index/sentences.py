@@ -7,6 +7,9 @@ _ABBREVIATION = re.compile(
     r"(?:\b(?:[A-Z]|[A-Z][a-z]|Mrs|Prof|Dr|St|vs|etc|approx|e\.g|i\.e|a\.m|p\.m|No)\.)$"
 )
 
+SPEAKER = re.compile(r"^([^\W\d_a-z][\w'’.-]*(?: [^\W\d_a-z][\w'’.-]*){0,2}): ", re.MULTILINE)
+"""Who speaks in a line of a transcript: up to three capitalized words and a colon."""
+
 
 def spans(text: str) -> list[tuple[int, int]]:
     """The (start, end) of every sentence or line of `text`, in order, without surrounding white space."""
