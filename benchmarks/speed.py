@@ -293,7 +293,7 @@ def concurrent_answers() -> Figure:
         together / one,
         1.3,
         True,
-        f"{together * 1000:.0f} ms, one {one * 1000:.0f} ms (medians of 9; 3 turns of 50 ms, encoding left out)",
+        f"{together * 1000:.0f} ms, one {one * 1000:.0f} ms (medians of 9; 3 turns of 50 ms, no encoding)",
     )
 
 
