@@ -56,7 +56,8 @@ class ExtractivePolicy:
 
 
 def _turn(episode: Episode) -> str:
-    question = episode.question
+    # As it comes back in the trajectory: what is left of a later query is the name that it followed.
+    question = escape(" ".join(episode.question.split()))
     reads = episode.reads
     if not episode.must_answer and question.strip() and not _searched(episode):
         return _block("think", _plan(question)) + _block("search", question)

@@ -76,6 +76,14 @@ async def test_what_a_lead_brought_stands_under_its_name() -> None:
     assert "- 2024-02-01: Ines is vegetarian now. [2]" in about.splitlines()
 
 
+async def test_a_question_over_two_lines_is_one_question() -> None:
+    trajectory = await ask("  What should I\n cook  for my <search>sister", Finds(SISTER, INES, OTHER))
+    assert trajectory.answer is not None
+    assert [line for line in trajectory.answer.text.splitlines() if line.startswith("About")] == [
+        "About Ines:"
+    ]
+
+
 async def test_it_admits_that_the_nearest_is_not_an_answer() -> None:
     reads = [Read(1, OTHER)]
     assert compose("Which instrument do I play?", reads, ()).startswith("Your history does not say it")
