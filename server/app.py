@@ -7,9 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from index.documents import NAME_RULE, check_name
@@ -24,6 +26,7 @@ from server.state import State, of
 from server.wire import JSONBody
 
 USERS = "/v1/users/"
+DOCS_FILES = "/docs/files"
 MB = 2**20
 REQUEST_MB = 4
 """The largest body that is not an upload."""
@@ -76,7 +79,10 @@ def create_app(
         lifespan=lifespan,
         responses={"default": dict(PROBLEM_RESPONSE)},
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
+    app.mount(DOCS_FILES, StaticFiles(packages=[("fastapi_offline", "static")]))
     app.state.pr2 = state
     app.add_middleware(BodyLimit, upload_mb=settings.upload_mb)
     app.add_middleware(NameCheck)
@@ -102,6 +108,18 @@ operation = APIRouter(tags=["operation"])
 @operation.get("/", include_in_schema=False)
 async def root() -> RedirectResponse:
     return RedirectResponse("/docs")
+
+
+@operation.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    """Swagger UI from our own files: FastAPI's page fetches it from a server on the internet."""
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="PR²: the API",
+        swagger_js_url=f"{DOCS_FILES}/swagger-ui-bundle.js",
+        swagger_css_url=f"{DOCS_FILES}/swagger-ui.css",
+        swagger_favicon_url=f"{DOCS_FILES}/favicon.png",
+    )
 
 
 @operation.get("/healthz", summary="Is the process alive?", responses={200: {"model": Health}})

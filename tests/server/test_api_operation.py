@@ -29,6 +29,15 @@ async def test_the_root_leads_to_the_documentation(api: Api) -> None:
     assert response.url.path == "/docs"
 
 
+async def test_the_documentation_needs_no_internet(api: Api) -> None:
+    page = (await api.client.get("/docs")).text
+    addresses = re.findall(r"(?:src|href)=\"([^\"]+)\"", page)
+    assert len(addresses) == 3
+    for address in addresses:
+        assert address.startswith("/docs/files/")
+        assert (await api.client.get(address)).status_code == 200
+
+
 async def test_ready_when_the_policy_has_written_once(make_service: MakeService) -> None:
     policy = ScriptedPolicy([""])
     async with api_of(make_service(policy)) as api:
