@@ -43,17 +43,24 @@ ONE_SEARCH = ("dense", "bm25", "rrf", "hybrid")
 Recall = dict[str, dict[str, float]]
 
 
-def evidence(question: Mapping[str, Any]) -> list[str]:
+def evidence(question: Mapping[str, Any], ids: Collection[str]) -> list[str]:
     """Ids of the turns that answer the question; an entry may hold several ("D8:6; D9:17")."""
-    entries = " ".join(map(str, question.get("evidence", [])))
-    # A zero or a colon too many is a slip of the annotators: "D30:05", "D:11:26".
-    found = re.findall(r"D:?(\d+):(\d+)", entries)
-    return list(dict.fromkeys(f"D{int(session)}:{int(turn)}" for session, turn in found))
+    found: list[str] = []
+    for entry in map(str, question.get("evidence") or []):
+        pieces = [entry] if entry in ids else re.split(r"[;,\s]+", entry)
+        for piece in pieces:
+            # A zero or a colon too many is a slip of the annotators: "D30:05", "D:11:26".
+            slip = re.fullmatch(r"D:?(\d+):(\d+)", piece)
+            if piece in ids:
+                found.append(piece)
+            elif slip:
+                found.append(f"D{int(slip[1])}:{int(slip[2])}")
+    return list(dict.fromkeys(found))
 
 
-def counted(sample: Mapping[str, Any]) -> list[tuple[str, int, list[str]]]:
+def counted(sample: Mapping[str, Any], ids: Collection[str]) -> list[tuple[str, int, list[str]]]:
     """(question, category, evidence) of every question that is measured."""
-    questions = [(q["question"], q.get("category"), evidence(q)) for q in sample["qa"]]
+    questions = [(q["question"], int(q.get("category", 4)), evidence(q, ids)) for q in sample["qa"]]
     return [
         (text, category, turns) for text, category, turns in questions if category in CATEGORIES and turns
     ]
@@ -104,7 +111,8 @@ def measure(samples: Sequence[Mapping[str, Any]], encoder_name: str, console: Co
         lambda: defaultdict(lambda: defaultdict(list))
     )
     cited = 0
-    total = sum(len(counted(sample)) for sample in samples)
+    total = sum(len(sample["qa"]) for sample in samples)
+    measured = 0
     with (
         tempfile.TemporaryDirectory() as folder,
         Progress(console=console, transient=True) as progress,
@@ -114,9 +122,11 @@ def measure(samples: Sequence[Mapping[str, Any]], encoder_name: str, console: Co
         for number, sample in enumerate(samples):
             user = str(sample.get("sample_id", number))
             progress.update(bar, description=f"encoding {user}")
-            profiles.put(user, read_locomo(sample))
+            for skipped in profiles.put(user, read_locomo(sample), on_error="skip").skipped:
+                console.print(f"{user}: turn {skipped.line} is no document and left out: {skipped}")
             progress.update(bar, description=user)
-            questions = counted(sample)
+            questions = counted(sample, {document.id for document in profiles.get(user).documents})
+            measured += len(questions)
             texts = [text for text, _, _ in questions]
 
             def add(
@@ -136,8 +146,8 @@ def measure(samples: Sequence[Mapping[str, Any]], encoder_name: str, console: Co
                 assert all(len(t.documents_read) <= read for t in trajectories)
                 add("extractive", read, [t.documents_read for t in trajectories])
                 cited += check_citations(profiles, user, trajectories)
-            progress.advance(bar, len(questions))
-    console.print(f"{total} questions; {cited} citations checked: all verbatim, none dangling")
+            progress.advance(bar, len(sample["qa"]))
+    console.print(f"{measured} questions; {cited} citations checked: all verbatim, none dangling")
     return {
         name: {
             group: {read: sum(values) / len(values) for read, values in by_read.items()}

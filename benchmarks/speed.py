@@ -19,7 +19,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from index.encoders import EncoderManifest, Vectors, load_encoder
 from index.profiles import Profiles
 from index.store import Store
 from index.vectors import VectorIndex
+from server import demo
 from server.service import Service
 from server.settings import Settings
 
@@ -101,10 +101,9 @@ def invented(count: int, seed: int = 0) -> list[Document]:
     """Documents of one to four sentences, put together from the demo profiles."""
     pool = [
         sentence
-        for entry in files("server").joinpath("demo").iterdir()
-        if entry.name.endswith(".ndjson") and entry.name != "questions.ndjson"
-        for line in entry.read_text(encoding="utf-8").splitlines()
-        for sentence in json.loads(line)["text"].split(". ")
+        for user in demo.users()
+        for document in demo.documents(user)
+        for sentence in document.text.split(". ")
     ]
     draw = random.Random(seed)
     return [

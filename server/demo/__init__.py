@@ -8,7 +8,7 @@ from typing import Any
 from index.documents import Document, parse_document
 from server.service import Service
 
-_FOLDER = files("server") / "demo"
+_FOLDER = files("server.demo")
 _QUESTIONS = "questions.ndjson"
 
 
