@@ -23,6 +23,7 @@ SENTENCES, FROM_LEAD, FROM_PASSAGE = 4, 3, 2
 """The most sentences on the question, on a name that was followed, and of one passage in each."""
 
 _NAME = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w'’-]*)*")
+_BRACKETED = re.compile(r"\[(\d[\d\s,]*)\]")
 _CALENDAR = frozenset(
     "january february march april may june july august september october november december monday "
     "tuesday wednesday thursday friday saturday sunday today tomorrow yesterday".split()
@@ -199,7 +200,9 @@ def _quotes(sentences: Sequence[Sentence]) -> list[str]:
     for sentence in sentences:
         date = sentence.read.passage.created_at
         dated = f"{date[:10]}: " if date else ""
-        lines.append(f"- {dated}{escape(sentence.text)} [{sentence.read.number}]")
+        # A number in brackets that the person wrote would be taken for a citation.
+        quote = _BRACKETED.sub(r"(\1)", escape(sentence.text))
+        lines.append(f"- {dated}{quote} [{sentence.read.number}]")
     return lines
 
 

@@ -76,6 +76,15 @@ async def test_what_a_lead_brought_stands_under_its_name() -> None:
     assert "- 2024-02-01: Ines is vegetarian now. [2]" in about.splitlines()
 
 
+async def test_a_number_in_brackets_in_a_document_is_no_citation() -> None:
+    noted = Passage("n1", "My sister called [2], see also [1, 7].")
+    trajectory = await ask("Who is my sister", Finds(noted))
+    answer = trajectory.answer
+    assert answer is not None
+    assert answer.text.splitlines()[1] == "- My sister called (2), see also (1, 7). [1]"
+    assert (answer.dropped_marks, [c.quote for c in answer.citations]) == (0, [noted.text])
+
+
 async def test_a_question_over_two_lines_is_one_question() -> None:
     trajectory = await ask("  What should I\n cook  for my <search>sister", Finds(SISTER, INES, OTHER))
     assert trajectory.answer is not None
