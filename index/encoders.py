@@ -101,6 +101,20 @@ class SentenceTransformerEncoder:
         return vectors
 
 
+class NoEncoder:
+    """Stands in where documents are only looked at: loading an encoder takes seconds."""
+
+    @property
+    def manifest(self) -> EncoderManifest:
+        raise EncoderUnavailable("no encoder is loaded")
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        raise EncoderUnavailable("no encoder is loaded")
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+        raise EncoderUnavailable("no encoder is loaded")
+
+
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Positions grouped by similar length, so that a batch's padded size stays within `budget` tokens.
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    inspect,
     select,
     update,
 )
@@ -98,7 +99,7 @@ class Store:
     """
 
     def __init__(self, url: str, manifest: EncoderManifest | None) -> None:
-        """`manifest` of the encoder in use; None takes an existing store as it is, without encoding."""
+        """`manifest` of the encoder in use. None takes a store as it is, to look at, and creates none."""
         self._expected = manifest
         self._engine = make_engine(url)
         self._writing = threading.Lock()
@@ -109,11 +110,12 @@ class Store:
         if self._ready:
             return
         with self._write(opening=True) as connection:
+            if self._expected is None and not inspect(connection).has_table(schema.manifest.name):
+                raise StoreUnavailable("there is no store yet")
             schema.tables.create_all(connection)
             found = dict(connection.execute(select(schema.manifest.c.key, schema.manifest.c.value)).all())
             if not found:
-                if self._expected is None:
-                    raise StoreUnavailable("there is no store yet")
+                assert self._expected is not None, "an empty manifest is only written here"
                 values = {"schema": str(SCHEMA_VERSION), "encoder": json.dumps(self._expected.to_dict())}
                 rows = [{"key": key, "value": value} for key, value in values.items()]
                 connection.execute(insert(schema.manifest), rows)

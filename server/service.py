@@ -21,8 +21,8 @@ from agent.policy import Policy
 from agent.trajectory import Limits, Trajectory
 from index.documents import Document, Passage, check_name, iso
 from index.embedding import Progress
-from index.encoders import Vectors, load_encoder
-from index.errors import InvalidDocument
+from index.encoders import Encoder, NoEncoder, Vectors, load_encoder
+from index.errors import InvalidDocument, StoreUnavailable
 from index.profiles import Profiles, PutReport
 from index.retrievers import retriever
 from index.store import Receipt, Store, StoredAnswer
@@ -222,9 +222,23 @@ def open_service(settings: Settings) -> Service:
     encoder = load_encoder(settings.encoder)
     with suppress(OSError):  # The store says what it cannot do when it is used.
         settings.data.mkdir(parents=True, exist_ok=True)
-    store = Store(settings.url, encoder.manifest)
-    profiles = Profiles(store, encoder, settings.cache_mb * 2**20)
-    return Service(profiles, make_policy(settings), settings)
+    return _service(settings, Store(settings.url, encoder.manifest), encoder)
+
+
+def open_to_look(settings: Settings) -> Service:
+    """A service for what needs no vectors; quick, because it loads no encoder.
+
+    Raises StoreUnavailable where there is no store.
+    """
+    if settings.database_url is None and not settings.database.exists():
+        raise StoreUnavailable(
+            f"there is no store in {settings.data}; pr2 profile import USER FILE makes one"
+        )
+    return _service(settings, Store(settings.url, None), NoEncoder())
+
+
+def _service(settings: Settings, store: Store, encoder: Encoder) -> Service:
+    return Service(Profiles(store, encoder, settings.cache_mb * 2**20), make_policy(settings), settings)
 
 
 def make_policy(settings: Settings) -> Policy:

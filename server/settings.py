@@ -69,9 +69,14 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
 
     @property
+    def database(self) -> Path:
+        """The SQLite file, where no other database is named."""
+        return self.data / "pr2.db"
+
+    @property
     def url(self) -> str:
         """The database's URL."""
-        return self.database_url or f"sqlite:///{self.data / 'pr2.db'}"
+        return self.database_url or f"sqlite:///{self.database}"
 
     @classmethod
     def settings_customise_sources(

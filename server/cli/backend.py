@@ -12,7 +12,7 @@ from index.profiles import PutReport
 from index.store import Receipt
 from server.cli.errors import BadInput
 from server.client import AsyncClient
-from server.service import AnswerRecord, Service, open_service
+from server.service import AnswerRecord, Service, open_service, open_to_look
 from server.settings import LimitSettings, Settings
 
 _PAGE = 500
@@ -115,13 +115,16 @@ class LocalBackend:
 
 
 @asynccontextmanager
-async def open_backend(server: str | None, flags: Mapping[str, Any]) -> AsyncIterator[Backend]:
+async def open_backend(
+    server: str | None, flags: Mapping[str, Any], *, to_look: bool = False
+) -> AsyncIterator[Backend]:
     """The server at this address or, without one, the local store that the settings and `flags` name.
 
+    With `to_look`, a local store is opened without its encoder, so it can neither encode nor search.
     Raises BadInput when flags that speak of the local store come together with a server.
     """
     if server is None:
-        async with open_local(flags) as local:
+        async with open_local(flags, to_look=to_look) as local:
             yield local
         return
     if flags:
@@ -131,8 +134,9 @@ async def open_backend(server: str | None, flags: Mapping[str, Any]) -> AsyncIte
 
 
 @asynccontextmanager
-async def open_local(flags: Mapping[str, Any]) -> AsyncIterator[LocalBackend]:
-    service = open_service(Settings(**flags))
+async def open_local(flags: Mapping[str, Any], *, to_look: bool = False) -> AsyncIterator[LocalBackend]:
+    settings = Settings(**flags)
+    service = open_to_look(settings) if to_look else open_service(settings)
     try:
         yield LocalBackend(service)
     finally:

@@ -32,17 +32,19 @@ def export(
     ] = None,
     server: options.Server = None,
     data: options.Data = None,
-    encoder: options.Encoder = None,
 ) -> None:
     """Write all documents as NDJSON, which import takes again."""
     with said_plainly():
-        asyncio.run(_export(server, options.flags(data=data, encoder=encoder), user, output))
+        asyncio.run(_export(server, options.flags(data=data), user, output))
 
 
 async def _export(server: str | None, flags: Flags, user: str, output: Path | None) -> None:
     from server.cli.backend import open_backend
 
-    async with open_backend(server, flags) as backend, aclosing(backend.documents(user)) as documents:
+    async with (
+        open_backend(server, flags, to_look=True) as backend,
+        aclosing(backend.documents(user)) as documents,
+    ):
         if output is None:
             async for document in documents:
                 sys.stdout.write(to_json(document.to_dict()) + "\n")
@@ -71,12 +73,11 @@ def show(
     ] = None,
     server: options.Server = None,
     data: options.Data = None,
-    encoder: options.Encoder = None,
     no_color: options.NoColor = False,
 ) -> None:
     """Show what a profile holds, or one document of it."""
     with said_plainly():
-        asyncio.run(_show(server, options.flags(data=data, encoder=encoder), user, document, no_color))
+        asyncio.run(_show(server, options.flags(data=data), user, document, no_color))
 
 
 async def _show(server: str | None, flags: Flags, user: str, document_id: str | None, no_color: bool) -> None:
@@ -85,7 +86,7 @@ async def _show(server: str | None, flags: Flags, user: str, document_id: str | 
     from server.cli.render import console
 
     out = console(no_color=no_color)
-    async with open_backend(server, flags) as backend:
+    async with open_backend(server, flags, to_look=True) as backend:
         if document_id is not None:
             out.print(document_view(await backend.document(user, document_id)))
             return
@@ -163,20 +164,19 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
     server: options.Server = None,
     data: options.Data = None,
-    encoder: options.Encoder = None,
 ) -> None:
     """Delete a person: documents, vectors and answers; or one document. Prints the receipt."""
     what = f"document {document!r} of {user!r}" if document else f"everything that is stored of {user!r}"
     if not yes:
         typer.confirm(f"Delete {what}? This cannot be undone", abort=True, err=True)
     with said_plainly():
-        asyncio.run(_delete(server, options.flags(data=data, encoder=encoder), user, document))
+        asyncio.run(_delete(server, options.flags(data=data), user, document))
 
 
 async def _delete(server: str | None, flags: Flags, user: str, document_id: str | None) -> None:
     from server.cli.backend import open_backend
 
-    async with open_backend(server, flags) as backend:
+    async with open_backend(server, flags, to_look=True) as backend:
         if document_id is not None:
             await backend.delete_document(user, document_id)
             typer.echo(one_line(f"deleted document {document_id} of {user}"))
@@ -188,17 +188,16 @@ async def _delete(server: str | None, flags: Flags, user: str, document_id: str 
 @profile.command("list")
 def list_(
     data: options.Data = None,
-    encoder: options.Encoder = None,
 ) -> None:
     """List the users of the local store, with how many documents each has."""
     with said_plainly():
-        asyncio.run(_list(options.flags(data=data, encoder=encoder)))
+        asyncio.run(_list(options.flags(data=data)))
 
 
 async def _list(flags: Flags) -> None:
     from server.cli.backend import open_local
 
-    async with open_local(flags) as local:
+    async with open_local(flags, to_look=True) as local:
         store = local.service.profiles.store
         users = await local.service.run(store.users)
         for user in users:

@@ -16,13 +16,12 @@ def reembed(data: options.Data = None, encoder: options.Encoder = None) -> None:
     with said_plainly():
         from index.embedding import reembed as embed_again
         from index.encoders import load_encoder
-        from index.store import Store
+        from server.service import open_to_look
         from server.settings import Settings
 
         settings = Settings(**options.flags(data=data, encoder=encoder))
-        store = Store(settings.url, None)
+        store = open_to_look(settings).profiles.store
         try:
-            store.open()
             made_by = load_encoder(settings.encoder)
             total = sum(store.count(user) for user in store.users())
             with bar("embedding", total) as progress:
