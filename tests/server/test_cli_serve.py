@@ -75,11 +75,13 @@ def test_a_store_of_another_encoder_is_refused_in_one_line(
     other = Store(Settings(data=tmp_path).url, dataclasses.replace(minilm.manifest, name="other"))
     other.open()
     other.close()
-    for command in (["serve", "--port", "0"], ["profile", "list"]):
+    for command in (["serve", "--port", "0"], ["ask", "ana", "Why?"], ["profile", "search", "ana", "tea"]):
         result = CliRunner().invoke(app, [*command, "--data", str(tmp_path)])
         assert result.exit_code == 2
         assert "made with the encoder other" in result.stderr
         assert len(result.stderr.splitlines()) == 1
+    # To look at what is stored takes no encoder.
+    assert CliRunner().invoke(app, ["profile", "list", "--data", str(tmp_path)]).exit_code == 0
 
 
 def test_settings_that_do_not_fit_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
