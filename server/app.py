@@ -49,13 +49,15 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(
-    settings: Settings, service: Service | None = None, *, keep_alive_s: float = KEEP_ALIVE_S
+    settings: Settings | None = None, service: Service | None = None, *, keep_alive_s: float = KEEP_ALIVE_S
 ) -> FastAPI:
     """The application. Without a `service` it opens its own when it starts, and closes it at the end.
+    Without `settings` it takes those of the environment, so that any ASGI server can run it as a factory.
 
     It starts without its database, too, and serves once that is back. Starting raises EncoderMismatch
     and EncoderUnavailable, which do not go away by waiting.
     """
+    settings = settings or Settings()
     state = State(keep_alive_s, service)
 
     @asynccontextmanager

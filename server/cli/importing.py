@@ -28,7 +28,7 @@ def import_(
         str,
         typer.Argument(
             metavar="USER",
-            help="Whose profile it becomes. Of LoCoMo: a sample_id, or 'all' for all of them.",
+            help="Whose profile it becomes. Of several LoCoMo conversations: a sample_id, or 'all'.",
             show_default=False,
         ),
     ],

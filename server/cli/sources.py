@@ -97,9 +97,13 @@ def _conversations(user: str, file: str, text: str) -> list[Source]:
         if not isinstance(sample, dict) or not isinstance(sample.get("conversation"), dict):
             raise BadInput(f"item {number} of {file} is no LoCoMo conversation: it has no 'conversation'")
         named[str(sample.get("sample_id", f"conversation-{number}"))] = sample
-    if user != "all" and user not in named:
+    if user == "all":
+        chosen = named
+    elif user in named or len(named) == 1:
+        # The only conversation of a file can be anybody's.
+        chosen = {user: named.get(user) or next(iter(named.values()))}
+    else:
         raise BadInput(f"{file} has no conversation {user!r}; it has {', '.join(named)} (or say 'all')")
-    chosen = named if user == "all" else {user: named[user]}
     return [_conversation(name, sample) for name, sample in chosen.items()]
 
 

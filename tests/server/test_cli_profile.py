@@ -155,6 +155,8 @@ def test_locomo_conversations_become_users(here: list[str], tmp_path: Path) -> N
     ]
     assert json.loads(succeed("export", "conv-1", *here))["created_at"] == "2023-05-08T13:56:00Z"
     assert "it has conv-1, conv-2" in fail("import", "ana", file, "--format", "locomo", *here)
+    only = written(tmp_path / "only.json", json.dumps(LOCOMO[:1]))
+    assert succeed("import", "ana", only, "--format", "locomo", *here) == "stored 1 document for ana\n"
     wrong = written(tmp_path / "wrong.json", json.dumps(ANA))
     assert "item 1" in fail("import", "all", wrong, "--format", "locomo", *here)
 
