@@ -229,7 +229,8 @@ def _plan(question: str) -> str:
 
 def _conclusion(reads: Sequence[Read]) -> str:
     documents = len({read.passage.document_id for read in reads})
-    return f"Read {documents} documents. Answering with the sentences that say most about the question."
+    read = "1 document" if documents == 1 else f"{documents} documents"
+    return f"Read {read}. Answering with the sentences that say most about the question."
 
 
 def _searched(episode: Episode) -> bool:

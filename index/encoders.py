@@ -5,6 +5,7 @@ import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,6 +67,7 @@ class SentenceTransformerEncoder:
         self._model = model
         # The forward pass is thread-safe, the fast tokenizer's padding state is not.
         self._lock = threading.Lock()
+        self._next = threading.Lock()
         kinds = [type(module).__name__ for module in model]
         pooling = next((m for m in model if type(m).__name__ == "Pooling"), None)
         special = len(model.tokenizer("")["input_ids"])
@@ -78,10 +80,21 @@ class SentenceTransformerEncoder:
             window=int(model.max_seq_length) - special,
         )
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        # A lock goes to whoever is quickest, and that is an import with its next batch. Who waits in
+        # line here makes the import wait, so a query's turn comes after one batch.
+        with self._next:
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         if not texts:
             return []
-        with self._lock:
+        with self._turn():
             encoded = self._model.tokenizer(
                 list(texts), add_special_tokens=False, truncation=False, padding=False, verbose=False
             )
@@ -92,7 +105,7 @@ class SentenceTransformerEncoder:
         # An estimate of the tokens is good enough to sort by, and much cheaper than counting them.
         lengths = [min(self.manifest.window, len(text.encode()) // 4) + 2 for text in texts]
         for batch in batches(lengths, TOKEN_BUDGET):
-            with self._lock:
+            with self._turn():
                 vectors[batch] = self._model.encode(
                     [texts[i] for i in batch], batch_size=len(batch), show_progress_bar=False
                 )

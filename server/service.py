@@ -35,6 +35,8 @@ T = TypeVar("T")
 METHODS = ("pr2",)
 THREADS = 8
 """For blocking work. More would only contend for the interpreter; who waits is taken along in a batch."""
+IMPORTS = 2
+"""Imports that run at once; the others wait."""
 
 
 class InvalidQuestion(ValueError):
@@ -102,13 +104,16 @@ class Service:
         self.policy = policy
         self.settings = settings
         self._threads = ThreadPoolExecutor(THREADS, "pr2")
+        # Of their own: imports take minutes, and nobody's question should wait for one to end.
+        self._imports = ThreadPoolExecutor(IMPORTS, "pr2-import")
         self._encode = Together(self._encode_together)
         self._save = Together(self._save_together)
 
     async def aclose(self) -> None:
         """Let go of the engine's connections, the threads and the database."""
         await self.policy.aclose()
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._threads, self._imports):
+            threads.shutdown(cancel_futures=True)
         self.profiles.store.close()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -125,7 +130,8 @@ class Service:
         progress: Progress | None = None,
     ) -> PutReport:
         """See Profiles.put. `documents` is read in a thread."""
-        return await self.run(self.profiles.put, user, documents, on_error=on_error, progress=progress)
+        put = functools.partial(self.profiles.put, user, documents, on_error=on_error, progress=progress)
+        return await asyncio.get_running_loop().run_in_executor(self._imports, put)
 
     async def search(
         self,

@@ -1,5 +1,7 @@
 import shutil
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +140,38 @@ def test_other_weights_have_another_hash(bert: Path, tmp_path: Path) -> None:
     content[-1] ^= 1
     weights.write_bytes(content)
     assert load_encoder(f"contriever:{copy}").manifest != first
+
+
+class SlowModel(list[object]):
+    """The shape of a sentence-transformers model that takes 5 ms for a batch; remembers the batches."""
+
+    max_seq_length = 4_002
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded: list[str] = []
+
+    def tokenizer(self, text: str, **_: object) -> dict[str, list[int]]:
+        return {"input_ids": [0, 0]}
+
+    def get_embedding_dimension(self) -> int:
+        return 2
+
+    def encode(self, texts: list[str], **_: object) -> np.ndarray:
+        time.sleep(0.005)
+        self.encoded.append(texts[0][:5])
+        return np.zeros((len(texts), 2), np.float32)
+
+
+def test_a_query_waits_for_one_batch_of_an_import_and_not_for_its_end() -> None:
+    model = SlowModel()
+    encoder = SentenceTransformerEncoder(model, "slow", "0" * 64)
+    long = threading.Thread(target=encoder.encode, args=(["bulky" * 4_000] * 40,))
+    long.start()
+    while len(model.encoded) < 3:
+        time.sleep(0.001)
+    began = len(model.encoded)
+    encoder.encode(["query"])
+    assert model.encoded.index("query") <= began + 2
+    long.join()
+    assert model.encoded.count("bulky") == 40
