@@ -167,9 +167,9 @@ class Store:
         with self._write() as connection:
             self._encoder(connection)
             row = connection.execute(
-                select(schema.users.c.version, schema.users.c.next_position).where(
-                    schema.users.c.user == user
-                )
+                select(schema.users.c.version, schema.users.c.next_position)
+                .where(schema.users.c.user == user)
+                .with_for_update()
             ).one_or_none()
             if row is None:
                 connection.execute(insert(schema.users), {"user": user, "version": 0, "next_position": 0})
@@ -275,7 +275,7 @@ class Store:
         """Raises UnknownUser or UnknownDocument."""
         documents = schema.documents.c
         with self._write() as connection:
-            version = _version(connection, user)
+            version = _version(connection, user, to_change=True)
             where = (documents.user == user, documents.id == document_id)
             position = connection.execute(select(documents.position).where(*where)).scalar_one_or_none()
             if position is None:
@@ -293,7 +293,7 @@ class Store:
     def erase(self, user: str) -> Receipt:
         """Delete everything of a person: documents, vectors and answers. Raises UnknownUser."""
         with self._write() as connection:
-            _version(connection, user)
+            _version(connection, user, to_change=True)
             counts = {}
             for table in (schema.documents, schema.passages, schema.answers, schema.users):
                 counts[table.name] = connection.execute(delete(table).where(table.c.user == user)).rowcount
@@ -363,8 +363,13 @@ _VERSION = select(schema.users.c.version).where(schema.users.c.user == bindparam
 """Made once: it is asked at every search, and making it takes longer than running it."""
 
 
-def _version(connection: Connection, user: str) -> int:
-    version = connection.execute(_VERSION, {"user": user}).scalar_one_or_none()
+_VERSION_TO_CHANGE = _VERSION.with_for_update()
+"""One writer a person at a time, also where several servers share a database."""
+
+
+def _version(connection: Connection, user: str, *, to_change: bool = False) -> int:
+    query = _VERSION_TO_CHANGE if to_change else _VERSION
+    version = connection.execute(query, {"user": user}).scalar_one_or_none()
     if version is None:
         raise _unknown(user)
     return int(version)
