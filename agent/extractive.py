@@ -29,6 +29,8 @@ _CALENDAR = frozenset(
     "tuesday wednesday thursday friday saturday sunday today tomorrow yesterday".split()
 )
 _TITLES = frozenset("dr mr mrs ms miss prof sir dear hello hi mum dad".split())
+_ORDINARY = FUNCTION_WORDS | _CALENDAR | _TITLES
+"""Words that are written with a capital without being a name to follow."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ def _turn(episode: Episode) -> str:
     # As it comes back in the trajectory: what is left of a later query is the name that it followed.
     question = escape(" ".join(episode.question.split()))
     reads = episode.reads
-    if not episode.must_answer and question.strip() and not _searched(episode):
-        return _block("think", _plan(question)) + _block("search", question)
     queries = [step.query for step in episode.steps if isinstance(step, Search)]
+    if not episode.must_answer and question and not queries:
+        return _block("think", _plan(question)) + _block("search", question)
     if not episode.must_answer and _brought_news(episode):
         lead = find_lead(question, rank_sentences(question, reads), " ".join(queries))
         if lead:
@@ -130,15 +132,15 @@ def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Le
     for sentence in sentences:
         said = terms(SPEAKER.sub("", sentence.text))
         for name in dict.fromkeys(_names(sentence.text)):
-            parts = set(words(name))
-            ordinary = not parts <= inside or parts & (FUNCTION_WORDS | _CALENDAR | _TITLES)
-            if ordinary or set(terms(name)) & known:
+            parts, own = set(words(name)), terms(name)
+            ordinary = not parts <= inside or parts & _ORDINARY
+            if not own or ordinary or set(own) & known:
                 continue
             near = max(
                 (
                     math.log1p(len(passages) / frequency[word]) * (1 - abs(i - j) / (NEAR + 1))
                     for i, part in enumerate(said)
-                    if part == terms(name)[0]
+                    if part == own[0]
                     for j, word in enumerate(said)
                     if word in asked and abs(i - j) <= NEAR
                 ),
@@ -189,7 +191,9 @@ def _choose(ranked: Sequence[Sentence], most: int, told: Collection[str]) -> lis
     taken: Counter[int] = Counter()
     for sentence in ranked:
         number = sentence.read.number
-        if len(chosen) < most and sentence.text not in (*told, *chosen) and taken[number] < FROM_PASSAGE:
+        if len(chosen) == most:
+            break
+        if sentence.text not in told and sentence.text not in chosen and taken[number] < FROM_PASSAGE:
             chosen[sentence.text] = sentence
             taken[number] += 1
     return sorted(chosen.values(), key=lambda s: (s.read.passage.created_at or "", s.read.number))
@@ -231,10 +235,6 @@ def _conclusion(reads: Sequence[Read]) -> str:
     documents = len({read.passage.document_id for read in reads})
     read = "1 document" if documents == 1 else f"{documents} documents"
     return f"Read {read}. Answering with the sentences that say most about the question."
-
-
-def _searched(episode: Episode) -> bool:
-    return any(isinstance(step, Search) for step in episode.steps)
 
 
 def _brought_news(episode: Episode) -> bool:

@@ -138,6 +138,14 @@ def test_a_name_far_from_the_question_is_no_lead() -> None:
     assert find_lead(question, rank_sentences(question, reads), "") is None
 
 
+def test_a_mark_that_is_no_word_is_no_lead() -> None:
+    # A letter to the eye of a regular expression, of which nothing is left without its accent.
+    reads = [Read(1, Passage("n1", "My sister said \uff9e\uff9e to Ines."))]
+    lead = find_lead("What does my sister like?", rank_sentences("What does my sister like?", reads), "")
+    assert lead is not None
+    assert lead.name == "Ines"
+
+
 def test_a_lead_that_was_followed_is_not_followed_again() -> None:
     question = "What should I cook for my sister?"
     sentences = rank_sentences(question, [Read(1, SISTER)])
