@@ -1,7 +1,7 @@
 """Server-sent events, as an incremental decoder: bytes in, the data of whole events out.
 
-Only what OpenAI-compatible servers use of the format is read: the `data` of each event. Comments and
-other fields are skipped. Where the bytes were cut makes no difference.
+The name and the data of each event are read; comments and other fields are skipped. Where the bytes were
+cut makes no difference.
 """
 
 import codecs
@@ -20,15 +20,22 @@ class EventDecoder:
     never given out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = EVENT_CHARACTERS) -> None:
+        """`limit` is the longest event, in characters; None for a server that is trusted."""
+        self._limit = limit
         self._characters = codecs.getincrementaldecoder("utf-8-sig")()
         self._line = ""
+        self._name = ""
         self._data: list[str] = []
         self._size = 0
         self._after_return = False
 
     def decode(self, piece: bytes) -> list[str]:
         """The data of the events that `piece` completes. Raises ValueError: no UTF-8, or too long."""
+        return [data for _, data in self.decode_named(piece)]
+
+    def decode_named(self, piece: bytes) -> list[tuple[str, str]]:
+        """(name, data) of the events that `piece` completes; an event without a name is a `message`."""
         text = self._characters.decode(piece)
         if not text:
             return []
@@ -41,16 +48,19 @@ class EventDecoder:
             line, self._line = self._line + end, ""
             if line:
                 self._field(line)
-            elif self._data:
-                events.append("\n".join(self._data))
-                self._data, self._size = [], 0
+            else:
+                if self._data:
+                    events.append((self._name or "message", "\n".join(self._data)))
+                self._name, self._data, self._size = "", [], 0
         self._line += rest
-        if self._size + len(self._line) > EVENT_CHARACTERS:
+        if self._limit is not None and self._size + len(self._line) > self._limit:
             raise ValueError("an event is too long")
         return events
 
     def _field(self, line: str) -> None:
         name, _, value = line.partition(":")
-        if name == "data":
+        if name == "event":
+            self._name = value.removeprefix(" ")
+        elif name == "data":
             self._data.append(value.removeprefix(" "))
             self._size += len(line)

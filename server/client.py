@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from agent.driver import Event
+from agent.sse import EventDecoder
 from agent.trajectory import AnswerDelta, Trajectory
 from index.documents import Document, Passage, check_name, parse_document
 from index.embedding import Progress
@@ -216,19 +217,13 @@ async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
 
 async def _events(response: httpx.Response) -> AsyncGenerator[tuple[str, str], None]:
     """Server-sent events, as (name, data). An event that the connection cut off is left out."""
-    name, data = "message", list[str]()
-    async with aclosing(_lines(response)) as lines:
-        async for line in lines:
-            field, _, value = line.decode("utf-8", "replace").partition(":")
-            value = value.removeprefix(" ")
-            if not line and data:
-                yield name, "\n".join(data)
-            if not line:
-                name, data = "message", []
-            elif field == "event":
-                name = value
-            elif field == "data":
-                data.append(value)
+    # A record holds all that was read, so it may be as long as that.
+    decoder = EventDecoder(limit=None)
+    async for piece in response.aiter_bytes():
+        with _understood():
+            events = decoder.decode_named(piece)
+        for event in events:
+            yield event
 
 
 def _step(name: str, data: Mapping[str, Any]) -> Event:

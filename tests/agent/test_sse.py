@@ -46,3 +46,15 @@ def test_an_event_without_end_is_refused_before_it_fills_the_memory(piece: bytes
     pieces = (decoder.decode(piece) for _ in range(2 * EVENT_CHARACTERS // len(piece)))
     with pytest.raises(ValueError, match="too long"):
         list(pieces)
+
+
+def test_events_have_the_name_that_was_given_to_them() -> None:
+    named = [("message", EVENTS[0]), ("x", EVENTS[1]), ("message", EVENTS[2])]
+    for cut in range(len(STREAM) + 1):
+        decoder = EventDecoder()
+        assert decoder.decode_named(STREAM[:cut]) + decoder.decode_named(STREAM[cut:]) == named
+
+
+def test_without_a_limit_an_event_may_be_as_long_as_it_likes() -> None:
+    data = "x" * (EVENT_CHARACTERS + 1)
+    assert EventDecoder(limit=None).decode(f"data: {data}\n\n".encode()) == [data]
