@@ -5,14 +5,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from index.documents import Document, Passage, check_name
 from index.embedding import Progress, Spool, embedded
 from index.encoders import Encoder, Vectors
 from index.errors import InvalidDocument, UnknownDocument
 from index.profile import Profile
-from index.retrievers import DEFAULT, Query, Ranking, retriever
+from index.retrievers import DEFAULT, Query, Ranking, dense, retriever
 from index.store import Receipt, Store
 
 
@@ -110,20 +108,15 @@ class Profiles:
         A document is not its own neighbour. Raises UnknownUser, UnknownDocument, StoreUnavailable.
         """
         profile = self.get(user)
-        firsts: list[int] = []
+        asked: list[Query] = []
+        own: list[set[tuple[str, int]]] = []
         for document_id in document_ids:
             positions = profile.positions(document_id)
             if not positions:
                 raise UnknownDocument(f"{user!r} has no document {document_id!r}")
-            firsts.append(positions[0])
-        vectors = np.stack([profile.vectors.vector(first) for first in firsts])
-        own = [{profile.key(i) for i in profile.positions(document_id)} for document_id in document_ids]
-
-        def rank(depth: int) -> list[Ranking]:
-            found = profile.vectors.search(vectors, depth)
-            return [list(zip(p.tolist(), s.tolist(), strict=True)) for p, s in found]
-
-        return _distinct(profile, rank, k, own)
+            asked.append(Query("", profile.vectors.vector(positions[0])))
+            own.append({profile.key(position) for position in positions})
+        return _distinct(profile, lambda depth: dense(profile, asked, depth), k, own)
 
     def get(self, user: str) -> Profile:
         """The person's profile as it is now, from memory when nothing has changed."""
