@@ -48,7 +48,8 @@ def check_name(name: str) -> str:
     return name
 
 
-def _storable(text: str) -> str:
+def check_storable(text: str) -> str:
+    """`text`, if every database and every wire can carry it. Raises ValueError."""
     if any("\ud800" <= character <= "\udfff" for character in text) or "\0" in text:
         raise ValueError("holds a character that is not text (NUL or half of a surrogate pair)")
     return text
@@ -64,19 +65,19 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _storable_json(value: JsonValue) -> JsonValue:
+def _check_json(value: JsonValue) -> JsonValue:
     match value:
         case str():
-            _storable(value)
+            check_storable(value)
         case float() if not math.isfinite(value):
             raise ValueError("holds a number that JSON does not know (NaN or infinity)")
         case list():
             for item in value:
-                _storable_json(item)
+                _check_json(item)
         case dict():
             for key, item in value.items():
-                _storable(key)
-                _storable_json(item)
+                check_storable(key)
+                _check_json(item)
     return value
 
 
@@ -94,8 +95,8 @@ def iso(moment: datetime) -> str:
 
 Name = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(check_name)]
 """A user or document id. Whole numbers are taken as their digits."""
-Text = Annotated[str, AfterValidator(_storable)]
-Label = Annotated[str, Field(max_length=LABEL_CHARACTERS), AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(check_storable)]
+Label = Annotated[str, Field(max_length=LABEL_CHARACTERS), AfterValidator(check_storable)]
 Moment = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(iso, when_used="json")]
 """A point in time, in UTC; a time without a zone is taken as UTC."""
 
@@ -107,13 +108,13 @@ class Document(BaseModel):
 
     id: Name
     text: Annotated[
-        str, Field(max_length=TEXT_CHARACTERS), AfterValidator(_storable), AfterValidator(_not_blank)
+        str, Field(max_length=TEXT_CHARACTERS), AfterValidator(check_storable), AfterValidator(_not_blank)
     ]
     created_at: Moment | None = None
     title: Label | None = None
     source: Label | None = None
     """Where it is from. Documents of one source, in order, give each other context."""
-    metadata: Annotated[dict[str, JsonValue], AfterValidator(_storable_json)] = Field(default_factory=dict)
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_check_json)] = Field(default_factory=dict)
 
     @property
     def author(self) -> str | None:
@@ -137,13 +138,14 @@ def parse_document(data: Any, line: int | None = None) -> Document:
         return Document.model_validate(data)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'document'}: {_plain(fault['msg'])}"
+            f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault_in_words(fault['msg'])}"
             for fault in error.errors()
         )
         raise InvalidDocument(faults, line) from None
 
 
-def _plain(message: str) -> str:
+def fault_in_words(message: str) -> str:
+    """What pydantic says of a fault, as people are told it."""
     return message.removeprefix("Value error, ").replace("Extra inputs are", "field is")
 
 

@@ -10,22 +10,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from agent.trajectory import Citation, FinishReason, Trajectory
-from index.documents import Document, Passage
+from index.documents import Document, Passage, Text, check_storable
 from server.settings import QUESTION_CHARACTERS, LimitSettings
 
 MOST_QUERIES = 64
 MOST_RESULTS = 1_000
 
 
-def _check_text(text: str) -> str:
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("holds a character that is not text (NUL or half of a surrogate pair)")
-    return text
-
-
-QuestionText = Annotated[str, AfterValidator(_check_text)]
 QueryText = Annotated[
-    str, StringConstraints(max_length=QUESTION_CHARACTERS, pattern=r"\S"), AfterValidator(_check_text)
+    str, StringConstraints(max_length=QUESTION_CHARACTERS, pattern=r"\S"), AfterValidator(check_storable)
 ]
 
 
@@ -56,7 +49,7 @@ class SearchRequest(_Body):
 class AnswerRequestBody(_Body):
     """A question of one person. What is not given is taken from the server's settings."""
 
-    question: QuestionText
+    question: Text
     method: str | None = None
     retriever: str | None = None
     limits: LimitSettings | None = None

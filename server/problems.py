@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 
 from agent.policy import PolicyError
+from index.documents import fault_in_words
 from index.errors import (
     EncoderMismatch,
     EncoderUnavailable,
@@ -147,7 +148,7 @@ def _of_validation(error: RequestValidationError) -> Problem:
         if found["type"] == "json_invalid":
             faults.append(Fault("body", f"not JSON: {found['ctx']['error']} at character {found['loc'][-1]}"))
         else:
-            message = found["msg"].removeprefix("Value error, ").replace("Extra inputs are", "field is")
+            message = fault_in_words(found["msg"])
             faults.append(Fault(".".join(map(str, found["loc"])), message))
     detail = "; ".join(f"{fault.field}: {fault.detail}" for fault in faults)
     return replace(_INVALID_REQUEST.problem(detail), errors=faults)
