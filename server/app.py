@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -16,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from index.documents import NAME_RULE, check_name
 from index.errors import InvalidName, StoreUnavailable
-from server import routes_answers, routes_profile
+from server import installed_version, routes_answers, routes_profile
 from server.bodies import Health, Readiness
 from server.problems import HANDLED, PROBLEM_RESPONSE, PROBLEM_SCHEMAS, ProblemResponse, problem_of
 from server.service import Service, open_service
@@ -75,7 +74,7 @@ def create_app(
 
     app = _App(
         title="PR²",
-        version=_version(),
+        version=installed_version(),
         description=DESCRIPTION,
         openapi_tags=TAGS,
         lifespan=lifespan,
@@ -126,7 +125,7 @@ async def docs(request: Request) -> HTMLResponse:
 
 @operation.get("/healthz", summary="Is the process alive?", responses={200: {"model": Health}})
 async def healthz() -> JSONBody:
-    return JSONBody({"status": "ok", "version": _version()})
+    return JSONBody({"status": "ok", "version": installed_version()})
 
 
 @operation.get("/readyz", summary="Can it answer?", responses={200: {"model": Readiness}})
@@ -203,10 +202,3 @@ async def _on_error(request: Request, error: Exception) -> Response:
 async def _on_disconnect(request: Request, error: Exception) -> Response:
     # Nobody reads this; without it, a client that leaves would be logged as a fault of ours.
     return Response(status_code=499)
-
-
-def _version() -> str:
-    try:
-        return version("pr2")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0+unknown"

@@ -1,10 +1,10 @@
 """The command line, `pr2`. Commands load what they need when they run, so that help comes at once."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
+from server import installed_version
 from server.cli.ask import ask
 from server.cli.profile import profile
 from server.cli.serve import serve
@@ -22,11 +22,7 @@ app.add_typer(profile, name="profile", no_args_is_help=True)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        try:
-            found = version("pr2")
-        except PackageNotFoundError:  # run from a checkout that is not installed
-            found = "0+unknown"
-        typer.echo(f"pr2 {found}")
+        typer.echo(f"pr2 {installed_version()}")
         raise typer.Exit
 
 
