@@ -1,6 +1,7 @@
 """A person's documents over HTTP: put, page, fetch, delete, search, export, erase."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from tempfile import SpooledTemporaryFile
 from typing import Annotated, Literal
 
@@ -14,7 +15,6 @@ from index.errors import InvalidDocument, StoreUnavailable
 from index.formats import Read, read_json, read_ndjson
 from index.store import Receipt
 from server.bodies import DocumentPage, PutResult, SearchRequest, SearchResults, upload_in_openapi
-from server.service import Service
 from server.state import of
 from server.wire import JSONBody, encode
 
@@ -23,7 +23,6 @@ ARRAY_BYTES = 64 * MB
 """An array is read whole, so it may not be as long as NDJSON."""
 LINE_BYTES = 16 * MB
 _IN_MEMORY = 8 * MB
-_EXPORT_PAGE = 100
 _LARGEST = 2**63 - 1
 
 Upload = SpooledTemporaryFile[bytes]
@@ -133,18 +132,23 @@ async def erase_user(request: Request, user: str) -> JSONBody:
 )
 async def export_profile(request: Request, user: str) -> StreamingResponse:
     """All documents, one on a line, as PUT takes them again."""
-    service = of(request).service
+    pages = of(request).service.pages(user)
     # Read before the response begins: an unknown user has to be a 404.
-    first = await service.run(service.profiles.store.documents, user, -1, _EXPORT_PAGE)
-    return StreamingResponse(_lines(service, user, first), media_type="application/x-ndjson")
+    first: list[Document] = await anext(pages, [])
+    return StreamingResponse(_lines(first, pages), media_type="application/x-ndjson")
 
 
 async def _lines(
-    service: Service, user: str, page: list[tuple[int, Document]]
+    page: list[Document], further: AsyncGenerator[list[Document], None]
 ) -> AsyncGenerator[bytes, None]:
-    while page:
-        yield b"".join(encode(document.to_dict()) + b"\n" for _, document in page)
-        page = await service.run(service.profiles.store.documents, user, page[-1][0], _EXPORT_PAGE)
+    async with aclosing(further):
+        yield _ndjson(page)
+        async for page in further:
+            yield _ndjson(page)
+
+
+def _ndjson(page: list[Document]) -> bytes:
+    return b"".join(encode(document.to_dict()) + b"\n" for document in page)
 
 
 def _reader(request: Request) -> Callable[[Upload], Read]:

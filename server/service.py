@@ -35,6 +35,8 @@ T = TypeVar("T")
 METHODS = ("pr2",)
 THREADS = 8
 """For blocking work. More would only contend for the interpreter; who waits is taken along in a batch."""
+PAGE = 100
+"""Documents read at a time where all of them are wanted."""
 IMPORTS = 2
 """Imports that run at once; the others wait."""
 
@@ -144,6 +146,13 @@ class Service:
         """See Profiles.search. The queries of concurrent requests are encoded together."""
         vectors = await self._encode(queries) if retriever(name).needs_vectors else None
         return await self.run(self.profiles.search, user, queries, k, name, exclude, vectors)
+
+    async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
+        """All documents, in the order in which they were first put. Raises UnknownUser."""
+        after = -1
+        while page := await self.run(self.profiles.store.documents, user, after, PAGE):
+            yield [document for _, document in page]
+            after = page[-1][0]
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""

@@ -15,8 +15,6 @@ from server.client import AsyncClient
 from server.service import AnswerRecord, Service, open_service, open_to_look
 from server.settings import LimitSettings, Settings
 
-_PAGE = 500
-
 
 class Backend(Protocol):
     """What the commands need. `server.client.AsyncClient` is one, `LocalBackend` the other."""
@@ -74,11 +72,10 @@ class LocalBackend:
         return await self.service.put(user, documents, on_error=on_error, progress=progress)
 
     async def documents(self, user: str) -> AsyncGenerator[Document, None]:
-        after = -1
-        while page := await self.service.run(self._store.documents, user, after, _PAGE):
-            for _, document in page:
-                yield document
-            after = page[-1][0]
+        async with aclosing(self.service.pages(user)) as pages:
+            async for page in pages:
+                for document in page:
+                    yield document
 
     async def document(self, user: str, document_id: str) -> Document:
         return await self.service.run(self._store.document, user, document_id)
