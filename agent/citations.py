@@ -1,13 +1,15 @@
 """From `[n]` marks in an answer to the exact lines that they rest on."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
 
 from agent.trajectory import Citation, Read
 from index.lexical import terms
 from index.sentences import spans
 
-_MARK = re.compile(r"[^\S\n]?\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
+MARK = re.compile(r"[^\S\n]?\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
 
 
 def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tuple[Citation, ...], int]:
@@ -19,18 +21,20 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
     """
     pieces: list[str] = []
     citations: dict[tuple[int, int], Citation] = {}
-    dropped = 0
-    claim_start = end = 0
-    for mark in _MARK.finditer(text):
-        between = text[end : mark.start()]
-        pieces.append(between)
-        # A run of marks, [1][2], belongs to one claim: what stands before the first of them.
-        if between.strip():
-            claim_start = end
-        claim = text[claim_start : mark.start()].rsplit("\n", 1)[-1]
-        if not terms(claim):
-            # At the start of a line, a mark belongs to what follows.
-            claim = text[mark.end() :].split("\n", 1)[0]
+    dropped = end = 0
+    marks = list(MARK.finditer(text))
+
+    # A model that repeats itself marks the same claims over and over.
+    @cache
+    def sentences(number: int) -> list[_Sentence]:
+        return _sentences(reads[number][0].passage.text)
+
+    @cache
+    def cite(claim: str, number: int) -> Citation:
+        return _cite(claim, number, *reads[number], sentences(number))
+
+    for mark, claim in zip(marks, _claims(text, marks), strict=True):
+        pieces.append(text[end : mark.start()])
         numbers = [int(number) for number in mark.group(1).split(",")]
         known = [number for number in numbers if number in reads]
         dropped += len(numbers) - len(known)
@@ -40,31 +44,67 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
                 f"{lead}[{', '.join(map(str, known))}]" if len(known) < len(numbers) else mark.group()
             )
         for number in known:
-            citation = _cite(claim, number, *reads[number])
+            citation = cite(claim, number)
             citations.setdefault((number, citation.start), citation)
         end = mark.end()
     pieces.append(text[end:])
     return "".join(pieces).strip(), tuple(citations.values()), dropped
 
 
-def _cite(claim: str, number: int, read: Read, step: int) -> Citation:
+def _claims(text: str, marks: Sequence[re.Match[str]]) -> list[str]:
+    """What each mark stands for: the words of its line before it, or else those that follow.
+
+    A run of marks, [1][2], belongs to one claim.
+    """
+    bounds = [0, *(place for mark in marks for place in mark.span()), len(text)]
+    gaps = [text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True)]
+    claims: list[str] = []
+    for index in range(len(marks)):
+        if index and _joins(gaps[index]):
+            claims.append(claims[-1])
+            continue
+        claim = gaps[index].rsplit("\n", 1)[-1]
+        if not terms(claim):
+            # At the start of a line, a mark belongs to what follows.
+            after = next((gap for gap in gaps[index + 1 : -1] if not _joins(gap)), gaps[-1])
+            claim = after.split("\n", 1)[0]
+        claims.append(claim)
+    return claims
+
+
+def _joins(gap: str) -> bool:
+    """Whether the marks on both sides of it are one run."""
+    return not gap.strip() and "\n" not in gap
+
+
+class _Sentence(NamedTuple):
+    start: int
+    end: int
+    text: str
+    words: frozenset[str]
+
+
+def _sentences(text: str) -> list[_Sentence]:
+    found = spans(text) or [(0, len(text))]
+    return [_Sentence(start, end, text[start:end], frozenset(terms(text[start:end]))) for start, end in found]
+
+
+def _cite(claim: str, number: int, read: Read, step: int, sentences: Sequence[_Sentence]) -> Citation:
     """Quote the sentence of the passage that shares most words with the claim; the first one on a tie."""
     passage = read.passage
     words = set(terms(claim))
-    sentences = spans(passage.text) or [(0, len(passage.text))]
 
-    def overlap(span: tuple[int, int]) -> float:
-        sentence = passage.text[span[0] : span[1]]
-        own = set(terms(sentence))
+    def overlap(sentence: _Sentence) -> float:
+        own = sentence.words
         shared = len(words & own) / (len(words | own) or 1)
-        return shared + (1.0 if sentence in claim else 0.0)
+        return shared + (1.0 if own and sentence.text in claim else 0.0)
 
-    start, end = max(sentences, key=overlap)
+    best = max(sentences, key=overlap)
     return Citation(
         number=number,
         document_id=passage.document_id,
-        quote=passage.text[start:end],
-        start=passage.start + start,
-        end=passage.start + end,
+        quote=best.text,
+        start=passage.start + best.start,
+        end=passage.start + best.end,
         step=step,
     )

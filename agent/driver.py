@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.episode import Episode
-from agent.policy import Policy, PolicyError
+from agent.policy import Chunk, Policy, PolicyError
 from agent.trajectory import AnswerDelta, Step
 from index.documents import Passage
 
@@ -30,16 +30,15 @@ async def drive(episode: Episode, policy: Policy, search: Searcher) -> AsyncGene
     A policy that fails ends the episode with `policy_error`; a search that fails raises, because then
     our own store is at fault. Closing the iterator cancels the generation.
     """
-    clock = asyncio.get_running_loop().time
-    began = clock()
-    seconds = episode.limits.deadline_ms / 1000
+    deadline = asyncio.get_running_loop().time() + episode.seconds_left
     try:
         while episode.finish_reason is None:
-            async with aclosing(_turn(episode, policy, began + seconds)) as turn:
-                async for event in turn:
-                    yield event
-            if episode.pending is not None:
-                await _look_up(episode, search, began + seconds, began + _NEAR * seconds)
+            if episode.pending is None:
+                async with aclosing(_turn(episode, policy, deadline)) as turn:
+                    async for event in turn:
+                        yield event
+            else:
+                await _look_up(episode, search, deadline)
                 for event in episode.take_events():
                     yield event
     finally:
@@ -52,21 +51,23 @@ async def _turn(episode: Episode, policy: Policy, deadline: float) -> AsyncGener
     clock = asyncio.get_running_loop().time
     began = clock()
     budget = episode.limits.max_tokens - episode.policy_tokens
-    async with aclosing(policy.generate(episode, max(budget, 0))) as chunks:
+    alarm = _Alarm(deadline)
+    async with aclosing(policy.generate(episode, max(budget, 0))) as chunks, aclosing(alarm):
         while episode.pending is None and episode.finish_reason is None:
             if episode.policy_tokens >= episode.limits.max_tokens:
                 episode.cut_off("max_tokens")
             else:
                 try:
-                    # Never held across a yield: there it would interrupt the caller, not the policy.
-                    async with asyncio.timeout_at(deadline):
-                        chunk = await anext(chunks, None)
+                    chunk = await alarm.next(chunks)
                     if chunk is None:
                         episode.end_turn()
                     else:
                         episode.policy_tokens += chunk.tokens
-                        episode.feed(chunk.text)
-                        if chunk.finish == "length":
+                        episode.prompt_tokens += chunk.prompt_tokens
+                        episode.feed(chunk.text, chunk.token_ids)
+                        if chunk.invalid:
+                            episode.reject(chunk.invalid)
+                        elif chunk.finish == "length":
                             episode.cut_off("max_tokens")
                         elif chunk.finish == "stop":
                             episode.end_turn()
@@ -79,7 +80,44 @@ async def _turn(episode: Episode, policy: Policy, deadline: float) -> AsyncGener
     episode.policy_ms += (clock() - began) * 1000
 
 
-async def _look_up(episode: Episode, search: Searcher, deadline: float, near: float) -> None:
+class _Alarm:
+    """Ends the waiting for a policy when the deadline comes, and never interrupts who reads the events.
+
+    One timer for a whole turn: asyncio.timeout around each piece of text costs more than reading it.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._ring)
+        self._rung = False
+        self._waits: asyncio.Task[Any] | None = None
+
+    async def next(self, chunks: AsyncGenerator[Chunk, None]) -> Chunk | None:
+        """The next chunk, or None at the end. Raises TimeoutError when the deadline has come."""
+        if self._rung:
+            # What is there already is taken all the same: the reader of the events may have been slow.
+            asyncio.get_running_loop().call_soon(self._ring)
+        task = self._waits = asyncio.current_task()
+        cancelled_before = task.cancelling() if task else 0
+        try:
+            return await anext(chunks, None)
+        except asyncio.CancelledError:
+            if self._rung and task and task.uncancel() <= cancelled_before:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._waits = None
+
+    async def aclose(self) -> None:
+        """Put it out."""
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        self._rung = True
+        if self._waits is not None:
+            self._waits.cancel()
+
+
+async def _look_up(episode: Episode, search: Searcher, deadline: float) -> None:
     """Answer the pending search, or end the episode when the deadline comes first."""
     clock = asyncio.get_running_loop().time
     began = clock()
@@ -94,6 +132,7 @@ async def _look_up(episode: Episode, search: Searcher, deadline: float, near: fl
             raise
         episode.cut_off("deadline")
     else:
+        near = deadline - (1 - _NEAR) * episode.limits.deadline_ms / 1000
         episode.provide(passages, last=clock() > near)
     finally:
         episode.search_ms += (clock() - began) * 1000

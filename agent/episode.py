@@ -6,7 +6,8 @@ server, the batch client and training all drive this class, so what is trained i
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agent import citations, prompts, tags
@@ -17,7 +18,9 @@ from agent.trajectory import (
     Information,
     Invalid,
     Limits,
+    Message,
     PolicyFault,
+    PolicyProtocol,
     Read,
     Search,
     Segment,
@@ -36,14 +39,21 @@ class Episode:
     The driver's loop: give `prompt` to the policy and `feed` what it writes until an action comes back;
     on `Search`, look it up and `provide` the passages; on `Answer` or `Invalid` the episode is over.
     When the policy stops without an action, say so with `end_turn`.
+
+    With `first_query` the episode begins with that search pending, before the policy has written anything.
+    With `protocol="tools"` a chat model's calls and words arrive as the same tags; that it thinks in
+    silence is no deviation then.
     """
 
     def __init__(
         self,
         question: str,
-        instructions: str = prompts.INSTRUCTIONS,
+        instructions: str | None = None,
         limits: Limits | None = None,
         *,
+        conversation: Sequence[Message] = (),
+        first_query: str | None = None,
+        protocol: PolicyProtocol = "tags",
         policy: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -51,18 +61,26 @@ class Episode:
         self.limits = limits or Limits()
         self.steps: list[Step] = []
         self.finish_reason: FinishReason | None = None
+        self.prompt_tokens = 0
         self.policy_tokens = 0
         self.policy_ms = 0.0
         self.search_ms = 0.0
+        self.passages_dropped = 0
         self._policy = policy
         self._clock = clock
         self._began = clock()
         self._ended = self._began
-        opening = prompts.opening(question, instructions, self.limits.max_searches)
-        self._version = prompts.PROMPT_VERSION if instructions == prompts.INSTRUCTIONS else "custom"
+        self.protocol = protocol
+        self.conversation = tuple(conversation)
+        usual = prompts.INSTRUCTIONS if protocol == "tags" else prompts.TOOL_INSTRUCTIONS
+        self.instructions = usual if instructions is None else instructions
+        self._version = prompts.PROMPT_VERSION if self.instructions == usual else "custom"
+        opening = prompts.opening(question, self.instructions, self.limits.max_searches, self.conversation)
         self._segments = [Segment("environment", opening)]
+        self._blocks: list[_Block] = []
         self._turn = tags.TagParser()
-        self.pending: Search | None = None
+        self._turn_ids: list[int] = []
+        self.pending = None if first_query is None else Search(first_query)
         """The search that waits for its passages."""
         self._last_turn = self.limits.max_searches == 0
         self._events: deque[Step | AnswerDelta] = deque()
@@ -75,6 +93,16 @@ class Episode:
     def prompt(self) -> str:
         """The text for the policy to continue: the whole transcript so far."""
         return "".join(segment.text for segment in self._segments) + self._turn.text
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The transcript before the turn that is being written."""
+        return tuple(self._segments)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline; negative when it has passed."""
+        return self.limits.deadline_ms / 1000 - (self._clock() - self._began)
 
     @property
     def must_answer(self) -> bool:
@@ -100,14 +128,15 @@ class Episode:
     def reads(self) -> tuple[Read, ...]:
         return tuple(read for read, _ in self._reads.values())
 
-    def feed(self, text: str) -> Action | None:
+    def feed(self, text: str, token_ids: Sequence[int] = ()) -> Action | None:
         """Take the next piece of what the policy writes. Returns the action that ends the turn, once.
 
-        Text after the action, and text while passages are owed, is not read: an old query cannot fire
-        again.
+        `token_ids` are the tokens that were sampled for it, from policies that work with tokens. Text
+        after the action, and text while passages are owed, is not read: an old query cannot fire again.
         """
         if self.pending or self.finish_reason is not None:
             return None
+        self._turn_ids.extend(token_ids)
         return self._apply(self._turn.feed(text))
 
     def end_turn(self) -> Action | None:
@@ -115,6 +144,12 @@ class Episode:
         if self.pending or self.finish_reason is not None:
             return None
         return self._apply(self._turn.close())
+
+    def reject(self, reason: str) -> Invalid | None:
+        """The turn cannot be used, for a reason that its text does not show."""
+        if self.pending or self.finish_reason is not None:
+            return None
+        return self._invalid(reason)
 
     def cut_off(self, reason: Literal["max_tokens", "deadline"]) -> Answer | None:
         """A limit ended the episode. An answer that was being written is kept as far as it got."""
@@ -144,14 +179,34 @@ class Episode:
                 shown.append(read)
         self._add(Information(tuple(shown), self._now()))
         self._last_turn = last or self.searches_left == 0 or self.documents_left == 0
-        lines = [_passage_line(read) for read in shown] or [prompts.NOTHING_FOUND]
-        if self._last_turn:
-            lines.append(prompts.ANSWER_NOW)
-        block = "\n<information>\n" + "\n".join(lines) + "\n</information>\n"
-        self._segments.append(Segment("environment", block))
+        lines = [_passage_line(read) for read in shown]
+        block = _Block(len(self._segments), lines, prompts.NOTHING_FOUND, asks=self._last_turn)
+        self._blocks.append(block)
+        self._segments.append(Segment("environment", block.text))
         self._turn = tags.TagParser()
         self.pending = None
-        return block
+        return block.text
+
+    def drop_oldest_passage(self) -> bool:
+        """Take the passage that was shown first out of the transcript. False when none is left.
+
+        For a policy whose context is full. The passage was read and can still be cited.
+        """
+        block = next((block for block in self._blocks if block.lines), None)
+        if block is None:
+            return False
+        block.lines.pop(0)
+        block.empty = prompts.LEFT_OUT
+        self._segments[block.segment] = Segment("environment", block.text)
+        self.passages_dropped += 1
+        return True
+
+    def encode(self, index: int, token_ids: Sequence[int]) -> None:
+        """Say which tokens stand for segment `index`, which the environment wrote."""
+        segment = self._segments[index]
+        if segment.author != "environment":
+            raise ValueError("what the policy wrote is never encoded again")
+        self._segments[index] = replace(segment, token_ids=tuple(token_ids))
 
     def finish(self, reason: FinishReason, detail: str = "", *, fault: PolicyFault | None = None) -> None:
         """End the episode. The first reason stays."""
@@ -174,20 +229,24 @@ class Episode:
     def trajectory(self) -> Trajectory:
         """Everything so far, as plain values."""
         segments = list(self._segments)
-        if self.finish_reason is None and self._turn.text:
-            segments.append(Segment("policy", self._turn.text))
+        if self.finish_reason is None and (self._turn.text or self._turn_ids):
+            segments.append(self._written)
         ended = self._clock() if self.finish_reason is None else self._ended
         return Trajectory(
             question=self.question,
             limits=self.limits,
             policy=self._policy,
             prompt_version=self._version,
+            protocol=self.protocol,
+            conversation=self.conversation,
             steps=tuple(self.steps),
             segments=tuple(segments),
             finish_reason=self.finish_reason,
             detail=self._detail,
             fault=self._fault,
             violations=dict(self._violations),
+            passages_dropped=self.passages_dropped,
+            prompt_tokens=self.prompt_tokens,
             policy_tokens=self.policy_tokens,
             policy_ms=round(self.policy_ms, 3),
             search_ms=round(self.search_ms, 3),
@@ -198,7 +257,8 @@ class Episode:
         for event in events:
             match event:
                 case tags.Deviation(kind):
-                    self._violations[kind] += 1
+                    if self.protocol == "tags":
+                        self._violations[kind] += 1
                 case tags.ThoughtClosed(text):
                     self._add(Thought(text, self._now()))
                 case tags.AnswerText(text):
@@ -228,7 +288,7 @@ class Episode:
         self._add(answer)
         return answer
 
-    def _invalid(self, reason: tags.InvalidReason) -> Invalid:
+    def _invalid(self, reason: str) -> Invalid:
         invalid = Invalid(reason, self._now())
         self._add(invalid)
         self.finish("max_searches" if reason == "max_searches" else "invalid", reason)
@@ -239,9 +299,14 @@ class Episode:
         self._events.append(step)
 
     def _close_segment(self) -> None:
-        if self._turn.text:
-            self._segments.append(Segment("policy", self._turn.text))
+        if self._turn.text or self._turn_ids:
+            self._segments.append(self._written)
             self._turn = tags.TagParser()
+            self._turn_ids = []
+
+    @property
+    def _written(self) -> Segment:
+        return Segment("policy", self._turn.text, tuple(self._turn_ids) or None)
 
     @property
     def _documents_read(self) -> set[str]:
@@ -249,6 +314,24 @@ class Episode:
 
     def _now(self) -> float:
         return round((self._clock() - self._began) * 1000, 3)
+
+
+@dataclass
+class _Block:
+    """An information block of the transcript."""
+
+    segment: int
+    """Its place among the segments."""
+    lines: list[str]
+    empty: str
+    """What stands in place of passages when there are none."""
+    asks: bool
+    """Whether it asks the policy to answer."""
+
+    @property
+    def text(self) -> str:
+        lines = (self.lines or [self.empty]) + [prompts.ANSWER_NOW] * self.asks
+        return "\n<information>\n" + "\n".join(lines) + "\n</information>\n"
 
 
 def _passage_line(read: Read) -> str:

@@ -22,6 +22,9 @@ NEAR = 12
 SENTENCES, FROM_LEAD, FROM_PASSAGE = 4, 3, 2
 """The most sentences on the question, on a name that was followed, and of one passage in each."""
 
+UNREAD = "Your history was not searched."
+"""The answer where no history comes in: there is nothing else to answer from."""
+
 _NAME = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w'’-]*)*")
 _BRACKETED = re.compile(r"\[(\d[\d\s,]*)\]")
 _CALENDAR = frozenset(
@@ -51,8 +54,8 @@ class ExtractivePolicy:
         del max_tokens  # No model writes, so there are no tokens to count.
         yield Chunk(_turn(episode), finish="stop")
 
-    async def check(self) -> None:
-        """Always ready."""
+    async def check(self) -> str:
+        return "no model: it quotes the history"
 
     async def aclose(self) -> None:
         """Holds nothing."""
@@ -74,6 +77,9 @@ def _turn(episode: Episode) -> str:
             thought = "No new name to follow. Reading on for the question itself."
             query = question
         return _block("think", thought) + _block("search", query)
+    if not any(isinstance(step, Information) for step in episode.steps):
+        # Of a history that nobody looked into, it cannot be said what it does not tell.
+        return _block("think", "No search was made, so there is nothing to quote.") + _block("answer", UNREAD)
     followed = [name for query in queries if (name := query.removeprefix(question).strip())]
     return _block("think", _conclusion(reads)) + _block("answer", compose(question, reads, followed))
 

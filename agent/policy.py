@@ -7,6 +7,10 @@ from typing import Literal, Protocol
 from agent.episode import Episode
 from agent.trajectory import PolicyFault
 
+STREAM_INTERVAL = 8
+"""Tokens that an engine sends at a time, where it can be asked to, after the first one. To read each token
+by itself costs several times more, and at 50 tokens a second nobody sees it."""
+
 
 class PolicyError(Exception):
     """The policy could not write. `fault` says how: the server maps it to a status."""
@@ -23,6 +27,12 @@ class Chunk:
     text: str
     tokens: int = 0
     finish: Literal["stop", "length"] | None = None
+    token_ids: tuple[int, ...] = ()
+    """The sampled tokens, from a policy that works with tokens; the text of a turn may lag behind them."""
+    prompt_tokens: int = 0
+    """Tokens that were read for this turn; all of its chunks together say how many."""
+    invalid: str = ""
+    """Why the turn cannot be used, where its text cannot show it."""
 
 
 class Policy(Protocol):
@@ -36,8 +46,11 @@ class Policy(Protocol):
 
     def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]: ...
 
-    async def check(self) -> None:
-        """Produce one token, to show that the policy is ready. Raises PolicyError."""
+    async def check(self) -> str:
+        """Produce one token, to show that the policy is ready. Raises PolicyError.
+
+        Returns what was found out about its engine, in words for whoever runs the service.
+        """
         ...
 
     async def aclose(self) -> None:

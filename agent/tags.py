@@ -26,7 +26,13 @@ STOP = ("</search>", "</answer>")
 _NAMES = ("think", "search", "information", "answer")
 _TAG = re.compile(rf"</?(?:{'|'.join(_NAMES)})>")
 _TAGS = tuple(f"<{slash}{name}>" for name in _NAMES for slash in ("", "/"))
-_LOOSE_TAG = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(_NAMES)})\b)", re.IGNORECASE)
+_LOOSE_TAG = re.compile(rf"<(?=\s*(?:/\s*)?(?:{'|'.join(_NAMES)})\b)", re.IGNORECASE)
+_CONTROL = re.compile(
+    r"<(?=[|｜]|/?s>|(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>|/?tool_(?:call|response)s?>)"
+    r"|\[(?=/?(?:INST|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|SYSTEM_PROMPT)\])",
+    re.IGNORECASE,
+)
+"""How models spell their control tokens, which tokenizers read out of any text."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -70,8 +76,9 @@ TagEvent = ThoughtClosed | SearchClosed | AnswerText | AnswerClosed | Broken | D
 
 
 def escape(text: str) -> str:
-    """`text` with every protocol tag defused, however it is spelled: data can open or close no block."""
-    return _LOOSE_TAG.sub("&lt;", _SURROGATES.sub("\ufffd", text))
+    """`text` with every protocol tag and control token defused: data can open or close no block or turn."""
+    text = _LOOSE_TAG.sub("&lt;", _SURROGATES.sub("\ufffd", text))
+    return _CONTROL.sub(lambda found: "&lt;" if found.group() == "<" else "&#91;", text)
 
 
 def missing_close(text: str) -> str:
@@ -90,35 +97,40 @@ class TagParser:
     """Parses one turn of the policy: from the last information block to the action that ends it."""
 
     def __init__(self) -> None:
-        self.text = ""
-        """What was accepted, verbatim: up to the closing tag of the action, or up to a forged block."""
         self.done = False
+        # Pieces, joined when somebody asks: a string that grows tag by tag would be copied each time.
+        self._accepted: list[str] = []
         self._pending = ""
         self._inside: str | None = None
-        self._content = ""
-        self._shown = 0
+        self._content: list[str] = []
+        self._space: list[str] = []
+        self._answered = False
         self._thought = False
         self._deviations: set[Violation] = set()
 
     @property
+    def text(self) -> str:
+        """What was accepted, verbatim: up to the closing tag of the action, or up to a forged block."""
+        return "".join(self._accepted)
+
+    @property
     def partial_answer(self) -> str:
         """The answer so far, when the turn was cut off inside it."""
-        return self._content.strip() if self._inside == "answer" else ""
+        return "".join(self._content).strip() if self._inside == "answer" else ""
 
     def feed(self, text: str) -> list[TagEvent]:
         """Read the next piece of the turn. What follows the turn's end is not read."""
         events: list[TagEvent] = []
-        self._pending += _SURROGATES.sub("\ufffd", text)
-        while not self.done and (tag := _TAG.search(self._pending)):
-            self._take(self._pending[: tag.start()], events)
-            self._pending = self._pending[tag.end() :]
+        text, self._pending = self._pending + _SURROGATES.sub("\ufffd", text), ""
+        at = 0
+        while not self.done and (tag := _TAG.search(text, at)):
+            self._take(text[at : tag.start()], events)
+            at = tag.end()
             self._on_tag(tag.group(), events)
-        if self.done:
-            self._pending = ""
-        else:
-            cut = len(self._pending) - _tag_prefix_length(self._pending)
-            self._take(self._pending[:cut], events)
-            self._pending = self._pending[cut:]
+        if not self.done:
+            cut = len(text) - _tag_prefix_length(text[at:])
+            self._take(text[at:cut], events)
+            self._pending = text[cut:]
         return events
 
     def close(self) -> list[TagEvent]:
@@ -137,18 +149,20 @@ class TagParser:
         return events
 
     def _take(self, text: str, events: list[TagEvent]) -> None:
-        self.text += text
+        self._accepted.append(text)
         if self._inside is None:
             if text.strip():
                 self._deviate("text_outside_tags", events)
             return
-        self._content += text
+        self._content.append(text)
         if self._inside == "answer":
             # Leading and trailing white space is no part of the answer, so it is held back.
-            written = self._content.strip()
-            if len(written) > self._shown:
-                events.append(AnswerText(written[self._shown :]))
-                self._shown = len(written)
+            written = text if self._answered else text.lstrip()
+            end = len(written.rstrip())
+            if end:
+                events.append(AnswerText("".join(self._space) + written[:end]))
+                self._space, self._answered = [], True
+            self._space.append(written[end:])
 
     def _on_tag(self, tag: str, events: list[TagEvent]) -> None:
         name = tag.strip("</>")
@@ -156,16 +170,16 @@ class TagParser:
             self._break("forged_information", events)
         elif self._inside is not None:
             if tag == f"</{self._inside}>":
-                self.text += tag
+                self._accepted.append(tag)
                 self._close_block(events)
             else:
                 self._take(tag, events)
         elif tag.startswith("</"):
-            self.text += tag
+            self._accepted.append(tag)
             self._deviate("stray_tag", events)
         else:
-            self.text += tag
-            self._inside, self._content, self._shown = name, "", 0
+            self._accepted.append(tag)
+            self._inside, self._content = name, []
             if name == "think":
                 self._thought = True
             elif not self._thought:
@@ -173,7 +187,7 @@ class TagParser:
 
     def _close_block(self, events: list[TagEvent]) -> None:
         block, self._inside = self._inside, None
-        content = self._content.strip()
+        content = "".join(self._content).strip()
         if block == "think":
             events.append(ThoughtClosed(content))
         elif not content:

@@ -9,6 +9,8 @@ from index.documents import Passage
 FinishReason = Literal[
     "answered", "max_searches", "max_tokens", "deadline", "invalid", "policy_error", "cancelled"
 ]
+PolicyProtocol = Literal["tags", "tools"]
+"""How the policy acts: it writes the tags itself, or calls a tool of a chat API."""
 PolicyFault = Literal["unavailable", "timeout", "broken_stream", "bad_reply", "refused"]
 """How a policy failed: not reachable, silent too long, cut off, not understood, or not willing."""
 
@@ -22,6 +24,14 @@ class Limits:
     max_documents: int = 20
     max_tokens: int = 2048
     deadline_ms: int = 60_000
+
+
+@dataclass(frozen=True)
+class Message:
+    """Something that was said earlier in the conversation that the question belongs to."""
+
+    role: Literal["user", "assistant", "system"]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,12 @@ class Segment:
 
     author: Literal["environment", "policy"]
     text: str
+    token_ids: tuple[int, ...] | None = None
+    """The tokens that stand for it where the policy works with tokens, else None.
+
+    Of the policy's text they are those that it sampled, never the text encoded again: the last of them
+    may reach past the end of `text`.
+    """
 
 
 @dataclass(frozen=True)
@@ -116,12 +132,18 @@ class Trajectory:
     limits: Limits
     policy: str = ""
     prompt_version: str = ""
+    protocol: PolicyProtocol = "tags"
+    conversation: tuple[Message, ...] = ()
     steps: tuple[Step, ...] = ()
     segments: tuple[Segment, ...] = ()
     finish_reason: FinishReason | None = None
     detail: str = ""
     fault: PolicyFault | None = None
     violations: Mapping[str, int] = field(default_factory=dict)
+    passages_dropped: int = 0
+    """Passages that were taken out of the transcript again, to make room in the policy's context."""
+    prompt_tokens: int = 0
+    """Tokens that the policy read, all turns added up: an engine reads the transcript anew for each."""
     policy_tokens: int = 0
     policy_ms: float = 0.0
     search_ms: float = 0.0
@@ -155,8 +177,9 @@ class Trajectory:
         """Raises KeyError or TypeError when `data` was not made by `to_dict`."""
         values = {name: value for name, value in data.items() if name != "transcript"}
         values["limits"] = Limits(**data["limits"])
+        values["conversation"] = tuple(Message(**message) for message in data.get("conversation", ()))
         values["steps"] = tuple(_step(step) for step in data["steps"])
-        values["segments"] = tuple(Segment(**segment) for segment in data["segments"])
+        values["segments"] = tuple(_segment(segment) for segment in data["segments"])
         return cls(**values)
 
 
@@ -169,6 +192,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return {name: _plain(item) for name, item in vars(value).items()}
+
+
+def _segment(data: Mapping[str, Any]) -> Segment:
+    ids = data.get("token_ids")
+    return Segment(**{**data, "token_ids": None if ids is None else tuple(ids)})
 
 
 def _step(data: Mapping[str, Any]) -> Step:

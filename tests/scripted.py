@@ -43,10 +43,11 @@ class ScriptedPolicy:
                 self.cancelled.append(episode.question)
             raise
 
-    async def check(self) -> None:
+    async def check(self) -> str:
         self.checks += 1
         if self.check_fault is not None:
             raise self.check_fault
+        return "scripted"
 
     async def aclose(self) -> None:
         """Holds nothing."""

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +79,39 @@ def test_a_run_of_marks_belongs_to_one_statement() -> None:
         assert [citation.quote for citation in citations] == ["My cup is blue.", "He is brown."]
 
 
+@pytest.mark.parametrize("run", ["[1][2]", "[1] [2]", "[1]  [2]", "[1, 2]", "- [1][2]:"])
+def test_a_run_of_marks_at_the_start_of_a_line_belongs_to_that_line(run: str) -> None:
+    _, citations, _ = resolve(f"Known:\n{run} the dog is brown, the cup is blue\nRex.", READS)
+    assert [citation.quote for citation in citations] == ["My cup is blue.", "He is brown."]
+
+
+def test_the_numbers_of_other_marks_are_no_words_of_a_statement() -> None:
+    rooms = {n: (Read(n, Passage("rooms", "Room 1 is red. Room 2 is cold. It is brown.")), 2) for n in (1, 2)}
+    for answer in ("Brown, it is [1][2].", "[2][1] Brown, it is.", "[2] Brown, it is [1]."):
+        _, citations, _ = resolve(answer, rooms)
+        assert {citation.quote for citation in citations} == {"It is brown."}
+
+
+def test_a_mark_at_the_start_of_a_line_stands_for_the_words_up_to_the_next() -> None:
+    _, citations, _ = resolve("[1] The cup is blue. [2] The dog is brown. [1] Never coffee.", READS)
+    assert citations[0].quote == "My cup is blue."
+
+
+def test_marks_on_two_lines_are_no_run() -> None:
+    _, citations, _ = resolve("The cup is blue [1]\n[2] The dog is brown", READS)
+    assert [citation.quote for citation in citations] == ["My cup is blue.", "He is brown."]
+
+
+@pytest.mark.parametrize(
+    "unit", ["[1]", "[1] ", "[1]\n", ". [1]", "\n[1]", "The cup is blue [1]. ", "[", "[1, "]
+)
+def test_a_model_that_repeats_itself_costs_no_time(unit: str) -> None:
+    reads = {1: (Read(1, Passage("tea", TEA * 50)), 2)}
+    began = time.process_time()
+    resolve("So" + unit * 10_000, reads)
+    assert time.process_time() - began < 2
+
+
 def test_a_line_is_cited_once_however_often_it_is_marked() -> None:
     _, citations, _ = resolve("The cup is blue [1][1]. A blue cup, it is [1, 1].", READS)
     assert [citation.quote for citation in citations] == ["My cup is blue."]
@@ -96,6 +131,24 @@ def test_a_mark_at_the_start_of_a_line_belongs_to_that_line() -> None:
 def test_a_mark_without_any_statement_cites_the_first_line() -> None:
     _, citations, _ = resolve("[1]", READS)
     assert [citation.quote for citation in citations] == ["I drink green tea."]
+
+
+@pytest.mark.parametrize("nothing", ["🌊", "…", "!", "* * *", "🌊!"])
+def test_a_sentence_without_words_is_no_quote_because_the_claim_has_it(nothing: str) -> None:
+    reads = {1: (Read(1, Passage("sea", f"{nothing}\nWe swam in the sea.")), 2)}
+    _, citations, _ = resolve(f"They swam {nothing} in the sea [1].", reads)
+    assert [citation.quote for citation in citations] == ["We swam in the sea."]
+
+
+def test_a_passage_without_words_is_quoted_as_it_is() -> None:
+    _, citations, _ = resolve("They swam 🌊 [1].", {1: (Read(1, Passage("sea", "🌊")), 2)})
+    assert [citation.quote for citation in citations] == ["🌊"]
+
+
+def test_a_sentence_that_the_claim_repeats_is_quoted_before_one_that_shares_more_words() -> None:
+    reads = {1: (Read(1, Passage("sea", "We swam in the cold sea today. Cold.")), 2)}
+    _, citations, _ = resolve("We swam in the sea today, it was: Cold. [1]", reads)
+    assert [citation.quote for citation in citations] == ["Cold."]
 
 
 def test_a_passage_without_text_can_be_cited() -> None:

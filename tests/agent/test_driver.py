@@ -10,7 +10,18 @@ from agent import prompts
 from agent.driver import Event, drive
 from agent.episode import Episode
 from agent.policy import Chunk, PolicyError
-from agent.trajectory import Answer, AnswerDelta, Information, Limits, Search, Thought, Trajectory
+from agent.trajectory import (
+    Answer,
+    AnswerDelta,
+    FinishReason,
+    Information,
+    Invalid,
+    Limits,
+    Search,
+    Segment,
+    Thought,
+    Trajectory,
+)
 from index.documents import Passage
 from tests.agent import texts
 
@@ -49,8 +60,8 @@ class Writes:
         finally:
             self.closed += 1
 
-    async def check(self) -> None:
-        pass
+    async def check(self) -> str:
+        return ""
 
     async def aclose(self) -> None:
         pass
@@ -187,6 +198,116 @@ async def test_near_the_deadline_the_policy_is_asked_to_answer() -> None:
     trajectory, _ = await run(policy, Finds([TEA], pause=0.8), Limits(deadline_ms=1_000))
     assert prompts.ANSWER_NOW in policy.prompts[1]
     assert trajectory.finish_reason == "answered"
+
+
+def created_ago(seconds: float, limits: Limits | None = None, first_query: str | None = None) -> Episode:
+    """An episode that was created so long ago, by its own clock."""
+    times = iter([0.0])
+    return Episode("q", limits=limits, first_query=first_query, clock=lambda: next(times, seconds))
+
+
+async def test_the_deadline_counts_from_the_creation_of_the_episode() -> None:
+    episode = created_ago(59.96, Limits(deadline_ms=60_000))
+    began = asyncio.get_running_loop().time()
+    async for _ in drive(episode, Writes(["<answer>Green ", 30.0]), Finds()):
+        pass
+    assert asyncio.get_running_loop().time() - began < 5
+    assert episode.finish_reason == "deadline"
+    assert episode.trajectory.answer is not None
+
+
+async def test_an_episode_that_waited_past_its_deadline_is_not_begun() -> None:
+    for first_query in (None, "tea"):
+        episode = created_ago(70, first_query=first_query)
+        policy, search = Writes([30.0, "<answer>Tea.</answer>"]), Finds(pause=30)
+        async for _ in drive(episode, policy, search):
+            pass
+        assert episode.finish_reason == "deadline"
+        assert episode.steps == []
+        assert len(policy.prompts) + len(search.calls) == 1
+
+
+async def test_near_the_deadline_of_an_old_episode_the_policy_is_asked_to_answer() -> None:
+    for age, asked in ((40.0, False), (50.0, True)):
+        episode = created_ago(age)
+        policy = Writes(["<search>tea</search>"], ["<answer>Tea.</answer>"])
+        async for _ in drive(episode, policy, Finds([TEA])):
+            pass
+        assert (prompts.ANSWER_NOW in policy.prompts[1]) == asked
+
+
+async def test_a_search_that_is_pending_at_the_start_is_looked_up_first() -> None:
+    episode = Episode("What do I drink?", first_query="green tea")
+    policy, search = Writes(["<answer>Tea [1].</answer>"]), Finds([TEA, DOG])
+    events = [event async for event in drive(episode, policy, search)]
+    assert search.calls == [("green tea", 5, frozenset())]
+    assert isinstance(events[0], Information)
+    assert [read.passage for read in events[0].passages] == [TEA, DOG]
+    assert "[1] I drink green tea." in policy.prompts[0]
+    assert [event for event in events if not isinstance(event, AnswerDelta)] == episode.steps
+    assert episode.finish_reason == "answered"
+
+
+@pytest.mark.parametrize("reason", ["policy_error", "cancelled", "invalid"])
+@pytest.mark.parametrize("first_query", [None, "tea"])
+async def test_an_episode_that_is_over_is_left_as_it_is(
+    reason: FinishReason, first_query: str | None
+) -> None:
+    episode = Episode("q", first_query=first_query)
+    episode.finish(reason, "before it began")
+    before = episode.trajectory
+    policy, search = Writes(["<answer>Tea.</answer>"]), Finds([TEA])
+    assert [event async for event in drive(episode, policy, search)] == []
+    assert episode.trajectory == before
+    assert (policy.prompts, search.calls) == ([], [])
+
+
+async def test_a_turn_that_the_policy_calls_invalid_ends_the_episode_with_its_reason() -> None:
+    policy = Writes(["<think>a</think>", Chunk("", 3, "stop", invalid="unknown_tool"), "never"])
+    trajectory, events = await run(policy)
+    assert [type(event) for event in events] == [Thought, Invalid]
+    assert events[-1] == trajectory.steps[-1]
+    assert isinstance(events[-1], Invalid)
+    assert events[-1].reason == "unknown_tool"
+    assert (trajectory.finish_reason, trajectory.detail) == ("invalid", "unknown_tool")
+    assert (trajectory.policy_tokens, policy.closed) == (4, 1)
+
+
+async def test_what_came_with_an_invalid_turn_is_still_read() -> None:
+    policy = Writes([Chunk("<think>a</think><answer>So", 3, "length", (1, 2, 3), 9, "malformed_call")])
+    trajectory, events = await run(policy)
+    assert events[:2] == [trajectory.steps[0], AnswerDelta("So")]
+    assert trajectory.finish_reason == "invalid"
+    assert trajectory.prompt_tokens == 9
+    assert trajectory.segments[-1] == Segment("policy", "<think>a</think><answer>So", (1, 2, 3))
+
+
+async def test_an_invalid_turn_after_a_search_does_not_undo_what_was_read() -> None:
+    policy = Writes(["<search>tea</search>"], [Chunk("", invalid="malformed_call")])
+    trajectory, _ = await run(policy, Finds([TEA]))
+    assert [step.kind for step in trajectory.steps] == ["search", "information", "invalid"]
+
+
+async def test_the_tokens_that_were_read_are_added_up_over_the_turns() -> None:
+    policy = Writes(
+        [Chunk("<think>a</think>", 2), Chunk("<search>tea</search>", 3, "stop", prompt_tokens=100)],
+        [Chunk("<answer>Tea", 1, prompt_tokens=20), Chunk(".</answer>", 1, "stop", prompt_tokens=130)],
+    )
+    trajectory, _ = await run(policy, Finds([TEA]))
+    assert (trajectory.prompt_tokens, trajectory.policy_tokens) == (250, 7)
+
+
+async def test_the_sampled_tokens_of_every_turn_are_kept() -> None:
+    policy = Writes(
+        [Chunk("<search>te", 2, None, (1, 2)), Chunk("a</search>\n", 2, "stop", (3, 4))],
+        [Chunk("", 1, None, (5,)), Chunk("<answer>Tea.</answer>", 1, "stop", (6,))],
+    )
+    trajectory, _ = await run(policy, Finds([TEA]))
+    mine = [segment for segment in trajectory.segments if segment.author == "policy"]
+    assert mine == [
+        Segment("policy", "<search>tea</search>", (1, 2, 3, 4)),
+        Segment("policy", "<answer>Tea.</answer>", (5, 6)),
+    ]
 
 
 async def test_the_callers_own_time_does_not_interrupt_the_caller() -> None:

@@ -8,6 +8,7 @@ from agent.episode import Episode
 from agent.extractive import (
     FROM_PASSAGE,
     SENTENCES,
+    UNREAD,
     ExtractivePolicy,
     compose,
     find_lead,
@@ -104,6 +105,14 @@ async def test_it_says_so_when_there_is_nothing_to_read() -> None:
     assert trajectory.answer.text == "Your history does not tell."
     assert trajectory.answer.citations == ()
     assert trajectory.searches == 1
+
+
+async def test_of_a_history_that_was_not_searched_it_does_not_say_that_it_does_not_tell() -> None:
+    for question, searches in (("What is my blood type?", 0), ("", 4)):
+        trajectory = await ask(question, Finds(SISTER), max_searches=searches)
+        assert trajectory.answer is not None
+        assert trajectory.answer.text == UNREAD
+        assert [step.kind for step in trajectory.steps] == ["thought", "answer"]
 
 
 @pytest.mark.parametrize("searches", [0, 1, 2, 4])

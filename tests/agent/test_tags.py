@@ -1,5 +1,9 @@
+import time
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from agent import tags
 from agent.tags import (
@@ -150,6 +154,79 @@ def test_tags_are_defused_however_they_are_spelled(tag: str) -> None:
     assert tags.escape(f"a {tag} b") == f"a &lt;{tag[1:]} b"
 
 
-@pytest.mark.parametrize("text", ["a < b", "<b>bold</b>", "<searching>", "x<y>z", "1 << 2"])
-def test_other_angle_brackets_stay_as_they_are(text: str) -> None:
+CONTROL = [
+    "<tool_call>", "</tool_response>", "[TOOL_CALLS]", "[/TOOL_RESULTS]", "[AVAILABLE_TOOLS]",
+    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<s>", "</s>",
+    "<bos>", "<eos>", "<pad>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]",
+    "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("token", CONTROL)
+def test_control_tokens_of_models_are_defused(token: str) -> None:
+    first = {"<": "&lt;", "[": "&#91;"}[token[0]]
+    for spelled in (token, token.upper(), token.lower()):
+        assert tags.escape(f"a{spelled}b") == f"a{first}{spelled[1:]}b"
+
+
+@given(st.lists(st.one_of(st.sampled_from(CONTROL + texts.TAGS), texts.fragments), max_size=12))
+def test_no_text_keeps_a_tag_or_a_control_token(parts: list[str]) -> None:
+    text = "".join(parts)
+    escaped = tags.escape(text)
+    assert not any(spelled in escaped.lower() for spelled in [*texts.TAGS, *(t.lower() for t in CONTROL)])
+    # Nothing is lost, and nothing but the first characters of what was defused is changed.
+    clean = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+    assert plain(escaped) == plain(clean)
+
+
+def plain(text: str) -> str:
+    return text.replace("&lt;", "<").replace("&#91;", "[")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a < b", "<b>bold</b>", "<searching>", "x<y>z", "1 << 2", "x<3", "a <- b", "<span>", "<sub>2</sub>",
+        "</strong>", "<s", "< s >", "<pads>", "[1]", "[1, 2]", "[INSTALL]", "[ ]", "[INST", "a | b", "&lt;s>",
+    ],
+)  # fmt: skip
+def test_other_brackets_stay_as_they_are(text: str) -> None:
     assert tags.escape(text) == text
+
+
+SIZE = 200_000
+TIRING = {
+    unit: (unit * SIZE)[:SIZE]
+    for unit in ("<", "</", "</ ", "</ </ ", "< / ", "<|", "<s", "[", "[/", "</answe", "<think>", "</think>",
+                 "<think></think>", "<search", "\ud800")
+} | {
+    "one and spaces": "<" + " " * SIZE,
+    "one, spaces, a slash, spaces": "<" + " " * (SIZE // 2) + "/" + " " * (SIZE // 2),
+    "an answer of very many tags": "<answer>" + "<think>" * (SIZE * 2 // 3),
+    "an answer of spaces and tags": "<answer> " + "x  <think>" * (SIZE // 10),
+    "an answer of spaces": "<answer>x" + " " * SIZE,
+    "an answer of beginnings": "<answer>" + "</answe" * (SIZE // 7),
+    "a thought of tags": "<think>" + "</search>" * (SIZE // 9),
+}  # fmt: skip
+"""Long texts that a careless expression or a string that is copied again and again would take minutes for."""
+
+
+def in_pieces(text: str) -> list[str]:
+    return texts.pieces(text, [len(text) * part // 1000 for part in range(1, 1000)])
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        tags.escape,
+        tags.missing_close,
+        lambda text: parse([text]),
+        lambda text: parse(in_pieces(text)),
+    ],
+    ids=["escape", "missing_close", "feed", "feed in 1,000 pieces"],
+)
+@pytest.mark.parametrize("text", TIRING.values(), ids=TIRING)
+def test_a_long_text_is_read_in_linear_time(read: Callable[[str], object], text: str) -> None:
+    began = time.process_time()
+    read(text)
+    assert time.process_time() - began < 2

@@ -157,7 +157,7 @@ CASES = (
     ),
     Case(
         name="no_action",
-        question="What do I drink?",
+        question="Is it tea that I drink?",
         turns=("<think>Tea, I am sure.</think> Tea.",),
         documents=HISTORY,
     ),
@@ -175,7 +175,7 @@ def replay(case: Case, cut: Callable[[str], list[str]] = whole) -> Trajectory:
     for turn in case.turns:
         actions = [action for piece in cut(turn) if (action := episode.feed(piece))]
         if isinstance(actions[0] if actions else episode.end_turn(), Search):
-            episode.provide(_passages(case, next(found)))
+            episode.provide(passages(case, next(found)))
     return episode.trajectory
 
 
@@ -192,6 +192,9 @@ def comparable(trajectory: Mapping[str, Any]) -> dict[str, Any]:
         "violations",
     )
     values: dict[str, Any] = json.loads(json.dumps({name: trajectory[name] for name in kept}))
+    # Which tokens stand for a text depends on the policy's tokenizer; tests/golden/tokens.py has those.
+    for segment in values["segments"]:
+        del segment["token_ids"]
     values["steps"] = [_without_at(json.loads(json.dumps(step))) for step in trajectory["steps"]]
     return values
 
@@ -212,7 +215,7 @@ def render(case: Case) -> str:
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
-def _passages(case: Case, ids: tuple[str, ...]) -> list[Passage]:
+def passages(case: Case, ids: tuple[str, ...]) -> list[Passage]:
     documents = {document.id: document for document in map(parse_document, case.documents)}
     return [
         Passage(

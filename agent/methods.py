@@ -1,0 +1,52 @@
+"""The ways to answer: how much of the person's history comes in, and who decides what to look for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from agent.episode import Episode
+from agent.trajectory import Limits, Message, PolicyProtocol
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to answer. All of them are the same episode, begun differently."""
+
+    name: str
+    title: str
+    opens: bool
+    """Whether the history is searched for the question itself, once, before the policy writes."""
+    searches: bool
+    """Whether the policy may search."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether the person's history comes in at all."""
+        return self.opens or self.searches
+
+    def begin(
+        self,
+        question: str,
+        limits: Limits,
+        *,
+        conversation: Sequence[Message] = (),
+        protocol: PolicyProtocol = "tags",
+    ) -> Episode:
+        """The episode of one question, to be driven to its end."""
+        return Episode(
+            question,
+            limits=limits if self.searches else replace(limits, max_searches=0),
+            conversation=conversation,
+            first_query=question if self.opens else None,
+            protocol=protocol,
+        )
+
+
+METHODS: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        Method("pr2", "The policy thinks, searches, reads, and answers", opens=False, searches=True),
+        Method("rag", "Passages for the question, then one answer", opens=True, searches=False),
+        Method("none", "One answer, without the person's history", opens=False, searches=False),
+    )
+}
+"""By name; the first is the default."""

@@ -1,0 +1,165 @@
+"""Golden token ids: which tokens every segment of a golden trajectory has to be, whoever drives the episode.
+
+The tokenizer is made here, so that no file of a model is needed, and it sees no borders: a tag and the
+newline after it are one token of it. What the policy sampled is never what the tokenizer would make of the
+same text. A text that is encoded again anywhere, or together with its neighbour, gives other tokens.
+`python -m tests.golden.tokens --write` writes the expected file anew.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+from agent.driver import Searcher
+from agent.episode import Episode
+from agent.tags import STOP
+from agent.tokens import prompt_ids
+from agent.trajectory import Trajectory
+from index.documents import Passage
+from tests.golden.cases import CASES, Case, passages
+
+FILE = Path(__file__).with_name("tokens.json")
+
+BOS, EOS = "<s>", "</s>"
+_MERGES = (
+    "t h|th e|i n|a n|a r|e r|o u|o r|e n|r e|s e|n d|in g|e a|o n|ar c|arc h|se arch|th in|thin k|"
+    "an s|w er|ans wer|Ġ the|Ġ a|Ġ i|Ġ t|Ġ w|, Ġ|. Ġ|< /|</ search|< search|> Ċ|Ċ <|Ċ Ċ|. Ċ|: Ġ|] .|. <"
+)
+"""In the letters by which a byte-level tokenizer writes bytes: Ġ is a space and Ċ a newline."""
+
+
+def _tokenizer() -> Tokenizer:
+    letters = [BOS, EOS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    merges = [(left, right) for left, right in (merge.split(" ") for merge in _MERGES.split("|"))]
+    vocabulary = {token: number for number, token in enumerate([*letters, *map("".join, merges)])}
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = decoders.ByteLevel()
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])]
+    )
+    made.add_special_tokens([BOS, EOS])
+    return made
+
+
+TOKENIZER = _tokenizer()
+
+
+def encode(text: str, opening: bool) -> list[int]:
+    """The tokens of a text; the opening's begin with BOS."""
+    return TOKENIZER.encode(text, add_special_tokens=opening).ids
+
+
+def decode(ids: Sequence[int]) -> str:
+    """Without special tokens, and without half a character at the end."""
+    return TOKENIZER.decode(list(ids)).rstrip("\ufffd")
+
+
+def written(case: Case, turn_index: int) -> str:
+    """What an engine lets through of a turn: it stops at the first stop string, and keeps that."""
+    turn = case.turns[turn_index]
+    ends = [turn.index(stop) + len(stop) for stop in STOP if stop in turn]
+    return turn[: min(ends)] if ends else turn
+
+
+def sampled(case: Case, turn_index: int) -> list[int]:
+    """The tokens that the policy has sampled for `written`.
+
+    Half of them are single bytes. The last token of a search reaches past it, into the next line, and that
+    of a turn without an action is EOS.
+    """
+    text = written(case, turn_index)
+    half = len(text) // 2
+    ids = [number for character in text[:half] for number in _bytes(character)]
+    if text.endswith("</search>"):
+        text += "\n"
+    elif not text.endswith(STOP):
+        text += EOS
+    return [*ids, *encode(text[half:], opening=False)]
+
+
+def streamed(case: Case, turn_index: int) -> list[tuple[str, list[int]]]:
+    """`sampled`, token by token, with the text that each of them completes."""
+    text, ids = written(case, turn_index), sampled(case, turn_index)
+    reached = [min(len(decode(ids[: end + 1])), len(text)) for end in range(len(ids))]
+    return [
+        (text[start:end], [number]) for start, end, number in zip([0, *reached], reached, ids, strict=False)
+    ]
+
+
+def expected_ids(case: Case) -> list[list[int]]:
+    """The tokens of each segment, as stored."""
+    stored: dict[str, list[list[int]]] = json.loads(FILE.read_text("utf-8"))
+    return stored[case.name]
+
+
+def expected_prompts(case: Case) -> list[list[int]]:
+    """The tokens that each turn of the policy has to continue."""
+    segments = expected_ids(case)
+    return [joined(segments[:end]) for end in range(1, len(segments), 2)]
+
+
+def joined(segments: Iterable[Sequence[int]]) -> list[int]:
+    return [number for segment in segments for number in segment]
+
+
+def searcher(case: Case) -> Searcher:
+    """Finds what the case's searches find, one after the other."""
+    found = iter(case.found)
+
+    async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> list[Passage]:
+        return passages(case, next(found))
+
+    return search
+
+
+async def replayed(case: Case) -> tuple[Trajectory, list[list[int]]]:
+    """The case without any engine: its trajectory, and the prompts that an engine would have been given."""
+
+    async def encoded(text: str, opening: bool) -> list[int]:
+        return encode(text, opening)
+
+    episode = Episode(case.question, limits=case.limits, clock=lambda: 0.0)
+    search = searcher(case)
+    prompts = []
+    for turn_index in range(len(case.turns)):
+        prompts.append(await prompt_ids(episode, encoded))
+        if episode.feed(written(case, turn_index), sampled(case, turn_index)) is None:
+            episode.end_turn()
+        if episode.pending is not None:
+            episode.provide(await search(episode.pending.query, case.limits.top_k, episode.passages_read))
+    return episode.trajectory, prompts
+
+
+def ids_of(trajectory: Trajectory) -> list[list[int] | None]:
+    return [None if segment.token_ids is None else list(segment.token_ids) for segment in trajectory.segments]
+
+
+def render() -> str:
+    """The contents of the golden file: a line for each segment."""
+    cases = []
+    for case in CASES:
+        trajectory, _ = asyncio.run(replayed(case))
+        segments = ",\n    ".join(json.dumps(ids, separators=(",", ":")) for ids in ids_of(trajectory))
+        cases.append(f"  {json.dumps(case.name)}: [\n    {segments}\n  ]")
+    return "{\n" + ",\n".join(cases) + "\n}\n"
+
+
+def _bytes(character: str) -> list[int]:
+    """A token for each byte: of one character, the tokenizer has no merges."""
+    return encode(character, opening=False)
+
+
+def main() -> None:
+    if "--write" in sys.argv:
+        FILE.write_text(render(), "utf-8")
+    elif FILE.read_text("utf-8") != render():
+        sys.exit("the token ids have changed; --write accepts the change")
+
+
+if __name__ == "__main__":
+    main()
