@@ -2,19 +2,101 @@
 
 It speaks HTTP/1.1 by hand, since most of the ways in which a server can fail are below what a web
 framework lets through. It runs in a thread of its own, so that synchronous tests, asynchronous tests and
-other processes can all use it.
+other processes can all use it. What it can do besides writing is its dialect's: which server it plays.
 """
 
 import asyncio
 import json
+import math
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, Self
 
-Part = bytes | float | Literal["cut", "hang"]
-"""Bytes to send as one piece, seconds of silence, a reset connection, or silence until the client leaves."""
+from agent.capabilities import OPTIONS, Json
+from agent.tags import STOP
+
+
+class Tokenizer(Protocol):
+    def encode(self, text: str, opening: bool) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Special tokens, and half a character at the end, are no text."""
+        ...
+
+
+class Bytes:
+    """One token for each byte of UTF-8, and BOS at the opening."""
+
+    bos = 256
+
+    def encode(self, text: str, opening: bool) -> list[int]:
+        return [self.bos] * opening + list(text.encode())
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(number for number in ids if number < self.bos).decode(errors="ignore")
+
+
+BYTES = Bytes()
+CONTINUING = frozenset({"continue_final_message", "add_generation_prompt"})
+"""What asks a chat to go on with the assistant's message."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Which server the engine plays. An option that it neither refuses nor obeys, it overlooks."""
+
+    refuses: frozenset[str] = frozenset()
+    """Names in a request that are answered with 400."""
+    keeps_stop: bool = False
+    """Whether it obeys `include_stop_str_in_output`."""
+    names_stop: bool = False
+    """Whether its events have a `stop_reason`."""
+    tells_usage: bool = False
+    """Whether it obeys `stream_options`."""
+    takes_ids: bool = False
+    """Whether a prompt may be token ids."""
+    tells_ids: bool = False
+    """Whether it obeys `return_token_ids`."""
+    tokenize: Literal["vllm", "llama.cpp"] | None = None
+    completions: bool = True
+    chat: bool = False
+    template_tokens: int = 0
+    """How many tokens of a chat template it puts around the prompt of a completion."""
+    context: int | None = None
+    """Tokens of prompt and answer together; what asks for more is refused."""
+    tells_context: tuple[str, ...] = ()
+    """Where: `props`, `ps`, `tokenize`, or the field of that name in the list of models."""
+    lists: Mapping[str, Any] = field(default_factory=dict)
+    """What else its list says of every model."""
+    tokenizer: Tokenizer = BYTES
+
+
+PLAIN = Dialect(refuses=frozenset({*OPTIONS, *CONTINUING}), names_stop=True)
+"""Strict: it takes what OpenAI's documentation of completions names, and nothing else."""
+VLLM = Dialect(
+    keeps_stop=True,
+    names_stop=True,
+    tells_usage=True,
+    takes_ids=True,
+    tells_ids=True,
+    tokenize="vllm",
+    chat=True,
+    context=8192,
+    tells_context=("max_model_len", "tokenize"),
+)
+LLAMA_CPP = Dialect(
+    tells_usage=True,
+    takes_ids=True,
+    tokenize="llama.cpp",
+    chat=True,
+    context=4096,
+    tells_context=("props",),
+    lists={"meta": {"n_ctx_train": 131072, "n_vocab": 257}},
+)
+OLLAMA = Dialect(tells_usage=True, chat=True, template_tokens=24, context=4096, tells_context=("ps",))
+CHAT_ONLY = Dialect(tells_usage=True, completions=False, chat=True)
 
 
 @dataclass(frozen=True)
@@ -23,15 +105,55 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    tokenizer: Tokenizer = BYTES
 
     @property
     def json(self) -> Any:
         return json.loads(self.body)
 
     @property
+    def writes(self) -> bool:
+        """Whether it asks the model to write."""
+        return self.path in ("/v1/completions", "/v1/chat/completions")
+
+    @property
+    def text(self) -> str:
+        """What the model is given to read."""
+        match self.json:
+            case {"messages": messages}:
+                return "".join(message["content"] for message in messages)
+            case {"prompt": str(prompt)}:
+                return prompt
+            case {"prompt": ids}:
+                return self.tokenizer.decode(ids)
+        raise AssertionError(f"{self.path} holds no prompt")
+
+    @property
+    def probes(self) -> bool:
+        """Whether it only asks what the engine can do."""
+        return self.writes and self.json["max_tokens"] == 1 and self.text.startswith("<think>")
+
+    @property
     def turn(self) -> int:
         """How many information blocks the prompt holds: which turn of its episode this is."""
-        return str(self.json["prompt"]).count("\n</information>\n")
+        return self.text.count("\n</information>\n")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What the model samples in one go. How it is sent is the dialect's, and depends on the request."""
+
+    text: str
+    token_ids: tuple[int, ...] | None = None
+    """Where they are not those of the text and its stop string, as the dialect's tokenizer makes them."""
+    finish: Literal["stop", "length"] | None = None
+    stop: str = ""
+    """The stop string behind `text`."""
+
+
+Sent = bytes | float | Literal["cut", "hang"]
+"""Bytes to send as one piece, seconds of silence, a reset connection, or silence until the client leaves."""
+Part = Sent | Piece
 
 
 @dataclass(frozen=True)
@@ -52,16 +174,26 @@ def event(text: str, finish: str | None = None, **more: Any) -> bytes:
     usage = {"usage": more.pop("usage")} if "usage" in more else {}
     choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish, **more}
     chunk = {"id": "cmpl-1", "object": "text_completion", "model": "tiny", "choices": [choice], **usage}
-    return b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
+    return _data(chunk)
 
 
 def writes(text: str, *, pause: float = 0.0, size: int = 4) -> Reply:
-    """Streams `text` as vLLM does: in small pieces, the stop string trimmed and named by `stop_reason`."""
-    stop = next((stop for stop in ("</search>", "</answer>") if text.endswith(stop)), None)
-    pieces = _pieces(text.removesuffix(stop or ""), size)
-    parts = [event(piece, stop_reason=None) for piece in pieces[:-1]]
-    last = event(pieces[-1], "stop", stop_reason=stop)
-    return Reply((*((pause,) if pause else ()), *parts, last, DONE))
+    """Streams `text` in small pieces, and stops for the stop string that it ends with."""
+    stop = next((stop for stop in STOP if text.endswith(stop)), "")
+    *pieces, last = _pieces(text.removesuffix(stop), size)
+    samples = (*map(Piece, pieces), Piece(last, finish="stop", stop=stop))
+    return Reply((*((pause,) if pause else ()), *samples, DONE))
+
+
+def samples(*pieces: tuple[str, Sequence[int]]) -> Reply:
+    """Streams texts with the tokens that were sampled for them, which only the script can know.
+
+    A stop string that the last text ends with is what the engine stopped for.
+    """
+    *first, (text, ids) = pieces
+    stop = next((stop for stop in STOP if text.endswith(stop)), "")
+    last = Piece(text.removesuffix(stop), tuple(ids), "stop", stop)
+    return Reply((*(Piece(text, tuple(ids)) for text, ids in first), last, DONE))
 
 
 def trims(text: str, *, size: int = 4) -> Reply:
@@ -72,8 +204,9 @@ def trims(text: str, *, size: int = 4) -> Reply:
 
 def fails(status: int, message: str = "no", *, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
     """OpenAI's error shape."""
-    body = json.dumps({"error": {"message": message, "type": "error", "param": None, "code": status}})
-    return Reply((body.encode(),), status, "application/json", headers)
+    return _says(
+        {"error": {"message": message, "type": "error", "param": None, "code": status}}, status, headers
+    )
 
 
 def turns(*replies: Reply) -> Script:
@@ -87,20 +220,48 @@ def in_order(*replies: Reply) -> Script:
     return lambda request: left.pop(0) if len(left) > 1 else left[0]
 
 
-class Engine:
-    """A context manager: `with Engine(turns(writes("…"))) as engine: … engine.base_url`."""
+def body_of(reply: Reply) -> bytes:
+    """What the plain dialect sends for it."""
+    request = Request("POST", "/v1/completions", {}, b'{"prompt": ""}')
+    return b"".join(part for part in _as_sent(reply.parts, request, PLAIN) if isinstance(part, bytes))
 
-    def __init__(self, script: Script, models: Sequence[str] = ("tiny",)) -> None:
+
+class Engine:
+    """A context manager: `with Engine(turns(writes("…"))) as engine: … engine.base_url`.
+
+    The dialect answers the requests that ask what the engine can do, unless `probes` gives them to the
+    script, which then has to answer them all.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        models: Sequence[str] = ("tiny",),
+        dialect: Dialect = PLAIN,
+        *,
+        probes: bool = False,
+    ) -> None:
         self._script = script
         self._models = models
+        self.dialect = dialect
+        self._probes = probes
         self.requests: list[Request] = []
+        self.instead: dict[str, Reply] = {}
+        """By path, what is replied instead from now on."""
         self.connections = 0
         self.left_early = 0
         """How many clients went away before their reply was complete."""
 
     @property
     def completions(self) -> list[Request]:
-        return [request for request in self.requests if request.path == "/v1/completions"]
+        """The requests that asked the script to write, or would have, by either path."""
+        return [
+            request for request in self.requests if request.writes and (self._probes or not request.probes)
+        ]
+
+    def asked(self, path: str) -> int:
+        """How many requests there were for a path."""
+        return sum(request.path == path for request in self.requests)
 
     def __enter__(self) -> Self:
         ready = threading.Event()
@@ -136,7 +297,7 @@ class Engine:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while (request := await _read(reader)) is not None:
+            while (request := await _read(reader, self.dialect.tokenizer)) is not None:
                 self.requests.append(request)
                 if not await self._answer(request, reader, writer):
                     break
@@ -151,17 +312,13 @@ class Engine:
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Send the reply. False when the connection is over."""
-        if request.path == "/v1/models":
-            listed = json.dumps({"object": "list", "data": [{"id": name} for name in self._models]})
-            reply = Reply((listed.encode(),), content_type="application/json")
-        else:
-            reply = self._script(request)
+        reply = self._reply(request)
         if reply.status:
             head = [f"HTTP/1.1 {reply.status} -", f"Content-Type: {reply.content_type}"]
             head += [f"{name}: {value}" for name, value in reply.headers]
             writer.write("\r\n".join([*head, "Transfer-Encoding: chunked", "", ""]).encode())
             await writer.drain()
-        for part in reply.parts:
+        for part in _as_sent(reply.parts, request, self.dialect):
             if part == "cut":
                 writer.transport.abort()
                 return False
@@ -176,8 +333,150 @@ class Engine:
         await writer.drain()
         return True
 
+    def _reply(self, request: Request) -> Reply:
+        if (instead := self.instead.get(request.path)) is not None:
+            return instead
+        if request.writes:
+            if request.probes and self._probes:
+                return self._script(request)
+            if (refusal := _refusal(request, self.dialect)) is not None:
+                return refusal
+            return _probed(request) if request.probes else self._script(request)
+        return _tells(request, self._models, self.dialect) or fails(404, "Not Found")
 
-async def _read(reader: asyncio.StreamReader) -> Request | None:
+
+def _tells(request: Request, models: Sequence[str], dialect: Dialect) -> Reply | None:
+    """What the server says of itself."""
+    context, told = dialect.context, dialect.tells_context
+    match request.path:
+        case "/v1/models":
+            more: Json = {name: context for name in told if name not in ("props", "ps", "tokenize")}
+            data = [{"id": name, "object": "model", **dialect.lists, **more} for name in models]
+            return _says({"object": "list", "data": data})
+        case "/props" if "props" in told:
+            return _says({"default_generation_settings": {"n_ctx": context}, "total_slots": 1})
+        case "/api/ps" if "ps" in told:
+            return _says({"models": [{"model": name, "context_length": context} for name in models]})
+        case "/tokenize" if dialect.tokenize == "vllm":
+            if "prompt" not in request.json:
+                return fails(400, "prompt: Field required")
+            tokens = dialect.tokenizer.encode(request.json["prompt"], request.json["add_special_tokens"])
+            more = {"max_model_len": context} if "tokenize" in told else {}
+            return _says({"tokens": tokens, "count": len(tokens), **more})
+        case "/tokenize" if dialect.tokenize == "llama.cpp":
+            text, special = request.json.get("content", ""), request.json.get("add_special", False)
+            return _says({"tokens": dialect.tokenizer.encode(text, special)})
+    return None
+
+
+def _refusal(request: Request, dialect: Dialect) -> Reply | None:
+    """Why the server will not write for this request, if it will not."""
+    chat, body = request.path.endswith("/chat/completions"), request.json
+    if not (dialect.chat if chat else dialect.completions):
+        return fails(404, "Not Found")
+    if unknown := [name for name in body if name in dialect.refuses]:
+        return fails(400, f"Unrecognized request argument supplied: {unknown[0]}")
+    if not chat and not isinstance(body["prompt"], str) and not dialect.takes_ids:
+        return fails(400, "prompt: Input should be a valid string")
+    if dialect.context is not None and _read_by(request, dialect) + body["max_tokens"] > dialect.context:
+        return fails(400, f"This model's maximum context length is {dialect.context} tokens.")
+    return None
+
+
+def _prompt_ids(request: Request, dialect: Dialect) -> list[int]:
+    match request.json:
+        case {"prompt": [*ids]}:
+            return ids
+    return dialect.tokenizer.encode(request.text, opening=True)
+
+
+def _read_by(request: Request, dialect: Dialect) -> int:
+    """How many tokens the model reads for the request."""
+    return len(_prompt_ids(request, dialect)) + (dialect.template_tokens if "prompt" in request.json else 0)
+
+
+def _probed(request: Request) -> Reply:
+    """What the model writes next is `So`, always."""
+    if "So" in request.json.get("stop", ()):
+        return Reply((Piece("", (0,), "stop", "So"), DONE))
+    return Reply((Piece("So", (0,), "length"), DONE))
+
+
+def _as_sent(parts: Sequence[Part], request: Request, dialect: Dialect) -> list[Sent]:
+    """With the pieces as the events that the request has asked for."""
+    pieces = any(isinstance(part, Piece) for part in parts)
+    stream = _Stream(request, dialect) if pieces else None
+    sent: list[Sent] = []
+    for part in parts:
+        if isinstance(part, Piece):
+            assert stream is not None
+            sent += stream.events(part)
+        else:
+            sent.append(part)
+    return sent
+
+
+class _Stream:
+    """The events of one reply."""
+
+    def __init__(self, request: Request, dialect: Dialect) -> None:
+        asked = request.json
+        self._chat = "messages" in asked
+        self._tokenizer = dialect.tokenizer
+        self._keeps_stop = dialect.keeps_stop and asked.get("include_stop_str_in_output", False)
+        self._names_stop = dialect.names_stop
+        self._tells_ids = dialect.tells_ids and asked.get("return_token_ids", False)
+        self._tells_usage = dialect.tells_usage and asked.get("stream_options", {}).get("include_usage")
+        # A server without a tokenizer to be seen is not held to its own count.
+        self._left = asked["max_tokens"] if self._tells_ids else math.inf
+        self._prompt = _prompt_ids(request, dialect)
+        self._read = _read_by(request, dialect)
+        self._written = 0
+        self._over = False
+
+    def events(self, piece: Piece) -> list[bytes]:
+        if self._over:
+            return []
+        ids = piece.token_ids
+        if ids is None:
+            ids = tuple(self._tokenizer.encode(piece.text + piece.stop, opening=False))
+        if len(ids) > self._left:
+            ids = ids[: int(self._left)]
+            piece = Piece(self._tokenizer.decode(ids), ids, "length")
+        more: dict[str, Any] = {"stop_reason": piece.stop or None} if self._names_stop else {}
+        if self._tells_ids:
+            more |= {"token_ids": ids} | ({} if self._written else {"prompt_token_ids": self._prompt})
+        self._written += len(ids)
+        self._left -= len(ids)
+        self._over = piece.finish is not None
+        text = piece.text + (piece.stop if self._keeps_stop else "")
+        events = [(_chat_event if self._chat else event)(text, piece.finish, **more)]
+        if self._over and self._tells_usage:
+            events.append(_usage(self._read, self._written))
+        return events
+
+
+def _chat_event(text: str, finish: str | None, **more: Any) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish, **more}
+    return _data({"id": "chat-1", "object": "chat.completion.chunk", "model": "tiny", "choices": [choice]})
+
+
+def _usage(read: int, written: int) -> bytes:
+    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    return _data(
+        {"id": "cmpl-1", "object": "text_completion", "model": "tiny", "choices": [], "usage": usage}
+    )
+
+
+def _data(chunk: Any) -> bytes:
+    return b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _says(content: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+    return Reply((json.dumps(content).encode(),), status, "application/json", headers)
+
+
+async def _read(reader: asyncio.StreamReader, tokenizer: Tokenizer) -> Request | None:
     """The next request, or None when the client closes instead."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -187,7 +486,7 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
     method, path, _ = first.split(" ")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Request(method, path, headers, body)
+    return Request(method, path, headers, body, tokenizer)
 
 
 async def _leaves(reader: asyncio.StreamReader, seconds: float | None) -> bool:

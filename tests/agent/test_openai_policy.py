@@ -4,26 +4,33 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
-import httpx
 import pytest
 
 from agent.driver import drive
 from agent.episode import Episode
 from agent.openai import OpenAIPolicy
+from agent.openai_server import OpenAIServer
 from agent.policy import Chunk, PolicyError
 from agent.tags import STOP
 from agent.trajectory import Limits, Trajectory
 from index.documents import Passage
 from tests.engine import (
+    CHAT_ONLY,
     DONE,
     HANG_BEFORE_HEADERS,
+    PLAIN,
+    VLLM,
+    Dialect,
     Engine,
     Part,
     Reply,
+    Request,
     Script,
+    body_of,
     event,
     fails,
     in_order,
@@ -56,9 +63,10 @@ async def writing(
         if waits is not None:
             waits.append(seconds)
 
-    policy = OpenAIPolicy(
+    server = OpenAIServer(
         base_url, model, api_key, connect_timeout_s=1.0, idle_timeout_s=idle, retries=retries, sleep=sleep
     )
+    policy = OpenAIPolicy(server)
     try:
         yield policy
     finally:
@@ -117,6 +125,14 @@ async def test_a_stop_string_that_is_there_already_is_not_restored_twice() -> No
         assert "".join(chunk.text for chunk in chunks) == "<search>q</search>"
 
 
+async def test_a_stop_string_that_the_engine_keeps_when_asked_is_there_once() -> None:
+    with Engine(turns(writes(SEARCHES), writes(ANSWERS)), dialect=VLLM) as engine:
+        async with writing(engine.base_url) as policy:
+            trajectory = await run(policy)
+        assert all(request.json["include_stop_str_in_output"] for request in engine.completions)
+    assert written(trajectory) == [SEARCHES, ANSWERS]
+
+
 async def test_a_model_that_ends_by_itself_gets_nothing_closed_for_it() -> None:
     half = (event("<think>t</think><answer>Half", stop_reason=None), event(" an", "stop", stop_reason=None))
     trajectory = await ask(turns(Reply((*half, DONE))))
@@ -141,11 +157,22 @@ async def test_the_prompt_arrives_unchanged_and_the_request_asks_for_no_more_tha
     assert first.headers["authorization"] == "Bearer sk-1"
 
 
-async def test_a_connection_is_used_again_for_the_next_turn() -> None:
-    with Engine(turns(writes(SEARCHES), writes(ANSWERS))) as engine:
+@pytest.mark.parametrize("dialect", [PLAIN, VLLM], ids=["plain", "vllm"])
+async def test_a_connection_is_used_again_for_the_next_turn(dialect: Dialect) -> None:
+    with Engine(turns(writes(SEARCHES), writes(ANSWERS)), dialect=dialect) as engine:
         async with writing(engine.base_url) as policy:
             assert (await run(policy)).finish_reason == "answered"
         assert engine.connections == 1
+
+
+async def test_a_connection_is_used_again_after_a_usage_that_comes_with_the_last_text() -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    searches = Reply((event(SEARCHES.removesuffix("</search>")), event("", "stop", usage=usage), DONE))
+    with Engine(turns(searches, writes(ANSWERS))) as engine:
+        async with writing(engine.base_url) as policy:
+            trajectory = await run(policy)
+        assert engine.connections == 1
+    assert trajectory.finish_reason == "answered"
 
 
 async def test_tokens_are_counted_by_pieces_of_text() -> None:
@@ -160,6 +187,20 @@ async def test_tokens_are_those_of_the_usage_where_the_server_sends_it() -> None
     assert sum(chunk.tokens for chunk in chunks) == 11
 
 
+async def test_tokens_are_those_of_the_usage_that_comes_after_the_text() -> None:
+    with Engine(turns(writes(SEARCHES), writes(ANSWERS)), dialect=replace(VLLM, tokenize=None)) as engine:
+        async with writing(engine.base_url) as policy:
+            trajectory = await run(policy)
+        prompts = [request.text for request in engine.completions]
+    assert trajectory.policy_tokens == len((SEARCHES + ANSWERS).encode())
+    assert trajectory.prompt_tokens == sum(1 + len(prompt.encode()) for prompt in prompts)
+
+
+async def test_prompt_tokens_are_estimated_where_the_server_does_not_count() -> None:
+    trajectory = await ask(turns(writes(ANSWERS)))
+    assert 0 < trajectory.prompt_tokens < len(trajectory.segments[0].text.encode())
+
+
 async def test_an_engine_that_runs_out_of_tokens_ends_the_episode_with_max_tokens() -> None:
     parts = (event("<think>t</think><answer>As far"), event(" as it got", "length"), DONE)
     trajectory = await ask(turns(Reply(parts)))
@@ -169,25 +210,21 @@ async def test_an_engine_that_runs_out_of_tokens_ends_the_episode_with_max_token
 
 
 async def test_a_stream_cut_at_every_byte_gives_the_same_transcript() -> None:
-    streams = [b"".join(part for part in reply.parts if isinstance(part, bytes)) for reply in
-               (writes(SEARCHES, size=20), trims(ANSWERS, size=20))]  # fmt: skip
+    streams = [body_of(writes(SEARCHES, size=20)), body_of(trims(ANSWERS, size=20))]
+    cut = 1
 
-    async def transcript(cut: int) -> str:
-        def answer(request: httpx.Request) -> httpx.Response:
-            stream = streams[json.loads(request.content)["prompt"].count("\n</information>\n")]
+    def answer(request: Request) -> Reply:
+        stream = streams[request.turn]
+        return Reply((stream[:cut], stream[cut:]) if cut < len(stream) else (stream,))
 
-            async def body() -> AsyncGenerator[bytes, None]:
-                yield stream[:cut]
-                yield stream[cut:]
-
-            return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body())
-
-        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            trajectory = await run(OpenAIPolicy("http://engine/v1", "tiny", client=client))
-        assert trajectory.finish_reason == "answered"
-        return trajectory.transcript
-
-    transcripts = {await transcript(cut) for cut in range(max(map(len, streams)))}
+    transcripts = set()
+    with Engine(answer) as engine:
+        async with writing(engine.base_url) as policy:
+            for place in range(1, max(map(len, streams))):
+                cut = place
+                trajectory = await run(policy)
+                assert trajectory.finish_reason == "answered"
+                transcripts.add(trajectory.transcript)
     assert len(transcripts) == 1
 
 
@@ -200,6 +237,12 @@ async def test_bytes_that_come_one_by_one_with_comments_and_without_done_are_und
 
 
 THOUGHT = event("<think>The Strandcafé, surely")
+
+
+def idle_for(fault: str) -> float:
+    """Short only where silence is what is tested."""
+    return 0.3 if fault in ("timeout", "refused") else 5.0
+
 
 FAULTS: dict[str, tuple[tuple[Part, ...], str]] = {
     "the connection is reset": ((THOUGHT, 0.05, "cut"), "broken_stream"),
@@ -217,6 +260,7 @@ FAULTS: dict[str, tuple[tuple[Part, ...], str]] = {
     "JSON without choices": ((b'data: {"text": "hello"}\n\n',), "bad_reply"),
     "JSON of another shape": ((b'data: {"choices": [{"text": 7}]}\n\n',), "bad_reply"),
     "JSON that is no object": ((b"data: [1, 2]\n\n",), "bad_reply"),
+    "words for token ids": ((THOUGHT, event("x", token_ids="abc")), "bad_reply"),
     "invalid UTF-8": ((THOUGHT, b'data: {"choices": [{"text": "\xff\xfe"}]}\n\n'), "bad_reply"),
 }  # fmt: skip
 
@@ -224,7 +268,7 @@ FAULTS: dict[str, tuple[tuple[Part, ...], str]] = {
 @pytest.mark.parametrize(("parts", "fault"), FAULTS.values(), ids=FAULTS)
 async def test_a_broken_stream_is_a_typed_policy_error(parts: tuple[Part, ...], fault: str) -> None:
     with Engine(turns(Reply(parts))) as engine:
-        async with writing(engine.base_url, idle=0.2, retries=2) as policy:
+        async with writing(engine.base_url, idle=idle_for(fault), retries=2) as policy:
             began = time.monotonic()
             trajectory = await run(policy)
         assert len(engine.completions) == 1, "a stream that has begun is not tried again"
@@ -236,6 +280,7 @@ async def test_a_broken_stream_is_a_typed_policy_error(parts: tuple[Part, ...], 
 
 REPLIES: dict[str, tuple[Reply, str, int]] = {
     "HTML with 200": (Reply((b"<html>Welcome</html>",), content_type="text/html"), "bad_reply", 1),
+    "plain text": (Reply((event("x"),), content_type="text/plain"), "bad_reply", 1),
     "JSON instead of a stream": (Reply((event("x")[6:],), content_type="application/json"), "bad_reply", 1),
     "a body that is not compressed as it says": (
         Reply((b"no gzip",), headers=(("Content-Encoding", "gzip"),)),
@@ -260,17 +305,31 @@ REPLIES: dict[str, tuple[Reply, str, int]] = {
 @pytest.mark.parametrize(("reply", "fault", "requests"), REPLIES.values(), ids=REPLIES)
 async def test_a_bad_answer_is_a_typed_policy_error(reply: Reply, fault: str, requests: int) -> None:
     with Engine(turns(reply)) as engine:
-        async with writing(engine.base_url, idle=0.2, retries=2) as policy:
+        async with writing(engine.base_url, idle=idle_for(fault), retries=2) as policy:
             began = time.monotonic()
             trajectory = await run(policy)
             assert time.monotonic() - began < 2
             assert (trajectory.finish_reason, trajectory.fault) == ("policy_error", fault)
             assert engine.base_url in trajectory.detail
             assert len(engine.completions) == requests
+
+
+@pytest.mark.parametrize(("reply", "fault", "requests"), REPLIES.values(), ids=REPLIES)
+async def test_a_server_that_is_bad_from_the_start_is_too(reply: Reply, fault: str, requests: int) -> None:
+    # What was refused with every option is asked for once more without any.
+    times = 2 if fault == "refused" else 1
+    with Engine(turns(reply), probes=True) as engine:
+        async with writing(engine.base_url, idle=idle_for(fault), retries=2) as policy:
+            began = time.monotonic()
+            trajectory = await run(policy)
+            assert time.monotonic() - began < 2
+            assert (trajectory.finish_reason, trajectory.fault) == ("policy_error", fault)
+            assert engine.base_url in trajectory.detail
+            assert engine.asked("/v1/completions") == requests * times
             with pytest.raises(PolicyError) as raised:
                 await policy.check()
             assert raised.value.fault == fault
-            assert len(engine.completions) == requests + 1, "a check tries once"
+            assert engine.asked("/v1/completions") == (requests + 1) * times, "a check tries once"
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
@@ -287,13 +346,18 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
 
 
 async def test_a_host_that_does_not_answer_the_connection_is_a_timeout() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectTimeout("", request=request)
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        with pytest.raises(PolicyError, match="no connection to http://quiet/v1 in 5 s") as raised:
-            await OpenAIPolicy("http://quiet/v1/", "tiny", client=client).check()
-        assert raised.value.fault == "timeout"
+    with socket.socket() as busy, socket.socket() as first, socket.socket() as second:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen(0)
+        for caller in (first, second):  # Nobody accepts them, so that there is no room for a third.
+            caller.setblocking(False)
+            caller.connect_ex(busy.getsockname())
+        base_url = f"http://127.0.0.1:{busy.getsockname()[1]}/v1"
+        policy = OpenAIPolicy(OpenAIServer(base_url, "tiny", connect_timeout_s=0.2))
+        with pytest.raises(PolicyError, match=f"no connection to {base_url} in 0.2 s") as raised:
+            await policy.check()
+        await policy.aclose()
+    assert raised.value.fault == "timeout"
 
 
 async def test_a_busy_engine_is_tried_again_after_the_time_that_it_asks_for() -> None:
@@ -314,13 +378,22 @@ async def test_the_servers_own_message_is_passed_on_in_part() -> None:
     assert len(str(raised.value)) < 400
 
 
-async def test_a_message_that_repeats_the_key_or_the_prompt_is_left_out() -> None:
-    leaks = ["Bad key sk-secret-1", "Bad input: 'Where did I\\tlike it?\\r\\nTell me 🦊'", f"Bad: {QUESTION}"]
-    for leak in leaks:
-        with Engine(turns(fails(400, leak))) as engine:
+LEAKS = ["Bad key sk-secret-1", "Bad input: 'Where did I\\tlike it?\\r\\nTell me 🦊'", f"Bad: {QUESTION}"]
+THOUGHT_IDS = event("<think>", token_ids=[1])
+
+
+@pytest.mark.parametrize("dialect", [PLAIN, VLLM, CHAT_ONLY], ids=["text", "token ids", "chat"])
+async def test_a_message_that_repeats_the_key_or_the_prompt_is_left_out(dialect: Dialect) -> None:
+    for leak in LEAKS:
+        with Engine(turns(fails(400, leak)), dialect=dialect) as engine:
             async with writing(engine.base_url, api_key="sk-secret-1") as policy:
                 trajectory = await run(policy)
         assert trajectory.detail == f"{engine.base_url} answered 400"
+        broken = Reply((THOUGHT_IDS, b"data: " + json.dumps({"error": {"message": leak}}).encode() + b"\n\n"))
+        with Engine(turns(broken), dialect=dialect) as engine:
+            async with writing(engine.base_url, api_key="sk-secret-1") as policy:
+                trajectory = await run(policy)
+        assert trajectory.detail == f"{engine.base_url} broke off"
 
 
 async def test_the_servers_password_is_not_in_the_message() -> None:
@@ -332,12 +405,14 @@ async def test_the_servers_password_is_not_in_the_message() -> None:
 
 def test_a_key_that_no_header_can_carry_is_refused_without_being_shown() -> None:
     with pytest.raises(ValueError, match="API key") as raised:
-        OpenAIPolicy("http://127.0.0.1/v1", "tiny", "sk-\u2028-1")
+        OpenAIServer("http://127.0.0.1/v1", "tiny", "sk-\u2028-1")
     assert "sk-" not in str(raised.value)
 
 
 async def test_an_unknown_model_is_refused_with_the_models_that_there_are() -> None:
-    with Engine(turns(fails(404, "The model `huge` does not exist.")), ["tiny", "small"]) as engine:
+    with Engine(
+        turns(fails(404, "The model `huge` does not exist.")), ["tiny", "small"], probes=True
+    ) as engine:
         async with writing(engine.base_url, model="huge") as policy:
             with pytest.raises(PolicyError) as raised:
                 await policy.check()
@@ -352,7 +427,7 @@ async def test_without_a_name_the_servers_first_model_is_asked_for_once() -> Non
             assert policy.name == "openai"
             await run(policy)
             assert policy.name == "openai:first"
-        assert [request.path for request in engine.requests].count("/v1/models") == 1
+        assert engine.asked("/v1/models") == 1
         assert {request.json["model"] for request in engine.completions} == {"first"}
 
 
@@ -364,15 +439,15 @@ async def test_a_server_without_models_is_refused_when_none_is_named() -> None:
 
 
 async def test_a_check_asks_for_one_token() -> None:
-    with Engine(turns(Reply((event("<", "length"), DONE)))) as engine:
+    with Engine(turns(Reply((event("<", "length"), DONE))), probes=True) as engine:
         async with writing(engine.base_url) as policy:
             await policy.check()
-        assert [request.json["max_tokens"] for request in engine.completions] == [1]
+        assert {request.json["max_tokens"] for request in engine.completions} == {1}
 
 
 async def test_a_check_does_not_wait_for_a_server_that_only_sends_comments() -> None:
     keep_alive: tuple[Part, ...] = (b": wait\n\n", 0.1) * 100
-    with Engine(turns(Reply(keep_alive))) as engine:
+    with Engine(turns(Reply(keep_alive)), probes=True) as engine:
         async with writing(engine.base_url, idle=0.2) as policy:
             began = time.monotonic()
             with pytest.raises(PolicyError) as raised:
@@ -385,6 +460,7 @@ async def test_a_check_does_not_wait_for_a_server_that_only_sends_comments() -> 
 async def test_a_deadline_ends_a_hanging_engine_and_the_engine_sees_it(reply: Reply) -> None:
     with Engine(turns(reply)) as engine:
         async with writing(engine.base_url) as policy:
+            await policy.check()
             began = time.monotonic()
             trajectory = await run(policy, Limits(deadline_ms=300))
             took = time.monotonic() - began
