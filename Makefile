@@ -5,7 +5,10 @@ VENV ?= .venv
 PORT ?= 8000
 DATA ?= data
 
+ENGINE_VENV ?= .venv-engine
+
 BIN := $(VENV)/bin
+ENGINE_BIN := $(ENGINE_VENV)/bin
 
 .DEFAULT_GOAL := help
 
@@ -36,11 +39,23 @@ test: $(VENV)/.installed-test ## Lint, check types, run all tests
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+$(ENGINE_VENV)/.installed: tests/engines/requirements.txt tests/engines/constraints.txt
+	$(PYTHON) -m venv $(ENGINE_VENV)
+	$(ENGINE_BIN)/pip install --quiet --constraint tests/engines/constraints.txt --requirement tests/engines/requirements.txt
+	# Its full installation needs a GPU's compiler; the tests need its executor of rollouts alone.
+	$(ENGINE_BIN)/pip install --quiet --constraint tests/engines/constraints.txt --no-deps openrlhf
+	# Builds for a GPU, which fail to load without one.
+	$(ENGINE_BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
+	@touch $@
+
+test-engines: $(VENV)/.installed $(ENGINE_VENV)/.installed ## Run whole episodes through vLLM itself, without a GPU
+	PR2=$(BIN)/pr2 $(ENGINE_BIN)/python -m pytest tests/engines --confcutdir=tests/engines -W ignore
+
 bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped histories
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.locomo --data benchmarks/data/sessions.json
 
 clean: ## Remove the virtual environment and caches; DATA is kept
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help install serve test bench clean
+.PHONY: help install serve test test-engines bench clean

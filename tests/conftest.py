@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if TYPE_CHECKING:
     from index.encoders import SentenceTransformerEncoder
     from index.profiles import Profiles
+
+
+# They run in an environment of their own: make test-engines.
+collect_ignore = [] if find_spec("vllm") else ["engines"]
 
 
 @pytest.fixture(scope="session")
