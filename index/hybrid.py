@@ -57,7 +57,9 @@ def named(profile: Profile, text: str) -> list[str]:
 def _meaning(profile: Profile, vector: Vectors) -> Scores:
     similarity = np.zeros(len(profile))
     ((found, products),) = profile.vectors.search(vector[None], POOL)
-    similarity[found] = np.maximum(products - float(profile.vectors.mean @ vector), 0)
+    # As if one passage more had nothing to do with it: else a lone passage would never be above its mean.
+    expected = float(profile.vectors.mean @ vector) * len(profile) / (len(profile) + 1)
+    similarity[found] = np.maximum(products - expected, 0)
     return similarity
 
 
