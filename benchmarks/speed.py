@@ -90,8 +90,8 @@ class WaitingPolicy:
         action = "<answer>It was the blue one. [1]</answer>" if done else "<search>which one was it</search>"
         yield Chunk(f"<think>Let me see.</think>{action}", tokens=16, finish="stop")
 
-    async def check(self) -> None:
-        """Always ready."""
+    async def check(self) -> str:
+        return "waits"
 
     async def aclose(self) -> None:
         """Holds nothing."""

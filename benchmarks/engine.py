@@ -1,0 +1,455 @@
+"""A simulated OpenAI-compatible engine: the latency of continuous batching, and a script for a model.
+
+    python -m benchmarks.engine [--port 0] [--parameters FILE]
+
+It prints its port, and runs in a process of its own, so that its work is not counted as ours. The same
+`Batch` keeps the server's time and computes, in virtual time, what a client without any cost would need:
+the bound that a benchmark compares with.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from json.encoder import encode_basestring_ascii
+from pathlib import Path
+from typing import Annotated, Any, Generic, Self, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+PARAMETERS = Path(__file__).with_name("data") / "engine.json"
+MODEL = "simulated"
+CHARACTERS_PER_TOKEN = 4
+"""Of prompts; the engine's own tokens are the pieces of its script."""
+SHORTEST_TURN = 24
+"""Tokens of a turn; fewer do not hold the tags and an action."""
+
+_THINK, _THOUGHT = ["<", "think", ">"], ["</", "think", ">"]
+_WORDS = "they wrote about it before so the history should tell which one and when it was".split()
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Parameters(BaseModel, extra="forbid", frozen=True):
+    """The latency model and the script; `about` in the file says what each value stands for."""
+
+    about: str = ""
+    first_token_s: Seconds
+    prompt_token_s: Seconds
+    prompt_tokens_per_step: Count
+    step_s: list[tuple[Count, Annotated[float, Field(gt=0, allow_inf_nan=False)]]] = Field(min_length=1)
+    max_batch: Count
+    stream_interval: Count = 1
+    turn_tokens: list[Annotated[int, Field(ge=SHORTEST_TURN)]] = Field(min_length=1)
+    spread: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _curve(self) -> Self:
+        batches = [batch for batch, _ in self.step_s]
+        if any(after <= before for before, after in pairwise(batches)):
+            raise ValueError("step_s: batches must rise")
+        if batches[0] != 1 or batches[-1] < self.max_batch:
+            raise ValueError(f"step_s must reach from 1 to max_batch ({self.max_batch})")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises ValueError with the file's name and what is wrong with it."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            place = ".".join(map(str, wrong["loc"]))
+            raise ValueError(f"{path}: {place + ': ' if place else ''}{wrong['msg']}") from None
+
+    def step(self, batch: int) -> float:
+        """Seconds that a step takes with `batch` running streams."""
+        right = bisect_left(self.step_s, (batch, 0.0))
+        after, slow = self.step_s[right]
+        if after == batch:
+            return slow
+        before, fast = self.step_s[right - 1]
+        return fast + (slow - fast) * (batch - before) / (after - before)
+
+
+@dataclass(eq=False)
+class Stream:
+    """One turn that the engine writes: the prompt tokens it has to read, and the tokens to write."""
+
+    prompt_tokens: int
+    tokens: int
+    written: int = 0
+
+    @property
+    def done(self) -> bool:
+        return self.written >= self.tokens
+
+
+S = TypeVar("S", bound=Stream)
+
+
+class Batch(Generic[S]):
+    """Continuous batching, on a clock that moves only when it is told to.
+
+    `due` is the time of the next change and `advance` makes it: a step begins, or a step ends and every
+    running stream has one more token.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._step = [0.0, *(parameters.step(batch) for batch in range(1, parameters.max_batch + 1))]
+        self._waiting: deque[tuple[float, S]] = deque()
+        self._running: dict[S, None] = {}
+        self._clock = 0.0
+        self._in_step: list[S] | None = None
+
+    @property
+    def due(self) -> float | None:
+        """When the next change happens; None while there is nothing to do."""
+        if self._in_step is not None or self._running:
+            return self._clock
+        return max(self._clock, self._waiting[0][0]) if self._waiting else None
+
+    def submit(self, stream: S, at: float) -> None:
+        """A request arrives. They must come in the order of their arrival."""
+        self._waiting.append((at + self._parameters.first_token_s, stream))
+
+    def cancel(self, stream: S) -> None:
+        """The client has left."""
+        self._running.pop(stream, None)
+        self._waiting = deque(waiting for waiting in self._waiting if waiting[1] is not stream)
+
+    def advance(self) -> list[S]:
+        """Make the change that is due. Gives the streams that have got a token."""
+        if self._in_step is None:
+            self._begin()
+            return []
+        written = [stream for stream in self._in_step if stream in self._running]
+        self._in_step = None
+        for stream in written:
+            stream.written += 1
+            if stream.done:
+                del self._running[stream]
+        return written
+
+    def _begin(self) -> None:
+        if (due := self.due) is None:
+            return
+        read = 0
+        while self._waiting and len(self._running) < self._parameters.max_batch:
+            ready, stream = self._waiting[0]
+            if ready > due or (
+                read and read + stream.prompt_tokens > self._parameters.prompt_tokens_per_step
+            ):
+                break
+            self._waiting.popleft()
+            self._running[stream] = None
+            read += stream.prompt_tokens
+        self._clock = due + self._step[len(self._running)] + read * self._parameters.prompt_token_s
+        self._in_step = list(self._running)
+
+
+def finishes(parameters: Parameters, episodes: Sequence[Sequence[tuple[int, int]]]) -> list[list[float]]:
+    """When every turn of every episode ends, for a client that takes no time between two turns.
+
+    A turn is (prompt tokens, tokens to write); all episodes begin at 0. The maximum of all is the bound.
+    """
+    batch: Batch[Stream] = Batch(parameters)
+    ends: list[list[float]] = [[] for _ in episodes]
+    owner: dict[Stream, int] = {}
+
+    def submit(number: int, at: float) -> None:
+        if len(ends[number]) < len(episodes[number]):
+            stream = Stream(*episodes[number][len(ends[number])])
+            owner[stream] = number
+            batch.submit(stream, at)
+
+    for number in range(len(episodes)):
+        submit(number, 0.0)
+    while (now := batch.due) is not None:
+        for stream in batch.advance():
+            if stream.done:
+                number = owner.pop(stream)
+                ends[number].append(now)
+                submit(number, now)
+    return ends
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the script writes after a prompt. `pieces` are its tokens; `close` is its stop string.
+
+    `prompt_tokens` are those that the engine has not read before.
+    """
+
+    question: str
+    number: int
+    prompt_tokens: int
+    pieces: list[str]
+    close: str
+
+    @classmethod
+    def after(cls, prompt: str, parameters: Parameters) -> Self:
+        """The same for the same prompt: a question's lengths are drawn with the question as the seed."""
+        question = prompt.partition("\nQuestion: ")[2].partition("\n\n")[0]
+        number = min(prompt.count("\n</information>\n"), len(parameters.turn_tokens) - 1)
+        draw = random.Random(question)
+        low, high = 1 - parameters.spread, 1 + parameters.spread
+        lengths = [round(mean * draw.uniform(low, high)) for mean in parameters.turn_tokens]
+        last = number == len(lengths) - 1
+        # Prefix caching: what came before the newest block has been read already.
+        known = max(prompt.rfind("\n<information>\n"), prompt.rfind("\nQuestion: "), 0)
+        return cls(
+            question,
+            number,
+            _tokens(prompt[known:]),
+            _script(max(lengths[number], SHORTEST_TURN), last),
+            "</answer>" if last else "</search>",
+        )
+
+
+def _tokens(prompt: str) -> int:
+    return -(-len(prompt) // CHARACTERS_PER_TOKEN)
+
+
+def _script(tokens: int, last: bool) -> list[str]:
+    name = "answer" if last else "search"
+    opened, closed = ["<", name, ">"], [" [", "1", "]"] * last + ["</", name, ">"]
+    words = tokens - len(_THINK + _THOUGHT + opened + closed)
+    spoken = words // 2 if last else 6
+    return [*_THINK, *_prose(words - spoken), *_THOUGHT, *opened, *_prose(spoken), *closed]
+
+
+def _prose(words: int) -> list[str]:
+    return [(" " if i else "") + _WORDS[i % len(_WORDS)] for i in range(words)]
+
+
+class Reply(Stream):
+    """A turn on its way to a client, as vLLM streams it."""
+
+    def __init__(self, client: "Client", request: dict[str, Any], parameters: Parameters, at: float) -> None:
+        turn = Turn.after(request["prompt"], parameters)
+        pieces = turn.pieces[: request.get("max_tokens", len(turn.pieces))]
+        super().__init__(turn.prompt_tokens, len(pieces))
+        self.client = client
+        self.turn = turn
+        self.log: dict[str, Any] = {"question": turn.question, "turn": turn.number, "arrived": at}
+        self._prompt_tokens = _tokens(request["prompt"])
+        self._interval = max(parameters.stream_interval, request.get("stream_interval") or 1)
+        self._text = "".join(pieces)
+        self._reached = list(accumulate(map(len, pieces)))
+        self._sent = 0
+        self._thought = self._text.find("</think>") + len("</think>")
+        stops = request.get("stop") or []
+        self._finish = "stop" if len(pieces) == len(turn.pieces) else "length"
+        self._stop = turn.close if self._finish == "stop" and turn.close in stops else None
+        keeps = request.get("include_stop_str_in_output", False)
+        # Text that could still turn out to be a stop string is held back, unless that is wanted anyway.
+        self._held = 0 if keeps or not stops else max(map(len, stops)) - 1
+        self._whole = len(self._text) - len(self._stop if self._stop and not keeps else "")
+
+    def event(self) -> bytes | None:
+        """The event that the newest token gives, if it gives one."""
+        if self.done:
+            text = self._text[self._sent : self._whole]
+            reason = f'"{self._stop}"' if self._stop else "null"
+            usage = {
+                "prompt_tokens": self._prompt_tokens,
+                "completion_tokens": self.tokens,
+                "total_tokens": self._prompt_tokens + self.tokens,
+            }
+            return _event(text, f'"{self._finish}"', reason, json.dumps(usage))
+        if self.written > 1 and self.written % self._interval:
+            return None
+        reached = max(self._reached[self.written - 1] - self._held, self._sent)
+        text, self._sent = self._text[self._sent : reached], reached
+        return _event(text)
+
+    def sent(self, at: float) -> None:
+        """Note when the first text, the thought's end and the turn's end went out."""
+        if self._sent or self.done:
+            self.log.setdefault("first", at)
+        if self._sent >= self._thought or self.done:
+            self.log.setdefault("thought", at)
+        if self.done:
+            self.log["finished"] = at
+
+
+def _event(text: str, finish: str = "null", stop: str = "null", usage: str = "null") -> bytes:
+    # Put together by hand: at 256 streams there are more than ten thousand a second.
+    return _chunk(
+        b'data: {"id":"cmpl-5d0b2f7c4e9a4c58","object":"text_completion","created":1700000000,"model":"'
+        + f'{MODEL}","choices":[{{"index":0,"text":{encode_basestring_ascii(text)},"logprobs":null,'.encode()
+        + f'"finish_reason":{finish},"stop_reason":{stop}}}],"usage":{usage}}}\n\n'.encode()
+    )
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+_STREAM = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+_END = _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+
+
+class Client(asyncio.Protocol):
+    """One kept connection; requests come one after another."""
+
+    def __init__(self, simulator: "Simulator") -> None:
+        self._simulator = simulator
+        self._received = bytearray()
+        self._reply: Reply | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.write = transport.write
+        self._simulator.connections += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._reply is not None:
+            self._simulator.batch.cancel(self._reply)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, end, rest = bytes(self._received).partition(b"\r\n\r\n")
+        if not end:
+            return
+        first, *lines = head.decode("latin-1").split("\r\n")
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = int(fields.get("content-length", 0))
+        if len(rest) >= length:
+            del self._received[: len(head) + 4 + length]
+            self._answer(first.rpartition(" ")[0], rest[:length])
+
+    def finished(self) -> None:
+        self.write(_END)
+        self._reply = None
+
+    def _answer(self, target: str, body: bytes) -> None:
+        match target:
+            case "POST /v1/completions":
+                try:
+                    request = json.loads(body)
+                    if not (request["stream"] and isinstance(request["prompt"], str)):
+                        raise ValueError
+                except (ValueError, KeyError):
+                    self._send("400 Bad Request", {"error": {"message": "a prompt and stream are needed"}})
+                else:
+                    self.write(_STREAM)
+                    self._reply = self._simulator.submit(self, request)
+            case "GET /v1/models":
+                model = {"id": MODEL, "object": "model", "max_model_len": 32_768}
+                self._send("200 OK", {"object": "list", "data": [model]})
+            case "GET /v1/schedule":
+                self._send("200 OK", self._simulator.schedule())
+            case _:
+                self._send("404 Not Found", {"error": {"message": "there is no such path"}})
+
+    def _send(self, status: str, content: Any) -> None:
+        body = json.dumps(content).encode()
+        head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.write(head.encode() + body)
+
+
+@dataclass
+class Simulator:
+    """Holds the batch to the clock on the wall. A step that is late does not delay the next one."""
+
+    parameters: Parameters
+    connections: int = 0
+    _late: list[float] = field(default_factory=list)
+    _log: list[dict[str, Any]] = field(default_factory=list)
+    _timer: asyncio.TimerHandle | None = None
+    _cpu: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.batch: Batch[Reply] = Batch(self.parameters)
+
+    def submit(self, client: Client, request: dict[str, Any]) -> Reply:
+        now = time.monotonic()
+        reply = Reply(client, request, self.parameters, now)
+        self._log.append(reply.log)
+        self.batch.submit(reply, now)
+        if self._timer is None:
+            self._wait()
+        return reply
+
+    def schedule(self) -> dict[str, Any]:
+        """What has happened since this was asked last; times are those of `time.monotonic`."""
+        late = sorted(self._late)
+        at = {f"p{share}": late[len(late) * share // 100] for share in (50, 99)} if late else {}
+        cpu, self._cpu = time.process_time() - self._cpu, time.process_time()
+        said = {"turns": self._log, "late_s": at, "cpu_s": cpu, "connections": self.connections}
+        self._log, self._late, self.connections = [], [], 0
+        return said
+
+    def _wait(self) -> None:
+        due = self.batch.due
+        # The loop's clock is time.monotonic.
+        self._timer = None if due is None else asyncio.get_running_loop().call_at(due, self._tick, due)
+
+    def _tick(self, due: float) -> None:
+        for reply in self.batch.advance():
+            if (event := reply.event()) is not None:
+                reply.client.write(event)
+                now = time.monotonic()
+                self._late.append(now - due)
+                reply.sent(now)
+                if reply.done:
+                    reply.client.finished()
+        self._wait()
+
+
+async def serve(parameters: Parameters, port: int) -> None:
+    """Serve on 127.0.0.1 until cancelled."""
+    simulator = Simulator(parameters)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Client(simulator), "127.0.0.1", port, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+@contextmanager
+def running(parameters: Path = PARAMETERS) -> Iterator[str]:
+    """The engine in a process of its own. Gives its base URL."""
+    command = [sys.executable, "-m", "benchmarks.engine", "--parameters", str(parameters)]
+    folder = Path(__file__).parents[1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
+        try:
+            assert process.stdout is not None
+            if not (port := process.stdout.readline().strip()):
+                raise RuntimeError("the simulated engine did not start")
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A simulated OpenAI-compatible engine.")
+    parser.add_argument("--port", type=int, default=0, help="0 is any free one")
+    parser.add_argument("--parameters", type=Path, default=PARAMETERS, help="the latency model")
+    arguments = parser.parse_args()
+    try:
+        parameters = Parameters.read(arguments.parameters)
+    except ValueError as error:
+        parser.error(str(error))
+    asyncio.run(serve(parameters, arguments.port))
+
+
+if __name__ == "__main__":
+    main()
