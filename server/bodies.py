@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from agent.trajectory import Citation, FinishReason, Trajectory
 from index.documents import Document, Passage, Text, check_storable
-from server.settings import QUESTION_CHARACTERS, LimitSettings
+from server.settings import QUESTION_CHARACTERS, QuestionLimits
 
 MOST_QUERIES = 64
 MOST_RESULTS = 1_000
@@ -52,8 +52,10 @@ class AnswerRequestBody(_Body):
     question: Text
     method: str | None = None
     retriever: str | None = None
-    limits: LimitSettings | None = None
+    limits: QuestionLimits | None = None
     """Any of them; the defaults are the server's."""
+    compare: bool = False
+    """Also answer without the person's history; it comes as `without_profile`."""
     stream: bool = False
     """Send the steps as server-sent events while they happen."""
 
@@ -86,6 +88,8 @@ class SearchResults(_Body):
 class Usage(_Body):
     searches: int
     documents_read: int
+    prompt_tokens: int
+    """Tokens that the policy read, all turns added up."""
     policy_tokens: int
     policy_ms: float
     search_ms: float
@@ -98,21 +102,28 @@ class TrajectoryBody(Trajectory):
     """The exact text that the policy saw and wrote: all segments, joined."""
 
 
-class AnswerBody(_Body):
+class Outcome(_Body):
+    """What came of a question, and how."""
+
+    answer: str | None
+    citations: list[Citation]
+    finish_reason: FinishReason
+    usage: Usage
+    trajectory: TrajectoryBody
+
+
+class AnswerBody(Outcome):
     """An answer and how it came about."""
 
     id: str
     user: str
     created_at: str
     question: str
-    answer: str | None
-    citations: list[Citation]
-    finish_reason: FinishReason
     method: str
     retriever: str
     policy: str
-    usage: Usage
-    trajectory: TrajectoryBody
+    without_profile: Outcome | None
+    """With `compare`, the same without the person's history."""
 
 
 class Health(_Body):
@@ -123,6 +134,8 @@ class Health(_Body):
 class Readiness(_Body):
     status: str
     policy: str
+    engine: str
+    """What was found out about the policy's engine."""
     encoder: str
 
 

@@ -1,15 +1,33 @@
 """Talks to a pr2 server over HTTP, with the same typed values that the service itself gives.
 
+    with Client("http://127.0.0.1:8000") as client:
+        client.put("ana", [Document(id="n1", text="Went back to green tea.")])
+        print(client.ask("ana", "What should I drink?").trajectory.answer)
+
 Whatever goes wrong on the way is one exception, ApiError, that says it in words.
 """
 
+import asyncio
+import itertools
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import Any, Self
+import random
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from agent.driver import Event
 from agent.sse import EventDecoder
@@ -23,9 +41,17 @@ from server.service import AnswerRecord
 
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 """A stream is never silent for so long: the server sends a comment every 10 s."""
+_ANSWER = httpx.Timeout(660.0, connect=5.0)
+"""Longer than any deadline that a question can have."""
 _UPLOAD = httpx.Timeout(None, connect=5.0)
 """The reply to an upload comes when everything is encoded and stored."""
 _CHUNK = 2**16
+_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
+_LONGEST_RETRY_AFTER_S = 60.0
+_BUSY = frozenset({429, 503})
+"""What was refused with these has had no effect, so it can be sent again."""
+
+T = TypeVar("T")
 
 
 class ApiError(Exception):
@@ -35,29 +61,54 @@ class ApiError(Exception):
     """
 
     def __init__(
-        self, detail: str, *, status: int | None = None, kind: str = "about:blank", line: int | None = None
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        kind: str = "about:blank",
+        line: int | None = None,
+        answer_id: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.status = status
         self.type = kind
         self.line = line
+        self.answer_id = answer_id
+        """Under which an answer that failed is stored."""
 
 
 class AsyncClient:
     """One pr2 server. Use it as an async context manager.
 
-    Every method raises ApiError, and InvalidName before anything is sent.
+    Every method raises ApiError, and InvalidName before anything is sent. While the server cannot be
+    reached or says that it is busy, a request is sent up to `retries` times more, after the time that the
+    server asks for or with exponential back-off. Uploads are not, since what is read from an iterator
+    cannot be read again.
     """
 
-    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        retries: int = 3,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.AsyncClient(transport=transport, timeout=_TIMEOUT)
+        self._retries = retries
+        self._sleep = sleep
+        # Who asks many questions at once bounds them: here none waits for another's connection.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        self._http = httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, limits=limits)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     async def put(
@@ -102,6 +153,7 @@ class AsyncClient:
             headers={"content-type": "application/x-ndjson"},
             content=body(),
             timeout=_UPLOAD,
+            retries=0,
         )
         with _understood():
             refused = [InvalidDocument(item["error"], item["line"]) for item in data["skipped"]]
@@ -145,13 +197,16 @@ class AsyncClient:
         user: str,
         question: str,
         *,
+        method: str | None = None,
         retriever: str | None = None,
         limits: Mapping[str, int] | None = None,
+        compare: bool = False,
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
-        """The steps as they happen, and at last the record. What is not set is left to the server."""
-        asked: dict[str, Any] = {"question": question, "stream": True}
-        asked |= {"retriever": retriever} if retriever else {}
-        asked |= {"limits": dict(limits)} if limits else {}
+        """The steps as they happen, and at last the record. What is not set is left to the server.
+
+        With `compare`, the record also holds the answer without the person's history.
+        """
+        asked = _question(question, method, retriever, limits, compare) | {"stream": True}
         problem = ApiError("the connection ended before the answer was complete")
         async with (
             self._stream("POST", f"{_user(user)}/answers", json=asked) as response,
@@ -173,6 +228,28 @@ class AsyncClient:
                     return
         raise problem
 
+    async def ask(
+        self,
+        user: str,
+        question: str,
+        *,
+        method: str | None = None,
+        retriever: str | None = None,
+        limits: Mapping[str, int] | None = None,
+        compare: bool = False,
+    ) -> AnswerRecord:
+        """The record alone, when all is done; see `answer`."""
+        asked = _question(question, method, retriever, limits, compare)
+        data = await self._json("POST", f"{_user(user)}/answers", json=asked, timeout=_ANSWER)
+        with _understood():
+            return _record(data)
+
+    async def stored_answer(self, user: str, answer_id: str) -> AnswerRecord:
+        """An answer that was given before."""
+        data = await self._json("GET", f"{_user(user)}/answers/{_segment(answer_id)}")
+        with _understood():
+            return _record(data)
+
     async def _json(self, method: str, path: str, **request: Any) -> Any:
         async with self._stream(method, path, **request) as response:
             body = await response.aread()
@@ -180,12 +257,26 @@ class AsyncClient:
             return json.loads(body)
 
     @asynccontextmanager
-    async def _stream(self, method: str, path: str, **request: Any) -> AsyncIterator[httpx.Response]:
+    async def _stream(
+        self, method: str, path: str, *, retries: int | None = None, **request: Any
+    ) -> AsyncIterator[httpx.Response]:
+        retries = self._retries if retries is None else retries
         try:
-            async with self._http.stream(method, f"{self.url}/v1/{path}", **request) as response:
-                if response.status_code >= 300:
-                    raise _refusal(response.status_code, await response.aread())
-                yield response
+            for attempt in itertools.count():
+                last = attempt >= retries
+                try:
+                    async with self._http.stream(method, f"{self.url}/v1/{path}", **request) as response:
+                        if response.status_code not in _BUSY or last:
+                            if response.status_code >= 300:
+                                raise _refusal(response.status_code, await response.aread())
+                            yield response
+                            return
+                    asked = response.headers.get("retry-after", "")
+                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    if last:
+                        raise
+                    asked = ""
+                await self._sleep(_wait(attempt, asked))
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
             raise ApiError(
                 f"{self.url!r} is not the address of a server: it begins with http:// or https://"
@@ -193,6 +284,136 @@ class AsyncClient:
         except httpx.RequestError as error:
             why = str(error) or type(error).__name__
             raise ApiError(f"cannot reach the server at {self.url}: {why}") from error
+
+
+class Client:
+    """The same for code without an event loop: every call returns when it is done.
+
+    It runs an AsyncClient in a thread. Use it as a context manager, or `close` it.
+    """
+
+    def __init__(self, url: str, retries: int = 3) -> None:
+        self.url = url.rstrip("/")
+        self._stack = ExitStack()
+        self._portal: BlockingPortal = self._stack.enter_context(start_blocking_portal())
+        self._client = AsyncClient(url, retries)
+        self._followed: set[AsyncGenerator[Any, None]] = set()
+        self._stack.callback(self._portal.call, self._aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what is still being read, close the connections, and end the thread."""
+        self._stack.close()
+
+    def put(
+        self,
+        user: str,
+        documents: Iterable[Document | InvalidDocument],
+        *,
+        on_error: str = "fail",
+        progress: Progress | None = None,
+    ) -> PutReport:
+        """See AsyncClient.put. `documents` is read in the client's thread."""
+        put = partial(self._client.put, on_error=on_error, progress=progress)
+        return self._portal.call(put, user, documents)
+
+    def documents(self, user: str) -> Iterator[Document]:
+        """See AsyncClient.documents."""
+        return self._each(self._client.documents(user))
+
+    def document(self, user: str, document_id: str) -> Document:
+        return self._portal.call(self._client.document, user, document_id)
+
+    def delete_document(self, user: str, document_id: str) -> None:
+        self._portal.call(self._client.delete_document, user, document_id)
+
+    def erase(self, user: str) -> Receipt:
+        """Delete everything of a person."""
+        return self._portal.call(self._client.erase, user)
+
+    def search(
+        self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
+    ) -> list[list[Passage]]:
+        """See AsyncClient.search."""
+        return self._portal.call(self._client.search, user, queries, k, retriever)
+
+    def ask(
+        self,
+        user: str,
+        question: str,
+        *,
+        method: str | None = None,
+        retriever: str | None = None,
+        limits: Mapping[str, int] | None = None,
+        compare: bool = False,
+    ) -> AnswerRecord:
+        """See AsyncClient.ask."""
+        ask = partial(self._client.ask, method=method, retriever=retriever, limits=limits, compare=compare)
+        return self._portal.call(ask, user, question)
+
+    def answer(
+        self,
+        user: str,
+        question: str,
+        *,
+        method: str | None = None,
+        retriever: str | None = None,
+        limits: Mapping[str, int] | None = None,
+        compare: bool = False,
+    ) -> Iterator[Event | AnswerRecord]:
+        """See AsyncClient.answer. Closing the iterator cancels the answer."""
+        return self._each(
+            self._client.answer(
+                user, question, method=method, retriever=retriever, limits=limits, compare=compare
+            )
+        )
+
+    def stored_answer(self, user: str, answer_id: str) -> AnswerRecord:
+        return self._portal.call(self._client.stored_answer, user, answer_id)
+
+    def _each(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        end = object()
+
+        async def following() -> T | object:
+            return await anext(items, end)
+
+        self._followed.add(items)
+        try:
+            while (item := self._portal.call(following)) is not end:
+                yield item  # type: ignore[misc]
+        finally:
+            if items in self._followed:
+                self._followed.remove(items)
+                self._portal.call(items.aclose)
+
+    async def _aclose(self) -> None:
+        while self._followed:
+            with suppress(RuntimeError):  # It is being read in another thread, which the end of all ends.
+                await self._followed.pop().aclose()
+        await self._client.aclose()
+
+
+def _question(
+    question: str,
+    method: str | None,
+    retriever: str | None,
+    limits: Mapping[str, int] | None,
+    compare: bool,
+) -> dict[str, Any]:
+    given = {"method": method, "retriever": retriever, "limits": dict(limits or {}), "compare": compare}
+    return {"question": question} | {name: value for name, value in given.items() if value}
+
+
+def _wait(attempt: int, retry_after: str) -> float:
+    """Seconds until the next attempt."""
+    back_off = min(_BACK_OFF_S * 2.0**attempt, _LONGEST_BACK_OFF_S) * random.uniform(0.5, 1)
+    asked = float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else 0.0
+    return max(back_off, min(asked, _LONGEST_RETRY_AFTER_S))
 
 
 def _user(user: str) -> str:
@@ -234,6 +455,7 @@ def _step(name: str, data: Mapping[str, Any]) -> Event:
 
 
 def _record(data: Mapping[str, Any]) -> AnswerRecord:
+    other = data.get("without_profile")
     return AnswerRecord(
         id=data["id"],
         user=data["user"],
@@ -241,6 +463,7 @@ def _record(data: Mapping[str, Any]) -> AnswerRecord:
         method=data["method"],
         retriever=data["retriever"],
         trajectory=Trajectory.from_dict(data["trajectory"]),
+        without_profile=Trajectory.from_dict(other["trajectory"]) if other else None,
     )
 
 
@@ -250,6 +473,7 @@ def _problem(data: Any, status: int | None) -> ApiError:
         status=data.get("status", status),
         kind=data.get("type", "about:blank"),
         line=data.get("line"),
+        answer_id=data.get("answer_id"),
     )
 
 

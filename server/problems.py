@@ -21,6 +21,7 @@ from index.errors import (
     UnknownRetriever,
     UnknownUser,
 )
+from server.queue import Busy
 from server.service import AnswerRecord, InvalidQuestion, UnknownMethod
 from server.wire import JSONBody
 
@@ -53,6 +54,8 @@ class Problem:
     answer_id: str | None = None
     fault: str | None = None
     """How the policy failed: unavailable, timeout, broken_stream, bad_reply or refused."""
+    retry_after_s: int | None = None
+    """When to come back; also in the header Retry-After."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, without the members that do not apply."""
@@ -97,6 +100,7 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     StoreUnavailable: _Kind("store-unavailable", "The database cannot be used now", 503),
     EncoderUnavailable: _Kind("encoder-unavailable", "The encoder cannot be loaded", 503),
     EncoderMismatch: _Kind("encoder-mismatch", "The store was made with another encoder", 503),
+    Busy: _Kind("busy", "Too many questions wait already", 429),
     PolicyError: _Kind("policy-unavailable", "The policy is not ready", 503),
 }
 _HTTP_KINDS: Mapping[int, _Kind] = {
@@ -124,7 +128,12 @@ def problem_of(error: Exception) -> Problem:
     for ancestor in type(error).__mro__:
         if ancestor in _KINDS:
             problem = _KINDS[ancestor].problem(str(error))
-            return replace(problem, line=error.line) if isinstance(error, InvalidDocument) else problem
+            match error:
+                case InvalidDocument(line=line):
+                    return replace(problem, line=line)
+                case Busy(retry_after_s=seconds):
+                    return replace(problem, retry_after_s=seconds)
+            return replace(problem, retry_after_s=RETRY_AFTER_S) if problem.status == 503 else problem
     return _INTERNAL.problem("The fault is in the server's log.")
 
 
@@ -161,8 +170,8 @@ class ProblemResponse(JSONBody):
 
     def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
         headers = dict(headers or {})
-        if problem.status == 503:
-            headers["Retry-After"] = str(RETRY_AFTER_S)
+        if problem.retry_after_s is not None:
+            headers["Retry-After"] = str(problem.retry_after_s)
         super().__init__(problem.to_dict(), problem.status, headers)
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from index.documents import check_name
 from server.bodies import AnswerBody, AnswerRequestBody
 from server.problems import HANDLED, PolicyFailed, problem_of
-from server.service import AnswerRecord, AnswerRequest, Service
+from server.service import Answering, AnswerRecord
 from server.sse import EventStream, encode
 from server.state import of
 from server.wire import JSONBody
@@ -52,10 +52,12 @@ async def ask(request: Request, user: str, body: AnswerRequestBody) -> Response:
         method=body.method,
         retriever_name=body.retriever,
         limits=limits.limits(),
+        compare=body.compare,
     )
+    answering = service.answer(prepared)
     if body.stream:
-        return EventStream(_events(service, prepared), state.keep_alive_s)
-    record = await _while_connected(request, _record(service, prepared))
+        return EventStream(_events(answering), state.keep_alive_s, answering)
+    record = await while_connected(request, record_of(answering))
     if record.trajectory.finish_reason == "policy_error":
         raise PolicyFailed(record)
     return JSONBody(record.to_dict())
@@ -67,18 +69,19 @@ async def get_answer(request: Request, user: str, answer_id: str) -> JSONBody:
     return JSONBody(await of(request).service.stored_answer(user, check_name(answer_id)))
 
 
-async def _record(service: Service, prepared: AnswerRequest) -> AnswerRecord:
-    async with aclosing(service.answer(prepared)) as events:
+async def record_of(answering: Answering) -> AnswerRecord:
+    """The record, with which an answer ends."""
+    async with aclosing(answering) as events:
         async for event in events:
             if isinstance(event, AnswerRecord):
                 return event
     raise RuntimeError("the service gave no record of its answer")
 
 
-async def _events(service: Service, prepared: AnswerRequest) -> AsyncGenerator[bytes, None]:
+async def _events(answering: Answering) -> AsyncGenerator[bytes, None]:
     record = None
     try:
-        async with aclosing(service.answer(prepared)) as events:
+        async with aclosing(answering) as events:
             async for event in events:
                 if isinstance(event, AnswerRecord):
                     record = event
@@ -94,7 +97,7 @@ async def _events(service: Service, prepared: AnswerRequest) -> AsyncGenerator[b
     yield encode("done", record.to_dict() if record else {"finish_reason": None})
 
 
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled when the client leaves. Raises ClientDisconnect then."""
     working = asyncio.create_task(work)
     leaving = asyncio.create_task(_left(request))

@@ -8,7 +8,7 @@ import functools
 import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
@@ -17,8 +17,9 @@ import numpy as np
 
 from agent.driver import Event, drive
 from agent.episode import Episode
+from agent.methods import METHODS, Method
 from agent.policy import Policy
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import Limits, Message, Trajectory
 from index.documents import Document, Passage, check_name, iso
 from index.embedding import Progress
 from index.encoders import Encoder, NoEncoder, Vectors, load_encoder
@@ -27,12 +28,12 @@ from index.profiles import Profiles, PutReport
 from index.retrievers import retriever
 from index.store import Receipt, Store, StoredAnswer
 from index.together import Together
+from server.queue import Busy, FairQueue, Place
 from server.settings import QUESTION_CHARACTERS, Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-METHODS = ("pr2",)
 THREADS = 8
 """For blocking work. More would only contend for the interpreter; who waits is taken along in a batch."""
 PAGE = 100
@@ -42,11 +43,11 @@ IMPORTS = 2
 
 
 class InvalidQuestion(ValueError):
-    """A question that is empty or too long."""
+    """A question that cannot be asked like this: it is empty or too long."""
 
 
-class UnknownMethod(ValueError):
-    """No method has this name."""
+class UnknownMethod(InvalidQuestion):
+    """It is to be answered by a method that there is not."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,12 @@ class AnswerRequest:
 
     user: str
     question: str
-    method: str
+    method: Method
     retriever: str
     limits: Limits
+    conversation: tuple[Message, ...] = ()
+    compare: bool = False
+    """Whether the question is also answered without the person's history."""
 
 
 @dataclass(frozen=True)
@@ -70,32 +74,69 @@ class AnswerRecord:
     method: str
     retriever: str
     trajectory: Trajectory
+    without_profile: Trajectory | None = None
+    """The same question answered without the person's history, where that was asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """The body of the API's answer: JSON values."""
-        trajectory = self.trajectory
-        answer = trajectory.answer
+        other = self.without_profile
         return {
             "id": self.id,
             "user": self.user,
             "created_at": self.created_at,
-            "question": trajectory.question,
-            "answer": answer.text if answer else None,
-            "citations": [vars(citation) for citation in answer.citations] if answer else [],
-            "finish_reason": trajectory.finish_reason,
+            "question": self.trajectory.question,
             "method": self.method,
             "retriever": self.retriever,
-            "policy": trajectory.policy,
-            "usage": {
-                "searches": trajectory.searches,
-                "documents_read": len(trajectory.documents_read),
-                "policy_tokens": trajectory.policy_tokens,
-                "policy_ms": trajectory.policy_ms,
-                "search_ms": trajectory.search_ms,
-                "total_ms": trajectory.total_ms,
-            },
-            "trajectory": trajectory.to_dict(),
+            "policy": self.trajectory.policy,
+            **_outcome(self.trajectory),
+            "without_profile": _outcome(other) if other else None,
         }
+
+
+def _outcome(trajectory: Trajectory) -> dict[str, Any]:
+    answer = trajectory.answer
+    return {
+        "answer": answer.text if answer else None,
+        "citations": [vars(citation) for citation in answer.citations] if answer else [],
+        "finish_reason": trajectory.finish_reason,
+        "usage": {
+            "searches": trajectory.searches,
+            "documents_read": len(trajectory.documents_read),
+            "prompt_tokens": trajectory.prompt_tokens,
+            "policy_tokens": trajectory.policy_tokens,
+            "policy_ms": trajectory.policy_ms,
+            "search_ms": trajectory.search_ms,
+            "total_ms": trajectory.total_ms,
+        },
+        "trajectory": trajectory.to_dict(),
+    }
+
+
+class Answering:
+    """An answer on its way: its steps as they happen, and at last the record, which is stored by then.
+
+    The record comes in every case: its trajectory's finish reason says how it went. Closing this cancels
+    the generation and gives up the places in the queue, also when nothing was read from it.
+    """
+
+    def __init__(
+        self, answer_id: str, events: AsyncGenerator[Event | AnswerRecord, None], places: Sequence[Place]
+    ) -> None:
+        self.id = answer_id
+        """Under which it will be stored."""
+        self._events = events
+        self._places = places
+
+    def __aiter__(self) -> AsyncGenerator[Event | AnswerRecord, None]:
+        return self._events
+
+    async def aclose(self) -> None:
+        """Stop, if it has not ended."""
+        try:
+            await self._events.aclose()
+        finally:
+            for place in self._places:
+                place.leave()
 
 
 class Service:
@@ -105,7 +146,10 @@ class Service:
         self.profiles = profiles
         self.policy = policy
         self.settings = settings
+        self.queue = FairQueue(settings.limits.concurrency, settings.limits.queue)
         self._threads = ThreadPoolExecutor(THREADS, "pr2")
+        # Of their own: what waits for slow searches is bounded by the deadlines, and storing is not.
+        self._searches = ThreadPoolExecutor(THREADS, "pr2-search")
         # Of their own: imports take minutes, and nobody's question should wait for one to end.
         self._imports = ThreadPoolExecutor(IMPORTS, "pr2-import")
         self._encode = Together(self._encode_together)
@@ -114,14 +158,16 @@ class Service:
     async def aclose(self) -> None:
         """Let go of the engine's connections, the threads and the database."""
         await self.policy.aclose()
-        for threads in (self._threads, self._imports):
+        for threads in (self._threads, self._searches, self._imports):
             threads.shutdown(cancel_futures=True)
         self.profiles.store.close()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work in a thread of the service."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, functools.partial(work, *args, **kwargs))
+        return await self._in(self._threads, functools.partial(work, *args, **kwargs))
+
+    async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     async def put(
         self,
@@ -133,7 +179,7 @@ class Service:
     ) -> PutReport:
         """See Profiles.put. `documents` is read in a thread."""
         put = functools.partial(self.profiles.put, user, documents, on_error=on_error, progress=progress)
-        return await asyncio.get_running_loop().run_in_executor(self._imports, put)
+        return await self._in(self._imports, put)
 
     async def search(
         self,
@@ -145,7 +191,8 @@ class Service:
     ) -> list[list[Passage]]:
         """See Profiles.search. The queries of concurrent requests are encoded together."""
         vectors = await self._encode(queries) if retriever(name).needs_vectors else None
-        return await self.run(self.profiles.search, user, queries, k, name, exclude, vectors)
+        search = functools.partial(self.profiles.search, user, queries, k, name, exclude, vectors)
+        return await self._in(self._searches, search)
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
         """All documents, in the order in which they were first put. Raises UnknownUser."""
@@ -156,7 +203,7 @@ class Service:
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""
-        return await self.run(self.profiles.similar, user, document_ids, k)
+        return await self._in(self._searches, functools.partial(self.profiles.similar, user, document_ids, k))
 
     async def erase(self, user: str) -> Receipt:
         """See Profiles.erase."""
@@ -170,6 +217,8 @@ class Service:
         method: str | None = None,
         retriever_name: str | None = None,
         limits: Limits | None = None,
+        conversation: Sequence[Message] = (),
+        compare: bool = False,
     ) -> AnswerRequest:
         """Check a question before anything is promised to the caller.
 
@@ -182,43 +231,98 @@ class Service:
             raise InvalidQuestion(
                 f"the question has {len(question)} characters; the limit is {QUESTION_CHARACTERS}"
             )
-        method = method or METHODS[0]
-        if method not in METHODS:
+        chosen = METHODS.get(method or next(iter(METHODS)))
+        if chosen is None:
             raise UnknownMethod(f"there is no method {method!r}; there are {', '.join(METHODS)}")
         name = retriever_name or self.settings.retriever
         retriever(name)
         await self.run(self.profiles.store.version, user)
-        return AnswerRequest(user, question.strip(), method, name, limits or self.settings.limits.limits())
+        return AnswerRequest(
+            user,
+            question.strip(),
+            chosen,
+            name,
+            limits or self.settings.limits.limits(),
+            tuple(conversation),
+            compare,
+        )
 
-    async def answer(self, request: AnswerRequest) -> AsyncGenerator[Event | AnswerRecord, None]:
-        """Answer, yielding the steps as they happen and at last the record, which is stored by then.
+    def answer(self, request: AnswerRequest) -> Answering:
+        """Answer, as soon as it is the question's turn; its deadline counts from now. Raises Busy."""
+        places = [self.queue.enter(request.user)]
+        try:
+            if request.compare:
+                places.append(self.queue.enter(request.user))
+        except Busy:
+            places[0].leave()
+            raise
+        answer_id = uuid.uuid4().hex
+        return Answering(answer_id, self._answer(answer_id, request, places), places)
 
-        The record comes in every case: its trajectory's finish reason says how it went. Closing the
-        iterator cancels the generation.
-        """
-        episode = Episode(request.question, limits=request.limits)
+    async def _answer(
+        self, answer_id: str, request: AnswerRequest, places: Sequence[Place]
+    ) -> AsyncGenerator[Event | AnswerRecord, None]:
+        async with AsyncExitStack() as stack:
+            other = None
+            if request.compare:
+                other = asyncio.create_task(self._without_profile(request, places[1]))
+                stack.push_async_callback(_stopped, other)
+            episode = self._episode(request, request.method)
+            events = await stack.enter_async_context(aclosing(self._drive(episode, request, places[0])))
+            async for event in events:
+                yield event
+            record = AnswerRecord(
+                id=answer_id,
+                user=request.user,
+                created_at=iso(datetime.now(UTC)),
+                method=request.method.name,
+                retriever=request.retriever,
+                trajectory=self._trajectory(episode),
+                without_profile=await other if other else None,
+            )
+        await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
+        yield record
+
+    async def _without_profile(self, request: AnswerRequest, place: Place) -> Trajectory:
+        episode = self._episode(request, METHODS["none"])
+        async with aclosing(self._drive(episode, request, place)) as events:
+            async for _ in events:
+                pass
+        return self._trajectory(episode)
+
+    def _episode(self, request: AnswerRequest, method: Method) -> Episode:
+        return method.begin(
+            request.question,
+            request.limits,
+            conversation=request.conversation,
+            protocol=self.settings.policy.protocol,
+        )
+
+    async def _drive(
+        self, episode: Episode, request: AnswerRequest, place: Place
+    ) -> AsyncGenerator[Event, None]:
+        """The episode from its place in the queue to its end; the waiting is part of its deadline."""
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             return (await self.search(request.user, [query], k, request.retriever, exclude))[0]
 
-        async with aclosing(drive(episode, self.policy, search)) as events:
-            async for event in events:
-                yield event
-        record = AnswerRecord(
-            id=uuid.uuid4().hex,
-            user=request.user,
-            created_at=iso(datetime.now(UTC)),
-            method=request.method,
-            retriever=request.retriever,
-            # Asked now: a policy without a model's name has learned it from its server by this time.
-            trajectory=replace(episode.trajectory, policy=self.policy.name),
-        )
-        await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
-        yield record
+        with place:
+            try:
+                async with asyncio.timeout(episode.seconds_left):
+                    await place.turn()
+            except TimeoutError:
+                episode.finish("deadline", "the deadline came before this question's turn")
+            async with aclosing(drive(episode, self.policy, search)) as events:
+                async for event in events:
+                    yield event
+
+    def _trajectory(self, episode: Episode) -> Trajectory:
+        # Asked now: a policy without a model's name has learned it from its server by this time.
+        return replace(episode.trajectory, policy=self.policy.name)
 
     async def _encode_together(self, requests: Sequence[Sequence[str]]) -> list[Vectors]:
         texts = [text for queries in requests for text in queries]
-        vectors = await self.run(self.profiles.encoder.encode, texts)
+        vectors = await self._in(self._searches, functools.partial(self.profiles.encoder.encode, texts))
         return np.split(vectors, np.cumsum([len(queries) for queries in requests])[:-1])
 
     async def _save_together(self, answers: Sequence[StoredAnswer]) -> Sequence[Exception | None]:
@@ -228,6 +332,11 @@ class Service:
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
         """Raises UnknownUser, UnknownDocument."""
         return await self.run(self.profiles.store.answer, user, answer_id)
+
+
+async def _stopped(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def open_service(settings: Settings) -> Service:
@@ -261,16 +370,25 @@ def make_policy(settings: Settings) -> Policy:
     """The policy that the settings name."""
     if settings.policy.engine == "openai":
         from agent.openai import OpenAIPolicy
+        from agent.openai_server import OpenAIServer
 
-        return OpenAIPolicy(
+        server = OpenAIServer(
             base_url=str(settings.policy.base_url),
             model=settings.policy.model,
             api_key=settings.policy.api_key.get_secret_value() if settings.policy.api_key else None,
             connect_timeout_s=settings.policy.connect_timeout_s,
             idle_timeout_s=settings.policy.idle_timeout_s,
             retries=settings.policy.retries,
-            temperature=settings.policy.temperature,
         )
+        if settings.policy.protocol == "tools":
+            from agent.chat import ChatPolicy
+
+            return ChatPolicy(server, settings.policy.temperature)
+        return OpenAIPolicy(server, settings.policy.temperature)
+    if settings.policy.engine == "vllm":
+        from agent.vllm import VLLMPolicy
+
+        return VLLMPolicy(settings.policy.model, settings.policy.temperature, settings.policy.engine_args)
     from agent.extractive import ExtractivePolicy
 
     return ExtractivePolicy()

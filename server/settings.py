@@ -1,9 +1,9 @@
 """One settings class. Later ones win: defaults, `pr2.toml`, environment (`PR2_…`), flags."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, HttpUrl, SecretStr
+from pydantic import BaseModel, Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -11,7 +11,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from agent.trajectory import Limits
+from agent.trajectory import Limits, PolicyProtocol
 
 QUESTION_CHARACTERS = 8_000
 """The longest question."""
@@ -20,19 +20,32 @@ QUESTION_CHARACTERS = 8_000
 class PolicySettings(BaseModel, extra="forbid"):
     """What writes the answers."""
 
-    engine: Literal["extractive", "openai"] = "extractive"
+    engine: Literal["extractive", "openai", "vllm"] = "extractive"
+    protocol: PolicyProtocol = "tags"
+    """`tags` for a policy that was trained on them, `tools` for chat models that call tools."""
     base_url: HttpUrl = HttpUrl("http://127.0.0.1:8001/v1")
     """Of an OpenAI-compatible server, up to and with /v1."""
     model: str = ""
+    """Its name at the server; for `vllm`, the folder or the hub's name of the model."""
     api_key: SecretStr | None = None
     connect_timeout_s: float = Field(5.0, gt=0)
     idle_timeout_s: float = Field(30.0, gt=0)
     """The longest silence of a stream before it counts as broken."""
     retries: int = Field(3, ge=0, le=10)
     temperature: float = Field(0.0, ge=0, le=2)
+    engine_args: dict[str, Any] = {}
+    """For `vllm`: its own engine arguments, like max_model_len or tensor_parallel_size."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.engine == "vllm" and not self.model:
+            raise ValueError("vllm needs a model: a folder, or a name on the hub")
+        if self.protocol == "tools" and self.engine != "openai":
+            raise ValueError("tools are called through a chat API: they need the engine openai")
+        return self
 
 
-class LimitSettings(BaseModel, extra="forbid"):
+class QuestionLimits(BaseModel, extra="forbid"):
     """The defaults for a question; a request may ask for other values within the same bounds."""
 
     max_searches: int = Field(4, ge=0, le=16)
@@ -42,7 +55,17 @@ class LimitSettings(BaseModel, extra="forbid"):
     deadline_ms: int = Field(60_000, ge=1, le=600_000)
 
     def limits(self) -> Limits:
-        return Limits(**self.model_dump())
+        """As an episode takes them."""
+        return Limits(**{name: getattr(self, name) for name in QuestionLimits.model_fields})
+
+
+class LimitSettings(QuestionLimits):
+    """What one question may cost, and how many are answered at once."""
+
+    concurrency: int = Field(64, ge=1)
+    """Answers that are written at the same time; an engine takes as many as it batches well."""
+    queue: int = Field(1_024, ge=0)
+    """Questions that wait for their turn; further ones are refused with a 429."""
 
 
 class Settings(BaseSettings):

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
+from anyio import CancelScope
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -25,8 +26,9 @@ async def with_keep_alive(
 ) -> AsyncGenerator[bytes, None]:
     """`events`, with a comment after every `interval_s` of silence. Closing this closes `events`.
 
-    The events are read in a task of their own: waiting for one with a timeout would cancel it, and the
-    way in which a web server cancels a response leaves no time to close a generator in an orderly way.
+    The events are read in a task of their own: waiting for one with a timeout would cancel it. When this
+    is closed or cancelled, that task has ended: whoever closes next what the events are made from finds
+    nobody at it.
     """
     queue: asyncio.Queue[bytes | None] = asyncio.Queue()
 
@@ -53,18 +55,31 @@ async def with_keep_alive(
         await reading  # raises what broke the events
     finally:
         reading.cancel()
+        # A response is cancelled again at everything that it awaits; the shield gives the time to close.
+        with CancelScope(shield=True):
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+class SupportsAclose(Protocol):
+    async def aclose(self) -> None: ...
 
 
 class EventStream(StreamingResponse):
-    """A stream of events that is closed with the response, also when the client has left in the middle."""
+    """A stream of events that is closed with the response, also when the client has left in the middle.
+
+    `source` is what the events are made from: it is closed, too, even if no event was ever asked for.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes, None], interval_s: float) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], interval_s: float, source: SupportsAclose
+    ) -> None:
+        self._source = source
         self._events = with_keep_alive(events, interval_s)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(self._events, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._events):
+        async with aclosing(self._source), aclosing(self._events):
             await super().__call__(scope, receive, send)

@@ -15,7 +15,8 @@ class State:
 
     keep_alive_s: float
     opened: Service | None = None
-    policy_is_ready: bool = False
+    engine: str | None = None
+    """What the policy has said of its engine; None before it has produced a token."""
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -24,12 +25,15 @@ class State:
             raise RuntimeError("the application has not started")
         return self.opened
 
-    async def check_policy(self) -> None:
-        """Have the policy produce a token, once; many probes at a time cost one. Raises PolicyError."""
+    async def check_policy(self) -> str:
+        """Have the policy produce a token, once; many probes at a time cost one. Raises PolicyError.
+
+        Returns what it says of its engine.
+        """
         async with self.checking:
-            if not self.policy_is_ready:
-                await self.service.policy.check()
-                self.policy_is_ready = True
+            if self.engine is None:
+                self.engine = await self.service.policy.check()
+            return self.engine
 
 
 def of(request: Request) -> State:

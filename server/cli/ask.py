@@ -21,6 +21,11 @@ def ask(
     policy: options.PolicyName = None,
     base_url: options.BaseUrl = None,
     model: options.Model = None,
+    protocol: options.Protocol = None,
+    method: Annotated[str | None, typer.Option(help="pr2, rag or none.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also answer without the history, to see what it brings.")
+    ] = False,
     retriever: options.Retriever = None,
     max_searches: Annotated[int | None, typer.Option(help="The most searches.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Documents that one search brings.")] = None,
@@ -34,7 +39,9 @@ def ask(
 
     Exit code 0: answered; 1: no answer, and why on stderr; 2: bad input, or no server there.
     """
-    flags = options.flags(data=data, encoder=encoder, policy=policy, base_url=base_url, model=model)
+    flags = options.flags(
+        data=data, encoder=encoder, policy=policy, base_url=base_url, model=model, protocol=protocol
+    )
     limits = {
         "max_searches": max_searches,
         "top_k": top_k,
@@ -42,9 +49,14 @@ def ask(
         "max_tokens": max_tokens,
         "deadline_ms": deadline_ms,
     }
-    given = {name: value for name, value in limits.items() if value is not None}
+    asked = {
+        "method": method,
+        "retriever": retriever,
+        "limits": {name: value for name, value in limits.items() if value is not None},
+        "compare": compare,
+    }
     with said_plainly():
-        asyncio.run(_ask(server, flags, user, question, retriever, given, as_json, no_color))
+        asyncio.run(_ask(server, flags, user, question, asked, as_json, no_color))
 
 
 async def _ask(
@@ -52,8 +64,7 @@ async def _ask(
     flags: Mapping[str, Any],
     user: str,
     question: str,
-    retriever: str | None,
-    limits: Mapping[str, int],
+    asked: Mapping[str, Any],
     as_json: bool,
     no_color: bool,
 ) -> None:
@@ -65,8 +76,7 @@ async def _ask(
     record: AnswerRecord | None = None
     async with open_backend(server, flags) as backend:
         with nullcontext() if as_json else printer:
-            events = backend.answer(user, question, retriever=retriever, limits=limits)
-            async with aclosing(events):
+            async with aclosing(backend.answer(user, question, **asked)) as events:
                 async for event in events:
                     if isinstance(event, AnswerRecord):
                         record = event

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from agent.driver import Event
@@ -13,7 +14,7 @@ from index.store import Receipt
 from server.cli.errors import BadInput
 from server.client import AsyncClient
 from server.service import AnswerRecord, Service, open_service, open_to_look
-from server.settings import LimitSettings, Settings
+from server.settings import QuestionLimits, Settings
 
 
 class Backend(Protocol):
@@ -47,8 +48,10 @@ class Backend(Protocol):
         user: str,
         question: str,
         *,
+        method: str | None = None,
         retriever: str | None = None,
         limits: Mapping[str, int] | None = None,
+        compare: bool = False,
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
         """The steps as they happen, and at last the record."""
         ...
@@ -96,15 +99,19 @@ class LocalBackend:
         user: str,
         question: str,
         *,
+        method: str | None = None,
         retriever: str | None = None,
         limits: Mapping[str, int] | None = None,
+        compare: bool = False,
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
-        defaults = self.service.settings.limits.model_dump()
+        defaults = asdict(self.service.settings.limits.limits())
         request = await self.service.prepare(
             user,
             question,
+            method=method,
             retriever_name=retriever,
-            limits=LimitSettings(**defaults | dict(limits or {})).limits(),
+            limits=QuestionLimits(**defaults | dict(limits or {})).limits(),
+            compare=compare,
         )
         async with aclosing(self.service.answer(request)) as events:
             async for event in events:
@@ -126,7 +133,8 @@ async def open_backend(
         return
     if flags:
         raise BadInput(f"with --server, these are for the server to set: {', '.join(flags)}")
-    async with AsyncClient(server) as client:
+    # A person sits before this: what does not work now is said now.
+    async with AsyncClient(server, retries=0) as client:
         yield client
 
 

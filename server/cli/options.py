@@ -23,16 +23,23 @@ Retriever = Annotated[
     typer.Option("--retriever", help="How to rank the profile: hybrid, dense, bm25, recency, rrf, …"),
 ]
 PolicyName = Annotated[
-    Literal["extractive", "openai"] | None,
+    Literal["extractive", "openai", "vllm"] | None,
     typer.Option(
-        "--policy", help="What writes the answers: no model at all, or an OpenAI-compatible server."
+        "--policy",
+        help="What writes the answers: no model at all, an OpenAI-compatible server, or vLLM in process.",
     ),
+]
+Protocol = Annotated[
+    Literal["tags", "tools"] | None,
+    typer.Option("--protocol", help="tags for a trained policy, tools for a chat model that calls tools."),
 ]
 BaseUrl = Annotated[
     str | None,
     typer.Option("--base-url", metavar="URL", help="Of the OpenAI-compatible server, up to and with /v1."),
 ]
-Model = Annotated[str | None, typer.Option("--model", help="The model's name at that server.")]
+Model = Annotated[
+    str | None, typer.Option("--model", help="The model's name at that server; its folder for vllm.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="Plain text, also on a terminal.")]
 
@@ -42,10 +49,11 @@ def flags(
     policy: str | None = None,
     base_url: str | None = None,
     model: str | None = None,
+    protocol: str | None = None,
     **others: Any,
 ) -> dict[str, Any]:
     """What was given on the command line, in the shape of the settings; the rest is left to them."""
-    nested = _given(engine=policy, base_url=base_url, model=model)
+    nested = _given(engine=policy, base_url=base_url, model=model, protocol=protocol)
     return _given(**others, policy=nested or None)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.driver import Event
-from agent.trajectory import Answer, AnswerDelta, Information, Invalid, Read, Search, Thought
+from agent.trajectory import Answer, AnswerDelta, Information, Invalid, Read, Search, Thought, Trajectory
 from index.documents import Passage
 from server.cli.printable import one_line, printable
 from server.service import AnswerRecord
@@ -106,8 +106,11 @@ class StepPrinter:
     def footer(self, record: AnswerRecord) -> None:
         """Who answered, how it ended, and what it took."""
         trajectory = record.trajectory
+        if record.without_profile is not None:
+            self._show_other(record.without_profile)
         facts = (
             f"policy {trajectory.policy or 'unnamed'}",
+            *([f"method {record.method}"] if record.method != "pr2" else []),
             trajectory.finish_reason or "not finished",
             _counted(trajectory.searches, "search", "searches"),
             f"{_counted(len(trajectory.documents_read), 'document', 'documents')} read",
@@ -115,6 +118,13 @@ class StepPrinter:
         )
         self._out.print()
         self._out.print(line((" · ".join(facts), "dim")))
+
+    def _show_other(self, trajectory: Trajectory) -> None:
+        self._out.print()
+        self._out.print(line(("Without the history:", "bold")))
+        answer = trajectory.answer
+        words = answer.text if answer else f"no answer: {trajectory.finish_reason}"
+        self._out.print(line((words, "dim")))
 
     def _show_passages(self, passages: Sequence[Read]) -> None:
         if not passages:

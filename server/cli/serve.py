@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shlex
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -31,6 +32,7 @@ def serve(
     policy: options.PolicyName = None,
     base_url: options.BaseUrl = None,
     model: options.Model = None,
+    protocol: options.Protocol = None,
     demo: Annotated[
         bool,
         typer.Option("--demo/--no-demo", help="Put five invented people into a store that holds nobody."),
@@ -45,6 +47,9 @@ def serve(
     # The encoder gives the interpreter away between hundreds of small steps. At the usual 5 ms it can wait
     # that long for each of them to come back while requests are busy.
     sys.setswitchinterval(0.001)
+    # As it is stopped by docker and systemd: uvicorn ends in an orderly way and then passes the signal on,
+    # which by itself would leave the engine and the store no time to close.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     flags = options.flags(
         host=host,
         port=port,
@@ -54,6 +59,7 @@ def serve(
         policy=policy,
         base_url=base_url,
         model=model,
+        protocol=protocol,
     )
     with said_plainly():
         settings = Settings(**flags)

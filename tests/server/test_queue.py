@@ -1,0 +1,379 @@
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.queue import Busy, FairQueue, Place
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def may_run(place: Place) -> bool:
+    """Whether turn() returns at once: asked without letting the event loop do anything."""
+    turn = place.turn()
+    try:
+        turn.send(None)
+    except StopIteration:
+        return True
+    turn.close()
+    return False
+
+
+def served(queue: FairQueue, running: list[Place], waiting: list[Place]) -> list[str]:
+    """The users in the order in which they get a slot, the oldest that runs leaving each time."""
+    running, order = list(running), []
+    while running:
+        running.pop(0).leave()
+        for place in [place for place in waiting if place not in running and may_run(place)]:
+            waiting.remove(place)
+            running.append(place)
+            order.append(place.user)
+    assert (queue.running, queue.waiting) == (0, 0)
+    return order
+
+
+def nothing_is_kept(queue: FairQueue) -> bool:
+    return not queue._running and not queue._lines and (queue.running, queue.waiting) == (0, 0)
+
+
+async def test_a_burst_runs_a_few_lets_some_wait_and_refuses_the_rest() -> None:
+    queue = FairQueue(2, 3)
+    places, refused = [], 0
+    for number in range(10):
+        try:
+            places.append(queue.enter(f"user {number}"))
+        except Busy:
+            refused += 1
+    assert (queue.running, queue.waiting, refused) == (2, 3, 5)
+    assert [may_run(place) for place in places] == [True, True, False, False, False]
+
+
+async def test_with_no_length_whatever_cannot_run_at_once_is_refused() -> None:
+    queue = FairQueue(1, 0)
+    with queue.enter("ada") as place:
+        await place.turn()
+        with pytest.raises(Busy):
+            queue.enter("bob")
+    with queue.enter("bob") as place:
+        await place.turn()
+    assert nothing_is_kept(queue)
+
+
+@pytest.mark.parametrize(("concurrency", "length"), [(0, 1), (-1, 1), (1, -1)])
+def test_a_queue_that_could_serve_nobody_is_refused(concurrency: int, length: int) -> None:
+    with pytest.raises(ValueError, match="must be at least"):
+        FairQueue(concurrency, length)
+
+
+async def test_a_slot_that_is_freed_goes_to_who_waits() -> None:
+    queue = FairQueue(1, 5)
+    first, second = queue.enter("ada"), queue.enter("bob")
+    waits = asyncio.create_task(second.turn())
+    await asyncio.sleep(0)
+    assert not waits.done()
+    first.leave()
+    newcomer = queue.enter("cyd")
+    assert (may_run(second), may_run(newcomer)) == (True, False)
+    await waits
+
+
+async def test_within_a_user_first_come_is_first_served() -> None:
+    queue = FairQueue(1, 10)
+    places = [queue.enter("ada") for _ in range(5)]
+    for number, place in enumerate(places):
+        assert [may_run(later) for later in places[number:]] == [True] + [False] * (4 - number)
+        place.leave()
+
+
+async def test_one_question_waits_for_at_most_one_more_of_a_user_who_asked_a_hundred() -> None:
+    queue = FairQueue(1, 200)
+    running, *waiting = [queue.enter("ada") for _ in range(101)]
+    waiting.append(queue.enter("bob"))
+    assert served(queue, [running], waiting).index("bob") <= 1
+
+
+async def test_users_who_wait_take_turns() -> None:
+    queue = FairQueue(1, 20)
+    running = queue.enter("zoe")
+    waiting = [queue.enter(user) for user in "aaaabbcbb"]
+    assert "".join(served(queue, [running], waiting)) == "abcababab"
+
+
+async def test_who_runs_the_fewest_comes_first() -> None:
+    queue = FairQueue(2, 10)
+    ada = [queue.enter("ada") for _ in range(3)]
+    zoe = queue.enter("zoe")
+    ada[0].leave()
+    assert (may_run(ada[2]), may_run(zoe)) == (False, True)
+
+
+async def test_newcomers_do_not_starve_who_waits() -> None:
+    queue = FairQueue(1, 10)
+    running = queue.enter("zoe")
+    ada = queue.enter("ada")
+    for number in range(3):
+        newcomer = queue.enter(f"newcomer {number}")
+        if may_run(ada):
+            break
+        running.leave()
+        running = newcomer
+    assert may_run(ada)
+
+
+async def test_nothing_is_kept_of_users_who_have_gone() -> None:
+    queue = FairQueue(3, 10_000)
+    places = [queue.enter(f"user {number % 4000}") for number in range(10_000)]
+    for place in places[::3] + places[1::3] + places[2::3]:
+        place.leave()
+    assert nothing_is_kept(queue)
+
+
+async def test_while_nothing_is_known_an_answer_is_taken_for_a_second() -> None:
+    queue = FairQueue(2, 4)
+    for _ in range(6):
+        queue.enter("ada")
+    with pytest.raises(Busy, match=r"Too many wait already; try again in 3 s\.") as busy:
+        queue.enter("bob")
+    assert busy.value.retry_after_s == 3
+
+
+@pytest.mark.parametrize(
+    ("durations", "retry_after_s"),
+    [
+        ([4.0], 8),  # 4 s × 4 / 2
+        ([4.0, 4.0, 4.0], 8),
+        ([4.0, 9.0], 10),  # 4 s + a fifth of the 5 s more
+        ([4.0, 9.5], 11),  # 10.2 s, rounded up
+        ([0.01], 1),
+        ([0.0], 1),
+        ([1000.0], 60),
+    ],
+)
+async def test_busy_tells_when_to_come_again_by_how_long_answers_took(
+    durations: list[float], retry_after_s: int
+) -> None:
+    clock = Clock()
+    queue = FairQueue(2, 3, clock)
+    for duration in durations:
+        with queue.enter("ada"):
+            clock.now += duration
+    for _ in range(5):
+        queue.enter("ada")
+    with pytest.raises(Busy) as busy:
+        queue.enter("bob")
+    assert busy.value.retry_after_s == retry_after_s
+
+
+async def test_the_time_in_the_line_does_not_count_as_answering() -> None:
+    clock = Clock()
+    queue = FairQueue(1, 1, clock)
+    first, second = queue.enter("ada"), queue.enter("bob")
+    clock.now += 10
+    first.leave()
+    clock.now += 10
+    second.leave()
+    for _ in range(2):
+        queue.enter("ada")
+    with pytest.raises(Busy) as busy:
+        queue.enter("ada")
+    assert busy.value.retry_after_s == 20
+
+
+async def answer(place: Place) -> None:
+    with place:
+        await place.turn()
+        await asyncio.Event().wait()
+
+
+async def cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_who_is_cancelled_while_waiting_is_out_of_the_line() -> None:
+    queue = FairQueue(1, 2)
+    first, second, third = (queue.enter(user) for user in ("ada", "bob", "cyd"))
+    task = asyncio.create_task(answer(second))
+    await asyncio.sleep(0)
+    await cancelled(task)
+    assert (queue.running, queue.waiting) == (1, 1)
+    first.leave()
+    assert may_run(third)
+
+
+async def test_a_cancelled_turn_keeps_its_place_until_it_leaves() -> None:
+    queue = FairQueue(1, 2)
+    first, second = queue.enter("ada"), queue.enter("bob")
+    turn = asyncio.create_task(second.turn())
+    await asyncio.sleep(0)
+    await cancelled(turn)
+    assert queue.waiting == 1
+    first.leave()
+    assert may_run(second)
+
+
+@pytest.mark.parametrize("granted_first", [True, False])
+async def test_a_slot_granted_at_the_moment_of_a_cancellation_is_passed_on(granted_first: bool) -> None:
+    queue = FairQueue(1, 2)
+    first, second, third = (queue.enter(user) for user in ("ada", "bob", "cyd"))
+    task = asyncio.create_task(answer(second))
+    await asyncio.sleep(0)
+    if granted_first:
+        first.leave()
+        task.cancel()
+    else:
+        task.cancel()
+        first.leave()
+    assert may_run(second)
+    await cancelled(task)
+    assert may_run(third)
+    third.leave()
+    assert nothing_is_kept(queue)
+
+
+async def test_leaving_twice_frees_one_slot() -> None:
+    queue = FairQueue(1, 3)
+    first, second, third, fourth = (queue.enter(user) for user in ("ada", "bob", "cyd", "dan"))
+    first.leave()
+    first.leave()
+    fourth.leave()
+    fourth.leave()
+    assert (may_run(second), may_run(third)) == (True, False)
+    assert (queue.running, queue.waiting) == (1, 1)
+
+
+async def test_a_place_may_leave_without_ever_awaiting_its_turn() -> None:
+    queue = FairQueue(1, 1)
+    first, second = queue.enter("ada"), queue.enter("bob")
+    second.leave()
+    first.leave()
+    assert nothing_is_kept(queue)
+
+
+async def test_who_has_left_is_told_so_and_does_not_wait_forever() -> None:
+    queue = FairQueue(1, 1)
+    places = [queue.enter("ada"), queue.enter("bob")]
+    turn = asyncio.create_task(places[1].turn())
+    await asyncio.sleep(0)
+    for place in reversed(places):
+        place.leave()
+        with pytest.raises(RuntimeError, match="has left"):
+            may_run(place)
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="has left"):
+        turn.result()
+
+
+class Played:
+    """A queue, the places that have not left it in the order they came, and the rules it must keep."""
+
+    def __init__(self, concurrency: int, length: int) -> None:
+        self.concurrency, self.length = concurrency, length
+        self.queue = FairQueue(concurrency, length)
+        self.places: list[Place] = []
+        self.tasks: list[tuple[Place, asyncio.Task[None]]] = []
+
+    def enter(self, user: str) -> None:
+        before = (self.queue.running, self.queue.waiting)
+        try:
+            place = self.queue.enter(user)
+        except Busy:
+            assert before == (self.concurrency, self.length)
+            return
+        assert may_run(place) == (before[0] < self.concurrency)
+        self.places.append(place)
+
+    def leave(self, place: Place) -> None:
+        if place not in self.places:
+            place.leave()
+            return
+        ran = may_run(place)
+        self.places.remove(place)
+        waited = [other for other in self.places if not may_run(other)]
+        runs = Counter(other.user for other in self.places if may_run(other))
+        place.leave()
+        chosen = [other for other in waited if may_run(other)]
+        assert len(chosen) == (1 if ran and waited else 0)
+        for other in chosen:
+            assert runs[other.user] == min(runs[user] for user in {place.user for place in waited})
+
+    async def answer(self, place: Place) -> None:
+        try:
+            await place.turn()
+            await asyncio.Event().wait()
+        finally:
+            self.leave(place)
+
+    def do(self, what: str, user: str, number: int) -> None:
+        if what == "enter":
+            self.enter(user)
+        elif what == "cancel" and self.tasks:
+            self.tasks[number % len(self.tasks)][1].cancel()
+        elif self.places:
+            place = self.places[number % len(self.places)]
+            if what == "leave":
+                self.leave(place)
+            elif what == "answer":
+                self.tasks.append((place, asyncio.create_task(self.answer(place))))
+            elif what == "turn":
+                self.tasks.append((place, asyncio.create_task(place.turn())))
+
+    def check(self) -> None:
+        runs = [may_run(place) for place in self.places]
+        assert (self.queue.running, self.queue.waiting) == (runs.count(True), runs.count(False))
+        assert self.queue.running <= self.concurrency
+        assert self.queue.waiting <= self.length
+        assert not self.queue.waiting or self.queue.running == self.concurrency
+        for user in {place.user for place in self.places}:
+            states = [run for run, place in zip(runs, self.places, strict=True) if place.user == user]
+            assert states == sorted(states, reverse=True), "somebody overtook"
+
+    async def end(self) -> None:
+        for _, task in self.tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*(task for _, task in self.tasks), return_exceptions=True)
+        for (place, _), outcome in zip(self.tasks, outcomes, strict=True):
+            if isinstance(outcome, RuntimeError):
+                assert place not in self.places
+            else:
+                assert outcome is None or isinstance(outcome, asyncio.CancelledError), outcome
+        for place in list(self.places):
+            self.leave(place)
+            self.check()
+        assert nothing_is_kept(self.queue)
+
+
+# "step" lets the tasks go on; whatever stands between two steps happens in the same moment.
+STEPS = st.tuples(
+    st.sampled_from(["enter", "enter", "enter", "answer", "turn", "cancel", "leave", "step"]),
+    st.sampled_from("abcd"),
+    st.integers(0, 9),
+)
+
+
+@given(st.integers(1, 3), st.integers(0, 5), st.lists(STEPS, max_size=60))
+def test_the_rules_hold_whatever_happens(
+    concurrency: int, length: int, steps: list[tuple[str, str, int]]
+) -> None:
+    async def play() -> None:
+        played = Played(concurrency, length)
+        for what, user, number in steps:
+            if what == "step":
+                await asyncio.sleep(0)
+            else:
+                played.do(what, user, number)
+            played.check()
+        await played.end()
+
+    asyncio.run(play())
