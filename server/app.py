@@ -1,5 +1,6 @@
 """The HTTP API: one application around one service."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,10 +14,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.policy import PolicyError
 from index.documents import NAME_RULE, check_name
 from index.errors import InvalidName, StoreUnavailable
-from server import installed_version, routes_answers, routes_profile
+from server import installed_version, routes_answers, routes_openai, routes_profile
 from server.bodies import Health, Readiness
+from server.mcp import MCPEndpoint
 from server.problems import HANDLED, PROBLEM_RESPONSE, PROBLEM_SCHEMAS, ProblemResponse, problem_of
 from server.service import Service, open_service
 from server.settings import Settings
@@ -34,12 +37,14 @@ DESCRIPTION = """\
 Answers a question *for one person*: it searches that person's own history, reads what it finds, and \
 answers with citations of the exact lines.
 
-Every error is a problem (RFC 9457, `application/problem+json`) with a stable `type`.
+Every error is a problem (RFC 9457, `application/problem+json`) with a stable `type`; only the routes of \
+OpenAI's API answer with errors in OpenAI's shape.
 """
 TAGS = [
     {"name": "documents", "description": "What a person's history consists of."},
     {"name": "search", "description": "Finding passages in one person's history."},
     {"name": "answers", "description": "Questions, answered from one person's history."},
+    {"name": "openai", "description": "The same answers, in the shape of OpenAI's chat completions."},
     {"name": "users", "description": "All of a person at once."},
     {"name": "operation", "description": "For those who run the service."},
 ]
@@ -58,6 +63,7 @@ def create_app(
     """
     settings = settings or Settings()
     state = State(keep_alive_s, service)
+    mcp = MCPEndpoint(lambda: state.service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
@@ -67,7 +73,12 @@ def create_app(
                 await opened.run(opened.profiles.store.open)
             except StoreUnavailable as error:
                 _log.warning("starting without the database: %s", error)
-            yield
+            # Not waited for: an engine may take minutes to start, and /readyz asks again.
+            checking = asyncio.create_task(_check_policy(state))
+            async with mcp.running():
+                yield
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)
         finally:
             if service is None:
                 await opened.aclose()
@@ -84,6 +95,7 @@ def create_app(
         redoc_url=None,
     )
     app.mount(DOCS_FILES, StaticFiles(packages=[("fastapi_offline", "static")]))
+    app.router.routes.append(mcp.route("/mcp"))
     app.state.pr2 = state
     app.add_middleware(BodyLimit, upload_mb=settings.upload_mb)
     app.add_middleware(NameCheck)
@@ -92,8 +104,16 @@ def create_app(
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     for router in (routes_profile.router, routes_answers.router):
         app.include_router(router, prefix=USERS + "{user}")
+    app.include_router(routes_openai.router)
     app.include_router(operation)
     return app
+
+
+async def _check_policy(state: State) -> None:
+    try:
+        _log.info("the policy is ready: %s", await state.check_policy())
+    except PolicyError as error:
+        _log.warning("the policy is not ready: %s", error)
 
 
 class _App(FastAPI):
@@ -134,9 +154,11 @@ async def readyz(request: Request) -> JSONBody:
     state = of(request)
     service = state.service
     await service.run(service.profiles.store.check)
-    await state.check_policy()
+    engine = await state.check_policy()
     encoder = service.profiles.encoder.manifest
-    return JSONBody({"status": "ready", "policy": service.policy.name, "encoder": str(encoder)})
+    return JSONBody(
+        {"status": "ready", "policy": service.policy.name, "engine": engine, "encoder": str(encoder)}
+    )
 
 
 class BodyLimit:
@@ -195,6 +217,8 @@ class NameCheck:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
+    if routes_openai.serves(request.scope["path"]):
+        return routes_openai.openai_error(error)
     headers = error.headers if isinstance(error, HTTPException) else None
     return ProblemResponse(problem_of(error), headers)
 

@@ -3,6 +3,8 @@
 import asyncio
 import dataclasses
 import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from index.encoders import SentenceTransformerEncoder
 from index.errors import EncoderMismatch
 from index.store import Store
 from server.app import create_app
+from server.bodies import Readiness
+from server.service import Service
 from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, Api, api_of
+from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
 
 
 async def test_health_needs_nothing(api: Api) -> None:
@@ -57,6 +61,69 @@ async def test_not_ready_until_the_policy_writes(make_service: MakeService) -> N
         assert "127.0.0.1:1" in response.json()["detail"]
         policy.check_fault = None
         assert (await api.client.get("/readyz")).status_code == 200
+
+
+@asynccontextmanager
+async def started(service: Service) -> AsyncGenerator[Api, None]:
+    """As a server runs it: what belongs to the start is begun, and ended at the end."""
+    async with api_of(service) as api, api.app.router.lifespan_context(api.app):
+        yield api
+
+
+async def test_starting_has_the_policy_write_once_and_readiness_tells_of_its_engine(
+    make_service: MakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = ScriptedPolicy([""])
+    caplog.set_level("INFO", "server.app")
+    async with started(make_service(policy)) as api:
+        assert await soon(lambda: policy.checks == 1)
+        response = await api.client.get("/readyz")
+    assert response.status_code == 200
+    Readiness.model_validate(response.json())
+    assert (response.json()["status"], response.json()["engine"]) == ("ready", "scripted")
+    assert policy.checks == 1
+    assert "the policy is ready: scripted" in caplog.messages
+
+
+async def test_a_policy_that_is_not_there_yet_does_not_keep_it_from_starting(
+    make_service: MakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = ScriptedPolicy([THINK_SEARCH, THINK_ANSWER])
+    policy.check_fault = PolicyError("unavailable", "nothing listens at http://127.0.0.1:1/v1")
+    async with started(make_service(policy)) as api:
+        assert await soon(lambda: policy.checks == 1)
+        assert (await api.client.get("/healthz")).status_code == 200
+        response = await api.client.get("/readyz")
+        assert (response.status_code, response.json()["type"]) == (503, "urn:pr2:problem:policy-unavailable")
+        assert int(response.headers["retry-after"]) > 0
+        await api.put("ana", ANA)
+        assert (await api.ask("ana")).json()["finish_reason"] == "answered"
+        policy.check_fault = None
+        response = await api.client.get("/readyz")
+        assert (response.status_code, response.json()["engine"]) == (200, "scripted")
+        assert (await api.client.get("/readyz")).status_code == 200
+    assert policy.checks == 3
+    [warning] = [record for record in caplog.records if record.name == "server.app"]
+    assert (warning.levelname, "127.0.0.1:1" in warning.getMessage()) == ("WARNING", True)
+
+
+async def test_nobody_waits_for_an_engine_that_takes_long_to_start(make_service: MakeService) -> None:
+    class Starting(ScriptedPolicy):
+        async def check(self) -> str:
+            self.checks += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.checks -= 1
+            return "never"
+
+    policy = Starting([THINK_ANSWER])
+    async with started(make_service(policy)) as api:
+        assert await soon(lambda: policy.checks == 1)
+        assert (await api.client.get("/healthz")).status_code == 200
+        await api.put("ana", ANA)
+        assert (await api.ask("ana", method="none")).json()["finish_reason"] == "answered"
+    assert policy.checks == 0
 
 
 async def test_it_starts_without_its_database_and_serves_once_that_is_there(
@@ -181,13 +248,20 @@ async def test_the_openapi_document_is_whole(api: Api) -> None:
         ("POST", "/v1/users/{user}/search"),
         ("POST", "/v1/users/{user}/answers"),
         ("GET", "/v1/users/{user}/answers/{answer_id}"),
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/v1/models"),
+        ("GET", "/v1/models/{model}"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
     }
     for path, item in document["paths"].items():
         for method, operation in item.items():
             problem = operation["responses"]["default"]["content"]
-            assert "application/problem+json" in problem, (method, path)
+            of_openai = "openai" in operation["tags"]
+            assert ("application/json" if of_openai else "application/problem+json") in problem, (
+                method,
+                path,
+            )
             assert operation["tags"]
             assert "422" not in operation["responses"]
     upload = document["paths"]["/v1/users/{user}/documents"]["put"]["requestBody"]["content"]
