@@ -34,7 +34,7 @@ from agent.openai_server import OpenAIServer
 from agent.policy import STREAM_INTERVAL, Policy
 from agent.sse import EventDecoder
 from agent.trajectory import Limits, Thought
-from benchmarks import engine
+from benchmarks import batching, engine
 from benchmarks.speed import Figure, FixedEncoder, invented
 from index.documents import Passage
 
@@ -102,7 +102,7 @@ def lockstep(search: Searcher, parties: int) -> Searcher:
     return wait
 
 
-async def planned(question: str, search: Searcher, parameters: engine.Parameters) -> list[tuple[int, int]]:
+async def planned(question: str, search: Searcher, parameters: batching.Parameters) -> list[tuple[int, int]]:
     """(prompt tokens, tokens) of every turn that the engine will be asked for."""
     episode = Episode(question, limits=LIMITS)
     turns = []
@@ -184,11 +184,11 @@ async def bare_cpu(base_url: str, asked: Sequence[str], tokens: int) -> float:
 
 async def measure(n: int, alone: float, base_url: str, policy: Policy) -> Row:
     """`alone` is the mean time of one question that is asked by itself."""
-    parameters = engine.Parameters.read(engine.PARAMETERS)
+    parameters = batching.Parameters.read(batching.PARAMETERS)
     asked = questions(n)
     search = memory()
     plans = [await planned(question, search, parameters) for question in asked]
-    bound = max(map(max, engine.finishes(parameters, plans)))
+    bound = max(map(max, batching.finishes(parameters, plans)))
     await schedule(base_url)
     run = await ask_all(asked, policy, search)
     log = await schedule(base_url)

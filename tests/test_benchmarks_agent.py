@@ -14,7 +14,7 @@ from agent.openai import OpenAIPolicy
 from agent.openai_server import OpenAIServer
 from agent.sse import EventDecoder
 from agent.trajectory import Answer, Information, Search, Thought
-from benchmarks import agent, engine
+from benchmarks import agent, batching, engine
 
 QUICK: dict[str, Any] = {
     "first_token_s": 0,
@@ -28,7 +28,7 @@ PROMPT = "Instructions.\n\nQuestion: Which one?\n\n"
 
 
 def ends(*episodes: list[tuple[int, int]], **changed: Any) -> list[list[float]]:
-    return engine.finishes(engine.Parameters.model_validate(QUICK | changed), episodes)
+    return batching.finishes(batching.Parameters.model_validate(QUICK | changed), episodes)
 
 
 def test_one_stream_gets_one_token_a_step() -> None:
@@ -46,7 +46,7 @@ def test_two_streams_share_steps_that_take_longer() -> None:
 
 
 def test_between_two_points_of_the_curve_it_is_linear() -> None:
-    curve = engine.Parameters.model_validate(QUICK | {"step_s": [[1, 1.0], [5, 3.0]]})
+    curve = batching.Parameters.model_validate(QUICK | {"step_s": [[1, 1.0], [5, 3.0]]})
     assert [curve.step(batch) for batch in (1, 2, 4, 5)] == [1.0, 1.5, 2.5, 3.0]
 
 
@@ -64,8 +64,8 @@ def test_a_prompt_that_is_longer_than_a_step_reads_is_read_all_the_same() -> Non
 
 
 def test_a_stream_that_is_cancelled_gets_nothing_more() -> None:
-    batch: engine.Batch[engine.Stream] = engine.Batch(engine.Parameters.model_validate(QUICK))
-    stays, leaves = engine.Stream(1, 2), engine.Stream(1, 2)
+    batch: batching.Batch[batching.Stream] = batching.Batch(batching.Parameters.model_validate(QUICK))
+    stays, leaves = batching.Stream(1, 2), batching.Stream(1, 2)
     batch.submit(stays, 0.0)
     batch.submit(leaves, 0.0)
     batch.advance()
@@ -77,7 +77,7 @@ def test_a_stream_that_is_cancelled_gets_nothing_more() -> None:
 
 
 def test_lengths_differ_between_questions_and_never_for_one() -> None:
-    parameters = engine.Parameters.model_validate(QUICK | {"turn_tokens": [100], "spread": 0.5})
+    parameters = batching.Parameters.model_validate(QUICK | {"turn_tokens": [100], "spread": 0.5})
 
     def length(question: str) -> int:
         return len(engine.Turn.after(f"\nQuestion: {question}\n\n", parameters).pieces)
@@ -102,17 +102,17 @@ def test_a_bad_parameter_file_is_named_with_what_is_wrong(tmp_path: Path, conten
     file = tmp_path / "bad.json"
     file.write_text(content)
     with pytest.raises(ValueError, match=r"bad\.json: ") as caught:
-        engine.Parameters.read(file)
+        batching.Parameters.read(file)
     assert said in str(caught.value)
 
 
 def test_a_missing_parameter_file_is_named() -> None:
     with pytest.raises(ValueError, match=r"nowhere\.json: No such file"):
-        engine.Parameters.read(Path("nowhere.json"))
+        batching.Parameters.read(Path("nowhere.json"))
 
 
 def test_the_shipped_parameters_are_read() -> None:
-    assert engine.Parameters.read(engine.PARAMETERS).max_batch >= max(agent.AT_ONCE)
+    assert batching.Parameters.read(batching.PARAMETERS).max_batch >= max(agent.AT_ONCE)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ async def test_an_episode_of_three_turns_is_answered_as_planned(base_url: str, q
     await policy.aclose()
     looks = [Thought, Search, Information]
     assert (episode.finish_reason, kinds) == ("answered", [*looks, *looks, Thought, Answer])
-    planned = await agent.planned("Which one?", search, engine.Parameters.read(quick_file))
+    planned = await agent.planned("Which one?", search, batching.Parameters.read(quick_file))
     assert episode.policy_tokens == sum(tokens for _, tokens in planned)
 
 

@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from index.documents import fault_in_words
 from index.errors import InvalidDocument, ProfileError
 from server.cli.printable import one_line
 
@@ -40,7 +41,10 @@ def explain(error: Exception) -> str | None:
         case InvalidDocument(line=int(line)) | ApiError(line=int(line)):
             return f"line {line}: {error}"
         case ValidationError():
-            faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            faults = (
+                f"{'.'.join(map(str, fault['loc']))}: {fault_in_words(fault['msg'])}"
+                for fault in error.errors()
+            )
             return f"settings: {'; '.join(faults)}"
         case TOMLDecodeError():
             return f"pr2.toml: {error}"

@@ -1,0 +1,169 @@
+"""Continuous batching in virtual time: how long an engine takes for a crowd of turns.
+
+The simulated engine keeps to it on the wall's clock, and `finishes` computes with it what a client without
+any cost would need: the bound that a benchmark compares with.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Generic, Self, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+PARAMETERS = Path(__file__).with_name("data") / "engine.json"
+SHORTEST_TURN = 24
+"""Tokens of a turn; fewer do not hold the tags and an action."""
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Parameters(BaseModel, extra="forbid", frozen=True):
+    """The latency model and the script; `about` in the file says what each value stands for."""
+
+    about: str = ""
+    first_token_s: Seconds
+    prompt_token_s: Seconds
+    prompt_tokens_per_step: Count
+    step_s: list[tuple[Count, Annotated[float, Field(gt=0, allow_inf_nan=False)]]] = Field(min_length=1)
+    max_batch: Count
+    stream_interval: Count = 1
+    turn_tokens: list[Annotated[int, Field(ge=SHORTEST_TURN)]] = Field(min_length=1)
+    spread: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _curve(self) -> Self:
+        batches = [batch for batch, _ in self.step_s]
+        if any(after <= before for before, after in pairwise(batches)):
+            raise ValueError("step_s: batches must rise")
+        if batches[0] != 1 or batches[-1] < self.max_batch:
+            raise ValueError(f"step_s must reach from 1 to max_batch ({self.max_batch})")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises ValueError with the file's name and what is wrong with it."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            place = ".".join(map(str, wrong["loc"]))
+            raise ValueError(f"{path}: {place + ': ' if place else ''}{wrong['msg']}") from None
+
+    def step(self, batch: int) -> float:
+        """Seconds that a step takes with `batch` running streams."""
+        right = bisect_left(self.step_s, (batch, 0.0))
+        after, slow = self.step_s[right]
+        if after == batch:
+            return slow
+        before, fast = self.step_s[right - 1]
+        return fast + (slow - fast) * (batch - before) / (after - before)
+
+
+@dataclass(eq=False)
+class Stream:
+    """One turn that the engine writes: the prompt tokens it has to read, and the tokens to write."""
+
+    prompt_tokens: int
+    tokens: int
+    written: int = 0
+
+    @property
+    def done(self) -> bool:
+        return self.written >= self.tokens
+
+
+S = TypeVar("S", bound=Stream)
+
+
+class Batch(Generic[S]):
+    """Continuous batching, on a clock that moves only when it is told to.
+
+    `due` is the time of the next change and `advance` makes it: a step begins, or a step ends and every
+    running stream has one more token.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._step = [0.0, *(parameters.step(batch) for batch in range(1, parameters.max_batch + 1))]
+        self._waiting: deque[tuple[float, S]] = deque()
+        self._running: dict[S, None] = {}
+        self._clock = 0.0
+        self._in_step: list[S] | None = None
+
+    @property
+    def due(self) -> float | None:
+        """When the next change happens; None while there is nothing to do."""
+        if self._in_step is not None or self._running:
+            return self._clock
+        return max(self._clock, self._waiting[0][0]) if self._waiting else None
+
+    def submit(self, stream: S, at: float) -> None:
+        """A request arrives. They must come in the order of their arrival."""
+        self._waiting.append((at + self._parameters.first_token_s, stream))
+
+    def cancel(self, stream: S) -> None:
+        """The client has left."""
+        self._running.pop(stream, None)
+        self._waiting = deque(waiting for waiting in self._waiting if waiting[1] is not stream)
+
+    def advance(self) -> list[S]:
+        """Make the change that is due. Gives the streams that have got a token."""
+        if self._in_step is None:
+            self._begin()
+            return []
+        written = [stream for stream in self._in_step if stream in self._running]
+        self._in_step = None
+        for stream in written:
+            stream.written += 1
+            if stream.done:
+                del self._running[stream]
+        return written
+
+    def _begin(self) -> None:
+        if (due := self.due) is None:
+            return
+        read = 0
+        while self._waiting and len(self._running) < self._parameters.max_batch:
+            ready, stream = self._waiting[0]
+            if ready > due or (
+                read and read + stream.prompt_tokens > self._parameters.prompt_tokens_per_step
+            ):
+                break
+            self._waiting.popleft()
+            self._running[stream] = None
+            read += stream.prompt_tokens
+        self._clock = due + self._step[len(self._running)] + read * self._parameters.prompt_token_s
+        self._in_step = list(self._running)
+
+
+def finishes(parameters: Parameters, episodes: Sequence[Sequence[tuple[int, int]]]) -> list[list[float]]:
+    """When every turn of every episode ends, for a client that takes no time between two turns.
+
+    A turn is (prompt tokens, tokens to write); all episodes begin at 0. The maximum of all is the bound.
+    """
+    batch: Batch[Stream] = Batch(parameters)
+    ends: list[list[float]] = [[] for _ in episodes]
+    owner: dict[Stream, int] = {}
+
+    def submit(number: int, at: float) -> None:
+        if len(ends[number]) < len(episodes[number]):
+            stream = Stream(*episodes[number][len(ends[number])])
+            owner[stream] = number
+            batch.submit(stream, at)
+
+    for number in range(len(episodes)):
+        submit(number, 0.0)
+    while (now := batch.due) is not None:
+        for stream in batch.advance():
+            if stream.done:
+                number = owner.pop(stream)
+                ends[number].append(now)
+                submit(number, now)
+    return ends
