@@ -22,13 +22,15 @@ from agent.tokens import estimated, make_room, prompt_ids
 class OpenAIPolicy:
     """Writes the tags, as the model of `server`, at this temperature.
 
-    Use one object in one event loop. Without usage from the server, tokens are counted as one for each
-    piece of text.
+    `context` is how many tokens the model reads and writes together; without it, the server is asked.
+    Without usage from the server, tokens are counted as one for each piece of text. Use one object in one
+    event loop.
     """
 
-    def __init__(self, server: OpenAIServer, temperature: float = 0.0) -> None:
+    def __init__(self, server: OpenAIServer, temperature: float = 0.0, context: int | None = None) -> None:
         self._server = server
         self._temperature = temperature
+        self._context = context
         self._known: Capabilities | None = None
         self._probing = asyncio.Lock()
         self._failed: PolicyError | None = None
@@ -99,7 +101,8 @@ class OpenAIPolicy:
                 raise PolicyError(self._failed.fault, str(self._failed))
             if self._known is None:
                 try:
-                    self._known = await probe(self._server, retries)
+                    known = await probe(self._server, retries)
+                    self._known = replace(known, context=self._context or known.context)
                 except PolicyError as error:
                     # A check gives up early, which says nothing to those who have more patience.
                     self._failed = error if retries is None else self._failed

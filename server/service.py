@@ -383,8 +383,8 @@ def make_policy(settings: Settings) -> Policy:
         if settings.policy.protocol == "tools":
             from agent.chat import ChatPolicy
 
-            return ChatPolicy(server, settings.policy.temperature)
-        return OpenAIPolicy(server, settings.policy.temperature)
+            return ChatPolicy(server, settings.policy.temperature, settings.policy.context_tokens)
+        return OpenAIPolicy(server, settings.policy.temperature, settings.policy.context_tokens)
     if settings.policy.engine == "vllm":
         from agent.vllm import VLLMPolicy
 

@@ -33,6 +33,8 @@ class PolicySettings(BaseModel, extra="forbid"):
     """The longest silence of a stream before it counts as broken."""
     retries: int = Field(3, ge=0, le=10)
     temperature: float = Field(0.0, ge=0, le=2)
+    context_tokens: int | None = Field(None, ge=256)
+    """What the model reads and writes together, for servers that do not tell."""
     engine_args: dict[str, Any] = {}
     """For `vllm`: its own engine arguments, like max_model_len or tensor_parallel_size."""
 

@@ -437,6 +437,16 @@ async def test_a_text_whose_tokens_nobody_counts_fits_too() -> None:
     assert {("policy_error", False), ("answered", True), ("answered", False)} <= ends
 
 
+async def test_a_context_that_the_server_does_not_tell_can_be_set() -> None:
+    with Engine(MANY, dialect=replace(LLAMA_CPP, context=None, tokenizer=Fours())) as engine:
+        policy = OpenAIPolicy(OpenAIServer(engine.base_url, "tiny"), context=700)
+        try:
+            assert (await policy.check()).startswith("context 700 tokens")
+            assert (await run(policy, Limits(top_k=3))).passages_dropped > 0
+        finally:
+            await policy.aclose()
+
+
 def json_reply(body: bytes) -> Reply:
     return Reply((body,), content_type="application/json")
 
