@@ -439,9 +439,9 @@ async def test_a_text_whose_tokens_nobody_counts_fits_too() -> None:
 
 async def test_a_context_that_the_server_does_not_tell_can_be_set() -> None:
     with Engine(MANY, dialect=replace(LLAMA_CPP, context=None, tokenizer=Fours())) as engine:
-        policy = OpenAIPolicy(OpenAIServer(engine.base_url, "tiny"), context=700)
+        policy = OpenAIPolicy(OpenAIServer(engine.base_url, "tiny"), context=500)
         try:
-            assert (await policy.check()).startswith("context 700 tokens")
+            assert (await policy.check()).startswith("context 500 tokens")
             assert (await run(policy, Limits(top_k=3))).passages_dropped > 0
         finally:
             await policy.aclose()

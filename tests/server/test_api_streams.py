@@ -1,16 +1,19 @@
 """Streams and clients that leave, over a real socket."""
 
 import asyncio
-import contextlib
 import json
 import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
 from agent.policy import PolicyError
 from server.app import create_app
+from server.sse import with_keep_alive
 from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, full_disk, serving, soon
@@ -130,6 +133,40 @@ async def test_silence_is_filled_with_comments(make_service: MakeService) -> Non
     assert events_of(text)[-1][0] == "done"
 
 
+@pytest.mark.parametrize("how", ["closed", "cancelled as a web server does", "cancelled"])
+async def test_a_stream_that_is_left_is_over_however_long_its_end_takes(how: str) -> None:
+    """Or else somebody would still read from what is closed next."""
+    ended = []
+
+    async def events(leave: Callable[[], object]) -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"one"
+            leave()
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0.001)
+            ended.append(how)
+
+    async def read(leave: Callable[[], object]) -> None:
+        async with aclosing(with_keep_alive(events(leave), 10)) as stream:
+            async for _ in stream:
+                if how == "closed":
+                    break
+
+    if how == "closed":
+        await read(bool)
+    elif how == "cancelled":
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(None) as limit:
+                await read(lambda: limit.reschedule(0))
+    else:
+        with anyio.CancelScope() as scope:
+            await read(scope.cancel)
+        assert scope.cancelled_caught
+    assert ended == [how]
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves_cancels_the_generation(make_service: MakeService, stream: bool) -> None:
     policy = ScriptedPolicy([THINK_SEARCH, ["<think>", *["more "] * 2_000]], delay_s=0.05)
@@ -137,7 +174,6 @@ async def test_a_client_that_leaves_cancels_the_generation(make_service: MakeSer
     with serving(create_app(service.settings, service)) as url:
         async with httpx.AsyncClient(base_url=url) as client:
             await client.put("/v1/users/ana/documents", json=ANA)
-        async with httpx.AsyncClient(base_url=url, timeout=0.5) as client:
             body = {"question": "What?", "stream": stream}
             if stream:
                 async with client.stream("POST", "/v1/users/ana/answers", json=body) as response:
@@ -145,9 +181,13 @@ async def test_a_client_that_leaves_cancels_the_generation(make_service: MakeSer
                         if line == "event: information":
                             break
             else:
-                with contextlib.suppress(httpx.ReadTimeout):
-                    await client.post("/v1/users/ana/answers", json=body)
+                asking = asyncio.create_task(client.post("/v1/users/ana/answers", json=body))
+                assert await soon(lambda: service.queue.running == 1)
+                await asyncio.sleep(0.5)
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
         assert await soon(lambda: policy.cancelled == ["What?"], seconds=2)
+        assert await soon(lambda: service.queue.running == 0)
         async with httpx.AsyncClient(base_url=url) as client:
             assert (await client.get("/healthz")).status_code == 200
 
