@@ -23,7 +23,7 @@ from collections.abc import (
 )
 from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -76,6 +76,16 @@ class ApiError(Exception):
         self.line = line
         self.answer_id = answer_id
         """Under which an answer that failed is stored."""
+
+
+class AskOptions(TypedDict, total=False):
+    """How a question is to be answered. What is left out, or None, is up to the server."""
+
+    method: str | None
+    retriever: str | None
+    limits: Mapping[str, int] | None
+    compare: bool
+    """Also answer without the person's history."""
 
 
 class AsyncClient:
@@ -193,20 +203,13 @@ class AsyncClient:
             return [[Passage(**passage) for passage in found] for found in data["results"]]
 
     async def answer(
-        self,
-        user: str,
-        question: str,
-        *,
-        method: str | None = None,
-        retriever: str | None = None,
-        limits: Mapping[str, int] | None = None,
-        compare: bool = False,
+        self, user: str, question: str, **options: Unpack[AskOptions]
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
         """The steps as they happen, and at last the record. What is not set is left to the server.
 
         With `compare`, the record also holds the answer without the person's history.
         """
-        asked = _question(question, method, retriever, limits, compare) | {"stream": True}
+        asked = _question(question, options) | {"stream": True}
         problem = ApiError("the connection ended before the answer was complete")
         async with (
             self._stream("POST", f"{_user(user)}/answers", json=asked) as response,
@@ -228,18 +231,9 @@ class AsyncClient:
                     return
         raise problem
 
-    async def ask(
-        self,
-        user: str,
-        question: str,
-        *,
-        method: str | None = None,
-        retriever: str | None = None,
-        limits: Mapping[str, int] | None = None,
-        compare: bool = False,
-    ) -> AnswerRecord:
+    async def ask(self, user: str, question: str, **options: Unpack[AskOptions]) -> AnswerRecord:
         """The record alone, when all is done; see `answer`."""
-        asked = _question(question, method, retriever, limits, compare)
+        asked = _question(question, options)
         data = await self._json("POST", f"{_user(user)}/answers", json=asked, timeout=_ANSWER)
         with _understood():
             return _record(data)
@@ -342,36 +336,15 @@ class Client:
         """See AsyncClient.search."""
         return self._portal.call(self._client.search, user, queries, k, retriever)
 
-    def ask(
-        self,
-        user: str,
-        question: str,
-        *,
-        method: str | None = None,
-        retriever: str | None = None,
-        limits: Mapping[str, int] | None = None,
-        compare: bool = False,
-    ) -> AnswerRecord:
+    def ask(self, user: str, question: str, **options: Unpack[AskOptions]) -> AnswerRecord:
         """See AsyncClient.ask."""
-        ask = partial(self._client.ask, method=method, retriever=retriever, limits=limits, compare=compare)
-        return self._portal.call(ask, user, question)
+        return self._portal.call(partial(self._client.ask, user, question, **options))
 
     def answer(
-        self,
-        user: str,
-        question: str,
-        *,
-        method: str | None = None,
-        retriever: str | None = None,
-        limits: Mapping[str, int] | None = None,
-        compare: bool = False,
+        self, user: str, question: str, **options: Unpack[AskOptions]
     ) -> Iterator[Event | AnswerRecord]:
         """See AsyncClient.answer. Closing the iterator cancels the answer."""
-        return self._each(
-            self._client.answer(
-                user, question, method=method, retriever=retriever, limits=limits, compare=compare
-            )
-        )
+        return self._each(self._client.answer(user, question, **options))
 
     def stored_answer(self, user: str, answer_id: str) -> AnswerRecord:
         return self._portal.call(self._client.stored_answer, user, answer_id)
@@ -398,15 +371,8 @@ class Client:
         await self._client.aclose()
 
 
-def _question(
-    question: str,
-    method: str | None,
-    retriever: str | None,
-    limits: Mapping[str, int] | None,
-    compare: bool,
-) -> dict[str, Any]:
-    given = {"method": method, "retriever": retriever, "limits": dict(limits or {}), "compare": compare}
-    return {"question": question} | {name: value for name, value in given.items() if value}
+def _question(question: str, options: AskOptions) -> dict[str, Any]:
+    return {"question": question} | {name: value for name, value in options.items() if value}
 
 
 def _wait(attempt: int, retry_after: str) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from agent.driver import Event
 from index.documents import Document, Passage
@@ -12,7 +12,7 @@ from index.errors import InvalidDocument
 from index.profiles import PutReport
 from index.store import Receipt
 from server.cli.errors import BadInput
-from server.client import AsyncClient
+from server.client import AskOptions, AsyncClient
 from server.service import AnswerRecord, Service, open_service, open_to_look
 from server.settings import QuestionLimits, Settings
 
@@ -44,14 +44,7 @@ class Backend(Protocol):
     ) -> list[list[Passage]]: ...
 
     def answer(
-        self,
-        user: str,
-        question: str,
-        *,
-        method: str | None = None,
-        retriever: str | None = None,
-        limits: Mapping[str, int] | None = None,
-        compare: bool = False,
+        self, user: str, question: str, **options: Unpack[AskOptions]
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
         """The steps as they happen, and at last the record."""
         ...
@@ -95,23 +88,16 @@ class LocalBackend:
         return await self.service.search(user, queries, k, retriever or self.service.settings.retriever)
 
     async def answer(
-        self,
-        user: str,
-        question: str,
-        *,
-        method: str | None = None,
-        retriever: str | None = None,
-        limits: Mapping[str, int] | None = None,
-        compare: bool = False,
+        self, user: str, question: str, **options: Unpack[AskOptions]
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
         defaults = asdict(self.service.settings.limits.limits())
         request = await self.service.prepare(
             user,
             question,
-            method=method,
-            retriever_name=retriever,
-            limits=QuestionLimits(**defaults | dict(limits or {})).limits(),
-            compare=compare,
+            method=options.get("method"),
+            retriever_name=options.get("retriever"),
+            limits=QuestionLimits(**defaults | dict(options.get("limits") or {})).limits(),
+            compare=options.get("compare", False),
         )
         async with aclosing(self.service.answer(request)) as events:
             async for event in events:

@@ -1,6 +1,7 @@
 """A real store and the real encoder behind the API; only the policy is scripted."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 import pytest
 
 from agent.policy import Policy
+from index.documents import parse_document
 from index.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
 from index.store import Store
 from server.service import Service
 from server.settings import Settings
 from tests.scripted import ScriptedPolicy
-from tests.server.live import THINK_ANSWER, THINK_SEARCH, Api, api_of
+from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of
 
 MakeService = Callable[..., Service]
 
@@ -45,3 +47,20 @@ def make_service(tmp_path: Path, encoder: SentenceTransformerEncoder) -> Iterato
 async def api(make_service: MakeService) -> AsyncGenerator[Api, None]:
     async with api_of(make_service()) as api:
         yield api
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory, encoder: SentenceTransformerEncoder) -> Path:
+    """A store with what Ana and Ben wrote. Made once: encoding takes longer than all else here."""
+    folder = tmp_path_factory.mktemp("written")
+    store = Store(Settings(data=folder).url, encoder.manifest)
+    for user, documents in (("ana", ANA), ("ben", BEN)):
+        Profiles(store, encoder).put(user, [parse_document(item) for item in documents])
+    store.close()
+    return folder
+
+
+@pytest.fixture
+def history(tmp_path: Path, written: Path) -> None:
+    """The store in `tmp_path` already holds what Ana and Ben wrote."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)

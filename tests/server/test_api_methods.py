@@ -1,9 +1,7 @@
 """The ways to answer over the API, and the answer without the person's history beside the one with it."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,37 +11,17 @@ from agent.extractive import ExtractivePolicy
 from agent.methods import METHODS
 from agent.policy import Chunk, PolicyError
 from agent.trajectory import Trajectory
-from index.documents import parse_document
-from index.encoders import Encoder
-from index.profiles import Profiles
-from index.store import Store
 from server.bodies import AnswerBody
 from server.service import AnswerRecord
-from server.settings import Settings
 from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
+from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
 from tests.server.test_api_scheduling import Visit, counts, is_busy
 from tests.server.test_api_streams import events_of
 
+pytestmark = pytest.mark.usefixtures("history")
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["at once", "stream"])
 PEARS = ANA[0]["text"]
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> Path:
-    """A store with what Ana and Ben wrote. Made once: encoding takes longer than all else here."""
-    folder = tmp_path_factory.mktemp("written")
-    store = Store(Settings(data=folder).url, encoder.manifest)
-    for user, documents in (("ana", ANA), ("ben", BEN)):
-        Profiles(store, encoder).put(user, [parse_document(item) for item in documents])
-    store.close()
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def history(tmp_path: Path, written: Path) -> None:
-    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
 
 
 class Told(ScriptedPolicy):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Sequence
@@ -16,7 +15,7 @@ import pytest
 
 from agent.episode import Episode
 from agent.policy import Chunk, Policy, PolicyError
-from index.documents import Passage, parse_document
+from index.documents import Passage
 from index.encoders import Encoder, Vectors
 from index.profiles import Profiles
 from index.retrievers import DEFAULT
@@ -27,28 +26,13 @@ from server.settings import LimitSettings, Settings
 from server.sse import EventStream
 from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
+from tests.server.live import THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
 from tests.server.test_api_streams import events_of
 
 SLACK_S = 0.5
 """How long after its deadline an answer may come."""
+pytestmark = pytest.mark.usefixtures("history")
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["at once", "stream"])
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> Path:
-    """A store with what Ana and Ben wrote. Made once: encoding takes longer than all else here."""
-    folder = tmp_path_factory.mktemp("written")
-    store = Store(Settings(data=folder).url, encoder.manifest)
-    for user, documents in (("ana", ANA), ("ben", BEN)):
-        Profiles(store, encoder).put(user, [parse_document(item) for item in documents])
-    store.close()
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def history(tmp_path: Path, written: Path) -> None:
-    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
 
 
 class Desk:
