@@ -52,8 +52,9 @@ test-engines: $(VENV)/.installed $(ENGINE_VENV)/.installed ## Run whole episodes
 	PR2=$(BIN)/pr2 $(ENGINE_BIN)/python -m pytest tests/engines --confcutdir=tests/engines -W ignore
 
 bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped histories
-	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.locomo --data benchmarks/data/sessions.json
+	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.agent
 
 clean: ## Remove the virtual environment and caches; DATA is kept
 	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
