@@ -114,6 +114,8 @@ async def _check_policy(state: State) -> None:
         _log.info("the policy is ready: %s", await state.check_policy())
     except PolicyError as error:
         _log.warning("the policy is not ready: %s", error)
+    except Exception:
+        _log.exception("the policy cannot be checked")
 
 
 class _App(FastAPI):

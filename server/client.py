@@ -49,7 +49,7 @@ _CHUNK = 2**16
 _BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
 _LONGEST_RETRY_AFTER_S = 60.0
 _BUSY = frozenset({429, 503})
-"""What was refused with these has had no effect, so it can be sent again."""
+"""What comes back with these can be sent again: nothing was given that could be given twice."""
 
 T = TypeVar("T")
 
