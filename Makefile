@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
 DATA ?= data
+EVALUATION ?= evaluation
 
 ENGINE_VENV ?= .venv-engine
 
@@ -51,6 +52,13 @@ $(ENGINE_VENV)/.installed: tests/engines/requirements.txt tests/engines/constrai
 test-engines: $(VENV)/.installed $(ENGINE_VENV)/.installed ## Run whole episodes through vLLM itself, without a GPU
 	PR2=$(BIN)/pr2 $(ENGINE_BIN)/python -m pytest tests/engines --confcutdir=tests/engines -W ignore
 
+evaluate: $(VENV)/.installed ## Evaluate four methods on the sample data set, without a model, into EVALUATION
+	@for method in none rag-random rag pr2; do \
+		echo "$$method:" && \
+		$(BIN)/pr2 evaluate --dataset sample --method $$method --top-k 10 --out $(EVALUATION)/$$method || exit 1; \
+	done
+	@$(BIN)/pr2 evaluate report $(EVALUATION)/none $(EVALUATION)/rag-random $(EVALUATION)/rag $(EVALUATION)/pr2
+
 bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped histories
 	$(BIN)/python -m benchmarks.locomo --data benchmarks/data/sessions.json
 	$(BIN)/python -m benchmarks.speed
@@ -59,4 +67,4 @@ bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped hist
 clean: ## Remove the virtual environment and caches; DATA is kept
 	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help install serve test test-engines bench clean
+.PHONY: help install serve test test-engines evaluate bench clean

@@ -6,6 +6,7 @@ import typer
 
 from server import installed_version
 from server.cli.ask import ask
+from server.cli.evaluating import evaluate
 from server.cli.mcp import mcp
 from server.cli.profile import profile
 from server.cli.serve import serve
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(ask)
 app.command()(mcp)
+app.add_typer(evaluate, name="evaluate")
 app.add_typer(profile, name="profile", no_args_is_help=True)
 
 

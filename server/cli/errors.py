@@ -36,6 +36,10 @@ def explain(error: Exception) -> str | None:
     # Imported now, because they bring half of the service along, and most commands end well.
     from server.client import ApiError
     from server.service import InvalidQuestion
+    from training.lampqa.data import DataError
+    from training.lampqa.runs import ChangedConfiguration
+    from training.lampqa.scores import InvalidFile
+    from training.lampqa.verdicts import CacheUnavailable
 
     match error:
         case InvalidDocument(line=int(line)) | ApiError(line=int(line)):
@@ -49,5 +53,7 @@ def explain(error: Exception) -> str | None:
         case TOMLDecodeError():
             return f"pr2.toml: {error}"
         case BadInput() | ProfileError() | ApiError() | InvalidQuestion() | SettingsError():
+            return str(error)
+        case DataError() | ChangedConfiguration() | InvalidFile() | CacheUnavailable():
             return str(error)
     return None

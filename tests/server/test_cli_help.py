@@ -25,6 +25,8 @@ def test_the_commands_are_those_that_work() -> None:
     assert sorted(ALL) == [
         "pr2",
         "pr2 ask",
+        "pr2 evaluate",
+        "pr2 evaluate report",
         "pr2 mcp",
         "pr2 profile",
         "pr2 profile delete",

@@ -1,0 +1,212 @@
+"""A run: every question of a data set answered and judged, in a folder that survives being killed.
+
+Each finished question is one line on the disk, written before anything else is made of it. A run that is
+started again does only what is owed, and comes to the same files as one that was never interrupted.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from agent.trajectory import Trajectory
+from training.lampqa.data import Question
+from training.lampqa.judge import Judge, judged
+from training.lampqa.records import MANIFEST, RECORDS, RESPONSES, SCORES, TRAJECTORIES, Record, read_records
+from training.lampqa.scores import Summary, summary, write_responses, write_scores
+
+Answerer = Callable[[Question], Awaitable[Trajectory]]
+"""Answers a question from its own profile, and sees nothing of its narrative or rubric."""
+
+
+class Unanswered(Exception):
+    """No answer was got, for a reason outside of the question."""
+
+
+class ChangedConfiguration(ValueError):
+    """The folder holds a run of another configuration."""
+
+
+class Watcher(Protocol):
+    """Is told how a run goes on."""
+
+    def finished(self, record: Record) -> None: ...
+
+    def failed(self, question_id: str, why: str) -> None:
+        """The question could not be answered for a reason outside of it. It stays owed."""
+        ...
+
+
+@dataclass
+class Outcome:
+    """How a run ended. `failed` holds the questions that are still owed, and why."""
+
+    summary: Summary
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class Run:
+    """One folder. `configuration` is what the answers and scores depend on, as JSON values."""
+
+    def __init__(self, folder: Path, configuration: Mapping[str, Any]) -> None:
+        """Opens the folder, or begins it. Raises ChangedConfiguration, naming the keys that differ."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._configuration: dict[str, Any] = json.loads(json.dumps(dict(configuration)))
+        known = folder / MANIFEST
+        if known.exists():
+            manifest = json.loads(known.read_text("utf-8"))
+            _check_same(
+                {key: manifest.get(key) for key in manifest["configured"]}, self._configuration, folder
+            )
+        else:
+            self._write_manifest({"finished": False})
+        self._done = _repaired(folder)
+
+    @property
+    def done(self) -> frozenset[str]:
+        """Ids of the questions that are finished."""
+        return frozenset(self._done)
+
+    async def work_off(
+        self,
+        questions: Iterable[Question],
+        answer: Answerer,
+        judge: Judge,
+        *,
+        concurrency: int = 8,
+        watcher: Watcher | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Outcome:
+        """Answer and judge what is owed, so many questions at a time, and write the run's files.
+
+        `questions` is read as far as it is needed. `facts` go into the manifest: versions, prices.
+        """
+        failed: dict[str, str] = {}
+        order: list[str] = []
+        with (
+            (self.folder / RECORDS).open("ab") as records,
+            (self.folder / TRAJECTORIES).open("ab") as trajectories,
+        ):
+
+            async def work(question: Question) -> None:
+                try:
+                    trajectory = await answer(question)
+                    if trajectory.finish_reason in ("policy_error", "cancelled"):
+                        raise Unanswered(trajectory.detail or trajectory.finish_reason)
+                except Unanswered as error:
+                    # Nothing that the answer is to blame for, so there is no score: the question stays owed.
+                    failed[question.id] = str(error)
+                    if watcher:
+                        watcher.failed(question.id, str(error))
+                    return
+                record = await _judged(question, trajectory, judge)
+                # The record comes last: with it the question is finished.
+                _append(trajectories, {"id": question.id, "trajectory": trajectory.to_dict()})
+                _append(records, record.to_dict())
+                self._done.add(question.id)
+                if watcher:
+                    watcher.finished(record)
+
+            async def owed() -> AsyncIterator[Question]:
+                for question in questions:
+                    order.append(question.id)
+                    if question.id not in self._done:
+                        yield question
+
+            await _each(owed(), work, concurrency)
+        return self._finish(order, failed, facts or {})
+
+    def _finish(self, order: list[str], failed: dict[str, str], facts: Mapping[str, Any]) -> Outcome:
+        """Write the files that are made from the records, in the order of the data set."""
+        places = {question: place for place, question in enumerate(order)}
+        records = sorted(
+            (record for record in read_records(self.folder) if record.id in places),
+            key=lambda record: places[record.id],
+        )
+        write_responses(self.folder / RESPONSES, records)
+        write_scores(self.folder / SCORES, records)
+        totals = {
+            "questions": len(order),
+            "finished": len(records),
+            "failed": len(failed),
+            "prompt_tokens": sum(record.prompt_tokens for record in records),
+            "policy_tokens": sum(record.policy_tokens for record in records),
+        }
+        self._write_manifest({**facts, "totals": totals, "finished": len(records) == len(order)})
+        return Outcome(summary(records), failed)
+
+    def _write_manifest(self, facts: Mapping[str, Any]) -> None:
+        file = self.folder / MANIFEST
+        values = {**self._configuration, "configured": sorted(self._configuration), **facts}
+        # All or nothing: a reader never sees half of it.
+        part = file.with_name(file.name + ".part")
+        part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        os.replace(part, file)
+
+
+async def _judged(question: Question, trajectory: Trajectory, judge: Judge) -> Record:
+    response = trajectory.answer.text if trajectory.answer else ""
+    return Record(
+        id=question.id,
+        category=question.category,
+        question=question.question,
+        response=response,
+        finish_reason=str(trajectory.finish_reason),
+        aspects=await judged(judge, question, response),
+        searches=trajectory.searches,
+        documents_read=len(trajectory.documents_read),
+        profile_size=len(question.profile),
+        prompt_tokens=trajectory.prompt_tokens,
+        policy_tokens=trajectory.policy_tokens,
+        latency_ms=trajectory.total_ms,
+    )
+
+
+async def _each(
+    items: AsyncIterator[Question], work: Callable[[Question], Awaitable[None]], concurrency: int
+) -> None:
+    """`work` for every item, at most so many at once; no item is read before there is room for it."""
+    room = asyncio.Semaphore(concurrency)
+
+    async def one(item: Question) -> None:
+        try:
+            await work(item)
+        finally:
+            room.release()
+
+    async with asyncio.TaskGroup() as tasks:
+        await room.acquire()
+        async for item in items:
+            tasks.create_task(one(item))
+            await room.acquire()
+
+
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if differing:
+        said = "; ".join(f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in differing)
+        raise ChangedConfiguration(
+            f"{folder} holds a run of another configuration ({said}); choose another --out"
+        )
+
+
+def _repaired(folder: Path) -> set[str]:
+    """Ids of the finished questions. What a killed run has half written is cut off."""
+    for name in (RECORDS, TRAJECTORIES):
+        file = folder / name
+        file.touch()
+        with file.open("rb+") as stream:
+            whole = 0
+            for line in stream:
+                whole += len(line) if line.endswith(b"\n") else 0
+            stream.truncate(whole)
+    return {record.id for record in read_records(folder)}
+
+
+def _append(stream: Any, value: Mapping[str, Any]) -> None:
+    stream.write(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+    stream.flush()
