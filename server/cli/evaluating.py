@@ -4,10 +4,13 @@ import asyncio
 import hashlib
 import json
 import os
+import platform
 import random
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -60,6 +63,13 @@ def run(
     ] = None,
     judge_model: Annotated[str, typer.Option("--judge-model", help="Its name at that server.")] = "",
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Questions at a time.")] = 8,
+    per_second: Annotated[
+        float | None, typer.Option("--per-second", min=0.001, help="Questions begun in a second, at most.")
+    ] = None,
+    prices: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--prices", help="Of a million tokens, read and written; for the cost in the report."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides whose passages rag-random takes.")] = 0,
     top_k: Annotated[int | None, typer.Option(help="Documents that one search brings.")] = None,
     max_searches: Annotated[int | None, typer.Option(help="The most searches.")] = None,
@@ -104,9 +114,21 @@ def run(
     with said_plainly():
         questions = _questions(dataset, category or [], split, most)
         outcome = asyncio.run(
-            _run(out, dataset, questions, method, seed, asked, server, flags, concurrency,
-                 partial(_judge, judge, judge_url, judge_model, out))
-        )  # fmt: skip
+            _run(
+                out,
+                dataset,
+                questions,
+                method,
+                seed,
+                asked,
+                server,
+                flags,
+                concurrency,
+                per_second,
+                prices,
+                partial(_judge, judge, judge_url, judge_model, out),
+            )
+        )
     _print(outcome)
     if outcome.failed:
         raise typer.Exit(1)
@@ -193,11 +215,12 @@ async def _run(
     server: str | None,
     flags: Mapping[str, Any],
     concurrency: int,
+    per_second: float | None,
+    prices: tuple[float, float] | None,
     make_judge: "Callable[[], AbstractAsyncContextManager[Judge]]",
 ) -> "Outcome":
     from agent.prompts import PROMPT_VERSION
     from index.errors import InvalidDocument
-    from server import installed_version
     from server.cli.backend import open_backend
     from server.client import ApiError
     from training.lampqa.data import dataset_hash
@@ -242,9 +265,37 @@ async def _run(
                 answer,
                 judge,
                 concurrency=concurrency,
+                per_second=per_second,
                 watcher=watcher,
-                facts={"versions": {"pr2": installed_version()}},
+                facts=_facts(prices),
             )
+
+
+def _facts(prices: tuple[float, float] | None) -> dict[str, Any]:
+    """What the manifest says beside the configuration: with what the run was made."""
+    named = ("pr2", "faiss-cpu", "numpy", "sentence-transformers", "torch", "transformers")
+    facts: dict[str, Any] = {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in named}},
+        "commit": _commit(),
+    }
+    if prices is not None:
+        facts["prices"] = {"prompt_per_million": prices[0], "completion_per_million": prices[1]}
+    return facts
+
+
+def _commit() -> str | None:
+    """Of the checkout that this runs from, if it does."""
+    try:
+        said = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said.stdout.strip()
 
 
 def _service_of(backend: "Backend", retriever: str | None) -> dict[str, Any]:

@@ -78,11 +78,13 @@ class Run:
         judge: Judge,
         *,
         concurrency: int = 8,
+        per_second: float | None = None,
         watcher: Watcher | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Answer and judge what is owed, so many questions at a time, and write the run's files.
 
+        `per_second` is how many are begun in a second at the most, for servers that count requests.
         `questions` is read as far as it is needed. `facts` go into the manifest: versions, prices.
         """
         failed: dict[str, str] = {}
@@ -117,7 +119,7 @@ class Run:
                     if question.id not in self._done:
                         yield question
 
-            await _each(owed(), work, concurrency)
+            await _each(owed(), work, concurrency, 1 / per_second if per_second else 0.0)
         return self._finish(order, failed, facts or {})
 
     def _finish(self, order: list[str], failed: dict[str, str], facts: Mapping[str, Any]) -> Outcome:
@@ -167,9 +169,15 @@ async def _judged(question: Question, trajectory: Trajectory, judge: Judge) -> R
 
 
 async def _each(
-    items: AsyncIterator[Question], work: Callable[[Question], Awaitable[None]], concurrency: int
+    items: AsyncIterator[Question],
+    work: Callable[[Question], Awaitable[None]],
+    concurrency: int,
+    pause_s: float,
 ) -> None:
-    """`work` for every item, at most so many at once; no item is read before there is room for it."""
+    """`work` for every item, at most so many at once; no item is read before there is room for it.
+
+    Two are begun `pause_s` apart at the least.
+    """
     room = asyncio.Semaphore(concurrency)
 
     async def one(item: Question) -> None:
@@ -182,6 +190,8 @@ async def _each(
         await room.acquire()
         async for item in items:
             tasks.create_task(one(item))
+            if pause_s:
+                await asyncio.sleep(pause_s)
             await room.acquire()
 
 

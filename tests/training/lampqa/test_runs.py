@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -123,6 +124,7 @@ def test_a_run_that_is_started_again_does_only_what_is_owed(tmp_path: Path) -> N
 
 SLOW = """
 import asyncio, sys
+from itertools import pairwise
 from pathlib import Path
 from tests.training.lampqa.test_runs import answered, work
 
@@ -269,3 +271,14 @@ def test_a_fault_of_ours_ends_the_run_and_keeps_what_is_finished(tmp_path: Path)
         work(tmp_path, breaks, concurrency=1)
     assert raised.group_contains(RuntimeError, match="a bug")
     assert len(list(read_records(tmp_path))) == 7
+
+
+def test_questions_are_begun_no_faster_than_asked_for(tmp_path: Path) -> None:
+    begun: list[float] = []
+
+    async def noted(one: Question) -> Trajectory:
+        begun.append(time.monotonic())
+        return answered(one)
+
+    work(tmp_path, noted, count=4, per_second=50)
+    assert all(after - before >= 0.019 for before, after in pairwise(begun))
