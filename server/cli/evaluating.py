@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 evaluate = typer.Typer(help="Measure how well answers fit the person who asked, as LaMP-QA does.")
 
 _JUDGE_TIMEOUT_S = 120.0
+_JUDGE_CALLS = 256
+"""At a time: as many as the questions under way bring. The judge's server queues what it cannot do at once."""
 MethodName = Literal["none", "rag", "rag-random", "pr2"]
 
 
@@ -62,7 +64,9 @@ def run(
         str | None, typer.Option("--judge-url", metavar="URL", help="Of the judge's server, with /v1.")
     ] = None,
     judge_model: Annotated[str, typer.Option("--judge-model", help="Its name at that server.")] = "",
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Questions at a time.")] = 8,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, help="Questions at a time, judging included.")
+    ] = 32,
     per_second: Annotated[
         float | None, typer.Option("--per-second", min=0.001, help="Questions begun in a second, at most.")
     ] = None,
@@ -145,12 +149,54 @@ def report(
     from training.lampqa.report import write_report
 
     folder = out or runs[0].parent
+    with _refusals():
+        write_report(runs, folder)
+    typer.echo(f"{folder / 'report.html'}")
+
+
+Run = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]
+
+
+@evaluate.command()
+def form(
+    folder: Run,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The form; JSONL.", show_default=False)],
+    dataset: Annotated[
+        str,
+        typer.Option("--dataset", metavar="NAME|FILE", help="What the run was on: it has the narratives."),
+    ] = "sample",
+    split: Annotated[str, typer.Option("--split", help="Of lamp-qa: train, validation or test.")] = "test",
+    count: Annotated[int, typer.Option("--count", min=1, help="Aspects to rate.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Decides which are drawn.")] = 0,
+) -> None:
+    """Write a form in which people rate aspects of the run's answers, without seeing the judge's verdicts."""
+    from training.lampqa.agreement import write_form
+
+    with _refusals():
+        written = write_form(folder, file, count, seed, _questions(dataset, [], split, None)())
+    typer.echo(f"{file}: {written} aspects to rate")
+
+
+@evaluate.command()
+def agreement(
+    folder: Run,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The ratings; JSONL.", show_default=False)],
+) -> None:
+    """Compare the judge's verdicts with people's: how often they are the same, and Cohen's kappa."""
+    from training.lampqa import agreement as agreements
+
+    with _refusals():
+        typer.echo(agreements.as_text(agreements.agreement(folder, file)))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What is wrong with a folder or a file, as one line."""
     with said_plainly():
         try:
-            write_report(runs, folder)
+            yield
         except (ValueError, OSError) as error:
             raise BadInput(str(error)) from None
-    typer.echo(f"{folder / 'report.html'}")
 
 
 def _questions(
@@ -197,7 +243,7 @@ async def _judge(kind: str, url: str | None, model: str, out: Path) -> "AsyncIte
     # Beside the runs, so that what one has paid for serves the others.
     with VerdictCache(out.parent / "verdicts.db") as cache:
         try:
-            judge = await LLMJudge.connect(server, timeout_s=_JUDGE_TIMEOUT_S)
+            judge = await LLMJudge.connect(server, timeout_s=_JUDGE_TIMEOUT_S, concurrency=_JUDGE_CALLS)
         except PolicyError as error:
             await server.aclose()
             raise BadInput(f"the judge: {error}") from None

@@ -71,6 +71,24 @@ def test_methods_are_run_and_reported_side_by_side(dataset: Path, tmp_path: Path
     assert "rag-random" in (tmp_path / "page" / "report.md").read_text()
 
 
+def test_people_rate_a_form_and_are_compared_with_the_judge(dataset: Path, tmp_path: Path) -> None:
+    run, form = tmp_path / "run", tmp_path / "form.jsonl"
+    assert evaluate("--dataset", dataset, "--method", "rag", "--out", run).exit_code == 0
+    written = evaluate("form", run, form, "--dataset", dataset)
+    assert written.exit_code == 0, written.output
+    assert "3 aspects to rate" in written.stdout
+    lines = [json.loads(line) for line in form.read_text().splitlines()]
+    assert all(line["score"] is None and line["narrative"] for line in lines)
+    form.write_text("".join(json.dumps(line | {"score": 2}) + "\n" for line in lines))
+    compared = evaluate("agreement", run, form)
+    assert compared.exit_code == 0, compared.output
+    assert "kappa" in compared.stdout
+    form.write_text(json.dumps(lines[0] | {"score": 5}) + "\n")
+    refused = evaluate("agreement", run, form)
+    assert refused.exit_code == 2
+    assert "form.jsonl" in refused.stderr
+
+
 def test_started_again_it_changes_nothing_and_another_configuration_is_refused(
     dataset: Path, tmp_path: Path
 ) -> None:

@@ -26,6 +26,8 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2",
         "pr2 ask",
         "pr2 evaluate",
+        "pr2 evaluate agreement",
+        "pr2 evaluate form",
         "pr2 evaluate report",
         "pr2 mcp",
         "pr2 profile",

@@ -7,10 +7,11 @@ started again does only what is owed, and comes to the same files as one that wa
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from agent.trajectory import Trajectory
 from training.lampqa.data import Question
@@ -108,8 +109,7 @@ class Run:
                 record = await _judged(question, trajectory, judge)
                 # The record comes last: with it the question is finished.
                 _append(trajectories, {"id": question.id, "trajectory": trajectory.to_dict()})
-                _append(records, record.to_dict())
-                self._done.add(question.id)
+                self._done[question.id] = _append(records, record.to_dict())
                 if watcher:
                     watcher.finished(record)
 
@@ -124,22 +124,25 @@ class Run:
 
     def _finish(self, order: list[str], failed: dict[str, str], facts: Mapping[str, Any]) -> Outcome:
         """Write the files that are made from the records, in the order of the data set."""
-        places = {question: place for place, question in enumerate(order)}
-        records = sorted(
-            (record for record in read_records(self.folder) if record.id in places),
-            key=lambda record: places[record.id],
-        )
-        write_responses(self.folder / RESPONSES, records)
-        write_scores(self.folder / SCORES, records)
+        finished = [question for question in order if question in self._done]
         totals = {
             "questions": len(order),
-            "finished": len(records),
+            "finished": len(finished),
             "failed": len(failed),
-            "prompt_tokens": sum(record.prompt_tokens for record in records),
-            "policy_tokens": sum(record.policy_tokens for record in records),
+            "prompt_tokens": sum(record.prompt_tokens for record in self._records(finished)),
+            "policy_tokens": sum(record.policy_tokens for record in self._records(finished)),
         }
-        self._write_manifest({**facts, "totals": totals, "finished": len(records) == len(order)})
-        return Outcome(summary(records), failed)
+        write_responses(self.folder / RESPONSES, self._records(finished))
+        write_scores(self.folder / SCORES, self._records(finished))
+        self._write_manifest({**facts, "totals": totals, "finished": len(finished) == len(order)})
+        return Outcome(summary(self._records(finished)), failed)
+
+    def _records(self, ids: Iterable[str]) -> Iterator[Record]:
+        """The records of these questions, one at a time: a run may be larger than memory."""
+        with (self.folder / RECORDS).open("rb") as file:
+            for question in ids:
+                file.seek(self._done[question])
+                yield Record.from_dict(json.loads(file.readline()))
 
     def _write_manifest(self, facts: Mapping[str, Any]) -> None:
         file = self.folder / MANIFEST
@@ -204,8 +207,8 @@ def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path)
         )
 
 
-def _repaired(folder: Path) -> set[str]:
-    """Ids of the finished questions. What a killed run has half written is cut off."""
+def _repaired(folder: Path) -> dict[str, int]:
+    """The finished questions, and where their lines begin. What a killed run has half written is cut off."""
     for name in (RECORDS, TRAJECTORIES):
         file = folder / name
         file.touch()
@@ -214,9 +217,14 @@ def _repaired(folder: Path) -> set[str]:
             for line in stream:
                 whole += len(line) if line.endswith(b"\n") else 0
             stream.truncate(whole)
-    return {record.id for record in read_records(folder)}
+    with (folder / RECORDS).open("rb") as lines:
+        places = accumulate(map(len, lines), initial=0)
+        return {record.id: place for record, place in zip(read_records(folder), places, strict=False)}
 
 
-def _append(stream: Any, value: Mapping[str, Any]) -> None:
+def _append(stream: IO[bytes], value: Mapping[str, Any]) -> int:
+    """Write one line, whole. Returns where it begins."""
+    place = stream.tell()
     stream.write(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
     stream.flush()
+    return place
