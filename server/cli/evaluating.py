@@ -35,7 +35,7 @@ evaluate = typer.Typer(help="Measure how well answers fit the person who asked, 
 
 _JUDGE_TIMEOUT_S = 120.0
 _JUDGE_CALLS = 256
-"""At a time: as many as the questions under way bring. The judge's server queues what it cannot do at once."""
+"""At a time: all that the questions under way bring. Its server queues what it cannot do at once."""
 MethodName = Literal["none", "rag", "rag-random", "pr2"]
 
 
