@@ -36,7 +36,7 @@ class VLLMPolicy:
         self._args: dict[str, Any] = {"enable_prefix_caching": True, **(engine_args or {}), "model": model}
         self._temperature = temperature
         self._engine: AsyncLLM | None = None
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[None] | None = None
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
         """See Policy. Closing the iterator aborts the request in the engine."""
@@ -115,11 +115,13 @@ class VLLMPolicy:
             gc.collect()
 
     async def _started(self) -> "AsyncLLM":
-        async with self._starting:
-            if self._engine is None:
+        if self._engine is None:
+            if self._starting is None or self._starting.done():
                 # In a thread, so that the server can say meanwhile that it is not ready.
-                await asyncio.to_thread(self._start)
-            return self._engine
+                self._starting = asyncio.create_task(asyncio.to_thread(self._start))
+            # Who stops waiting, at a deadline, does not stop it: the next one would start it a second time.
+            await asyncio.shield(self._starting)
+        return self._engine
 
     def _start(self) -> None:
         # FAISS and PyTorch have threads by now, and a fork of them hangs. Standard output is the program's.

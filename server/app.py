@@ -30,6 +30,7 @@ from server.wire import JSONBody
 USERS = "/v1/users/"
 DOCS_FILES = "/docs/files"
 MB = 2**20
+READY_S = 10.0
 REQUEST_MB = 4
 """The largest body that is not an upload."""
 
@@ -156,7 +157,13 @@ async def readyz(request: Request) -> JSONBody:
     state = of(request)
     service = state.service
     await service.run(service.profiles.store.check)
-    engine = await state.check_policy()
+    try:
+        # Whoever probes has less patience than an engine that starts.
+        async with asyncio.timeout(READY_S):
+            engine = await state.check_policy()
+    except TimeoutError:
+        why = f"the policy has produced no token within {READY_S:g} s; it may still be starting"
+        raise PolicyError("timeout", why) from None
     encoder = service.profiles.encoder.manifest
     return JSONBody(
         {"status": "ready", "policy": service.policy.name, "engine": engine, "encoder": str(encoder)}

@@ -249,8 +249,9 @@ def test_best_and_worst_answers_are_not_the_same_ones(tmp_path: Path) -> None:
 
 
 def test_side_by_side_are_the_questions_that_differ_most(tmp_path: Path) -> None:
-    page, markdown = report(three_runs(tmp_path), tmp_path / "out")
-    part = markdown.split("\n## Where none and rag differ most\n")[1]
+    baseline, rag, pr2 = three_runs(tmp_path)
+    page, markdown = report([pr2, baseline, rag], tmp_path / "out")
+    part = markdown.split("\n## Where none and rag differ most\n")[1].split("\n## ")[0]
     none = {record.id: record.score for record in made_up(1, level=0.3)}
     apart = {
         record.id: abs(record.score - (none[record.id] or 0))

@@ -32,7 +32,6 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
     runs = load_runs(folders)
     categories = sorted({record.category for run in runs for record in run.records})
     sections = [
-        runs_section(runs),
         scores_section(runs, categories),
         comparisons_section(runs),
         lift_section(runs),
@@ -41,6 +40,7 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         published_section(runs, categories),
         *answers_sections(runs, categories),
         differences_section(runs),
+        runs_section(runs),
     ]
     shown = [section for section in sections if section is not None]
     title = f"Personalized answers on {runs[0].dataset}"

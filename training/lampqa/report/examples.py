@@ -31,10 +31,10 @@ def answers_sections(runs: Sequence[Run], categories: Sequence[str]) -> list[Sec
 
 
 def differences_section(runs: Sequence[Run]) -> Section | None:
-    """The questions on which the first two runs differ most, side by side."""
+    """The questions on which the last two runs differ most, side by side: baselines are given first."""
     if len(runs) < 2:
         return None
-    first, second = runs[:2]
+    first, second = runs[-2:]
     title = f"Where {first.name} and {second.name} differ most"
     if not first.same_judge(second):
         return Section(title, [Words("Their scores come from different judges and are not compared.")])

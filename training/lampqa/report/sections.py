@@ -17,10 +17,13 @@ _BOOKKEEPING = frozenset({"configured"})
 
 
 def runs_section(runs: Sequence[Run]) -> Section:
-    """The facts of the manifests, side by side, under the warnings that all numbers stand under."""
+    """The facts of the manifests: once what all runs have in common, and side by side in what they differ."""
     keys = dict.fromkeys([*_FIRST_FACTS, *(key for run in runs for key in run.manifest)])
-    rows = [[key, *(_fact(run.manifest.get(key)) for run in runs)] for key in keys if key not in _BOOKKEEPING]
-    return Section("The runs", [*_warnings(runs), Table(["", *(run.name for run in runs)], rows)])
+    facts = {key: [_fact(run.manifest.get(key)) for run in runs] for key in keys if key not in _BOOKKEEPING}
+    common = [[key, said[0]] for key, said in facts.items() if len(set(said)) == 1]
+    apart = [[key, *said] for key, said in facts.items() if len(set(said)) > 1]
+    blocks: list[Block] = [Table(["", *(run.name for run in runs)], apart)] if apart else []
+    return Section("The runs", [*blocks, Table(["", "all runs" if apart else runs[0].name], common)])
 
 
 def _warnings(runs: Sequence[Run]) -> list[Block]:
@@ -86,6 +89,8 @@ def scores_section(runs: Sequence[Run], categories: Sequence[str]) -> Section:
     return Section(
         "Scores",
         [
+            # First of all: everything below stands under them.
+            *_warnings(runs),
             Words(about),
             Table(["Run", *map(spaced, categories), "Macro average"], rows, range(len(runs))),
             Chart(

@@ -27,7 +27,7 @@ a { color: inherit; }
 table { border-collapse: collapse; margin: .75rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .8rem .4rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
-td { min-width: 4.5rem; }
+td { min-width: 4.5rem; overflow-wrap: anywhere; }
 thead th { border-bottom-width: 2px; vertical-align: bottom; }
 tbody th { font-weight: 600; }
 td small, th small { display: block; font-weight: 400; line-height: 1.35; }

@@ -1,0 +1,54 @@
+"""What of the policy needs no vLLM; the rest is in tests/engines."""
+
+import asyncio
+import time
+
+import pytest
+
+from agent.policy import PolicyError
+from agent.vllm import VLLMPolicy
+
+
+class Slow(VLLMPolicy):
+    """Takes its time to start, and counts how often it does."""
+
+    starts = 0
+
+    def _start(self) -> None:
+        self.starts += 1
+        time.sleep(0.2)
+        self._engine = "an engine"
+
+
+async def test_who_stops_waiting_does_not_make_the_engine_start_twice() -> None:
+    policy = Slow("tiny")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await policy._started()
+    assert set(await asyncio.gather(policy._started(), policy._started())) == {"an engine"}
+    assert policy.starts == 1
+
+
+async def test_a_start_that_failed_is_tried_again() -> None:
+    class Fails(Slow):
+        def _start(self) -> None:
+            if self.starts == 0:
+                self.starts += 1
+                raise PolicyError("unavailable", "no memory")
+            super()._start()
+
+    policy = Fails("tiny")
+    with pytest.raises(PolicyError, match="no memory"):
+        await policy._started()
+    assert await policy._started() == "an engine"
+
+
+async def test_without_vllm_the_extra_to_install_is_named() -> None:
+    with pytest.raises(PolicyError, match=r"pip install 'pr2\[vllm\]'") as raised:
+        await VLLMPolicy("/models/tiny").check()
+    assert raised.value.fault == "unavailable"
+
+
+def test_it_is_named_after_its_model() -> None:
+    assert VLLMPolicy("/models/my-policy/").name == "vllm:my-policy"
+    assert VLLMPolicy("owner/model").name == "vllm:model"
