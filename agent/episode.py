@@ -267,6 +267,8 @@ class Episode:
                     return self._search(query)
                 case tags.AnswerClosed(text):
                     answer = self._answer(text)
+                    if answer is None:
+                        return self._invalid("empty_answer")
                     self.finish("answered")
                     return answer
                 case tags.Broken(reason):
@@ -282,8 +284,11 @@ class Episode:
         self.pending = search
         return search
 
-    def _answer(self, text: str) -> Answer:
+    def _answer(self, text: str) -> Answer | None:
+        """None when nothing is left of it: it was only marks that point nowhere."""
         resolved, found, dropped = citations.resolve(text, self._reads)
+        if not resolved:
+            return None
         answer = Answer(resolved, found, dropped, self._now())
         self._add(answer)
         return answer

@@ -46,12 +46,14 @@ _ANSWER = httpx.Timeout(660.0, connect=5.0)
 _UPLOAD = httpx.Timeout(None, connect=5.0)
 """The reply to an upload comes when everything is encoded and stored."""
 _CHUNK = 2**16
+_BATCH = 256
 _BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
 _LONGEST_RETRY_AFTER_S = 60.0
 _BUSY = frozenset({429, 503})
 """What comes back with these can be sent again: nothing was given that could be given twice."""
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class ApiError(Exception):
@@ -138,7 +140,7 @@ class AsyncClient:
 
         async def body() -> AsyncIterator[bytes]:
             chunk, count = bytearray(), 0
-            for document in documents:
+            async for document in _read(documents):
                 if isinstance(document, InvalidDocument):
                     if on_error != "skip":
                         raise document
@@ -369,6 +371,14 @@ class Client:
             with suppress(RuntimeError):  # It is being read in another thread, which the end of all ends.
                 await self._followed.pop().aclose()
         await self._client.aclose()
+
+
+async def _read(documents: Iterable[Item]) -> AsyncGenerator[Item, None]:
+    """The same, read in a thread: what they come from may be slow, or this very client."""
+    items = iter(documents)
+    while batch := await asyncio.to_thread(list, itertools.islice(items, _BATCH)):
+        for item in batch:
+            yield item
 
 
 def _question(question: str, options: AskOptions) -> dict[str, Any]:

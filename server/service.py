@@ -157,10 +157,12 @@ class Service:
 
     async def aclose(self) -> None:
         """Let go of the engine's connections, the threads and the database."""
-        await self.policy.aclose()
-        for threads in (self._threads, self._searches, self._imports):
-            threads.shutdown(cancel_futures=True)
-        self.profiles.store.close()
+        try:
+            await self.policy.aclose()
+        finally:
+            for threads in (self._threads, self._searches, self._imports):
+                threads.shutdown(cancel_futures=True)
+            self.profiles.store.close()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work in a thread of the service."""
@@ -234,6 +236,8 @@ class Service:
         chosen = METHODS.get(method or next(iter(METHODS)))
         if chosen is None:
             raise UnknownMethod(f"there is no method {method!r}; there are {', '.join(METHODS)}")
+        if compare and self.settings.limits.concurrency + self.settings.limits.queue < 2:
+            raise InvalidQuestion("compare gives two answers at a time, and this server admits only one")
         name = retriever_name or self.settings.retriever
         retriever(name)
         await self.run(self.profiles.store.version, user)

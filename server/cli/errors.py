@@ -37,7 +37,7 @@ def explain(error: Exception) -> str | None:
     from server.client import ApiError
     from server.service import InvalidQuestion
     from training.lampqa.data import DataError
-    from training.lampqa.runs import ChangedConfiguration
+    from training.lampqa.runs import ChangedConfiguration, RunInUse
     from training.lampqa.scores import InvalidFile
     from training.lampqa.verdicts import CacheUnavailable
 
@@ -54,6 +54,9 @@ def explain(error: Exception) -> str | None:
             return f"pr2.toml: {error}"
         case BadInput() | ProfileError() | ApiError() | InvalidQuestion() | SettingsError():
             return str(error)
-        case DataError() | ChangedConfiguration() | InvalidFile() | CacheUnavailable():
+        case ExceptionGroup():
+            # Of the work of several tasks: what went wrong first ended the others.
+            return explain(error.exceptions[0])
+        case DataError() | ChangedConfiguration() | RunInUse() | InvalidFile() | CacheUnavailable():
             return str(error)
     return None

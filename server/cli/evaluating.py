@@ -9,6 +9,7 @@ import random
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -280,8 +281,7 @@ async def _run(
             "dataset": {"name": dataset, "hash": dataset_hash(questions()), "questions": count},
             "method": method,
             "seed": seed,
-            "limits": asked["limits"],
-            **_service_of(backend, asked["retriever"]),
+            **_service_of(backend, asked),
             "judge": {"name": judge.name, "comparable": judge.comparable},
             "prompt_version": PROMPT_VERSION,
         }
@@ -310,7 +310,7 @@ async def _run(
                 questions(),
                 answer,
                 judge,
-                concurrency=concurrency,
+                concurrency=_at_once(backend, concurrency),
                 per_second=per_second,
                 watcher=watcher,
                 facts=_facts(prices),
@@ -344,15 +344,30 @@ def _commit() -> str | None:
     return said.stdout.strip()
 
 
-def _service_of(backend: "Backend", retriever: str | None) -> dict[str, Any]:
+def _at_once(backend: "Backend", concurrency: int) -> int:
+    """No more than the local service answers at once: a question that waits in its queue loses time."""
+    from server.cli.backend import LocalBackend
+
+    if isinstance(backend, LocalBackend):
+        return min(concurrency, backend.service.settings.limits.concurrency)
+    return concurrency
+
+
+def _service_of(backend: "Backend", asked: Mapping[str, Any]) -> dict[str, Any]:
     """What answers, as far as it is known from here: a server is known by its address."""
     from server.cli.backend import LocalBackend
 
+    retriever = asked["retriever"]
     if not isinstance(backend, LocalBackend):
-        return {"server": getattr(backend, "url", ""), "retriever": retriever or "the server's own"}
+        return {
+            "server": getattr(backend, "url", ""),
+            "retriever": retriever or "the server's own",
+            "limits": asked["limits"],
+        }
     settings = backend.service.settings
-    chosen = {"engine", "model", "protocol", "temperature"}
+    chosen = {"engine", "model", "protocol", "temperature", "context_tokens", "engine_args"}
     return {
+        "limits": asdict(settings.limits.limits()) | asked["limits"],
         "policy": settings.policy.model_dump(mode="json", include=chosen),
         "encoder": str(backend.service.profiles.encoder.manifest),
         "retriever": retriever or settings.retriever,
@@ -363,7 +378,7 @@ async def _answer(
     backend: "Backend", user: str, question: str, method: str, asked: Mapping[str, Any]
 ) -> "Trajectory":
     from server.client import ApiError
-    from server.service import AnswerRecord
+    from server.service import AnswerRecord, InvalidQuestion
     from training.lampqa.runs import Unanswered
 
     record: AnswerRecord | None = None
@@ -372,7 +387,7 @@ async def _answer(
             async for event in events:
                 if isinstance(event, AnswerRecord):
                     record = event
-    except ApiError as error:
+    except (ApiError, InvalidQuestion) as error:
         raise Unanswered(str(error)) from None
     assert record is not None, "the record comes last, in every case"
     return record.trajectory

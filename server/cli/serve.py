@@ -47,9 +47,10 @@ def serve(
     # The encoder gives the interpreter away between hundreds of small steps. At the usual 5 ms it can wait
     # that long for each of them to come back while requests are busy.
     sys.setswitchinterval(0.001)
-    # As it is stopped by docker and systemd: uvicorn ends in an orderly way and then passes the signal on,
-    # which by itself would leave the engine and the store no time to close.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    # As it is stopped by people, docker and systemd: uvicorn ends in an orderly way and then passes the
+    # signal on, which by itself would leave the engine and the store no time to close.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit())
     flags = options.flags(
         host=host,
         port=port,

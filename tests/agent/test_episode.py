@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Sequence
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -718,3 +719,13 @@ def test_a_golden_trajectory_is_reproduced_byte_for_byte(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_golden_trajectory_does_not_depend_on_how_the_text_arrives(case: Case) -> None:
     assert comparable(replay(case, list).to_dict()) == comparable(replay(case).to_dict())
+
+
+def test_an_answer_of_marks_that_point_nowhere_is_no_answer() -> None:
+    episode = Episode("q")
+    assert episode.feed("<think>t</think><answer> [7] </answer>") == Invalid("empty_answer", at_ms=ANY)
+    assert (episode.finish_reason, episode.trajectory.answer) == ("invalid", None)
+    late = Episode("q")
+    late.feed("<think>t</think><answer> [7]")
+    assert late.cut_off("deadline") is None
+    assert late.finish_reason == "deadline"

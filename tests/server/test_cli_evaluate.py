@@ -102,6 +102,27 @@ def test_started_again_it_changes_nothing_and_another_configuration_is_refused(
     assert "method: 'rag' then, 'none' now" in refused.stderr
 
 
+def test_limits_of_the_environment_are_part_of_the_configuration(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("--dataset", dataset, "--out", tmp_path / "run")
+    assert evaluate(*asked).exit_code == 0
+    monkeypatch.setenv("PR2_LIMITS__TOP_K", "7")
+    refused = evaluate(*asked)
+    assert refused.exit_code == 2
+    assert "limits: " in refused.stderr
+
+
+def test_a_question_that_is_not_acceptable_stays_owed_and_the_others_are_answered(tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    long = RECORDS[0] | {"question": "What could I show? " * 1_000}
+    file.write_text("".join(json.dumps(one) + "\n" for one in (long, *RECORDS[1:])))
+    result = evaluate("--dataset", file, "--out", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "still owed: q1: the question has" in result.stderr
+    assert len((tmp_path / "run" / "records.jsonl").read_text().splitlines()) == 2
+
+
 def test_the_narrative_and_the_rubric_never_reach_what_answers(dataset: Path, tmp_path: Path) -> None:
     assert evaluate("--dataset", dataset, "--out", tmp_path / "run").exit_code == 0
     trajectories = (tmp_path / "run" / "trajectories.jsonl").read_text()

@@ -5,9 +5,11 @@ started again does only what is owed, and comes to the same files as one that wa
 """
 
 import asyncio
+import fcntl
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -29,6 +31,10 @@ class Unanswered(Exception):
 
 class ChangedConfiguration(ValueError):
     """The folder holds a run of another configuration."""
+
+
+class RunInUse(ValueError):
+    """Somebody else is at work in the folder."""
 
 
 class Watcher(Protocol):
@@ -65,7 +71,7 @@ class Run:
             )
         else:
             self._write_manifest({"finished": False})
-        self._done = _repaired(folder)
+        self._done = _places(folder)
 
     @property
     def done(self) -> frozenset[str]:
@@ -87,19 +93,24 @@ class Run:
 
         `per_second` is how many are begun in a second at the most, for servers that count requests.
         `questions` is read as far as it is needed. `facts` go into the manifest: versions, prices.
+        Raises RunInUse.
         """
         failed: dict[str, str] = {}
         order: list[str] = []
         with (
+            _repaired(self.folder),
             (self.folder / RECORDS).open("ab") as records,
             (self.folder / TRAJECTORIES).open("ab") as trajectories,
         ):
+            self._done = _places(self.folder)
 
             async def work(question: Question) -> None:
                 try:
                     trajectory = await answer(question)
                     if trajectory.finish_reason in ("policy_error", "cancelled"):
                         raise Unanswered(trajectory.detail or trajectory.finish_reason)
+                    if _never_begun(trajectory):
+                        raise Unanswered(trajectory.detail or "the deadline came before anything was written")
                 except Unanswered as error:
                     # Nothing that the answer is to blame for, so there is no score: the question stays owed.
                     failed[question.id] = str(error)
@@ -207,16 +218,36 @@ def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path)
         )
 
 
-def _repaired(folder: Path) -> dict[str, int]:
-    """The finished questions, and where their lines begin. What a killed run has half written is cut off."""
-    for name in (RECORDS, TRAJECTORIES):
-        file = folder / name
-        file.touch()
-        with file.open("rb+") as stream:
-            whole = 0
-            for line in stream:
-                whole += len(line) if line.endswith(b"\n") else 0
-            stream.truncate(whole)
+def _never_begun(trajectory: Trajectory) -> bool:
+    """Whether the time ran out before the policy had written anything: that says nothing of its answer."""
+    silent = trajectory.policy_tokens == 0 and not any(s.author == "policy" for s in trajectory.segments)
+    return trajectory.finish_reason == "deadline" and silent
+
+
+@contextmanager
+def _repaired(folder: Path) -> Iterator[None]:
+    """The folder for this process alone, without what a killed run has half written.
+
+    The system lets go of it when the process ends, however it ends.
+    """
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunInUse(f"another process is working on the run in {folder}") from None
+        for name in (RECORDS, TRAJECTORIES):
+            (folder / name).touch()
+            with (folder / name).open("rb+") as stream:
+                whole = 0
+                for line in stream:
+                    whole += len(line) if line.endswith(b"\n") else 0
+                stream.truncate(whole)
+        yield
+
+
+def _places(folder: Path) -> dict[str, int]:
+    """The finished questions, and where their lines begin."""
+    (folder / RECORDS).touch()
     with (folder / RECORDS).open("rb") as lines:
         places = accumulate(map(len, lines), initial=0)
         return {record.id: place for record, place in zip(read_records(folder), places, strict=False)}
@@ -224,7 +255,7 @@ def _repaired(folder: Path) -> dict[str, int]:
 
 def _append(stream: IO[bytes], value: Mapping[str, Any]) -> int:
     """Write one line, whole. Returns where it begins."""
-    place = stream.tell()
-    stream.write(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+    line = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    stream.write(line)
     stream.flush()
-    return place
+    return stream.tell() - len(line)

@@ -17,7 +17,7 @@ from agent.trajectory import Answer, Limits, Search, Trajectory
 from training.lampqa.data import Question
 from training.lampqa.judge import LexicalJudge, Unjudged
 from training.lampqa.records import MANIFEST, RECORDS, RESPONSES, SCORES, TRAJECTORIES, Record, read_records
-from training.lampqa.runs import ChangedConfiguration, Outcome, Run, Unanswered
+from training.lampqa.runs import ChangedConfiguration, Outcome, Run, RunInUse, Unanswered
 
 CONFIGURATION = {"method": "pr2", "dataset": {"hash": "abc"}}
 
@@ -214,7 +214,7 @@ def test_what_could_not_be_answered_gets_no_score_and_stays_owed(tmp_path: Path)
 
 def test_an_answer_that_never_came_is_an_empty_response(tmp_path: Path) -> None:
     async def silent(one: Question) -> Trajectory:
-        return Trajectory(one.question, Limits(), finish_reason="deadline")
+        return Trajectory(one.question, Limits(), finish_reason="max_tokens", policy_tokens=9)
 
     work(tmp_path, silent, count=2)
     records = list(read_records(tmp_path))
@@ -282,3 +282,28 @@ def test_questions_are_begun_no_faster_than_asked_for(tmp_path: Path) -> None:
 
     work(tmp_path, noted, count=4, per_second=50)
     assert all(after - before >= 0.019 for before, after in pairwise(begun))
+
+
+def test_a_deadline_before_anything_was_written_says_nothing_of_the_answer(tmp_path: Path) -> None:
+    async def late(one: Question) -> Trajectory:
+        return Trajectory(one.question, Limits(), finish_reason="deadline", detail="it had to wait")
+
+    assert work(tmp_path, late, count=2).failed == {"q0": "it had to wait", "q1": "it had to wait"}
+    assert list(read_records(tmp_path)) == []
+
+
+async def test_two_at_once_are_kept_off_each_other(tmp_path: Path) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(one: Question) -> Trajectory:
+        begun.set()
+        await go_on.wait()
+        return answered(one)
+
+    first = asyncio.create_task(Run(tmp_path, CONFIGURATION).work_off(questions(), waits, LexicalJudge()))
+    await begun.wait()
+    with pytest.raises(RunInUse, match="another process"):
+        await Run(tmp_path, CONFIGURATION).work_off(questions(), answer, LexicalJudge())
+    go_on.set()
+    assert (await first).summary.macro.questions == 12
+    assert len(list(read_records(tmp_path))) == 12
