@@ -107,6 +107,7 @@ async def probe(server: OpenAIServer, retries: int | None = None) -> Capabilitie
 
     A server that fails is tried as often as it is at other times or, if given, `retries` times.
     """
+    server.forget_model()
     models = await _listed(server, retries)
     model = await server.served_model(retries)
     return await _Probe(server, model, retries).capabilities(models)
@@ -235,7 +236,8 @@ class _Probe:
         llama_cpp = {"add_special": False, "parse_special": True}
         for asked in (vllm, llama_cpp):
             with suppress(PolicyError):
-                reply = await self._server.ask("//tokenize", encode_request(asked, _PROBE, False), retries=0)
+                asked_for = encode_request(asked, _PROBE, False)
+                reply = await self._server.ask("//tokenize", asked_for, retries=self._retries)
                 match reply:
                     case {"tokens": [int(), *_] as tokens}:
                         return asked, tokens, _positive(reply.get("max_model_len"))

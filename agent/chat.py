@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from agent import prompts
 from agent.capabilities import CHAT, Event, Json, context_of
@@ -31,6 +32,7 @@ TOLD = {
 """What is said to the model of a call that cannot be served."""
 
 _REPEATS = 2
+_ASKS = 3
 _LATE = 0.05
 """The last part of the deadline, in which a search leads to no answer any more."""
 _USAGE: Json = {"stream_options": {"include_usage": True}}
@@ -56,8 +58,8 @@ class ChatPolicy:
         self._server = server
         self._temperature = temperature
         self._context = context
-        self._asked = context is not None
-        self._asking = asyncio.Lock()
+        self._asks_left = _ASKS if context is None else 0
+        self._is_given = context is not None
         self._options = [_USAGE, {}]
 
     @property
@@ -81,16 +83,21 @@ class ChatPolicy:
                 yield Chunk("", finish="length")
                 return
             reply = Reply(offered=bool(tools))
+            # Told with the first chunk: the last one is not read when a deadline comes before it.
+            size = untold = _size(tools, *messages)
             async with aclosing(self._read({"messages": messages, **tools}, room, reply, episode)) as chunks:
                 async for chunk in chunks:
-                    yield chunk
+                    yield replace(chunk, prompt_tokens=untold)
+                    untold = 0
+            if reply.usage and reply.usage.prompt_tokens:
+                untold += reply.usage.prompt_tokens - size
             problem = reply.problem
             again = problem in TOLD and repeats_left > 0
             yield Chunk(
                 reply.tell(ended=True),
                 reply.tokens - reply.told,
                 "length" if reply.cut else None if problem else "stop",
-                prompt_tokens=(reply.usage and reply.usage.prompt_tokens) or _size(tools, *messages),
+                prompt_tokens=untold,
                 invalid="" if again else problem,
             )
             if not again:
@@ -105,9 +112,11 @@ class ChatPolicy:
         reply, seconds = Reply(offered=True), self._server.check_timeout_s
         try:
             async with asyncio.timeout(seconds):
-                await self._known_context(retries=0)
                 async for _ in self._read(said, 1, reply, Episode(""), retries=0):
                     pass
+                if not self._is_given:
+                    self._context, self._asks_left = None, _ASKS
+                    await self._known_context(retries=0)
         except TimeoutError:
             why = f"{self._server.place} wrote no token within {seconds:g} s"
             raise PolicyError("timeout", why) from None
@@ -119,11 +128,12 @@ class ChatPolicy:
         await self._server.aclose()
 
     async def _known_context(self, retries: int | None = None) -> int | None:
-        async with self._asking:
-            if not self._asked:
-                self._context = await context_of(self._server, retries)
-                self._asked = True
-            return self._context
+        # Some servers tell it only of a model that is loaded, so one answer is not taken for the last word.
+        # Each turn asks for itself: one behind another, they would wait for each other's failures.
+        if self._context is None and self._asks_left > 0:
+            self._context = await context_of(self._server, retries)
+            self._asks_left -= 1
+        return self._context
 
     async def _read(
         self, said: Json, max_tokens: int, reply: "Reply", episode: Episode, retries: int | None = None

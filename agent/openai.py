@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.capabilities import CHAT, Capabilities, Choice, Event, Usage, encode_request, probe
 from agent.episode import Episode
-from agent.openai_server import REST_S, OpenAIServer
+from agent.openai_server import REST_S, OpenAIServer, Refused
 from agent.policy import Chunk, PolicyError
 from agent.tags import STOP, missing_close
 from agent.tokens import estimated, make_room, prompt_ids
@@ -42,7 +42,29 @@ class OpenAIPolicy:
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
         """See Policy. Closing the iterator closes the HTTP stream, by which the engine knows to stop."""
-        known = await self._capabilities()
+        known, begun = await self._capabilities(), False
+        try:
+            async with aclosing(self._turn(known, episode, max_tokens)) as chunks:
+                async for chunk in chunks:
+                    begun = True
+                    yield chunk
+            return
+        except Refused:
+            # Another server may stand at this address by now, which can do less, or has another model.
+            if begun:
+                raise
+            if self._known is known:
+                self._known = None
+            now = await self._capabilities()
+            if now == known:
+                raise
+        async with aclosing(self._turn(now, episode, max_tokens)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _turn(
+        self, known: Capabilities, episode: Episode, max_tokens: int
+    ) -> AsyncGenerator[Chunk, None]:
         if any(segment.author == "policy" and segment.token_ids is None for segment in episode.segments):
             # Written before the server could do so, or by another one: its tokens are not known.
             known = replace(known, takes_ids=False)
@@ -141,7 +163,7 @@ class OpenAIPolicy:
                 counted += tokens
                 if known.takes_ids and piece and not counted:
                     raise self._server.bad_reply("sent text without its tokens")
-                if choice.finish_reason is None:
+                if not choice.finish_reason:
                     if piece or sampled:
                         yield Chunk(piece, tokens, None, sampled, untold)
                         untold = 0

@@ -33,7 +33,9 @@ _ERROR_BYTES = 2**16
 _REPLY_BYTES = 2**24
 _ECHO_CHARACTERS = 16
 """A server's message that shares so many characters in a row with the prompt is not passed on."""
-_WORD, _ESCAPED = re.compile(r"\w+"), re.compile(r"\\[nrt]")
+_SHORTEST_ECHO = 4
+_WORD, _ESCAPED, _CODE = re.compile(r"\w+"), re.compile(r"\\[nrt]"), re.compile(r"\\u([0-9a-fA-F]{4})")
+_PARTS = re.compile(r"\n|: ")
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -99,6 +101,7 @@ class OpenAIServer:
         self.place = str(URL(self._base_url).with_user(None).with_query(None))
         """The address, as errors name it."""
         self.model = model
+        self._is_named = bool(model)
         self.check_timeout_s = connect_timeout_s + idle_timeout_s
         """Enough for a request that is tried once."""
         self._connect_timeout_s = connect_timeout_s
@@ -114,6 +117,11 @@ class OpenAIServer:
         if self._owns_session and self._session is not None:
             session, self._session = self._session, None
             await session.close()
+
+    def forget_model(self) -> None:
+        """Ask again which model there is, unless one was named."""
+        if not self._is_named:
+            self.model, self._listed = "", ()
 
     async def served_model(self, retries: int | None = None) -> str:
         """The model's name; without one, that of the first model that the server lists."""
@@ -342,9 +350,15 @@ def _wait(attempt: int, retry_after: str) -> float:
 def _echoes(message: str, prompt: str) -> bool:
     """Whether the message repeats a stretch of the prompt, in whatever way it is quoted."""
     words, known = _plain(message), _plain(prompt)
+    # A question can be shorter than that: the lines of the prompt, and what stands after a colon.
+    parts = map(_plain, _PARTS.split(prompt))
+    if any(_SHORTEST_ECHO <= len(part) < _ECHO_CHARACTERS and part in words for part in parts):
+        return True
     last = max(len(words) - _ECHO_CHARACTERS, 0)
     return any(words[start : start + _ECHO_CHARACTERS] in known for start in range(last + 1))
 
 
 def _plain(text: str) -> str:
-    return " ".join(_WORD.findall(_ESCAPED.sub(" ", text)))
+    text = _CODE.sub(lambda found: chr(int(found[1], 16)), _ESCAPED.sub(" ", text))
+    # Two halves of a surrogate pair, as JSON escapes them, are one character.
+    return " ".join(_WORD.findall(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")))

@@ -28,8 +28,10 @@ _TAG = re.compile(rf"</?(?:{'|'.join(_NAMES)})>")
 _TAGS = tuple(f"<{slash}{name}>" for name in _NAMES for slash in ("", "/"))
 _LOOSE_TAG = re.compile(rf"<(?=\s*(?:/\s*)?(?:{'|'.join(_NAMES)})\b)", re.IGNORECASE)
 _CONTROL = re.compile(
-    r"<(?=[|｜]|/?s>|(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>|/?tool_(?:call|response)s?>)"
-    r"|\[(?=/?(?:INST|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|SYSTEM_PROMPT)\])",
+    r"<(?=[|｜]|/?s>|(?:bos|eos|pad|unk|mask|sop|\w{1,12}_token|(?:start|end)_of_\w{1,12})>"
+    r"|/?tool_(?:call|response)s?>)"
+    r"|\[(?=/?(?:INST|THINK|ARGS|CALL_ID|gMASK|TOOL_CALLS|TOOL_CONTENT|TOOL_RESULTS|AVAILABLE_TOOLS"
+    r"|SYSTEM_PROMPT)\])",
     re.IGNORECASE,
 )
 """How models spell their control tokens, which tokenizers read out of any text."""

@@ -101,6 +101,9 @@ class VLLMPolicy:
 
     async def aclose(self) -> None:
         """Stop the engine's processes."""
+        if self._starting is not None:
+            # An engine that is just starting would be left behind.
+            await asyncio.gather(self._starting, return_exceptions=True)
         if self._engine is not None:
             await self._end(self._engine)
 

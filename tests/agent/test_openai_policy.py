@@ -518,3 +518,25 @@ async def test_many_episodes_run_at_once_and_none_waits_for_another() -> None:
     assert {trajectory.finish_reason for trajectory in trajectories} == {"answered"}
     assert len({trajectory.transcript for trajectory in trajectories}) == 1
     assert took < 32 * 0.1
+
+
+@pytest.mark.parametrize(
+    ("question", "leak"),
+    [
+        ("HIV status?", "cannot process: HIV status?"),
+        (
+            "Есть ли у меня диабет?",
+            "cannot process: " + json.dumps("Есть ли у меня диабет?"),
+        ),
+    ],
+    ids=["short", "escaped"],
+)
+async def test_no_question_is_so_short_or_so_escaped_that_a_message_repeats_it(
+    question: str, leak: str
+) -> None:
+    with Engine(turns(fails(400, leak))) as engine:
+        async with writing(engine.base_url) as policy:
+            episode = Episode(question)
+            async for _ in drive(episode, policy, find):
+                pass
+    assert episode.trajectory.detail == f"{engine.base_url} answered 400"

@@ -453,7 +453,6 @@ def json_reply(body: bytes) -> Reply:
 
 NO_TOKENS = {
     "fails": (fails(500), "unavailable"),
-    "is gone": (fails(404), "refused"),
     "is a web page": (Reply((b"<html>Welcome</html>",), content_type="text/html"), "bad_reply"),
     "hangs": (HANG_BEFORE_HEADERS, "timeout"),
     "hangs after the headers": (Reply((b'{"tok', "hang"), content_type="application/json"), "timeout"),
@@ -490,6 +489,38 @@ async def test_a_tokenizer_that_breaks_in_the_middle_of_an_episode_is_a_typed_po
     assert (trajectory.finish_reason, trajectory.fault) == ("policy_error", fault)
     assert engine.base_url in trajectory.detail
     assert trajectory.searches == 1
+
+
+async def test_an_episode_goes_on_as_text_when_its_tokenizer_is_gone() -> None:
+    with Engine(turns(writes(SEARCH), writes(ANSWER)), dialect=VLLM) as engine:
+
+        async def take_it(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+            engine.instead["/tokenize"] = fails(404)
+            return NOTES[:1]
+
+        async with writing(engine) as policy:
+            episode = Episode(QUESTION)
+            async for _ in drive(episode, policy, take_it):
+                pass
+    assert episode.finish_reason == "answered"
+    assert engine.completions[-1].json["prompt"].startswith(episode.segments[0].text)
+
+
+async def test_another_model_at_the_same_address_is_used_if_none_was_named() -> None:
+    served = ["old"]
+
+    def script(request: Request) -> Reply:
+        return MANY(request) if request.json["model"] in served else fails(404, "no such model")
+
+    with Engine(script, models=served, dialect=VLLM) as engine:
+        policy = OpenAIPolicy(OpenAIServer(engine.base_url, retries=0))
+        try:
+            assert (await run(policy)).finish_reason == "answered"
+            served[:] = ["new"]
+            assert (await run(policy)).finish_reason == "answered"
+            assert policy.name == "openai:new"
+        finally:
+            await policy.aclose()
 
 
 async def test_a_deadline_ends_a_tokenizer_that_hangs() -> None:

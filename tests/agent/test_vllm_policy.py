@@ -52,3 +52,18 @@ async def test_without_vllm_the_extra_to_install_is_named() -> None:
 def test_it_is_named_after_its_model() -> None:
     assert VLLMPolicy("/models/my-policy/").name == "vllm:my-policy"
     assert VLLMPolicy("owner/model").name == "vllm:model"
+
+
+async def test_an_engine_that_is_just_starting_is_ended_too() -> None:
+    ended: list[object] = []
+
+    class Ends(Slow):
+        async def _end(self, engine: object) -> None:
+            ended.append(engine)
+
+    policy = Ends("tiny")
+    starting = asyncio.create_task(policy._started())
+    await asyncio.sleep(0.05)
+    await policy.aclose()
+    assert ended == ["an engine"]
+    await starting
