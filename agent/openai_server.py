@@ -7,7 +7,6 @@ the prompt, or anything of the person's.
 import asyncio
 import itertools
 import json
-import random
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -19,13 +18,13 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from yarl import URL
 
 from agent.policy import PolicyError
+from agent.retry import wait_s
 from agent.sse import EventDecoder
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
 """Answers of a server that may be better in a moment."""
 
-_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.25, 4.0
-_LONGEST_RETRY_AFTER_S = 10.0
+_WAITS = {"first": 0.25, "longest": 4.0, "longest_asked": 10.0}
 REST_S = 0.1
 """How long the end of a stream may take after the last text; waiting lets the connection be used again."""
 _MESSAGE_CHARACTERS = 300
@@ -263,7 +262,7 @@ class OpenAIServer:
                 retry_after = response.headers.get("retry-after", "")
             if attempt >= retries:
                 raise problem
-            await self._sleep(_wait(attempt, retry_after))
+            await self._sleep(wait_s(attempt, retry_after, **_WAITS))
         raise AssertionError("unreachable")
 
     def _connected(self) -> aiohttp.ClientSession:
@@ -338,13 +337,6 @@ async def _read_rest(response: aiohttp.ClientResponse) -> None:
         async with asyncio.timeout(REST_S):
             while await response.content.readany():
                 pass
-
-
-def _wait(attempt: int, retry_after: str) -> float:
-    """Seconds until the next attempt. A `Retry-After` that is a date is not read."""
-    back_off = min(_BACK_OFF_S * 2.0**attempt, _LONGEST_BACK_OFF_S) * random.uniform(0.5, 1)
-    asked = float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else 0.0
-    return max(back_off, min(asked, _LONGEST_RETRY_AFTER_S))
 
 
 def _echoes(message: str, prompt: str) -> bool:

@@ -10,7 +10,6 @@ Whatever goes wrong on the way is one exception, ApiError, that says it in words
 import asyncio
 import itertools
 import json
-import random
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -30,6 +29,7 @@ import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from agent.driver import Event
+from agent.retry import wait_s
 from agent.sse import EventDecoder
 from agent.trajectory import AnswerDelta, Trajectory
 from index.documents import Document, Passage, check_name, parse_document
@@ -47,8 +47,7 @@ _UPLOAD = httpx.Timeout(None, connect=5.0)
 """The reply to an upload comes when everything is encoded and stored."""
 _CHUNK = 2**16
 _BATCH = 256
-_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
-_LONGEST_RETRY_AFTER_S = 60.0
+_WAITS = {"first": 0.5, "longest": 8.0, "longest_asked": 60.0}
 _BUSY = frozenset({429, 503})
 """What comes back with these can be sent again: nothing was given that could be given twice."""
 
@@ -272,7 +271,7 @@ class AsyncClient:
                     if last:
                         raise
                     asked = ""
-                await self._sleep(_wait(attempt, asked))
+                await self._sleep(wait_s(attempt, asked, **_WAITS))
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
             raise ApiError(
                 f"{self.url!r} is not the address of a server: it begins with http:// or https://"
@@ -383,13 +382,6 @@ async def _read(documents: Iterable[Item]) -> AsyncGenerator[Item, None]:
 
 def _question(question: str, options: AskOptions) -> dict[str, Any]:
     return {"question": question} | {name: value for name, value in options.items() if value}
-
-
-def _wait(attempt: int, retry_after: str) -> float:
-    """Seconds until the next attempt."""
-    back_off = min(_BACK_OFF_S * 2.0**attempt, _LONGEST_BACK_OFF_S) * random.uniform(0.5, 1)
-    asked = float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else 0.0
-    return max(back_off, min(asked, _LONGEST_RETRY_AFTER_S))
 
 
 def _user(user: str) -> str:
