@@ -43,26 +43,25 @@ class OpenAIPolicy:
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
         """See Policy. Closing the iterator closes the HTTP stream, by which the engine knows to stop."""
         known, begun = await self._capabilities(), False
-        try:
-            async with aclosing(self._turn(known, episode, max_tokens)) as chunks:
-                async for chunk in chunks:
-                    begun = True
-                    yield chunk
-            return
-        except Refused:
-            # Another server may stand at this address by now, which can do less, or has another model.
-            if begun:
-                raise
-            if self._known is known:
-                self._known = None
-            now = await self._capabilities()
-            if now == known:
-                raise
-        async with aclosing(self._turn(now, episode, max_tokens)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        for is_last in (False, True):
+            try:
+                async with aclosing(self._write(known, episode, max_tokens)) as chunks:
+                    async for chunk in chunks:
+                        begun = True
+                        yield chunk
+                return
+            except Refused:
+                # Another server may stand at this address by now, which can do less, or has another model.
+                if begun or is_last:
+                    raise
+                before = known
+                if self._known is before:
+                    self._known = None
+                known = await self._capabilities()
+                if known == before:
+                    raise
 
-    async def _turn(
+    async def _write(
         self, known: Capabilities, episode: Episode, max_tokens: int
     ) -> AsyncGenerator[Chunk, None]:
         if any(segment.author == "policy" and segment.token_ids is None for segment in episode.segments):
@@ -95,58 +94,9 @@ class OpenAIPolicy:
             "max_tokens": room,
             "temperature": self._temperature,
         }
-        async with aclosing(self._write(known, request, episode)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-
-    async def check(self) -> str:
-        """See Policy. Tries once, and takes no longer than a request may."""
-        try:
-            async with asyncio.timeout(self._server.check_timeout_s):
-                self._known = None
-                return str(await self._capabilities(retries=0))
-        except TimeoutError:
-            seconds = self._server.check_timeout_s
-            raise PolicyError(
-                "timeout", f"{self._server.place} wrote no token within {seconds:g} s"
-            ) from None
-
-    async def aclose(self) -> None:
-        """See Policy."""
-        await self._server.aclose()
-
-    async def _capabilities(self, retries: int | None = None) -> Capabilities:
-        failed_before = self._failed
-        async with self._probing:
-            if self._known is None and self._failed is not None and self._failed is not failed_before:
-                # It failed while this episode waited, which would only wait again for the same.
-                raise PolicyError(self._failed.fault, str(self._failed))
-            if self._known is None:
-                try:
-                    known = await probe(self._server, retries)
-                    self._known = replace(known, context=self._context or known.context)
-                except PolicyError as error:
-                    # A check gives up early, which says nothing to those who have more patience.
-                    self._failed = error if retries is None else self._failed
-                    raise
-            return self._known
-
-    async def _encode(self, known: Capabilities, text: str, opening: bool) -> list[int]:
-        assert known.encodes is not None
-        reply = await self._server.ask("//tokenize", encode_request(known.encodes, text, opening))
-        match reply:
-            case {"tokens": [*tokens]} if tokens and all(isinstance(token, int) for token in tokens):
-                return tokens
-        raise self._server.bad_reply("sent no tokens")
-
-    async def _write(
-        self, known: Capabilities, request: dict[str, Any], episode: Episode
-    ) -> AsyncGenerator[Chunk, None]:
-        ids = request.get("prompt") if known.takes_ids else None
+        text, counted, said = "", 0, episode.prompt
         # Told with the first chunk: the last one is not read when the action comes before it.
-        expected = untold = len(ids) if ids else estimated(episode.prompt)
-        text, counted = "", 0
-        said = episode.prompt
+        expected = untold = len(ids) if known.takes_ids else estimated(said)
         async with aclosing(self._server.stream(known.path, request, Event, said=said)) as events:
             async for event in events:
                 if event.error is not None:
@@ -191,6 +141,46 @@ class OpenAIPolicy:
         # a whole turn could close a half-written answer.
         why = f"{self._server.place} ended the stream without a finish_reason"
         raise PolicyError("broken_stream", why)
+
+    async def check(self) -> str:
+        """See Policy. Tries once, and takes no longer than a request may."""
+        try:
+            async with asyncio.timeout(self._server.check_timeout_s):
+                self._known = None
+                return str(await self._capabilities(retries=0))
+        except TimeoutError:
+            seconds = self._server.check_timeout_s
+            raise PolicyError(
+                "timeout", f"{self._server.place} wrote no token within {seconds:g} s"
+            ) from None
+
+    async def aclose(self) -> None:
+        """See Policy."""
+        await self._server.aclose()
+
+    async def _capabilities(self, retries: int | None = None) -> Capabilities:
+        failed_before = self._failed
+        async with self._probing:
+            if self._known is None and self._failed is not None and self._failed is not failed_before:
+                # It failed while this episode waited, which would only wait again for the same.
+                raise PolicyError(self._failed.fault, str(self._failed))
+            if self._known is None:
+                try:
+                    known = await probe(self._server, retries)
+                    self._known = replace(known, context=self._context or known.context)
+                except PolicyError as error:
+                    # A check gives up early, which says nothing to those who have more patience.
+                    self._failed = error if retries is None else self._failed
+                    raise
+            return self._known
+
+    async def _encode(self, known: Capabilities, text: str, opening: bool) -> list[int]:
+        assert known.encodes is not None
+        reply = await self._server.ask("//tokenize", encode_request(known.encodes, text, opening))
+        match reply:
+            case {"tokens": [*tokens]} if tokens and all(isinstance(token, int) for token in tokens):
+                return tokens
+        raise self._server.bad_reply("sent no tokens")
 
 
 def _transcript(known: Capabilities, episode: Episode, ids: list[int]) -> dict[str, Any]:
