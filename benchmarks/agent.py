@@ -35,7 +35,7 @@ from agent.policy import STREAM_INTERVAL, Policy
 from agent.sse import EventDecoder
 from agent.trajectory import Limits, Thought
 from benchmarks import batching, engine
-from benchmarks.speed import Figure, FixedEncoder, invented
+from benchmarks.speed import Figure, FixedEncoder, invented, table_of
 from index.documents import Passage
 
 AT_ONCE = (1, 8, 64, 256)
@@ -350,13 +350,7 @@ def main() -> None:
     figures = figures_of(rows)
 
     console = Console(width=150)
-    table = Table(title="Driver and policy client against a simulated engine")
-    for column in ("", "measured", "bar", "", "from"):
-        table.add_column(column)
-    for figure in figures:
-        met = "met" if figure.met else "NOT met"
-        table.add_row(figure.name, f"{figure.value:.2f}", f"≤ {figure.bar:g}", met, figure.detail)
-    console.print(table)
+    console.print(table_of("Driver and policy client against a simulated engine", figures))
 
     table = Table(title="Beside them", caption=f"one by one: n × the mean of {ALONE} questions, asked alone")
     for column in (

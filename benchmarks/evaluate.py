@@ -34,7 +34,7 @@ from agent.openai_server import OpenAIServer
 from agent.trajectory import Limits, Trajectory
 from benchmarks.agent import waited_for_a_core
 from benchmarks.judge import MODEL, Pace, Station, running
-from benchmarks.speed import PROFILE, Figure
+from benchmarks.speed import PROFILE, Figure, table_of
 from index.documents import Passage
 from training.lampqa.data import CATEGORIES, Aspect, Item, Question
 from training.lampqa.llm_judge import LLMJudge
@@ -255,13 +255,7 @@ def main() -> None:
     figures = figures_of(load, timed, runs)
 
     console = Console(width=150)
-    table = Table(title="Evaluation against simulated policy and judge servers")
-    for column in ("", "measured", "bar", "", "from"):
-        table.add_column(column)
-    for figure in figures:
-        met = "met" if figure.met else "NOT met"
-        table.add_row(figure.name, f"{figure.value:.2f}", f"≤ {figure.bar:g}", met, figure.detail)
-    console.print(table)
+    console.print(table_of("Evaluation against simulated policy and judge servers", figures))
 
     late = served["late_s"]
     table = Table(title="Beside them", show_header=False)

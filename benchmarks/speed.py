@@ -57,6 +57,18 @@ class Figure:
         return self.value <= self.bar if self.at_most else self.value >= self.bar
 
 
+def table_of(title: str, figures: Sequence[Figure]) -> Table:
+    """The figures, each beside its bar."""
+    table = Table(title=title)
+    for column in ("", "measured", "bar", "", "from"):
+        table.add_column(column)
+    for figure in figures:
+        bar = f"{'≤' if figure.at_most else '≥'} {figure.bar:g}"
+        met = "met" if figure.met else "NOT met"
+        table.add_row(figure.name, f"{figure.value:.2f}", bar, met, figure.detail)
+    return table
+
+
 class FixedEncoder:
     """Vectors without a model, where the encoder is not what is measured."""
 
@@ -315,15 +327,7 @@ def main() -> None:
             continue
         with console.status(f"measuring: {name}"):
             figures.append(measure())
-    table = Table(title="Speed, as ratios in one run")
-    for column in ("", "measured", "bar", "", "from"):
-        table.add_column(column)
-    for figure in figures:
-        bound = f"{'≤' if figure.at_most else '≥'} {figure.bar:g}"
-        table.add_row(
-            figure.name, f"{figure.value:.2f}", bound, "met" if figure.met else "NOT met", figure.detail
-        )
-    Console(width=150).print(table)
+    Console(width=150).print(table_of("Speed, as ratios in one run", figures))
     if arguments.json:
         values = {figure.name: vars(figure) | {"met": figure.met} for figure in figures}
         arguments.json.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
