@@ -162,14 +162,9 @@ class ChatPolicy:
                         reply.cut = finish == "length"
                         reply.usage = await usage_after(events) or event.usage
                         return
-                    case "content_filter":
-                        why = f"a content filter of {self._server.place} ended the text"
-                        raise PolicyError("refused", why)
                     case reason:
-                        why = f"{self._server.place} ended the text: {reason[:40]!r}"
-                        raise PolicyError("broken_stream", why)
-        why = f"{self._server.place} ended the stream without a finish_reason"
-        raise PolicyError("broken_stream", why)
+                        raise self._server.ended(reason)
+        raise self._server.ended(None)
 
     async def _events(self, request: Json, retries: int | None, said: str) -> AsyncGenerator[Event, None]:
         """The events of a reply. Whether the server also takes `_USAGE` is found out once."""

@@ -130,17 +130,11 @@ class OpenAIPolicy:
                     case "length":
                         yield Chunk(piece, tokens, "length", sampled, untold)
                         return
-                    case "content_filter":
-                        raise PolicyError(
-                            "refused", f"a content filter of {self._server.place} ended the text"
-                        )
                     case reason:
-                        why = f"{self._server.place} ended the text: {reason[:40]!r}"
-                        raise PolicyError("broken_stream", why)
+                        raise self._server.ended(reason)
         # Also after [DONE]: without a reason the text may have been cut off anywhere, and to take it for
         # a whole turn could close a half-written answer.
-        why = f"{self._server.place} ended the stream without a finish_reason"
-        raise PolicyError("broken_stream", why)
+        raise self._server.ended(None)
 
     async def check(self) -> str:
         """See Policy. Tries once, and takes no longer than a request may."""

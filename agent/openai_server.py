@@ -190,6 +190,14 @@ class OpenAIServer:
         words = self._own_words(error, f"{_said(request)}\n{said}")
         return PolicyError("broken_stream", f"{self.place} broke off{words}")
 
+    def ended(self, reason: str | None) -> PolicyError:
+        """What it means that a text ended for `reason`, other than being complete or long enough."""
+        if reason is None:
+            return PolicyError("broken_stream", f"{self.place} ended the stream without a finish_reason")
+        if reason == "content_filter":
+            return PolicyError("refused", f"a content filter of {self.place} ended the text")
+        return PolicyError("broken_stream", f"{self.place} ended the text: {reason[:40]!r}")
+
     def parse(self, shape: type[Body], data: str | bytes) -> Body:
         """`data` as `shape`. Raises PolicyError."""
         try:
