@@ -19,7 +19,7 @@ from agent.openai_server import OpenAIServer, Refused
 from agent.policy import Chunk, PolicyError
 from agent.tags import escape
 from agent.tokens import estimated, make_room
-from agent.trajectory import Information, Search
+from agent.trajectory import Information, Plan, Search
 
 _QUERY = {"type": "string", "description": prompts.QUERY_DESCRIPTION}
 _PARAMETERS = {"type": "object", "properties": {"query": _QUERY}, "required": ["query"]}
@@ -191,12 +191,13 @@ def chat_messages(episode: Episode) -> list[Json]:
     Thoughts are left out, since most servers refuse or drop them. All that the system says is one message,
     since many templates take no second. Text that is not ours is escaped, as in the transcript.
     """
-    opening = prompts.opening("", episode.instructions, episode.limits.max_searches)
+    opening = prompts.opening("", episode.instructions, episode.limits.max_searches, now=episode.now)
     said = [(message.role, escape(message.text)) for message in episode.conversation]
     system = [opening.rpartition("\n\nQuestion:")[0], *(text for role, text in said if role == "system")]
     messages: list[Json] = [{"role": "system", "content": "\n\n".join(system)}]
     messages += [{"role": role, "content": text} for role, text in said if role != "system"]
-    messages.append({"role": "user", "content": escape(episode.question)})
+    plan = next((step.text for step in episode.steps if isinstance(step, Plan)), "")
+    messages.append({"role": "user", "content": prompts.asked(episode.question, plan)})
     blocks = (segment.text for segment in episode.segments[1:] if segment.author == "environment")
     # In `rag` the first passages are there before anybody has searched: the question was the query.
     query = episode.question

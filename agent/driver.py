@@ -24,23 +24,31 @@ class Searcher(Protocol):
     ) -> Sequence[Passage]: ...
 
 
-async def drive(episode: Episode, policy: Policy, search: Searcher) -> AsyncGenerator[Event, None]:
+async def drive(
+    episode: Episode, policy: Policy, search: Searcher, planner: Policy | None = None
+) -> AsyncGenerator[Event, None]:
     """Run the episode to its end. It ends with a finish reason in every case, also when the caller leaves.
 
+    Where a plan comes first, `planner` writes it, or else the policy; of its steps, only the plan is told.
     A policy that fails ends the episode with `policy_error`; a search that fails raises, because then
     our own store is at fault. Closing the iterator cancels the generation.
     """
     deadline = asyncio.get_running_loop().time() + episode.seconds_left
     try:
         while episode.finish_reason is None:
-            if episode.pending is None:
+            if episode.planning is not None:
+                async with aclosing(drive(episode.planning, planner or policy, search)) as planning:
+                    async for _ in planning:
+                        pass
+                episode.take_plan()
+            elif episode.pending is None:
                 async with aclosing(_turn(episode, policy, deadline)) as turn:
                     async for event in turn:
                         yield event
             else:
                 await _look_up(episode, search, deadline)
-                for event in episode.take_events():
-                    yield event
+            for event in episode.take_events():
+                yield event
     finally:
         # Without a reason by now, the caller has left or a search has failed.
         episode.finish("cancelled")

@@ -19,6 +19,7 @@ from agent.trajectory import (
     Invalid,
     Limits,
     Message,
+    Plan,
     PolicyFault,
     PolicyProtocol,
     Read,
@@ -41,6 +42,8 @@ class Episode:
     When the policy stops without an action, say so with `end_turn`.
 
     With `first_query` the episode begins with that search pending, before the policy has written anything.
+    With `planning`, another episode whose answer is the plan, this one waits: the driver runs that one to
+    its end and calls `take_plan`. `now` is what the policy is told when no searches are left.
     With `protocol="tools"` a chat model's calls and words arrive as the same tags; that it thinks in
     silence is no deviation then.
     """
@@ -54,6 +57,9 @@ class Episode:
         conversation: Sequence[Message] = (),
         first_query: str | None = None,
         protocol: PolicyProtocol = "tags",
+        plan: str = "",
+        planning: "Episode | None" = None,
+        now: str = prompts.ANSWER_NOW,
         policy: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -75,8 +81,10 @@ class Episode:
         usual = prompts.INSTRUCTIONS if protocol == "tags" else prompts.TOOL_INSTRUCTIONS
         self.instructions = usual if instructions is None else instructions
         self._version = prompts.PROMPT_VERSION if self.instructions == usual else "custom"
-        opening = prompts.opening(question, self.instructions, self.limits.max_searches, self.conversation)
-        self._segments = [Segment("environment", opening)]
+        self.planning = planning
+        """The episode that writes the plan, until it has."""
+        self.now = now
+        self._segments = [Segment("environment", self._opening())]
         self._blocks: list[_Block] = []
         self._turn = tags.TagParser()
         self._turn_ids: list[int] = []
@@ -88,6 +96,8 @@ class Episode:
         self._detail = ""
         self._fault: PolicyFault | None = None
         self._reads: dict[int, tuple[Read, int]] = {}
+        if plan:
+            self._plan(plan)
 
     @property
     def prompt(self) -> str:
@@ -127,6 +137,22 @@ class Episode:
     @property
     def reads(self) -> tuple[Read, ...]:
         return tuple(read for read, _ in self._reads.values())
+
+    def take_plan(self) -> None:
+        """Go on with what planning came to; without a plan, end for the reason that it ended for."""
+        planning, self.planning = self.planning, None
+        if planning is None:
+            raise RuntimeError("nothing was being planned")
+        self.prompt_tokens += planning.prompt_tokens
+        self.policy_tokens += planning.policy_tokens
+        self.policy_ms += planning.policy_ms
+        self.search_ms += planning.search_ms
+        planned = planning.trajectory
+        if planned.finish_reason == "answered" and planned.answer is not None:
+            self._plan(planned.answer.text)
+        else:
+            why = f"no plan was written ({planned.detail or planned.finish_reason})"
+            self.finish(planned.finish_reason or "cancelled", why, fault=planned.fault)
 
     def feed(self, text: str, token_ids: Sequence[int] = ()) -> Action | None:
         """Take the next piece of what the policy writes. Returns the action that ends the turn, once.
@@ -180,7 +206,8 @@ class Episode:
         self._add(Information(tuple(shown), self._now()))
         self._last_turn = last or self.searches_left == 0 or self.documents_left == 0
         lines = [_passage_line(read) for read in shown]
-        block = _Block(len(self._segments), lines, prompts.NOTHING_FOUND, asks=self._last_turn)
+        asks = self.now if self._last_turn else ""
+        block = _Block(len(self._segments), lines, prompts.NOTHING_FOUND, asks)
         self._blocks.append(block)
         self._segments.append(Segment("environment", block.text))
         self._turn = tags.TagParser()
@@ -252,6 +279,16 @@ class Episode:
             search_ms=round(self.search_ms, 3),
             total_ms=round((ended - self._began) * 1000, 3),
         )
+
+    def _opening(self, plan: str = "") -> str:
+        searches = self.limits.max_searches
+        return prompts.opening(
+            self.question, self.instructions, searches, self.conversation, plan=plan, now=self.now
+        )
+
+    def _plan(self, text: str) -> None:
+        self._add(Plan(text, self._now()))
+        self._segments[0] = Segment("environment", self._opening(text))
 
     def _apply(self, events: list[tags.TagEvent]) -> Action | None:
         for event in events:
@@ -330,12 +367,12 @@ class _Block:
     lines: list[str]
     empty: str
     """What stands in place of passages when there are none."""
-    asks: bool
-    """Whether it asks the policy to answer."""
+    asks: str
+    """What asks the policy to answer, if it has to."""
 
     @property
     def text(self) -> str:
-        lines = (self.lines or [self.empty]) + [prompts.ANSWER_NOW] * self.asks
+        lines = (self.lines or [self.empty]) + ([self.asks] if self.asks else [])
         return "\n<information>\n" + "\n".join(lines) + "\n</information>\n"
 
 

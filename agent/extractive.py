@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from agent.episode import Episode
 from agent.policy import Chunk
 from agent.tags import escape
-from agent.trajectory import Information, Read, Search
+from agent.trajectory import Information, Plan, Read, Search
 from index.lexical import FUNCTION_WORDS, POSSESSIVE, content_terms, terms, words
 from index.sentences import SPEAKER, spans
 
@@ -81,7 +81,8 @@ def _turn(episode: Episode) -> str:
         # Of a history that nobody looked into, it cannot be said what it does not tell.
         return _block("think", "No search was made, so there is nothing to quote.") + _block("answer", UNREAD)
     followed = [name for query in queries if (name := query.removeprefix(question).strip())]
-    return _block("think", _conclusion(reads)) + _block("answer", compose(question, reads, followed))
+    plan = next((step.text for step in episode.steps if isinstance(step, Plan)), "")
+    return _block("think", _conclusion(reads)) + _block("answer", compose(question, reads, followed, plan))
 
 
 def rank_sentences(question: str, reads: Sequence[Read]) -> list[Sentence]:
@@ -169,8 +170,11 @@ def _names(text: str, *, inside: bool = False) -> list[str]:
     return [POSSESSIVE.sub("", match.group()) for match in matches if not inside or match.start() > 0]
 
 
-def compose(question: str, reads: Sequence[Read], followed: Sequence[str]) -> str:
-    """The best sentences on the question, then those on each name that was followed, all with citations."""
+def compose(question: str, reads: Sequence[Read], followed: Sequence[str], plan: str = "") -> str:
+    """The best sentences on the question, then those on each name that was followed, all with citations.
+
+    With a plan, a best sentence on each of its lines comes behind those on the question.
+    """
     ranked = rank_sentences(question, reads)
     if not ranked:
         return "Your history does not tell."
@@ -180,6 +184,10 @@ def compose(question: str, reads: Sequence[Read], followed: Sequence[str]) -> st
     opening = "Your history says:" if direct else "Your history does not say it directly. The nearest:"
     lines = [opening, *_quotes(chosen)]
     told = {sentence.text for sentence in chosen}
+    for expected in plan.splitlines()[1:]:
+        found = _choose(rank_sentences(expected, reads), 1, told)
+        told |= {sentence.text for sentence in found}
+        lines += _quotes(found)
     for name in followed:
         about = set(terms(name))
         passages = [

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.episode import Episode
+from agent.planning import planning
 from agent.trajectory import Limits, Message, PolicyProtocol
 
 
@@ -17,6 +18,8 @@ class Method:
     """Whether the history is searched for the question itself, once, before the policy writes."""
     searches: bool
     """Whether the policy may search."""
+    plans: bool = False
+    """Whether a plan is written before the answer, from the passages of the first search."""
 
     @property
     def reads(self) -> bool:
@@ -30,14 +33,25 @@ class Method:
         *,
         conversation: Sequence[Message] = (),
         protocol: PolicyProtocol = "tags",
+        plan: str = "",
     ) -> Episode:
-        """The episode of one question, to be driven to its end."""
+        """The episode of one question, to be driven to its end.
+
+        With a `plan`, none is written. Raises ValueError where the method takes none.
+        """
+        if plan and not self.plans:
+            raise ValueError(f"the method {self.name} takes no plan")
+        to_plan = self.plans and not plan
         return Episode(
             question,
             limits=limits if self.searches else replace(limits, max_searches=0),
             conversation=conversation,
             first_query=question if self.opens else None,
             protocol=protocol,
+            plan=plan,
+            planning=planning(question, limits, conversation=conversation, protocol=protocol)
+            if to_plan
+            else None,
         )
 
 
@@ -46,6 +60,7 @@ METHODS: Mapping[str, Method] = {
     for method in (
         Method("pr2", "The policy thinks, searches, reads, and answers", opens=False, searches=True),
         Method("rag", "Passages for the question, then one answer", opens=True, searches=False),
+        Method("planpers", "Passages, a plan from them, then one answer", True, searches=False, plans=True),
         Method("none", "One answer, without the person's history", opens=False, searches=False),
     )
 }

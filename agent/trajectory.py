@@ -43,6 +43,15 @@ class Thought:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What this person will expect of the answer, as a planner wrote it or the caller gave it."""
+
+    text: str
+    at_ms: float = 0.0
+    kind: Literal["plan"] = "plan"
+
+
+@dataclass(frozen=True)
 class Search:
     query: str
     at_ms: float = 0.0
@@ -99,7 +108,7 @@ class Invalid:
     kind: Literal["invalid"] = "invalid"
 
 
-Step = Thought | Search | Information | Answer | Invalid
+Step = Plan | Thought | Search | Information | Answer | Invalid
 
 
 @dataclass(frozen=True)
@@ -202,6 +211,8 @@ def _segment(data: Mapping[str, Any]) -> Segment:
 def _step(data: Mapping[str, Any]) -> Step:
     values = dict(data)
     match values["kind"]:
+        case "plan":
+            return Plan(**values)
         case "thought":
             return Thought(**values)
         case "search":

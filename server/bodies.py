@@ -54,6 +54,8 @@ class AnswerRequestBody(_Body):
     retriever: str | None = None
     limits: QuestionLimits | None = None
     """Any of them; the defaults are the server's."""
+    plan: Text | None = None
+    """With the method `planpers`: what the answer is to cover. Without it, the planner writes one."""
     compare: bool = False
     """Also answer without the person's history; it comes as `without_profile`."""
     stream: bool = False

@@ -85,6 +85,8 @@ class AskOptions(TypedDict, total=False):
     method: str | None
     retriever: str | None
     limits: Mapping[str, int] | None
+    plan: str | None
+    """With the method `planpers`: what the answer is to cover."""
     compare: bool
     """Also answer without the person's history."""
 

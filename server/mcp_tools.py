@@ -199,6 +199,8 @@ async def _answer(service: Service, user: str, arguments: _AnswerArguments, repo
 
 def _step(event: Event) -> str | None:
     match event.kind:
+        case "plan":
+            return "planned what the answer is to cover"
         case "thought":
             return f"thinking: {event.text}"
         case "search":

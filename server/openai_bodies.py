@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from agent.citations import MARK, resolve
 from agent.methods import METHODS, Method
-from agent.trajectory import Information, Limits, Message, Read, Search, Thought
+from agent.trajectory import Information, Limits, Message, Plan, Read, Search, Thought
 from index.documents import check_storable
 from server.service import AnswerRecord
 from server.settings import QuestionLimits
@@ -236,7 +236,7 @@ def annotations(record: AnswerRecord, base_url: str) -> list[dict[str, Any]]:
 def reasoning(step: object) -> str:
     """What `step` adds to the reasoning, if it does."""
     match step:
-        case Thought(text=text):
+        case Plan(text=text) | Thought(text=text):
             return text
         case Search(query=query):
             return f'Searched: "{query}"'

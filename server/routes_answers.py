@@ -26,9 +26,9 @@ _log = logging.getLogger(__name__)
 router = APIRouter(tags=["answers"])
 
 _STREAM_IN_OPENAPI: dict[str, Any] = {
-    "description": "The answer; with `stream`, its steps as events: `thought`, `search`, `information`, "
-    "`answer.delta`, `answer`, `invalid`, `error` (a problem), and at last `done` with the answer's body, "
-    'or with `{"finish_reason": null}` when nothing could be stored.',
+    "description": "The answer; with `stream`, its steps as events: `plan`, `thought`, `search`, "
+    "`information`, `answer.delta`, `answer`, `invalid`, `error` (a problem), and at last `done` with the "
+    'answer\'s body, or with `{"finish_reason": null}` when nothing could be stored.',
     "model": AnswerBody,
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
@@ -52,6 +52,7 @@ async def ask(request: Request, user: str, body: AnswerRequestBody) -> Response:
         method=body.method,
         retriever_name=body.retriever,
         limits=limits.limits(),
+        plan=body.plan,
         compare=body.compare,
     )
     answering = service.answer(prepared)

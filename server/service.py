@@ -29,7 +29,7 @@ from index.retrievers import retriever
 from index.store import Receipt, Store, StoredAnswer
 from index.together import Together
 from server.queue import Busy, FairQueue, Place
-from server.settings import QUESTION_CHARACTERS, Settings
+from server.settings import QUESTION_CHARACTERS, PolicySettings, Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +60,8 @@ class AnswerRequest:
     retriever: str
     limits: Limits
     conversation: tuple[Message, ...] = ()
+    plan: str = ""
+    """What the answer is to cover, where the caller says it."""
     compare: bool = False
     """Whether the question is also answered without the person's history."""
 
@@ -140,11 +142,17 @@ class Answering:
 
 
 class Service:
-    """Profiles and a policy, joined. Close it with `aclose`."""
+    """Profiles and a policy, joined. Close it with `aclose`.
 
-    def __init__(self, profiles: Profiles, policy: Policy, settings: Settings) -> None:
+    `planner` writes the plans of the method `planpers`; without one, that takes the caller's plan.
+    """
+
+    def __init__(
+        self, profiles: Profiles, policy: Policy, settings: Settings, planner: Policy | None = None
+    ) -> None:
         self.profiles = profiles
         self.policy = policy
+        self.planner = planner
         self.settings = settings
         self.queue = FairQueue(settings.limits.concurrency, settings.limits.queue)
         self._threads = ThreadPoolExecutor(THREADS, "pr2")
@@ -159,6 +167,8 @@ class Service:
         """Let go of the engine's connections, the threads and the database."""
         try:
             await self.policy.aclose()
+            if self.planner is not None:
+                await self.planner.aclose()
         finally:
             for threads in (self._threads, self._searches, self._imports):
                 threads.shutdown(cancel_futures=True)
@@ -220,6 +230,7 @@ class Service:
         retriever_name: str | None = None,
         limits: Limits | None = None,
         conversation: Sequence[Message] = (),
+        plan: str | None = None,
         compare: bool = False,
     ) -> AnswerRequest:
         """Check a question before anything is promised to the caller.
@@ -236,6 +247,14 @@ class Service:
         chosen = METHODS.get(method or next(iter(METHODS)))
         if chosen is None:
             raise UnknownMethod(f"there is no method {method!r}; there are {', '.join(METHODS)}")
+        if plan and not chosen.plans:
+            raise InvalidQuestion(f"the method {chosen.name} takes no plan; planpers does")
+        if plan and len(plan) > QUESTION_CHARACTERS:
+            raise InvalidQuestion(f"the plan has {len(plan)} characters; the limit is {QUESTION_CHARACTERS}")
+        if chosen.plans and not plan and self.planner is None:
+            raise InvalidQuestion(
+                f"{chosen.name} needs a model that writes plans, or a plan; here is neither"
+            )
         if compare and self.settings.limits.concurrency + self.settings.limits.queue < 2:
             raise InvalidQuestion("compare gives two answers at a time, and this server admits only one")
         name = retriever_name or self.settings.retriever
@@ -248,6 +267,7 @@ class Service:
             name,
             limits or self.settings.limits.limits(),
             tuple(conversation),
+            plan or "",
             compare,
         )
 
@@ -300,6 +320,7 @@ class Service:
             request.limits,
             conversation=request.conversation,
             protocol=self.settings.policy.protocol,
+            plan=request.plan if method.plans else "",
         )
 
     async def _drive(
@@ -316,7 +337,7 @@ class Service:
                     await place.turn()
             except TimeoutError:
                 episode.finish("deadline", "the deadline came before this question's turn")
-            async with aclosing(drive(episode, self.policy, search)) as events:
+            async with aclosing(drive(episode, self.policy, search, self.planner)) as events:
                 async for event in events:
                     yield event
 
@@ -367,32 +388,34 @@ def open_to_look(settings: Settings) -> Service:
 
 
 def _service(settings: Settings, store: Store, encoder: Encoder) -> Service:
-    return Service(Profiles(store, encoder, settings.cache_mb * 2**20), make_policy(settings), settings)
+    profiles = Profiles(store, encoder, settings.cache_mb * 2**20)
+    planner = make_policy(settings.planning) if settings.planning.engine != "extractive" else None
+    return Service(profiles, make_policy(settings.policy), settings, planner)
 
 
-def make_policy(settings: Settings) -> Policy:
+def make_policy(settings: PolicySettings) -> Policy:
     """The policy that the settings name."""
-    if settings.policy.engine == "openai":
+    if settings.engine == "openai":
         from agent.openai import OpenAIPolicy
         from agent.openai_server import OpenAIServer
 
         server = OpenAIServer(
-            base_url=str(settings.policy.base_url),
-            model=settings.policy.model,
-            api_key=settings.policy.api_key.get_secret_value() if settings.policy.api_key else None,
-            connect_timeout_s=settings.policy.connect_timeout_s,
-            idle_timeout_s=settings.policy.idle_timeout_s,
-            retries=settings.policy.retries,
+            base_url=str(settings.base_url),
+            model=settings.model,
+            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+            connect_timeout_s=settings.connect_timeout_s,
+            idle_timeout_s=settings.idle_timeout_s,
+            retries=settings.retries,
         )
-        if settings.policy.protocol == "tools":
+        if settings.protocol == "tools":
             from agent.chat import ChatPolicy
 
-            return ChatPolicy(server, settings.policy.temperature, settings.policy.context_tokens)
-        return OpenAIPolicy(server, settings.policy.temperature, settings.policy.context_tokens)
-    if settings.policy.engine == "vllm":
+            return ChatPolicy(server, settings.temperature, settings.context_tokens)
+        return OpenAIPolicy(server, settings.temperature, settings.context_tokens)
+    if settings.engine == "vllm":
         from agent.vllm import VLLMPolicy
 
-        return VLLMPolicy(settings.policy.model, settings.policy.temperature, settings.policy.engine_args)
+        return VLLMPolicy(settings.model, settings.temperature, settings.engine_args)
     from agent.extractive import ExtractivePolicy
 
     return ExtractivePolicy()

@@ -91,7 +91,19 @@ class Settings(BaseSettings):
     upload_mb: int = Field(1_024, ge=1)
     """The largest body of one request."""
     policy: PolicySettings = PolicySettings()
+    planner: dict[str, Any] = {}
+    """What writes the plans of the method `planpers`: the fields in which it differs from `policy`."""
     limits: LimitSettings = LimitSettings()
+
+    @model_validator(mode="after")
+    def _plans(self) -> Self:
+        _ = self.planning  # Raises what is wrong with it.
+        return self
+
+    @property
+    def planning(self) -> PolicySettings:
+        """What writes the plans: the policy, with what the planner's own settings change."""
+        return PolicySettings.model_validate(self.policy.model_dump(exclude_unset=True) | self.planner)
 
     @property
     def database(self) -> Path:

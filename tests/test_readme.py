@@ -27,7 +27,7 @@ def test_the_session_is_what_the_program_prints(minilm: SentenceTransformerEncod
     profiles = Profiles(Store(settings.url, minilm.manifest), minilm)
 
     async def load() -> None:
-        service = Service(profiles, make_policy(settings), settings)
+        service = Service(profiles, make_policy(settings.policy), settings)
         await demo.load(service)
         await service.aclose()
 

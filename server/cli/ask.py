@@ -22,7 +22,7 @@ def ask(
     base_url: options.BaseUrl = None,
     model: options.Model = None,
     protocol: options.Protocol = None,
-    method: Annotated[str | None, typer.Option(help="pr2, rag or none.")] = None,
+    method: Annotated[str | None, typer.Option(help="pr2, rag, planpers or none.")] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also answer without the history, to see what it brings.")
     ] = False,

@@ -97,6 +97,7 @@ class LocalBackend:
             method=options.get("method"),
             retriever_name=options.get("retriever"),
             limits=QuestionLimits(**defaults | dict(options.get("limits") or {})).limits(),
+            plan=options.get("plan"),
             compare=options.get("compare", False),
         )
         async with aclosing(self.service.answer(request)) as events:

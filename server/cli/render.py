@@ -11,7 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.driver import Event
-from agent.trajectory import Answer, AnswerDelta, Information, Invalid, Read, Search, Thought, Trajectory
+from agent.trajectory import (
+    Answer,
+    AnswerDelta,
+    Information,
+    Invalid,
+    Plan,
+    Read,
+    Search,
+    Thought,
+    Trajectory,
+)
 from index.documents import Passage
 from server.cli.printable import one_line, printable
 from server.service import AnswerRecord
@@ -86,6 +96,8 @@ class StepPrinter:
 
     def show(self, event: Event) -> None:
         match event:
+            case Plan(text):
+                self._out.print(hanging(line(("plan", "bold cyan")), line((text, ""))))
             case Thought(text):
                 self._out.print(hanging(line(("·", "dim")), line((text, "dim italic"))))
             case Search(query):

@@ -60,9 +60,9 @@ def answer_of(trajectory: Trajectory) -> Answer:
 
 
 def test_each_method_is_listed_under_its_name_and_the_first_searches() -> None:
-    assert list(METHODS) == ["pr2", "rag", "none"]
+    assert list(METHODS) == ["pr2", "rag", "planpers", "none"]
     assert [method.name for method in METHODS.values()] == list(METHODS)
-    assert [method.reads for method in METHODS.values()] == [True, True, False]
+    assert [method.reads for method in METHODS.values()] == [True, True, True, False]
 
 
 async def test_pr2_searches_when_the_policy_does() -> None:
@@ -196,7 +196,7 @@ async def test_a_caller_that_leaves_rag_after_its_passages_keeps_them() -> None:
 
 async def test_without_a_model_pr2_looks_further_than_rag() -> None:
     searched = {}
-    for method in METHODS:
+    for method in ("pr2", "rag", "none"):
         search = Finds(*HISTORY, *(Passage(f"m{i}", f"Ines likes dish {i}.") for i in range(9)))
         trajectory = await ask(method, ExtractivePolicy(), search, Limits(max_searches=3, top_k=2))
         assert trajectory.finish_reason == "answered"

@@ -31,10 +31,12 @@ def make_service(tmp_path: Path, encoder: SentenceTransformerEncoder) -> Iterato
     """Services on one store in `tmp_path`, closed at the end."""
     made: list[Service] = []
 
-    def make(policy: Policy | None = None, *, upload_mb: int = 2, **fields: Any) -> Service:
+    def make(
+        policy: Policy | None = None, *, planner: Policy | None = None, upload_mb: int = 2, **fields: Any
+    ) -> Service:
         settings = Settings(data=tmp_path, upload_mb=upload_mb, **fields)
         profiles = Profiles(Store(settings.url, encoder.manifest), encoder)
-        service = Service(profiles, policy or ScriptedPolicy([THINK_SEARCH, THINK_ANSWER]), settings)
+        service = Service(profiles, policy or ScriptedPolicy([THINK_SEARCH, THINK_ANSWER]), settings, planner)
         made.append(service)
         return service
 

@@ -5,14 +5,17 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from agent.episode import Episode
 from agent.extractive import ExtractivePolicy
 from agent.methods import METHODS
+from agent.planning import as_plan
 from agent.policy import Chunk, PolicyError
 from agent.trajectory import Trajectory
 from server.bodies import AnswerBody
 from server.service import AnswerRecord
+from server.settings import Settings
 from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
@@ -22,6 +25,7 @@ from tests.server.test_api_streams import events_of
 pytestmark = pytest.mark.usefixtures("history")
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["at once", "stream"])
 PEARS = ANA[0]["text"]
+PLAN = as_plan(["Fruit that she likes"])
 
 
 class Told(ScriptedPolicy):
@@ -117,10 +121,55 @@ async def test_a_search_where_none_is_allowed_ends_the_answer(make_service: Make
     assert body["usage"]["searches"] == 0
 
 
+def planned(method: str) -> dict[str, str]:
+    return {"plan": PLAN} if METHODS[method].plans else {}
+
+
+@WAYS
+async def test_a_plan_comes_first_from_the_planner_or_the_caller(
+    make_service: MakeService, stream: bool
+) -> None:
+    planner = ScriptedPolicy([f"<answer>{PLAN}</answer>"])
+    policy = Told([THINK_ANSWER], [THINK_ANSWER])
+    async with api_of(make_service(policy, planner=planner)) as api:
+        written = await body_of(api, stream, method="planpers")
+        given = await body_of(api, stream, method="planpers", plan="Only this:\n- prices")
+    assert kinds(written) == kinds(given) == ["plan", "information", "thought", "answer"]
+    assert written["trajectory"]["steps"][0]["text"] == PLAN
+    assert given["trajectory"]["steps"][0]["text"] == "Only this:\n- prices"
+    assert [PLAN in prompt for prompt in policy.shown] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"method": "planpers"}, "needs a model that writes plans, or a plan"),
+        ({"method": "pr2", "plan": "x"}, "the method pr2 takes no plan"),
+        ({"method": "planpers", "plan": "x" * 8_001}, "the plan has 8001 characters; the limit is 8000"),
+    ],
+)
+async def test_a_plan_that_cannot_be_had_or_used_is_refused_before_the_answer(
+    api: Api, asked: dict[str, Any], said: str
+) -> None:
+    response = await api.ask("ana", "Which fruit?", **asked)
+    assert response.status_code == 422
+    assert said in response.json()["detail"]
+    assert counts(api) == (0, 0)
+
+
+async def test_the_planner_is_the_policy_with_what_its_own_settings_change() -> None:
+    settings = Settings(
+        policy={"engine": "openai", "model": "base", "temperature": 0.5}, planner={"model": "planner"}
+    )
+    assert settings.planning == settings.policy.model_copy(update={"model": "planner"})
+    with pytest.raises(ValidationError, match="colour"):
+        Settings(planner={"colour": "red"})
+
+
 @pytest.mark.parametrize("method", METHODS)
 async def test_every_method_works_without_a_model(make_service: MakeService, method: str) -> None:
     async with api_of(make_service(ExtractivePolicy())) as api:
-        body = await body_of(api, False, method=method)
+        body = await body_of(api, False, method=method, **planned(method))
     assert (body["finish_reason"], body["policy"]) == ("answered", "extractive")
     if method == "none":
         assert (body["citations"], body["usage"]["documents_read"]) == ([], 0)
@@ -153,7 +202,7 @@ async def test_a_comparison_answers_without_anything_of_the_profile(
 ) -> None:
     policy = Told([THINK_SEARCH, THINK_ANSWER] if method == "pr2" else [THINK_ANSWER], [GENERAL])
     async with api_of(make_service(policy)) as api:
-        body = await body_of(api, stream, method=method, compare=True)
+        body = await body_of(api, stream, method=method, compare=True, **planned(method))
     other = body["without_profile"]
     assert body["answer"] == ("Most people like apples." if method == "none" else "She likes pears [1].")
     assert (other["answer"], other["finish_reason"]) == ("Most people like apples.", "answered")

@@ -189,7 +189,10 @@ def test_no_answer_is_exit_code_1_with_the_reason(
         (["nobody", "Why?"], "nothing is stored for the user 'nobody'"),
         (["ana", " "], "the question is empty"),
         (["ana", "Why?", "--retriever", "oracle"], "oracle"),
-        (["ana", "Why?", "--method", "magic"], "there is no method 'magic'; there are pr2, rag, none"),
+        (
+            ["ana", "Why?", "--method", "magic"],
+            "there is no method 'magic'; there are pr2, rag, planpers, none",
+        ),
         (["ana", "Why?", "--top-k", "0"], "top_k: Input should be greater than or equal to 1"),
         (["a/b", "Why?"], "'a/b' cannot be an id"),
     ],

@@ -1,6 +1,6 @@
 """One question of a report: its answers, how they were judged, and the steps that led to them."""
 
-from agent.trajectory import Answer, Information, Invalid, Read, Search, Step, Thought
+from agent.trajectory import Answer, Information, Invalid, Plan, Read, Search, Step, Thought
 from training.lampqa.records import AspectScore
 from training.lampqa.report.blocks import Example, Side
 from training.lampqa.report.elements import Html, element
@@ -60,6 +60,8 @@ def _steps(side: Side) -> list[Html]:
 
 def _step(step: Step) -> Html:
     match step:
+        case Plan(text):
+            return _said("plan", text)
         case Thought(text):
             return _said("thought", text)
         case Search(query):
