@@ -6,7 +6,7 @@ server, the batch client and training all drive this class, so what is trained i
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,6 +33,12 @@ from index.documents import Passage
 
 Action = Search | Answer | Invalid
 
+_INSTRUCTIONS: Mapping[PolicyProtocol, str] = {
+    "tags": prompts.INSTRUCTIONS,
+    "tools": prompts.TOOL_INSTRUCTIONS,
+    "json": prompts.JSON_INSTRUCTIONS,
+}
+
 
 class Episode:
     """One question from the first prompt to the finish reason.
@@ -44,8 +50,8 @@ class Episode:
     With `first_query` the episode begins with that search pending, before the policy has written anything.
     With `planning`, another episode whose answer is the plan, this one waits: the driver runs that one to
     its end and calls `take_plan`. `now` is what the policy is told when no searches are left.
-    With `protocol="tools"` a chat model's calls and words arrive as the same tags; that it thinks in
-    silence is no deviation then.
+    With `protocol="tools"` or "json" a chat model's calls and words arrive as the same tags; that it thinks
+    in silence is no deviation then.
     """
 
     def __init__(
@@ -78,7 +84,7 @@ class Episode:
         self._ended = self._began
         self.protocol = protocol
         self.conversation = tuple(conversation)
-        usual = prompts.INSTRUCTIONS if protocol == "tags" else prompts.TOOL_INSTRUCTIONS
+        usual = _INSTRUCTIONS[protocol]
         self.instructions = usual if instructions is None else instructions
         self._version = prompts.PROMPT_VERSION if self.instructions == usual else "custom"
         self.planning = planning

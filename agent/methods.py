@@ -34,6 +34,7 @@ class Method:
         conversation: Sequence[Message] = (),
         protocol: PolicyProtocol = "tags",
         plan: str = "",
+        planner_protocol: PolicyProtocol = "tags",
     ) -> Episode:
         """The episode of one question, to be driven to its end.
 
@@ -49,7 +50,7 @@ class Method:
             first_query=question if self.opens else None,
             protocol=protocol,
             plan=plan,
-            planning=planning(question, limits, conversation=conversation, protocol=protocol)
+            planning=planning(question, limits, conversation=conversation, protocol=planner_protocol)
             if to_plan
             else None,
         )

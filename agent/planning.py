@@ -20,7 +20,7 @@ def planning(
     protocol: PolicyProtocol = "tags",
 ) -> Episode:
     """The episode whose answer is the plan. It begins with a search for the question pending."""
-    told = prompts.TOOL_PLAN_INSTRUCTIONS if protocol == "tools" else prompts.PLAN_INSTRUCTIONS
+    told = prompts.PLAN_INSTRUCTIONS if protocol == "tags" else prompts.PLAIN_PLAN_INSTRUCTIONS
     return Episode(
         question,
         told,

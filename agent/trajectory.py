@@ -9,8 +9,8 @@ from index.documents import Passage
 FinishReason = Literal[
     "answered", "max_searches", "max_tokens", "deadline", "invalid", "policy_error", "cancelled"
 ]
-PolicyProtocol = Literal["tags", "tools"]
-"""How the policy acts: it writes the tags itself, or calls a tool of a chat API."""
+PolicyProtocol = Literal["tags", "tools", "json"]
+"""How the policy acts: it writes the tags itself, calls a tool of a chat API, or replies with JSON alone."""
 PolicyFault = Literal["unavailable", "timeout", "broken_stream", "bad_reply", "refused"]
 """How a policy failed: not reachable, silent too long, cut off, not understood, or not willing."""
 

@@ -18,9 +18,6 @@ from index.store import EncodedDocument, EncodedPassage, Store
 
 Progress = Callable[[int], None]
 
-PASSAGE_TOKENS = 128
-"""The longest passage. Half of MiniLM's window: a vector of fewer words says more exactly what they are
-about, and the neighbours give a passage its context back (measured in benchmarks/locomo.py)."""
 _BATCH = 1_024
 """Documents encoded at a time: enough to sort by length, few enough to hold in memory."""
 _IN_MEMORY = 64 * 2**20
@@ -96,7 +93,7 @@ class Spool:
 def _embed(
     encoder: Encoder, documents: Sequence[Document], progress: Progress | None
 ) -> list[EncodedDocument]:
-    window = min(encoder.manifest.window, PASSAGE_TOKENS)
+    window = min(encoder.manifest.window, encoder.manifest.passage_tokens)
     count = encoder.count_tokens
     spans: list[list[tuple[int, int]]] = []
     texts: list[str] = []

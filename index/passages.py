@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 
 from index.sentences import spans
 
+PASSAGE_TOKENS = 128
+"""The longest passage. Half of MiniLM's window: a vector of fewer words says more exactly what they are
+about, and the neighbours give a passage its context back (measured in benchmarks/locomo.py)."""
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
 
 

@@ -255,6 +255,8 @@ class Service:
             raise InvalidQuestion(
                 f"{chosen.name} needs a model that writes plans, or a plan; here is neither"
             )
+        if chosen.searches and self.settings.policy.protocol == "json":
+            raise InvalidQuestion(f"with the protocol json the policy cannot search, so not {chosen.name}")
         if compare and self.settings.limits.concurrency + self.settings.limits.queue < 2:
             raise InvalidQuestion("compare gives two answers at a time, and this server admits only one")
         name = retriever_name or self.settings.retriever
@@ -321,6 +323,7 @@ class Service:
             conversation=request.conversation,
             protocol=self.settings.policy.protocol,
             plan=request.plan if method.plans else "",
+            planner_protocol=self.settings.planning.protocol,
         )
 
     async def _drive(
@@ -369,7 +372,7 @@ def open_service(settings: Settings) -> Service:
 
     Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable.
     """
-    encoder = load_encoder(settings.encoder)
+    encoder = load_encoder(settings.encoder, settings.passage_tokens)
     with suppress(OSError):  # The store says what it cannot do when it is used.
         settings.data.mkdir(parents=True, exist_ok=True)
     return _service(settings, Store(settings.url, encoder.manifest), encoder)
@@ -411,6 +414,10 @@ def make_policy(settings: PolicySettings) -> Policy:
             from agent.chat import ChatPolicy
 
             return ChatPolicy(server, settings.temperature, settings.context_tokens)
+        if settings.protocol == "json":
+            from agent.json_chat import JSONPolicy
+
+            return JSONPolicy(server, settings.temperature, settings.context_tokens)
         return OpenAIPolicy(server, settings.temperature, settings.context_tokens)
     if settings.engine == "vllm":
         from agent.vllm import VLLMPolicy

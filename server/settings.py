@@ -12,6 +12,7 @@ from pydantic_settings import (
 )
 
 from agent.trajectory import Limits, PolicyProtocol
+from index.passages import PASSAGE_TOKENS
 
 QUESTION_CHARACTERS = 8_000
 """The longest question."""
@@ -22,7 +23,8 @@ class PolicySettings(BaseModel, extra="forbid"):
 
     engine: Literal["extractive", "openai", "vllm"] = "extractive"
     protocol: PolicyProtocol = "tags"
-    """`tags` for a policy that was trained on them, `tools` for chat models that call tools."""
+    """`tags` for a policy that was trained on them, `tools` for chat models that call tools, `json` for
+    LaMP-QA's baselines, which reply with JSON and cannot search."""
     base_url: HttpUrl = HttpUrl("http://127.0.0.1:8001/v1")
     """Of an OpenAI-compatible server, up to and with /v1."""
     model: str = ""
@@ -42,8 +44,8 @@ class PolicySettings(BaseModel, extra="forbid"):
     def _fits(self) -> Self:
         if self.engine == "vllm" and not self.model:
             raise ValueError("vllm needs a model: a folder, or a name on the hub")
-        if self.protocol == "tools" and self.engine != "openai":
-            raise ValueError("tools are called through a chat API: they need the engine openai")
+        if self.protocol != "tags" and self.engine != "openai":
+            raise ValueError(f"the protocol {self.protocol} is a chat's: it needs the engine openai")
         return self
 
 
@@ -85,6 +87,9 @@ class Settings(BaseSettings):
     """Instead of the SQLite file in `data`."""
     encoder: str = "minilm"
     """`minilm`, `contriever`, `contriever:PATH`, or the path of a sentence-transformers model."""
+    passage_tokens: int = Field(PASSAGE_TOKENS, ge=16)
+    """Longer documents are split into passages. With a large number, only those longer than
+    the encoder's window are."""
     retriever: str = "hybrid"
     cache_mb: int = Field(1_024, ge=1)
     """Memory for loaded profiles."""

@@ -30,8 +30,12 @@ PolicyName = Annotated[
     ),
 ]
 Protocol = Annotated[
-    Literal["tags", "tools"] | None,
-    typer.Option("--protocol", help="tags for a trained policy, tools for a chat model that calls tools."),
+    Literal["tags", "tools", "json"] | None,
+    typer.Option(
+        "--protocol",
+        help="tags for a trained policy, tools for a chat model that calls tools, json for LaMP-QA's "
+        "baselines.",
+    ),
 ]
 BaseUrl = Annotated[
     str | None,
@@ -39,6 +43,13 @@ BaseUrl = Annotated[
 ]
 Model = Annotated[
     str | None, typer.Option("--model", help="The model's name at that server; its folder for vllm.")
+]
+PlannerModel = Annotated[
+    str | None,
+    typer.Option("--planner-model", help="What writes the plans of planpers, if not the model itself."),
+]
+PlannerUrl = Annotated[
+    str | None, typer.Option("--planner-url", metavar="URL", help="Of its server, if not the same one.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="Plain text, also on a terminal.")]
@@ -50,11 +61,16 @@ def flags(
     base_url: str | None = None,
     model: str | None = None,
     protocol: str | None = None,
+    planner_model: str | None = None,
+    planner_url: str | None = None,
     **others: Any,
 ) -> dict[str, Any]:
     """What was given on the command line, in the shape of the settings; the rest is left to them."""
     nested = _given(engine=policy, base_url=base_url, model=model, protocol=protocol)
-    return _given(**others, policy=nested or None)
+    planner = _given(model=planner_model, base_url=planner_url)
+    if planner_url is not None:
+        planner["engine"] = "openai"
+    return _given(**others, policy=nested or None, planner=planner or None)
 
 
 def _given(**values: Any) -> dict[str, Any]:

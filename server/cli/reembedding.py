@@ -22,7 +22,7 @@ def reembed(data: options.Data = None, encoder: options.Encoder = None) -> None:
         settings = Settings(**options.flags(data=data, encoder=encoder))
         store = open_to_look(settings).profiles.store
         try:
-            made_by = load_encoder(settings.encoder)
+            made_by = load_encoder(settings.encoder, settings.passage_tokens)
             total = sum(store.count(user) for user in store.users())
             with bar("embedding", total) as progress:
                 count = embed_again(store, made_by, progress)

@@ -15,8 +15,10 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 class HashEncoder:
     """Sums a random vector for every word. Remembers what each call was given."""
 
-    def __init__(self, name: str = "hash", dimension: int = 16, window: int = 64) -> None:
-        self.manifest = EncoderManifest(name, "0" * 64, "sum", False, dimension, window)
+    def __init__(
+        self, name: str = "hash", dimension: int = 16, window: int = 64, passage_tokens: int = 128
+    ) -> None:
+        self.manifest = EncoderManifest(name, "0" * 64, "sum", False, dimension, window, passage_tokens)
         self.calls: list[list[str]] = []
         self.error: Exception | None = None
         self.hold: threading.Event | None = None

@@ -52,6 +52,15 @@ def test_a_store_gets_the_vectors_of_another_encoder_and_keeps_everything_else(
     assert new.search("bo", ["coffee"], 1, "dense")[0][0].document_id == "x"
 
 
+def test_the_same_encoder_with_longer_passages_is_another_one(old: Profiles, open_store: Open) -> None:
+    whole = HashEncoder("old", 16, window=64, passage_tokens=12)
+    with pytest.raises(EncoderMismatch, match=r"passages of 64 tokens.*passages of 12 tokens"):
+        open_store(whole).open()
+    assert len(old.store.load("ana").spans) == 2
+    reembed(open_store(None), whole)
+    assert len(open_store(whole).load("ana").spans) > 2
+
+
 def test_who_still_has_the_old_encoder_is_told_at_once(old: Profiles, open_store: Open) -> None:
     reembed(open_store(None), NEW)
     with pytest.raises(EncoderMismatch, match="reembed"):

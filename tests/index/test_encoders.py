@@ -33,8 +33,11 @@ def test_minilm_says_what_it_is(minilm: SentenceTransformerEncoder) -> None:
         "normalized": True,
         "dimension": 384,
         "window": 254,
+        "passage_tokens": 128,
     }
-    assert str(minilm.manifest) == ("minilm (384 dimensions, mean pooling, normalized, weights 53aa51172d14)")
+    assert str(minilm.manifest) == (
+        "minilm (384 dimensions, mean pooling, normalized, passages of 128 tokens, weights 53aa51172d14)"
+    )
 
 
 def test_vectors_come_in_the_order_of_the_texts_however_they_were_batched(

@@ -15,7 +15,7 @@ from agent.policy import Chunk, PolicyError
 from agent.trajectory import Trajectory
 from server.bodies import AnswerBody
 from server.service import AnswerRecord
-from server.settings import Settings
+from server.settings import PolicySettings, Settings
 from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
@@ -386,3 +386,13 @@ async def test_whether_to_compare_is_yes_or_no(make_service: MakeService, compar
     async with api_of(make_service()) as api:
         response = await api.ask("ana", compare=compare)
         assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "body.compare")
+
+
+async def test_a_policy_that_cannot_search_is_not_asked_to(make_service: MakeService) -> None:
+    service = make_service(Told([THINK_ANSWER], [GENERAL]))
+    service.settings.policy = PolicySettings(engine="openai", protocol="json")
+    async with api_of(service) as api:
+        refused = await api.ask("ana", "Which fruit?", method="pr2")
+        assert refused.status_code == 422
+        assert "with the protocol json the policy cannot search, so not pr2" in refused.json()["detail"]
+        assert (await body_of(api, False, method="rag"))["finish_reason"] == "answered"
