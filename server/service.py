@@ -247,16 +247,7 @@ class Service:
         chosen = METHODS.get(method or next(iter(METHODS)))
         if chosen is None:
             raise UnknownMethod(f"there is no method {method!r}; there are {', '.join(METHODS)}")
-        if plan and not chosen.plans:
-            raise InvalidQuestion(f"the method {chosen.name} takes no plan; planpers does")
-        if plan and len(plan) > QUESTION_CHARACTERS:
-            raise InvalidQuestion(f"the plan has {len(plan)} characters; the limit is {QUESTION_CHARACTERS}")
-        if chosen.plans and not plan and self.planner is None:
-            raise InvalidQuestion(
-                f"{chosen.name} needs a model that writes plans, or a plan; here is neither"
-            )
-        if chosen.searches and self.settings.policy.protocol == "json":
-            raise InvalidQuestion(f"with the protocol json the policy cannot search, so not {chosen.name}")
+        self.check(chosen, plan or "")
         if compare and self.settings.limits.concurrency + self.settings.limits.queue < 2:
             raise InvalidQuestion("compare gives two answers at a time, and this server admits only one")
         name = retriever_name or self.settings.retriever
@@ -272,6 +263,19 @@ class Service:
             plan or "",
             compare,
         )
+
+    def check(self, method: Method, plan: str = "") -> None:
+        """Whether this service can answer by the method. Raises InvalidQuestion, saying what it lacks."""
+        if plan and not method.plans:
+            raise InvalidQuestion(f"the method {method.name} takes no plan; planpers does")
+        if len(plan) > QUESTION_CHARACTERS:
+            raise InvalidQuestion(f"the plan has {len(plan)} characters; the limit is {QUESTION_CHARACTERS}")
+        if method.plans and not plan and self.planner is None:
+            raise InvalidQuestion(
+                f"{method.name} needs a model that writes plans, or a plan; here is neither"
+            )
+        if method.searches and self.settings.policy.protocol == "json":
+            raise InvalidQuestion(f"with the protocol json the policy cannot search, so not {method.name}")
 
     def answer(self, request: AnswerRequest) -> Answering:
         """Answer, as soon as it is the question's turn; its deadline counts from now. Raises Busy."""
@@ -421,8 +425,9 @@ def make_policy(settings: PolicySettings) -> Policy:
         return OpenAIPolicy(server, settings.temperature, settings.context_tokens)
     if settings.engine == "vllm":
         from agent.vllm import VLLMPolicy
+        from agent.vllm_engine import VLLMEngine
 
-        return VLLMPolicy(settings.model, settings.temperature, settings.engine_args)
+        return VLLMPolicy(VLLMEngine(settings.model, settings.engine_args), settings.temperature)
     from agent.extractive import ExtractivePolicy
 
     return ExtractivePolicy()

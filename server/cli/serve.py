@@ -33,6 +33,8 @@ def serve(
     base_url: options.BaseUrl = None,
     model: options.Model = None,
     protocol: options.Protocol = None,
+    planner_model: options.PlannerModel = None,
+    planner_url: options.PlannerUrl = None,
     demo: Annotated[
         bool,
         typer.Option("--demo/--no-demo", help="Put five invented people into a store that holds nobody."),
@@ -61,6 +63,8 @@ def serve(
         base_url=base_url,
         model=model,
         protocol=protocol,
+        planner_model=planner_model,
+        planner_url=planner_url,
     )
     with said_plainly():
         settings = Settings(**flags)

@@ -7,9 +7,10 @@ import pytest
 
 from agent.policy import PolicyError
 from agent.vllm import VLLMPolicy
+from agent.vllm_engine import VLLMEngine
 
 
-class Slow(VLLMPolicy):
+class Slow(VLLMEngine):
     """Takes its time to start, and counts how often it does."""
 
     starts = 0
@@ -21,12 +22,12 @@ class Slow(VLLMPolicy):
 
 
 async def test_who_stops_waiting_does_not_make_the_engine_start_twice() -> None:
-    policy = Slow("tiny")
+    engine = Slow("tiny")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await policy._started()
-    assert set(await asyncio.gather(policy._started(), policy._started())) == {"an engine"}
-    assert policy.starts == 1
+            await engine.started()
+    assert set(await asyncio.gather(engine.started(), engine.started())) == {"an engine"}
+    assert engine.starts == 1
 
 
 async def test_a_start_that_failed_is_tried_again() -> None:
@@ -37,21 +38,21 @@ async def test_a_start_that_failed_is_tried_again() -> None:
                 raise PolicyError("unavailable", "no memory")
             super()._start()
 
-    policy = Fails("tiny")
+    engine = Fails("tiny")
     with pytest.raises(PolicyError, match="no memory"):
-        await policy._started()
-    assert await policy._started() == "an engine"
+        await engine.started()
+    assert await engine.started() == "an engine"
 
 
 async def test_without_vllm_the_extra_to_install_is_named() -> None:
     with pytest.raises(PolicyError, match=r"pip install 'pr2\[vllm\]'") as raised:
-        await VLLMPolicy("/models/tiny").check()
+        await VLLMPolicy(VLLMEngine("/models/tiny")).check()
     assert raised.value.fault == "unavailable"
 
 
 def test_it_is_named_after_its_model() -> None:
-    assert VLLMPolicy("/models/my-policy/").name == "vllm:my-policy"
-    assert VLLMPolicy("owner/model").name == "vllm:model"
+    assert VLLMPolicy(VLLMEngine("/models/my-policy/")).name == "vllm:my-policy"
+    assert VLLMPolicy(VLLMEngine("owner/model")).name == "vllm:model"
 
 
 async def test_an_engine_that_is_just_starting_is_ended_too() -> None:
@@ -61,9 +62,9 @@ async def test_an_engine_that_is_just_starting_is_ended_too() -> None:
         async def _end(self, engine: object) -> None:
             ended.append(engine)
 
-    policy = Ends("tiny")
-    starting = asyncio.create_task(policy._started())
+    engine = Ends("tiny")
+    starting = asyncio.create_task(engine.started())
     await asyncio.sleep(0.05)
-    await policy.aclose()
+    await engine.aclose()
     assert ended == ["an engine"]
     await starting

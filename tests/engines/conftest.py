@@ -16,6 +16,7 @@ import pytest_asyncio
 from agent.openai import OpenAIPolicy
 from agent.openai_server import OpenAIServer
 from agent.vllm import VLLMPolicy
+from agent.vllm_engine import VLLMEngine
 from tests.engines import model
 
 ENGINE = {
@@ -99,7 +100,7 @@ async def over_http(server: Server) -> AsyncIterator[OpenAIPolicy]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def in_process(model_dir: Path, environment: None) -> AsyncIterator[VLLMPolicy]:
-    policy = VLLMPolicy(str(model_dir), engine_args=ENGINE)
+    policy = VLLMPolicy(VLLMEngine(str(model_dir), ENGINE))
     await policy.check()
     yield policy
     await policy.aclose()

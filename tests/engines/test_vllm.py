@@ -153,7 +153,7 @@ class Rollouts:
     async def generate(self, ids: list[int], sampling: Any, multi_modal_data: Any = None) -> Any:
         from vllm import TokensPrompt
 
-        engine = await self._policy._started()
+        engine = await self._policy.engine.started()
         last = None
         async for output in engine.generate(
             TokensPrompt(prompt_token_ids=ids), sampling, os.urandom(8).hex()
@@ -213,7 +213,7 @@ async def test_a_closed_generation_is_aborted_in_the_server(over_http: OpenAIPol
 
 
 async def test_a_closed_generation_is_aborted_in_process(in_process: VLLMPolicy) -> None:
-    engine = await in_process._started()
+    engine = await in_process.engine.started()
     async with aclosing(in_process.generate(Episode(ENDLESS), CONTEXT)) as chunks:
         for _ in range(5):
             await anext(chunks)

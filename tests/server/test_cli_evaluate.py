@@ -11,7 +11,8 @@ from server.app import create_app
 from server.cli import app
 from server.service import Service
 from server.settings import Settings
-from tests.engine import Dialect, Engine, Reply, in_order
+from tests.chat_engine import chat_engine, says
+from tests.engine import Dialect, Engine, Reply, Request, in_order
 from tests.server.conftest import MakeService
 from tests.server.live import serving
 
@@ -69,6 +70,45 @@ def test_methods_are_run_and_reported_side_by_side(dataset: Path, tmp_path: Path
     assert result.exit_code == 0, result.output
     assert "lexical" in (tmp_path / "page" / "report.html").read_text()
     assert "rag-random" in (tmp_path / "page" / "report.md").read_text()
+
+
+def test_the_oracle_is_given_the_rubric_as_its_plan(dataset: Path, tmp_path: Path) -> None:
+    scores = {}
+    for method in ("rag", "planpers-oracle"):
+        out = tmp_path / method
+        # One passage, so that the answer is its only sentence: what the plan says is in nothing else.
+        result = evaluate("--dataset", dataset, "--method", method, "--out", out, "--top-k", 1)
+        assert result.exit_code == 0, result.output
+        scores[method] = json.loads((out / "scores.json").read_text())["score"]
+    assert scores["planpers-oracle"] >= scores["rag"]
+    lines = (tmp_path / "planpers-oracle" / "trajectories.jsonl").read_text().splitlines()
+    plans = {line["id"]: line["trajectory"]["steps"][0] for line in map(json.loads, lines)}
+    for one in RECORDS:
+        plan = plans[one["id"]]
+        assert plan["kind"] == "plan"
+        assert plan["text"].splitlines()[1:] == [f"- {one['rubric_aspects'][0]['aspect']}"]
+
+
+def test_a_planner_of_its_own_writes_the_plans(dataset: Path, tmp_path: Path) -> None:
+    def write(request: Request) -> Reply:
+        planner = request.json["model"] == "planner"
+        text = "A good answer:\n- keys" if planner else '{"personalized_answer": "I collect brass keys."}'
+        return says(text)
+
+    with chat_engine(write, models=("writer", "planner")) as engine:
+        policy = ("--policy", "openai", "--base-url", engine.base_url, "--model", "writer")
+        result = evaluate(
+            *("--dataset", dataset, "--method", "planpers", "--protocol", "json", *policy),
+            *("--planner-model", "planner", "--out", tmp_path / "run"),
+        )
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert (manifest["policy"]["model"], manifest["planner"]["model"]) == ("writer", "planner")
+    trajectories = (tmp_path / "run" / "trajectories.jsonl").read_text().splitlines()
+    for line in map(json.loads, trajectories):
+        assert [step["kind"] for step in line["trajectory"]["steps"]] == ["plan", "information", "answer"]
+    responses = json.loads((tmp_path / "run" / "responses.json").read_text())
+    assert responses["q2"] == [{"output": "I collect brass keys."}]
 
 
 def test_people_rate_a_form_and_are_compared_with_the_judge(dataset: Path, tmp_path: Path) -> None:
@@ -173,9 +213,17 @@ def test_a_judge_behind_a_server_is_asked_once_for_the_same(dataset: Path, tmp_p
         (("--out", "run", "--category", "artt"), "Art_and_Entertainment"),
         (("--out", "run", "--judge", "openai"), "--judge-url"),
         (("--out", "run", "--judge", "openai", "--judge-url", "http://127.0.0.1:1/v1"), "the judge: "),
+        (("--out", "run", "--judge", "vllm"), "--judge-model"),
+        (("--out", "run", "--judge", "vllm", "--judge-model", "x"), "pip install 'pr2[vllm]'"),
+        (("--out", "run", "--judge-args", "[]"), "--judge-args is a JSON object"),
+        (("--out", "run", "--method", "planpers"), "needs a model that writes plans"),
+        (("--out", "run", "--policy", "openai", "--protocol", "json"), "cannot search, so not pr2"),
         (("report", "nowhere"), "nowhere"),
     ],
-    ids=["no folder", "no file", "misspelt category", "no judge url", "no judge", "no run"],
+    ids=[
+        *("no folder", "no file", "misspelt category", "no judge url", "no judge", "no judge model"),
+        *("no vllm", "no judge arguments", "no planner", "no searching policy", "no run"),
+    ],
 )
 def test_what_cannot_be_used_is_one_line(
     arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

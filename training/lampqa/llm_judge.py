@@ -8,12 +8,12 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
 from agent.capabilities import CHAT, Json
-from agent.openai_server import OpenAIServer, Refused
+from agent.openai_server import Refused
 from agent.policy import PolicyError
 from agent.tags import escape
 from training.lampqa.data import Aspect, Question
@@ -76,6 +76,28 @@ class _Reply(BaseModel):
     choices: list[_Choice]
 
 
+class ChatModel(Protocol):
+    """What has the judge's model: an OpenAIServer, or a VLLMChat in this process."""
+
+    model: str
+    """Its name; '' until it is known."""
+
+    @property
+    def place(self) -> str:
+        """What failures name."""
+        ...
+
+    async def served_model(self) -> str:
+        """The name, asked for if need be. Raises PolicyError."""
+        ...
+
+    async def ask(self, path: str, request: Json) -> Any:
+        """The reply to a chat request, in OpenAI's shape. Raises PolicyError."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
 class LLMJudge:
     """Grades with the chat model of `server`. Use it in one event loop.
 
@@ -92,7 +114,7 @@ class LLMJudge:
 
     def __init__(
         self,
-        server: OpenAIServer,
+        server: ChatModel,
         *,
         rounds: int = 10,
         max_tokens: int = 4096,
@@ -125,7 +147,7 @@ class LLMJudge:
         self._doubts = 0
 
     @classmethod
-    async def connect(cls, server: OpenAIServer, **options: Any) -> "LLMJudge":
+    async def connect(cls, server: ChatModel, **options: Any) -> "LLMJudge":
         """A judge for the server's model; without one, for the first that it lists. Raises PolicyError."""
         await server.served_model()
         return cls(server, **options)
@@ -195,7 +217,7 @@ class LLMJudge:
         try:
             choices = _Reply.model_validate(content).choices
         except ValidationError:
-            raise self._server.bad_reply("sent JSON of another shape") from None
+            raise PolicyError("bad_reply", f"{self._server.place} sent JSON of another shape") from None
         # No words are a reply that holds no score.
         return (choices[0].message.content or "") if choices else ""
 

@@ -1,0 +1,118 @@
+"""vLLM in this process: started when it is first needed, shared by all who wait for it, ended in order.
+
+Used by the policy and by the judge. Its failures are PolicyErrors, as those of a server are.
+"""
+
+import asyncio
+import gc
+import os
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.policy import PolicyError
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+
+class VLLMEngine:
+    """Runs the model in the folder, or of the name on the hub, `model`.
+
+    `engine_args` are vLLM's own (AsyncEngineArgs). Starting takes from half a minute up. The engine works in
+    processes of its own, which are spawned: a program that uses this guards its main part with
+    `if __name__ == "__main__"`. Use it in one event loop.
+    """
+
+    def __init__(self, model: str, engine_args: Mapping[str, Any] | None = None) -> None:
+        self.name = Path(model).name or model
+        self._args: dict[str, Any] = {"enable_prefix_caching": True, **(engine_args or {}), "model": model}
+        self._engine: AsyncLLM | None = None
+        self._starting: asyncio.Task[None] | None = None
+
+    async def write(self, ids: list[int], **sampling: Any) -> AsyncGenerator[Any, None]:
+        """What the model writes behind these tokens, as vLLM's CompletionOutputs: each holds what is new.
+
+        `sampling` are vLLM's SamplingParams. Closing the iterator aborts the request. Raises PolicyError.
+        """
+        engine = await self.started()
+        from vllm import SamplingParams, TokensPrompt
+        from vllm.exceptions import VLLMClientError, VLLMError
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            parameters = SamplingParams(output_kind=RequestOutputKind.DELTA, **sampling)
+            request = engine.generate(TokensPrompt(prompt_token_ids=ids), parameters, uuid.uuid4().hex)
+            async with aclosing(request) as outputs:
+                async for output in outputs:
+                    part = output.outputs[0]
+                    if part.finish_reason not in (None, "stop", "length"):
+                        why = f"{self.name} ended the text: {part.finish_reason!r}"
+                        raise PolicyError("broken_stream", why)
+                    yield part
+        except EngineDeadError:
+            await self._end(engine)
+            why = f"the engine of {self.name} has died; see its log. The next question starts it again"
+            raise PolicyError("unavailable", why) from None
+        except (VLLMClientError, ValueError):
+            raise PolicyError("refused", f"{self.name} refused the request; see its log") from None
+        except VLLMError:
+            raise PolicyError("broken_stream", f"{self.name} broke off; see its log") from None
+
+    async def context(self) -> int:
+        """How many tokens the model reads and writes together."""
+        return int((await self.started()).model_config.max_model_len)
+
+    async def tokenizer(self) -> Any:
+        """The model's, of transformers."""
+        return (await self.started()).get_tokenizer()
+
+    async def started(self) -> "AsyncLLM":
+        """vLLM itself, when it is ready. Raises PolicyError."""
+        if self._engine is None:
+            if self._starting is None or self._starting.done():
+                # In a thread, so that the server can say meanwhile that it is not ready.
+                self._starting = asyncio.create_task(asyncio.to_thread(self._start))
+            # Who stops waiting, at a deadline, does not stop it: the next one would start it a second time.
+            await asyncio.shield(self._starting)
+        return self._engine
+
+    async def aclose(self) -> None:
+        """Stop the engine's processes."""
+        if self._starting is not None:
+            # An engine that is just starting would be left behind.
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._engine is not None:
+            await self._end(self._engine)
+
+    async def _end(self, engine: "AsyncLLM") -> None:
+        is_ours = self._engine is engine
+        if is_ours:
+            self._engine = None
+            await asyncio.to_thread(engine.shutdown)
+            # Its last task ends, and then it goes: at the interpreter's end, its finalizer would complain.
+            await asyncio.sleep(0.1)
+            del engine
+            gc.collect()
+
+    def _start(self) -> None:
+        # FAISS and PyTorch have threads by now, and a fork of them hangs. Standard output is the program's.
+        os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")
+        os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        try:
+            from vllm import AsyncEngineArgs
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except ImportError as error:
+            raise PolicyError("unavailable", f"vLLM is missing ({error}): pip install 'pr2[vllm]'") from None
+        try:
+            # Not handed back by the thread, whose result would outlive the engine's end.
+            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self._args))
+        except Exception as error:
+            # Whatever stands in its way: no such model, no memory, an argument that it does not know.
+            raise PolicyError(
+                "unavailable", f"vLLM cannot start with {self._args['model']}: {error}"
+            ) from error

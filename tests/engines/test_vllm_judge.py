@@ -1,0 +1,47 @@
+"""The judge on a model that vLLM runs in this process."""
+
+import pytest
+
+from agent.policy import PolicyError
+from agent.vllm import VLLMPolicy
+from agent.vllm_engine import VLLMEngine
+from training.lampqa.data import Aspect, Question
+from training.lampqa.judge import SCALE, Unjudged
+from training.lampqa.llm_judge import LLMJudge
+from training.lampqa.vllm_model import VLLMChat
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+QUESTION = Question(
+    id="q",
+    question="Tea?",
+    category="c",
+    narrative="Green.",
+    rubric_aspects=(Aspect(aspect="Green tea", reason="Likes it", evidence="Green."),),
+    profile=(),
+)
+ASPECT = QUESTION.rubric_aspects[0]
+RESPONSES = ("Green tea.", "Black tea, then.", "")
+
+
+async def test_every_call_gives_a_verdict_though_the_model_knows_nothing_of_json(
+    in_process: VLLMPolicy,
+) -> None:
+    judge = await LLMJudge.connect(VLLMChat(in_process.engine))
+    for response in RESPONSES:
+        assert await judge.judge(QUESTION, ASPECT, response) in SCALE
+    # At the first attempt: the schema does it.
+    assert judge.calls == len(RESPONSES)
+
+
+async def test_what_does_not_fit_is_unjudged_and_not_graded(in_process: VLLMPolicy) -> None:
+    judge = await LLMJudge.connect(VLLMChat(in_process.engine))
+    with pytest.raises(Unjudged, match="more than its context"):
+        await judge.judge(QUESTION, ASPECT, "tea " * 10_000)
+
+
+async def test_a_model_that_is_not_there_is_said_before_the_first_verdict() -> None:
+    chat = VLLMChat(VLLMEngine("/nowhere/judge"))
+    with pytest.raises(PolicyError, match="vLLM cannot start with /nowhere/judge") as raised:
+        await LLMJudge.connect(chat)
+    assert raised.value.fault == "unavailable"
