@@ -10,6 +10,7 @@ from server.cli.evaluating import evaluate
 from server.cli.mcp import mcp
 from server.cli.profile import profile
 from server.cli.serve import serve
+from server.cli.training import train
 
 app = typer.Typer(
     name="pr2",
@@ -22,6 +23,7 @@ app.command()(ask)
 app.command()(mcp)
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(profile, name="profile", no_args_is_help=True)
+app.add_typer(train, name="train", no_args_is_help=True)
 
 
 def _print_version(wanted: bool) -> None:

@@ -36,10 +36,11 @@ def explain(error: Exception) -> str | None:
     # Imported now, because they bring half of the service along, and most commands end well.
     from server.client import ApiError
     from server.service import InvalidQuestion
+    from training.folder import ChangedConfiguration, FolderInUse
     from training.lampqa.data import DataError
-    from training.lampqa.runs import ChangedConfiguration, RunInUse
     from training.lampqa.scores import InvalidFile
     from training.lampqa.verdicts import CacheUnavailable
+    from training.planner_sft import TrainingUnavailable
 
     match error:
         case InvalidDocument(line=int(line)) | ApiError(line=int(line)):
@@ -57,6 +58,13 @@ def explain(error: Exception) -> str | None:
         case ExceptionGroup():
             # Of the work of several tasks: what went wrong first ended the others.
             return explain(error.exceptions[0])
-        case DataError() | ChangedConfiguration() | RunInUse() | InvalidFile() | CacheUnavailable():
+        case (
+            DataError()
+            | ChangedConfiguration()
+            | FolderInUse()
+            | InvalidFile()
+            | CacheUnavailable()
+            | TrainingUnavailable()
+        ):
             return str(error)
     return None

@@ -39,6 +39,8 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 profile search",
         "pr2 profile show",
         "pr2 serve",
+        "pr2 train",
+        "pr2 train planner",
     ]
 
 
@@ -63,7 +65,7 @@ def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom server.cli import app\n"
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
-        "print([name for name in ('torch', 'faiss', 'numpy', 'fastapi') if name in sys.modules])"
+        "print([name for name in ('torch', 'faiss', 'numpy', 'fastapi', 'trl') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -5,9 +5,7 @@ started again does only what is owed, and comes to the same files as one that wa
 """
 
 import asyncio
-import fcntl
 import json
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from agent.trajectory import Trajectory
+from training.folder import alone_in, check_same, whole_lines, write_json
 from training.lampqa.data import Question
 from training.lampqa.judge import Judge, judged
 from training.lampqa.records import MANIFEST, RECORDS, RESPONSES, SCORES, TRAJECTORIES, Record, read_records
@@ -27,14 +26,6 @@ Answerer = Callable[[Question], Awaitable[Trajectory]]
 
 class Unanswered(Exception):
     """No answer was got, for a reason outside of the question."""
-
-
-class ChangedConfiguration(ValueError):
-    """The folder holds a run of another configuration."""
-
-
-class RunInUse(ValueError):
-    """Somebody else is at work in the folder."""
 
 
 class Watcher(Protocol):
@@ -66,7 +57,7 @@ class Run:
         known = folder / MANIFEST
         if known.exists():
             manifest = json.loads(known.read_text("utf-8"))
-            _check_same(
+            check_same(
                 {key: manifest.get(key) for key in manifest["configured"]}, self._configuration, folder
             )
         else:
@@ -93,7 +84,7 @@ class Run:
 
         `per_second` is how many are begun in a second at the most, for servers that count requests.
         `questions` is read as far as it is needed. `facts` go into the manifest: versions, prices.
-        Raises RunInUse.
+        Raises FolderInUse.
         """
         failed: dict[str, str] = {}
         order: list[str] = []
@@ -156,12 +147,8 @@ class Run:
                 yield Record.from_dict(json.loads(file.readline()))
 
     def _write_manifest(self, facts: Mapping[str, Any]) -> None:
-        file = self.folder / MANIFEST
         values = {**self._configuration, "configured": sorted(self._configuration), **facts}
-        # All or nothing: a reader never sees half of it.
-        part = file.with_name(file.name + ".part")
-        part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        os.replace(part, file)
+        write_json(self.folder / MANIFEST, values)
 
 
 async def _judged(question: Question, trajectory: Trajectory, judge: Judge) -> Record:
@@ -209,15 +196,6 @@ async def _each(
             await room.acquire()
 
 
-def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    if differing:
-        said = "; ".join(f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in differing)
-        raise ChangedConfiguration(
-            f"{folder} holds a run of another configuration ({said}); choose another --out"
-        )
-
-
 def _never_begun(trajectory: Trajectory) -> bool:
     """Whether the time ran out before the policy had written anything: that says nothing of its answer."""
     silent = trajectory.policy_tokens == 0 and not any(s.author == "policy" for s in trajectory.segments)
@@ -226,22 +204,10 @@ def _never_begun(trajectory: Trajectory) -> bool:
 
 @contextmanager
 def _repaired(folder: Path) -> Iterator[None]:
-    """The folder for this process alone, without what a killed run has half written.
-
-    The system lets go of it when the process ends, however it ends.
-    """
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunInUse(f"another process is working on the run in {folder}") from None
+    """The folder for this process alone, without what a killed run has half written."""
+    with alone_in(folder):
         for name in (RECORDS, TRAJECTORIES):
-            (folder / name).touch()
-            with (folder / name).open("rb+") as stream:
-                whole = 0
-                for line in stream:
-                    whole += len(line) if line.endswith(b"\n") else 0
-                stream.truncate(whole)
+            whole_lines(folder / name)
         yield
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from agent.trajectory import Answer, Limits, Search, Trajectory
+from training.folder import ChangedConfiguration, FolderInUse
 from training.lampqa.data import Question
 from training.lampqa.judge import LexicalJudge, Unjudged
 from training.lampqa.records import MANIFEST, RECORDS, RESPONSES, SCORES, TRAJECTORIES, Record, read_records
-from training.lampqa.runs import ChangedConfiguration, Outcome, Run, RunInUse, Unanswered
+from training.lampqa.runs import Outcome, Run, Unanswered
 
 CONFIGURATION = {"method": "pr2", "dataset": {"hash": "abc"}}
 
@@ -302,7 +303,7 @@ async def test_two_at_once_are_kept_off_each_other(tmp_path: Path) -> None:
 
     first = asyncio.create_task(Run(tmp_path, CONFIGURATION).work_off(questions(), waits, LexicalJudge()))
     await begun.wait()
-    with pytest.raises(RunInUse, match="another process"):
+    with pytest.raises(FolderInUse, match="another process"):
         await Run(tmp_path, CONFIGURATION).work_off(questions(), answer, LexicalJudge())
     go_on.set()
     assert (await first).summary.macro.questions == 12

@@ -1,0 +1,261 @@
+"""`pr2 train planner`: the model that writes the plans of the method planpers, from data set to adapter."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as Remaining
+
+from server.cli import options
+from server.cli.errors import said_plainly
+from server.cli.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from index.documents import Passage
+    from training.lampqa.data import Question
+    from training.planner_data import Part, Recorded
+    from training.planner_sft import Outcome, Recipe
+
+    Questions = Callable[[], Iterator[Question]]
+
+EXAMPLES, EXAMPLES_MANIFEST = "examples.jsonl", "examples.json"
+_VLLM_RANK = 16
+"""The highest rank of an adapter that vLLM takes without being told."""
+_SHOWN = 5
+"""Questions left out that are named."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which questions to learn from, and how their passages are found."""
+
+    dataset: str
+    validation: Path | None
+    most: int | None
+    flags: dict[str, Any]
+    retriever: str | None
+    top_k: int
+    max_length: int
+
+
+def planner(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The folder of it all. Started again, it goes on.")
+    ],
+    dataset: Annotated[
+        str, typer.Option("--dataset", metavar="NAME|FILE", help="lamp-qa, sample, or a JSON or JSONL file.")
+    ] = "lamp-qa",
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation", metavar="FILE", help="To validate with; else LaMP-QA's own, or a tenth."
+        ),
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only the first so many questions of each part.")
+    ] = None,
+    prepare_only: Annotated[
+        bool, typer.Option("--prepare-only", help="Write the examples, and leave the training for later.")
+    ] = False,
+    model: Annotated[
+        str, typer.Option("--model", help="The model to adapt: its folder, or its name on the hub.")
+    ] = "Qwen/Qwen2.5-7B-Instruct",
+    steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 2_000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples that the GPU works on at once.")] = 4,
+    gradient_accumulation: Annotated[int, typer.Option(min=1, help="Batches that make one step.")] = 8,
+    learning_rate: Annotated[float, typer.Option(help="The highest; it falls linearly after warming up.")] = (
+        5e-5
+    ),
+    warmup: Annotated[float, typer.Option(min=0, max=0.99, help="The share of the steps to warm up in.")] = (
+        0.1
+    ),
+    lora_rank: Annotated[int, typer.Option(min=1, help="The rank of the adapter.")] = 16,
+    lora_alpha: Annotated[int, typer.Option(min=1, help="Divided by the rank, the adapter's weight.")] = 16,
+    lora_dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Before the adapter.")] = 0.05,
+    max_length: Annotated[int, typer.Option(min=16, help="Tokens of the longest example.")] = 8_192,
+    validate_every: Annotated[int, typer.Option(min=1, help="Steps from one checkpoint to the next.")] = 250,
+    seed: Annotated[int, typer.Option(help="Of training, and of who is held out to validate with.")] = 0,
+    top_k: Annotated[int, typer.Option(min=1, max=100, help="Passages that a plan is made from.")] = 10,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Train without a GPU; for tiny models.")] = False,
+    retriever: options.Retriever = None,
+    data: options.Data = None,
+    encoder: options.Encoder = None,
+) -> None:
+    """Train the planner of the method planpers: a LoRA adapter that writes what a person will expect.
+
+    DIR gets the examples, checkpoints and, at the end, DIR/adapter, the one that validated best. The
+    defaults are those published with LaMP-QA. Killed and started again, it goes on from the last
+    checkpoint; another configuration is refused. Without --data, profiles lie in DIR/../store.
+    """
+    with said_plainly():
+        from training.folder import alone_in
+        from training.planner_sft import Recipe, check_can_train, train
+
+        recipe = Recipe(
+            steps=steps,
+            batch_size=batch_size,
+            gradient_accumulation=gradient_accumulation,
+            learning_rate=learning_rate,
+            warmup=warmup,
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
+            lora_dropout=lora_dropout,
+            validate_every=validate_every,
+            seed=seed,
+        )
+        if not prepare_only:
+            check_can_train(model, recipe, max_length, cpu=cpu)
+        # The policy answers nothing here: whatever the settings name is not loaded.
+        flags = options.flags(
+            data=data or out.parent / "store", encoder=encoder, policy="extractive", protocol="tags"
+        )
+        given = Data(dataset, validation, most, flags, retriever, top_k, max_length)
+        with alone_in(out):
+            recorded = asyncio.run(_prepare(out, given, model, seed))
+            _print_examples(out, recorded)
+            if prepare_only:
+                return
+            with _bar("training", steps) as (progress, task):
+                outcome = train(out, out / EXAMPLES, model, recipe, cpu=cpu, watcher=_Watcher(progress, task))
+    _print_outcome(outcome, model, recipe, given)
+
+
+async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
+    """Write the examples that are still owed."""
+    from agent.prompts import PROMPT_VERSION
+    from index.errors import InvalidDocument
+    from server.cli.backend import open_local
+    from server.cli.datasets import KeptProfiles
+    from server.settings import QuestionLimits
+    from training.folder import settle
+    from training.lampqa.data import dataset_hash
+    from training.planner_data import Unusable, make_example, write_examples
+    from training.planner_sft import load_tokenizer
+
+    parts, split = _parts(data, seed)
+    counts = {part: sum(1 for _ in questions()) for part, questions in parts.items()}
+    typer.echo(f"{counts['train']} questions to train on, {counts['validation']} to validate with: {split}")
+    tokenizer = load_tokenizer(model)
+    async with open_local(data.flags) as backend:
+        settings = backend.service.settings
+        defaults = asdict(settings.limits.limits())
+        limits = QuestionLimits(**defaults | {"top_k": data.top_k}).limits()
+        retriever = data.retriever or settings.retriever
+        configuration = {
+            "dataset": data.dataset,
+            "split": split,
+            "train": dataset_hash(parts["train"]()),
+            "validation": dataset_hash(parts["validation"]()),
+            "model": model,
+            "max_length": data.max_length,
+            "top_k": limits.top_k,
+            "max_documents": limits.max_documents,
+            "retriever": retriever,
+            "encoder": str(backend.service.profiles.encoder.manifest),
+            "prompt_version": PROMPT_VERSION,
+        }
+        settle(out / EXAMPLES_MANIFEST, configuration)
+        profiles = KeptProfiles(backend)
+
+        async def search(question: "Question", k: int) -> "Sequence[Passage]":
+            try:
+                user = await profiles.keep(question)
+            except InvalidDocument as error:
+                raise Unusable(f"its profile cannot be stored: {error}") from None
+            return (await backend.search(user, [question.question], k, retriever))[0]
+
+        def questions() -> "Iterator[tuple[Part, Question]]":
+            return chain.from_iterable(((part, one) for one in parts[part]()) for part in parts)
+
+        with _bar("examples", sum(counts.values())) as (progress, task):
+            return await write_examples(
+                out / EXAMPLES,
+                questions(),
+                lambda part, one: make_example(one, part, search, tokenizer, limits, data.max_length),
+                partial(progress.advance, task),
+            )
+
+
+def _parts(data: Data, seed: int) -> "tuple[dict[Part, Questions], str]":
+    """What is trained on and what validates, and in words how they were told apart."""
+    from itertools import islice
+
+    from server.cli.datasets import questions_of, user_of
+    from training.planner_data import held_out
+
+    def part(
+        questions: "Questions", keep: "Callable[[Question], bool]" = lambda question: True
+    ) -> "Questions":
+        return lambda: islice(filter(keep, questions()), data.most)
+
+    every = questions_of(data.dataset, [], "train", None)
+    if data.validation is not None or data.dataset == "lamp-qa":
+        named = str(data.validation or data.dataset)
+        other = questions_of(named, [], "validation", None)
+        split = named if data.validation else "LaMP-QA's own split"
+        return {"train": part(every), "validation": part(other)}, split
+    people = {user_of(question) for question in every()}
+    held = held_out(people, seed)
+    return {
+        "train": part(every, lambda question: user_of(question) not in held),
+        "validation": part(every, lambda question: user_of(question) in held),
+    }, f"all of {len(held)} of the {len(people)} profiles, drawn with seed {seed}"
+
+
+class _Watcher:
+    def __init__(self, progress: Progress, task: Any) -> None:
+        self._progress = progress
+        self._task = task
+
+    def trained(self, step: int, loss: float | None) -> None:
+        self._progress.update(self._task, completed=step)
+        if loss is not None:
+            self._progress.update(self._task, description=f"loss {loss:.3f}")
+
+    def validated(self, step: int, loss: float) -> None:
+        self._progress.console.print(f"step {step}: validation loss {loss:.4f}", highlight=False)
+
+
+@contextmanager
+def _bar(name: str, total: int) -> Iterator[tuple[Progress, Any]]:
+    """A bar on stderr, and only on a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(
+        *columns, TimeElapsedColumn(), Remaining(), console=console, disable=not console.is_terminal
+    ) as progress:
+        yield progress, progress.add_task("", total=total)
+
+
+def _print_examples(out: Path, recorded: "Recorded") -> None:
+    counts = recorded.examples
+    typer.echo(
+        f"{out / EXAMPLES}: {counts['train']} examples to train on, {counts['validation']} to validate"
+    )
+    if recorded.left_out:
+        typer.echo(f"{len(recorded.left_out)} questions make no example:", err=True)
+    for question, why in list(recorded.left_out.items())[:_SHOWN]:
+        typer.echo(one_line(f"  {question}: {why}"), err=True)
+
+
+def _print_outcome(outcome: "Outcome", model: str, recipe: "Recipe", data: Data) -> None:
+    ranks = f" --max-lora-rank {recipe.lora_rank}" if recipe.lora_rank > _VLLM_RANK else ""
+    same = {"retriever": data.retriever, "encoder": data.flags.get("encoder")}
+    found = "".join(f" --{option} {value}" for option, value in same.items() if value)
+    typer.echo(
+        f"{outcome.adapter}: of step {outcome.step}, validation loss {outcome.validation_loss:.4f}\n"
+        "To measure it:\n"
+        f"  vllm serve {model} --port 8001 --enable-lora{ranks} --lora-modules planner={outcome.adapter}\n"
+        f"  pr2 evaluate --method planpers --policy openai --model {model} --planner-model planner"
+        f" --top-k {data.top_k}{found} --out RUN"
+    )
