@@ -43,14 +43,18 @@ test: $(VENV)/.installed-test ## Lint, check types, run all tests
 $(ENGINE_VENV)/.installed: tests/engines/requirements.txt tests/engines/constraints.txt
 	$(PYTHON) -m venv $(ENGINE_VENV)
 	$(ENGINE_BIN)/pip install --quiet --constraint tests/engines/constraints.txt --requirement tests/engines/requirements.txt
-	# Its full installation needs a GPU's compiler; the tests need its executor of rollouts alone.
+	# Its full installation needs a GPU's compiler.
 	$(ENGINE_BIN)/pip install --quiet --constraint tests/engines/constraints.txt --no-deps openrlhf
 	# Builds for a GPU, which fail to load without one.
 	$(ENGINE_BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
 	@touch $@
 
+# One thread: two of them spin for each other on a busy machine, and take ten times as long.
 test-engines: $(VENV)/.installed $(ENGINE_VENV)/.installed ## Run whole episodes through vLLM itself, without a GPU
-	PR2=$(BIN)/pr2 $(ENGINE_BIN)/python -m pytest tests/engines --confcutdir=tests/engines -W ignore
+	OMP_NUM_THREADS=1 PR2=$(BIN)/pr2 $(ENGINE_BIN)/python -m pytest tests/engines --confcutdir=tests/engines -W ignore
+
+test-openrlhf: $(ENGINE_VENV)/.installed ## Train through OpenRLHF's own command line, without a GPU
+	OMP_NUM_THREADS=1 PYTHONPATH=tests/openrlhf/shims:. $(ENGINE_BIN)/python -m pytest tests/openrlhf --confcutdir=tests/openrlhf -W ignore
 
 evaluate: $(VENV)/.installed ## Evaluate four methods on the sample data set, without a model, into EVALUATION
 	@for method in none rag-random rag pr2; do \
@@ -67,4 +71,4 @@ bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped hist
 clean: ## Remove the virtual environment and caches; DATA is kept
 	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help install serve test test-engines evaluate bench clean
+.PHONY: help install serve test test-engines test-openrlhf evaluate bench clean

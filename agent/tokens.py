@@ -13,7 +13,7 @@ from agent.policy import PolicyError
 Encode = Callable[[str, bool], Awaitable[list[int]]]
 """Gives the tokens of a text. True for the opening, which begins as the model's texts do (a BOS token)."""
 
-_ANSWER_SHARE = 4
+ANSWER_SHARE = 4
 """At least this part of the context, one in so many, is kept free for a turn to be written in."""
 
 
@@ -48,7 +48,7 @@ async def make_room(
     """
     if context is None:
         return max_tokens
-    wanted = min(max_tokens, max(context // _ANSWER_SHARE, 1))
+    wanted = min(max_tokens, max(context // ANSWER_SHARE, 1))
     while (room := context - await count()) < wanted:
         if not episode.drop_oldest_passage():
             break

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from agent.checkpoints import check_prompts
 from agent.driver import Event, drive
 from agent.episode import Episode
 from agent.methods import METHODS, Method
@@ -401,7 +402,8 @@ def _service(settings: Settings, store: Store, encoder: Encoder) -> Service:
 
 
 def make_policy(settings: PolicySettings) -> Policy:
-    """The policy that the settings name."""
+    """The policy that the settings name. Raises PolicyError for a model that was trained on other prompts."""
+    check_prompts(settings.model)
     if settings.engine == "openai":
         from agent.openai import OpenAIPolicy
         from agent.openai_server import OpenAIServer

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from index.profiles import Profiles
 
 
-# They run in an environment of their own: make test-engines.
-collect_ignore = [] if find_spec("vllm") else ["engines"]
+# They run in environments of their own: make test-engines, make test-openrlhf.
+collect_ignore = [
+    folder for folder, needs in (("engines", "vllm"), ("openrlhf", "openrlhf")) if not find_spec(needs)
+]
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from training.errors import TrainingError
 
-class ChangedConfiguration(ValueError):
+
+class ChangedConfiguration(TrainingError, ValueError):
     """The folder holds work of another configuration."""
 
 
-class FolderInUse(ValueError):
+class FolderInUse(TrainingError, ValueError):
     """Somebody else is at work in the folder."""
 
 

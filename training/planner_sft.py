@@ -13,22 +13,21 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.prompts import PROMPT_VERSION
-from training.folder import settle, write_json
+from training.errors import TrainingError
+from training.folder import settle
 from training.planner_data import Example, Part, Tokenizer, read_examples
+from training.stamp import stamp
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 MANIFEST = "training.json"
-PLANNER_FILE = "pr2.json"
-"""Beside the weights: what they were trained for."""
 
 _IGNORED = -100
 """The label of a token that the loss does not see, in PyTorch and all that build on it."""
 _CLIP = 1.0
 
 
-class TrainingUnavailable(Exception):
+class TrainingUnavailable(TrainingError):
     """Training cannot begin here; the message says what it needs."""
 
 
@@ -254,14 +253,6 @@ def _keep(trainer: Any, best: Outcome) -> None:
     shutil.rmtree(part, ignore_errors=True)
     trainer.model.save_pretrained(part)
     trainer.processing_class.save_pretrained(part)
-    write_json(
-        part / PLANNER_FILE,
-        {
-            "kind": "planner",
-            "prompt_version": PROMPT_VERSION,
-            "step": best.step,
-            "validation_loss": best.validation_loss,
-        },
-    )
+    stamp(part, "planner", step=best.step, validation_loss=best.validation_loss)
     shutil.rmtree(best.adapter, ignore_errors=True)
     os.replace(part, best.adapter)

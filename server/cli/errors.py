@@ -34,13 +34,10 @@ def said_plainly() -> Iterator[None]:
 def explain(error: Exception) -> str | None:
     """An expected error in words; None for one that nobody expected."""
     # Imported now, because they bring half of the service along, and most commands end well.
+    from agent.policy import PolicyError
     from server.client import ApiError
     from server.service import InvalidQuestion
-    from training.folder import ChangedConfiguration, FolderInUse
-    from training.lampqa.data import DataError
-    from training.lampqa.scores import InvalidFile
-    from training.lampqa.verdicts import CacheUnavailable
-    from training.planner_sft import TrainingUnavailable
+    from training.errors import TrainingError
 
     match error:
         case InvalidDocument(line=int(line)) | ApiError(line=int(line)):
@@ -53,18 +50,11 @@ def explain(error: Exception) -> str | None:
             return f"settings: {'; '.join(faults)}"
         case TOMLDecodeError():
             return f"pr2.toml: {error}"
-        case BadInput() | ProfileError() | ApiError() | InvalidQuestion() | SettingsError():
+        case BadInput() | ProfileError() | ApiError() | InvalidQuestion() | PolicyError() | SettingsError():
+            return str(error)
+        case TrainingError():
             return str(error)
         case ExceptionGroup():
             # Of the work of several tasks: what went wrong first ended the others.
             return explain(error.exceptions[0])
-        case (
-            DataError()
-            | ChangedConfiguration()
-            | FolderInUse()
-            | InvalidFile()
-            | CacheUnavailable()
-            | TrainingUnavailable()
-        ):
-            return str(error)
     return None

@@ -118,9 +118,12 @@ def run(
         "limits": {name: value for name, value in limits.items() if value is not None},
     }
     with said_plainly():
+        from training.lampqa.data import split_named
+
         wanted = Evaluation(
             out=out,
             dataset=dataset,
+            split=split_named(split) if dataset == "lamp-qa" else None,
             questions=questions_of(dataset, category or [], split, most),
             method=method,
             seed=seed,
@@ -171,7 +174,7 @@ def form(
     seed: Annotated[int, typer.Option("--seed", help="Decides which are drawn.")] = 0,
 ) -> None:
     """Write a form in which people rate aspects of the run's answers, without seeing the judge's verdicts."""
-    from training.lampqa.agreement import write_form
+    from training.lampqa.forms import write_form
 
     with _refusals():
         written = write_form(folder, file, count, seed, questions_of(dataset, [], split, None)())

@@ -36,6 +36,8 @@ class Evaluation:
 
     out: Path
     dataset: str
+    split: str | None
+    """Of a data set that has several."""
     questions: "Callable[[], Iterator[Question]]"
     method: MethodName
     seed: int
@@ -68,7 +70,12 @@ async def run(
     async with make_judge() as judge, open_backend(wanted.server, wanted.flags) as backend:
         _check(backend, name, is_planned=method == "planpers-oracle")
         configuration = {
-            "dataset": {"name": wanted.dataset, "hash": dataset_hash(questions()), "questions": count},
+            "dataset": {
+                "name": wanted.dataset,
+                **({"split": wanted.split} if wanted.split else {}),
+                "hash": dataset_hash(questions()),
+                "questions": count,
+            },
             "method": method,
             "seed": seed,
             **_service_of(backend, wanted.asked),

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
@@ -10,23 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as Remaining
+from rich.progress import Progress
 
 from server.cli import options
+from server.cli.datasets import bar, parts_of
 from server.cli.errors import said_plainly
 from server.cli.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from index.documents import Passage
     from training.lampqa.data import Question
     from training.planner_data import Part, Recorded
     from training.planner_sft import Outcome, Recipe
-
-    Questions = Callable[[], Iterator[Question]]
 
 EXAMPLES, EXAMPLES_MANIFEST = "examples.jsonl", "examples.json"
 _VLLM_RANK = 16
@@ -125,7 +119,7 @@ def planner(
             _print_examples(out, recorded)
             if prepare_only:
                 return
-            with _bar("training", steps) as (progress, task):
+            with bar("training", steps) as (progress, task):
                 outcome = train(out, out / EXAMPLES, model, recipe, cpu=cpu, watcher=_Watcher(progress, task))
     _print_outcome(outcome, model, recipe, given)
 
@@ -142,7 +136,7 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
     from training.planner_data import Unusable, make_example, write_examples
     from training.planner_sft import load_tokenizer
 
-    parts, split = _parts(data, seed)
+    parts, split = parts_of(data.dataset, data.validation, data.most, seed)
     counts = {part: sum(1 for _ in questions()) for part, questions in parts.items()}
     typer.echo(f"{counts['train']} questions to train on, {counts['validation']} to validate with: {split}")
     tokenizer = load_tokenizer(model)
@@ -177,39 +171,13 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
         def questions() -> "Iterator[tuple[Part, Question]]":
             return chain.from_iterable(((part, one) for one in parts[part]()) for part in parts)
 
-        with _bar("examples", sum(counts.values())) as (progress, task):
+        with bar("examples", sum(counts.values())) as (progress, task):
             return await write_examples(
                 out / EXAMPLES,
                 questions(),
                 lambda part, one: make_example(one, part, search, tokenizer, limits, data.max_length),
                 partial(progress.advance, task),
             )
-
-
-def _parts(data: Data, seed: int) -> "tuple[dict[Part, Questions], str]":
-    """What is trained on and what validates, and in words how they were told apart."""
-    from itertools import islice
-
-    from server.cli.datasets import questions_of, user_of
-    from training.planner_data import held_out
-
-    def part(
-        questions: "Questions", keep: "Callable[[Question], bool]" = lambda question: True
-    ) -> "Questions":
-        return lambda: islice(filter(keep, questions()), data.most)
-
-    every = questions_of(data.dataset, [], "train", None)
-    if data.validation is not None or data.dataset == "lamp-qa":
-        named = str(data.validation or data.dataset)
-        other = questions_of(named, [], "validation", None)
-        split = named if data.validation else "LaMP-QA's own split"
-        return {"train": part(every), "validation": part(other)}, split
-    people = {user_of(question) for question in every()}
-    held = held_out(people, seed)
-    return {
-        "train": part(every, lambda question: user_of(question) not in held),
-        "validation": part(every, lambda question: user_of(question) in held),
-    }, f"all of {len(held)} of the {len(people)} profiles, drawn with seed {seed}"
 
 
 class _Watcher:
@@ -224,17 +192,6 @@ class _Watcher:
 
     def validated(self, step: int, loss: float) -> None:
         self._progress.console.print(f"step {step}: validation loss {loss:.4f}", highlight=False)
-
-
-@contextmanager
-def _bar(name: str, total: int) -> Iterator[tuple[Progress, Any]]:
-    """A bar on stderr, and only on a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(
-        *columns, TimeElapsedColumn(), Remaining(), console=console, disable=not console.is_terminal
-    ) as progress:
-        yield progress, progress.add_task("", total=total)
 
 
 def _print_examples(out: Path, recorded: "Recorded") -> None:

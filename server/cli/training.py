@@ -2,10 +2,16 @@
 
 import typer
 
+from server.cli.launching import policy
 from server.cli.planner import planner
+from server.cli.preparing import prepare
+from server.cli.warmstart import warmstart
 
 train = typer.Typer()
 train.command()(planner)
+train.command()(policy)
+train.command()(prepare)
+train.command()(warmstart)
 
 
 @train.callback()

@@ -43,10 +43,10 @@ def turns(case: Case) -> Iterator[tuple[Episode, str]]:
 def make(folder: Path) -> Path:
     """Write the model and its tokenizer to `folder`. Raises RuntimeError if it has not learned."""
     torch.manual_seed(0)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer()
     samples = [_sample(tokenizer, case) for case in CASES]
     song = Episode(ENDLESS, limits=Limits())
-    samples.append(_joined([(tokenizer.encode(song.prompt), False), (_plain(tokenizer, _SONG), True)]))
+    samples.append(joined([(tokenizer.encode(song.prompt), False), (_plain(tokenizer, _SONG), True)]))
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -68,7 +68,7 @@ def make(folder: Path) -> Path:
     return folder
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def make_tokenizer() -> PreTrainedTokenizerFast:
     texts = [text for case in CASES for episode, written in turns(case) for text in (episode.prompt, written)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -107,10 +107,10 @@ def _sample(tokenizer: PreTrainedTokenizerFast, case: Case) -> tuple[list[int], 
         if not written.endswith(STOP):
             ids.append(tokenizer.eos_token_id)
         parts.append((ids, True))
-    return _joined(parts)
+    return joined(parts)
 
 
-def _joined(parts: Sequence[tuple[list[int], bool]]) -> tuple[list[int], list[bool]]:
+def joined(parts: Sequence[tuple[list[int], bool]]) -> tuple[list[int], list[bool]]:
     ids = [token for part, _ in parts for token in part]
     return ids, [learned for part, learned in parts for _ in part]
 
@@ -118,7 +118,7 @@ def _joined(parts: Sequence[tuple[list[int], bool]]) -> tuple[list[int], list[bo
 def _learn(model: LlamaForCausalLM, samples: Sequence[tuple[list[int], list[bool]]]) -> None:
     ordered = sorted(samples, key=lambda sample: len(sample[0]))
     # Two batches, of short and of long ones: less of them is padding.
-    batches = [_batch(ordered[: len(ordered) // 2]), _batch(ordered[len(ordered) // 2 :])]
+    batches = [batch(ordered[: len(ordered) // 2]), batch(ordered[len(ordered) // 2 :])]
     count = sum(int((wanted != -100).sum()) for _, wanted in batches)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=_STEPS, pct_start=0.1)
@@ -140,7 +140,7 @@ def _learn(model: LlamaForCausalLM, samples: Sequence[tuple[list[int], list[bool
     raise RuntimeError(f"the model has not learned its scripts: loss {worst:.2f} at the worst token")
 
 
-def _batch(samples: Sequence[tuple[list[int], list[bool]]]) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(samples: Sequence[tuple[list[int], list[bool]]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens, and at each place the next one where it is the policy's, else -100; (rows, length), padded."""
     length = max(len(ids) for ids, _ in samples)
     tokens = torch.zeros(len(samples), length, dtype=torch.long)

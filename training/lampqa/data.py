@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Protocol
@@ -17,6 +17,7 @@ from typing import IO, Annotated, Any, Protocol
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from index.documents import Text, fault_in_words
+from training.errors import TrainingError
 
 REPOSITORY = "alireza7/LaMP-QA"
 CATEGORIES = ("Art_and_Entertainment", "Lifestyle_and_Personal_Development", "Society_and_Culture")
@@ -33,7 +34,7 @@ _OTHER_THAN_LETTERS = re.compile(r"[^a-z]+")
 _DECODER = json.JSONDecoder()
 
 
-class DataError(Exception):
+class DataError(TrainingError):
     """Anything that is wrong with a data set."""
 
 
@@ -57,6 +58,9 @@ class InvalidRecord(DataError, ValueError):
         self.record = record
         self.field = field
         self.why = why
+
+
+Skip = Callable[[InvalidRecord], None]
 
 
 def _not_blank(text: str) -> str:
@@ -121,15 +125,20 @@ def split_named(text: str) -> str:
 
 
 def read(
-    path: Path | str, *, category: str | None = None, allow_empty_profile: bool = False
+    path: Path | str,
+    *,
+    category: str | None = None,
+    allow_empty_profile: bool = False,
+    skip: Skip | None = None,
 ) -> Iterator[Question]:
     """The questions of a JSONL file, or of a file that holds one JSON array, in their order.
 
     Which of them it is, its first character shows. `category` replaces the records' own, where a file is
     one of LaMP-QA's parts (see `from_hub`). Raises InvalidRecord, and DatasetUnavailable for a file that
-    cannot be read or holds no question; what comes before a fault has been yielded by then.
+    cannot be read or holds no question; what comes before a fault has been yielded by then. With `skip`,
+    which is told of it, a record that does not fit is left out instead.
     """
-    yield from _read((Path(path),), category, allow_empty_profile)
+    yield from _read((Path(path),), category, allow_empty_profile, skip)
 
 
 class Hub(Protocol):
@@ -145,7 +154,12 @@ class Hub(Protocol):
 
 
 def from_hub(
-    category: str, split: str, hub: Hub | None = None, *, allow_empty_profile: bool = False
+    category: str,
+    split: str,
+    hub: Hub | None = None,
+    *,
+    allow_empty_profile: bool = False,
+    skip: Skip | None = None,
 ) -> Iterator[Question]:
     """The published questions of a category and split (`train`, `validation`, `test`).
 
@@ -170,7 +184,7 @@ def from_hub(
             f"{REPOSITORY} holds no JSON file whose path names {category} and {split}; it holds: "
             f"{listed or 'nothing'}. {_LOCAL}"
         )
-    yield from _read([hub.fetch(file) for file in files], category, allow_empty_profile)
+    yield from _read([hub.fetch(file) for file in files], category, allow_empty_profile, skip)
 
 
 @dataclass(frozen=True)
@@ -264,15 +278,20 @@ def _belongs(file: str, category: str, split: str) -> bool:
     return bool(named) and bool(words & _SPLIT_WORDS[split])
 
 
-def _read(files: Iterable[Path], category: str | None, allow_empty_profile: bool) -> Iterator[Question]:
+def _read(
+    files: Iterable[Path], category: str | None, allow_empty_profile: bool, skip: Skip | None
+) -> Iterator[Question]:
     seen: dict[str, tuple[str, int]] = {}
     for file in files:
         place = str(file)
         for number, data in _records(file):
-            question = _parsed(place, number, data, category)
-            if not question.profile and not allow_empty_profile:
-                raise InvalidRecord(place, number, "profile", "must not be empty")
-            _check_item_ids(place, number, question)
+            try:
+                question = _checked(place, number, data, category, allow_empty_profile)
+            except InvalidRecord as fault:
+                if skip is None:
+                    raise
+                skip(fault)
+                continue
             if (first := seen.setdefault(question.id, (place, number))) != (place, number):
                 raise InvalidRecord(
                     place, number, "id", f"{question.id!r} is taken by record {first[1]}"
@@ -281,6 +300,14 @@ def _read(files: Iterable[Path], category: str | None, allow_empty_profile: bool
             yield question
     if not seen:
         raise DatasetUnavailable(f"{', '.join(map(str, files))}: holds no question")
+
+
+def _checked(place: str, number: int, data: Any, category: str | None, allow_empty_profile: bool) -> Question:
+    question = _parsed(place, number, data, category)
+    if not question.profile and not allow_empty_profile:
+        raise InvalidRecord(place, number, "profile", "must not be empty")
+    _check_item_ids(place, number, question)
+    return question
 
 
 def _parsed(place: str, number: int, data: Any, category: str | None) -> Question:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from training.errors import TrainingError
 from training.lampqa.data import Question
 from training.lampqa.judge import is_score
 from training.lampqa.records import AspectScore, Record
@@ -21,7 +22,7 @@ _TOLERANCE = 1e-6
 _NAMED = 10
 
 
-class InvalidFile(ValueError):
+class InvalidFile(TrainingError, ValueError):
     """A file of responses or scores is not what it should be, or not of these questions."""
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.errors import TrainingError
 from training.lampqa.data import Aspect, Question
 from training.lampqa.judge import PROMPT_VERSION, Judge, Unjudged, is_score
 
@@ -26,7 +27,7 @@ _TABLE = """
 _BUSY_S = 30.0
 
 
-class CacheUnavailable(Exception):
+class CacheUnavailable(TrainingError):
     """The file of verdicts cannot be read or written."""
 
 

@@ -1,11 +1,16 @@
 """A judge's model in this process, with vLLM, in place of a server that has it."""
 
+import json
 from contextlib import aclosing
 from typing import Any
 
 from agent.capabilities import Json
 from agent.policy import PolicyError
 from agent.vllm_engine import VLLMEngine
+from training.lampqa.judge import SCALE
+
+VERDICTS = [json.dumps({"match_score": score}) for score in SCALE]
+"""What is written where a verdict is asked for by a schema."""
 
 
 class VLLMChat:
@@ -41,9 +46,8 @@ class VLLMChat:
         if "response_format" in request:
             from vllm.sampling_params import StructuredOutputsParams
 
-            schema = request["response_format"]["json_schema"]["schema"]
-            # Without: a small model may begin its verdict with white space, and never end.
-            sampling["structured_outputs"] = StructuredOutputsParams(json=schema, disable_any_whitespace=True)
+            # The verdicts themselves: by a schema, a weak model may write white space for ever.
+            sampling["structured_outputs"] = StructuredOutputsParams(choice=VERDICTS)
         text = ""
         async with aclosing(self._engine.write(ids, **sampling)) as parts:
             async for part in parts:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.training.lampqa.fabricated_runs import write_run
-from training.lampqa.agreement import FEW, Compared, Estimate, agreement, as_text, write_form
+from training.lampqa.agreement import FEW, Compared, Estimate, agreement, as_text
 from training.lampqa.data import Question
+from training.lampqa.forms import write_form
 from training.lampqa.records import AspectScore, Record
 from training.lampqa.scores import InvalidFile
 

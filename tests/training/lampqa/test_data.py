@@ -307,3 +307,16 @@ def test_a_question_cannot_be_changed() -> None:
     question = Question.model_validate(record())
     with pytest.raises(ValueError, match="frozen"):
         question.id = "other"  # type: ignore[misc]
+
+
+def test_records_that_do_not_fit_can_be_left_out_and_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    lines = [
+        record(),
+        {**record(), "id": "q2", "rubric_aspects": []},
+        {**record(), "id": "q3", "profile": []},
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    faults: list[InvalidRecord] = []
+    assert [question.id for question in read(file, skip=faults.append)] == [record()["id"]]
+    assert [(fault.record, fault.field) for fault in faults] == [(2, "rubric_aspects"), (3, "profile")]

@@ -1,0 +1,169 @@
+"""`pr2 train prepare`: a data set as prompts, with the profiles in one store that all workers share."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from server.cli import options
+from server.cli.datasets import bar, parts_of
+from server.cli.errors import BadInput, said_plainly
+from server.cli.printable import one_line
+
+if TYPE_CHECKING:
+    from server.cli.datasets import KeptProfiles, Part, Questions
+    from training.environment import Configuration
+    from training.lampqa.data import InvalidRecord
+    from training.rows import Row
+
+STORE = "store"
+_SHOWN = 20
+"""Faulty records that are named."""
+
+
+def prepare(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of it all.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", metavar="NAME|FILE", help="lamp-qa, sample, or a JSON or JSONL file.")
+    ] = "lamp-qa",
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation", metavar="FILE", help="To validate with; else LaMP-QA's own, or a tenth."
+        ),
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only the first so many questions of each part.")
+    ] = None,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Leave out records that do not fit, and list them.")
+    ] = False,
+    without_profile: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--without-profile",
+            metavar="RUN",
+            help="A run of pr2 evaluate --method none by the policy that training begins with; repeatable.",
+        ),
+    ] = None,
+    formula: Annotated[
+        Literal["without_profile", "grpo", "released"],
+        typer.Option("--formula", help="How rewards become advantages."),
+    ] = "without_profile",
+    weight: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="The part of the baseline that is the answer without the profile."),
+    ] = 0.5,
+    judge: Annotated[
+        Literal["lexical", "openai"], typer.Option("--judge", help="lexical counts words, and is for trials.")
+    ] = "lexical",
+    judge_url: Annotated[
+        str | None, typer.Option("--judge-url", metavar="URL", help="Of the judge's server, with /v1.")
+    ] = None,
+    judge_model: Annotated[str, typer.Option("--judge-model", help="Its name at that server.")] = "",
+    cost_search: Annotated[float, typer.Option(min=0, help="Taken off the score for every search.")] = 0.0,
+    cost_violation: Annotated[float, typer.Option(min=0, help="For every deviation from the tags.")] = 0.0,
+    cost_invalid: Annotated[float, typer.Option(min=0, help="For ending without an answer.")] = 0.2,
+    top_k: Annotated[int | None, typer.Option(help="Documents that one search brings.")] = None,
+    max_searches: Annotated[int | None, typer.Option(help="The most searches.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens that the policy may write.")] = None,
+    seed: Annotated[int, typer.Option(help="Of who is held out to validate with.")] = 0,
+    retriever: options.Retriever = None,
+    encoder: options.Encoder = None,
+) -> None:
+    """Write what a training of the policy reads: prompts, the shared store, and the environment's settings.
+
+    DIR gets train.jsonl and validation.jsonl (OpenRLHF's prompt files), store/ with every profile and its
+    vectors, and environment.json. Another configuration than that of an earlier call is refused.
+    """
+    with said_plainly():
+        from server.settings import QuestionLimits
+        from training.advantage import Formula
+        from training.environment import Configuration, JudgeConfiguration
+        from training.folder import alone_in
+        from training.reward import Costs
+
+        if judge == "openai" and judge_url is None:
+            raise BadInput("--judge openai needs --judge-url, the address of the judge's server")
+        given = {"top_k": top_k, "max_searches": max_searches, "max_tokens": max_tokens}
+        limits = {name: value for name, value in given.items() if value is not None}
+        configuration = Configuration(
+            data=(out / STORE).resolve(),
+            encoder=encoder or "minilm",
+            retriever=retriever or "hybrid",
+            limits=QuestionLimits(**limits).limits(),
+            judge=JudgeConfiguration(kind=judge, url=judge_url, model=judge_model),
+            costs=Costs(search=cost_search, violation=cost_violation, invalid=cost_invalid),
+            formula=Formula(formula, weight=weight),
+        )
+        faults: list[InvalidRecord] = []
+        parts, split = parts_of(dataset, validation, most, seed, faults.append if skip_invalid else None)
+        with alone_in(out):
+            asyncio.run(_write(out, dataset, configuration, parts, split, without_profile or []))
+        _report(faults)
+
+
+async def _write(
+    out: Path,
+    dataset: str,
+    configuration: "Configuration",
+    parts: "dict[Part, Questions]",
+    split: str,
+    runs: list[Path],
+) -> None:
+    from server.cli.backend import open_local
+    from server.cli.datasets import KeptProfiles
+    from training.folder import settle, write_json
+    from training.lampqa.data import dataset_hash
+    from training.prepare import ENVIRONMENT, scores_without_profile, write_prompts
+
+    scores = {question: score for run in runs for question, score in scores_without_profile(run).items()}
+    hashes: dict[str, Any] = {name: dataset_hash(questions()) for name, questions in parts.items()}
+    values = configuration.model_dump(mode="json")
+    settle(out / "prepared.json", {"dataset": dataset, "split": split, **hashes, **values})
+    flags = options.flags(
+        data=out / STORE, encoder=configuration.encoder, policy="extractive", protocol="tags"
+    )
+    async with open_local(flags) as backend:
+        profiles = KeptProfiles(backend)
+        for name, questions in parts.items():
+            rows = await _rows(name, questions, profiles, scores)
+            count = write_prompts(out / f"{name}.jsonl", rows, configuration.limits)
+            known = sum(row.without_profile is not None for row in rows)
+            typer.echo(
+                f"{out / f'{name}.jsonl'}: {count} questions, {known} with a score without the profile"
+            )
+    write_json(out / ENVIRONMENT, values)
+    typer.echo(f"validated with: {split}\n{out / ENVIRONMENT}: what the environment is made of")
+    if configuration.formula.name != "grpo" and not scores:
+        typer.echo(
+            f"No run was given with --without-profile, so the formula {configuration.formula.name} takes the "
+            "mean of each question's samples in its place.",
+            err=True,
+        )
+
+
+async def _rows(
+    name: str, questions: "Questions", profiles: "KeptProfiles", scores: Mapping[str, float]
+) -> "list[Row]":
+    """Each question with its profile in the store."""
+    from training.rows import Row
+
+    rows = []
+    with bar(name, sum(1 for _ in questions())) as (progress, task):
+        for question in questions():
+            user = await profiles.keep(question)
+            bare = question.model_copy(update={"profile": ()})
+            rows.append(Row(user=user, question=bare, without_profile=scores.get(question.id)))
+            progress.advance(task)
+    return rows
+
+
+def _report(faults: "list[InvalidRecord]") -> None:
+    named = dict.fromkeys(map(str, faults))  # The data set was read more than once.
+    if named:
+        typer.echo(f"{len(named)} records do not fit, and were left out:", err=True)
+    for fault in list(named)[:_SHOWN]:
+        typer.echo(one_line(f"  {fault}"), err=True)

@@ -1,0 +1,103 @@
+"""`pr2 train warmstart`: from judged runs to the data, and the training, of a policy's warm start."""
+
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from server.cli.errors import BadInput, said_plainly
+
+if TYPE_CHECKING:
+    from training.warmstart import Counts
+
+_BATCH = 32
+
+
+def warmstart(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of pr2 evaluate --method pr2.", show_default=False),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The folder of the data and the trained model.")
+    ],
+    least: Annotated[
+        float, typer.Option("--least", min=0, max=1, help="The lowest score that is learned from.")
+    ] = 0.5,
+    most_per_question: Annotated[
+        int, typer.Option("--most-per-question", min=1, help="Of each question, the best so many.")
+    ] = 1,
+    model: Annotated[
+        str, typer.Option("--model", help="The model to train: its folder, or its name on the hub.")
+    ] = "Qwen/Qwen2.5-7B-Instruct",
+    train: Annotated[bool, typer.Option("--run", help="Train now, on all GPUs of this machine.")] = False,
+) -> None:
+    """Choose well-judged trajectories of any policy, for a model to learn from (rejection sampling).
+
+    DIR/sft.jsonl gets the best of each question that were answered, kept to the format, and scored enough.
+    The command that trains on them, by OpenRLHF, is printed; the model then lies in DIR/model.
+    """
+    with said_plainly():
+        from training.folder import alone_in
+        from training.warmstart import DATA, write_data
+
+        if train:
+            _check_can_train()
+        with alone_in(out):
+            try:
+                counts = write_data(out, runs, least=least, most_per_question=most_per_question)
+            except ValueError as error:
+                raise BadInput(str(error)) from None
+            _print(out / DATA, counts, least)
+            flags = _flags(out / DATA, out / "model", model, counts.kept)
+            typer.echo(f"To train on them:\n  {shlex.join(['deepspeed', *flags])}")
+            if train:
+                # As `deepspeed` itself does, which need not be on the path.
+                done = subprocess.run(
+                    [sys.executable, "-m", "deepspeed.launcher.runner", *flags], check=False
+                )
+                raise typer.Exit(done.returncode)
+
+
+def _check_can_train() -> None:
+    from training.planner_sft import TrainingUnavailable
+
+    for needed in ("openrlhf", "deepspeed"):
+        if find_spec(needed) is None:
+            raise TrainingUnavailable(f"training needs {needed}: pip install 'pr2[openrlhf]'")
+
+
+def _flags(data: Path, trained: Path, model: str, examples: int) -> list[str]:
+    """What deepspeed is called with."""
+    # OpenRLHF does not begin with less than one whole batch, and batches are divided among GPUs.
+    batch = min(_BATCH, 1 << (examples.bit_length() - 1))
+    return [
+        *("--module", "training.openrlhf_sft"),
+        *("--model.model_name_or_path", model),
+        *("--data.dataset", str(data)),
+        *("--data.max_len", "8192"),
+        *("--train.batch_size", str(batch)),
+        *("--train.micro_batch_size", "1"),
+        *("--ds.zero_stage", "3"),
+        "--model.gradient_checkpointing_enable",
+        *("--ckpt.output_dir", str(trained)),
+    ]
+
+
+def _print(data: Path, counts: "Counts", least: float) -> None:
+    others = (
+        (counts.unanswered, "have no answer"),
+        (counts.unjudged, "are not judged"),
+        (counts.too_low, f"score less than {least:g}"),
+        (counts.violations, "did not keep to the format"),
+        (counts.shortened, "had passages taken out, for lack of room"),
+        (counts.surpassed, "are behind better ones of the same question"),
+    )
+    typer.echo(f"{data}: {counts.kept} of {counts.total} trajectories")
+    for count, what in others:
+        if count:
+            typer.echo(f"  {count} {what}")

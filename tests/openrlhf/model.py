@@ -1,0 +1,101 @@
+"""A tiny model that is of two minds: it looks before it answers, or it does not, about as often.
+
+What it writes is in the format either way, so that the judge's scores are all that there is to learn from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from agent.episode import Episode
+from agent.trajectory import Limits
+from index.documents import Passage
+from tests.engines import model as by_heart
+
+LIMITS = Limits(max_searches=1, top_k=1, max_tokens=128)
+CONTEXT = 1_024
+DOCUMENTS = {"t": "I drink green tea.", "r": "The vet says that Rex needs walks.", "a": "Anna eats no nuts."}
+_LAZY = "<think>No.</think><answer>I cannot tell.</answer>"
+_STEPS, _RATE = 150, 1e-2
+
+
+@dataclass(frozen=True)
+class Topic:
+    question: str
+    query: str
+    document: str
+    answer: str
+
+
+TOPICS = (
+    Topic("What do I drink?", "drink tea", "t", "Green tea [1]."),
+    Topic("What does the dog need?", "Rex vet", "r", "Walks [1]."),
+    Topic("What may I cook for Anna?", "Anna nuts", "a", "All but nuts [1]."),
+)
+
+
+def make(folder: Path) -> Path:
+    """Write the model and its tokenizer to `folder`."""
+    torch.manual_seed(0)
+    tokenizer = by_heart.make_tokenizer()
+    samples = [
+        by_heart.joined(
+            [
+                (tokenizer.encode(text, add_special_tokens=number == 0), is_own)
+                for number, (text, is_own) in enumerate(script)
+            ]
+        )
+        for topic in TOPICS
+        for script in (_curious(topic), _lazy(topic))
+    ]
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=32,
+            max_position_embeddings=CONTEXT,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            tie_word_embeddings=False,
+        )
+    )
+    _learn(model, samples)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _curious(topic: Topic) -> list[tuple[str, bool]]:
+    episode = Episode(topic.question, limits=LIMITS)
+    looks = f"<think>I look.</think><search>{topic.query}</search>"
+    opening = episode.prompt
+    episode.feed(looks)
+    found = episode.provide([Passage(document_id=topic.document, text=DOCUMENTS[topic.document], rank=1)])
+    says = f"<think>There.</think><answer>{topic.answer}</answer>"
+    return [(opening, False), (looks, True), (found, False), (says, True)]
+
+
+def _lazy(topic: Topic) -> list[tuple[str, bool]]:
+    return [(Episode(topic.question, limits=LIMITS).prompt, False), (_LAZY, True)]
+
+
+def _learn(model: LlamaForCausalLM, samples: Sequence[tuple[list[int], list[bool]]]) -> None:
+    tokens, wanted = by_heart.batch(samples)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=_STEPS, pct_start=0.1)
+    for _ in range(_STEPS):
+        optimizer.zero_grad()
+        hidden = model.model(tokens).last_hidden_state[:, :-1]
+        logits = model.lm_head(hidden[wanted != -100])
+        loss = torch.nn.functional.cross_entropy(logits, wanted[wanted != -100])
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()

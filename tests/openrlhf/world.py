@@ -1,0 +1,154 @@
+"""What the agent is tested in: a store with the people of the golden cases, scripted engines, and judges."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from agent.episode import Episode
+from agent.trajectory import Limits
+from index.documents import Document, parse_document
+from index.encoders import NoEncoder
+from index.profiles import Profiles
+from index.store import Store
+from tests.golden.cases import RETRIEVER, Case
+from tests.golden.tokens import encode, sampled, written
+from tests.index.fakes import HashEncoder
+from training.environment import Configuration, Environment
+from training.lampqa.data import Aspect, Question
+from training.lampqa.judge import Judge, LexicalJudge, Unjudged
+from training.openrlhf_agent import AgentExecutor
+from training.rows import Row
+
+CONTEXT = 8_192
+Turn = tuple[str, list[int], str]
+"""What an engine gives: a text, its tokens, and why it ended."""
+
+
+@dataclass
+class Sampling:
+    """The part of vLLM's SamplingParams that matters here."""
+
+    max_tokens: int | None = None
+    logprobs: int | None = None
+    stop: list[str] = field(default_factory=list)
+    include_stop_str_in_output: bool = False
+    skip_special_tokens: bool = False
+
+
+class GoldenTokenizer:
+    """The tokenizer of the golden ids, as transformers shape it."""
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        return encode(text, opening=add_special_tokens)
+
+
+class ScriptedEngine:
+    """Gives one turn after the other, and keeps what it was asked."""
+
+    def __init__(self, turns: Iterator[Turn]) -> None:
+        self.prompts: list[list[int]] = []
+        self.sampling: list[Any] = []
+        self._turns = turns
+
+    async def generate(self, token_ids: list[int], sampling: Any, multi_modal_data: Any = None) -> Any:
+        self.prompts.append(token_ids)
+        self.sampling.append(sampling)
+        await asyncio.sleep(0)
+        text, ids, reason = next(self._turns)
+        # A real one stops there as well.
+        over = len(ids) > sampling.max_tokens
+        ids = ids[: sampling.max_tokens]
+        output = SimpleNamespace(
+            text=text, token_ids=ids, finish_reason="length" if over else reason, logprobs=None
+        )
+        return SimpleNamespace(outputs=[output])
+
+
+def script(case: Case) -> ScriptedEngine:
+    turns = range(len(case.turns))
+    return ScriptedEngine((written(case, turn), sampled(case, turn), "stop") for turn in turns)
+
+
+def says(*texts: str, reason: str = "stop") -> ScriptedEngine:
+    return ScriptedEngine((text, encode(text, opening=False), reason) for text in texts)
+
+
+class Watched(Environment):
+    """Keeps the episodes that it gave."""
+
+    def __init__(self, configuration: Configuration, profiles: Profiles, judge: Judge) -> None:
+        super().__init__(configuration, profiles, judge)
+        self.episodes: list[Episode] = []
+
+    def episode(self, row: Row) -> Episode:
+        self.episodes.append(super().episode(row))
+        return self.episodes[-1]
+
+
+class BrokenJudge:
+    """Never gets to a verdict."""
+
+    name, comparable = "broken", False
+
+    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+        raise Unjudged("the server has left")
+
+    async def aclose(self) -> None:
+        pass
+
+
+def made(
+    folder: Path, documents: Sequence[Document], limits: Limits, judge: Judge | None = None, **configured: Any
+) -> Watched:
+    """An environment in which one person, ana, has these documents."""
+    encoder = HashEncoder(window=512)
+    store = Store(f"sqlite:///{folder}/pr2.db", encoder.manifest)
+    Profiles(store, encoder).put("ana", documents)
+    store.close()
+    configuration = Configuration(data=folder, retriever=RETRIEVER, limits=limits, **configured)
+    profiles = Profiles(Store(f"sqlite:///{folder}/pr2.db", None), NoEncoder())
+    return Watched(configuration, profiles, judge or LexicalJudge())
+
+
+def documents_of(case: Case) -> list[Document]:
+    return [parse_document(document) for document in case.documents]
+
+
+def row_of(question: str, expects: str = "green tea coffee", without_profile: float | None = None) -> Row:
+    asked = Question(
+        id="q",
+        question=question,
+        category="c",
+        narrative="n",
+        rubric_aspects=(Aspect(aspect=expects, reason="", evidence=""),),
+        profile=(),
+    )
+    return Row(user="ana", question=asked, without_profile=without_profile)
+
+
+async def roll_out(
+    environment: Environment,
+    row: Row,
+    engine: Any,
+    sampling: Any = None,
+    *,
+    context: int = CONTEXT,
+    tokenizer: Any = None,
+) -> dict[str, Any]:
+    """One rollout, as OpenRLHF's vLLM actor asks for it."""
+
+    async def opened() -> Environment:
+        return environment
+
+    record = row.to_record(environment.configuration.limits)
+    return await AgentExecutor(opened).execute(
+        prompt=record["input"],
+        label=record["label"],
+        sampling_params=sampling or Sampling(),
+        max_length=context,
+        hf_tokenizer=tokenizer or GoldenTokenizer(),
+        llm_engine=engine,
+    )

@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from training import launch
+from training.launch import InvalidPreset, load_preset, memory_needed
+
+PRESETS = launch.names()
+GOOD = {name: load_preset(name) for name in PRESETS}
+
+
+def test_the_presets_are_those_that_are_spoken_of() -> None:
+    assert PRESETS == ["gemma-2-9b", "qwen2.5-7b", "tiny"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_fits_the_machine_that_it_is_for(name: str) -> None:
+    preset = GOOD[name]
+    assert 1 < memory_needed(preset) < 0.9 * preset.gpus.gib
+    gpus = preset.flag("actor.num_nodes") * preset.flag("actor.num_gpus_per_node")
+    assert gpus == preset.gpus.count
+    # As OpenRLHF wants it where all share the GPUs.
+    assert gpus == preset.flag("vllm.num_engines") * preset.flag("vllm.tensor_parallel_size")
+    assert gpus == preset.flag("ref.num_nodes") * preset.flag("ref.num_gpus_per_node")
+    samples = preset.flag("rollout.batch_size") * preset.flag("rollout.n_samples_per_prompt")
+    assert preset.flag("train.batch_size") == samples
+    assert samples // preset.flag("rollout.micro_batch_size") >= gpus
+
+
+def test_more_parameters_and_longer_texts_need_more_memory_and_more_gpus_less() -> None:
+    preset = GOOD["qwen2.5-7b"]
+    size = preset.size.model_copy(update={"parameters": 2 * preset.size.parameters})
+    assert memory_needed(preset.model_copy(update={"size": size})) > memory_needed(preset)
+    gpus = preset.gpus.model_copy(update={"count": 4})
+    assert memory_needed(preset.model_copy(update={"gpus": gpus})) > memory_needed(preset)
+    longer = {**preset.flags, "data": {"max_len": 16_384}}
+    assert memory_needed(preset.model_copy(update={"flags": longer})) > memory_needed(preset)
+
+
+def test_flags_are_those_of_the_preset_the_places_and_what_is_given_last(tmp_path: Path) -> None:
+    words = launch.flags(
+        GOOD["tiny"],
+        tmp_path / "data",
+        tmp_path / "out",
+        "warm",
+        ["--actor.adam.lr=2e-6", "vllm.enable_sleep=false"],
+    )
+    pairs = dict(zip(words, [*words[1:], ""], strict=True))
+    assert pairs["--actor.adam.lr"] == "2e-6"
+    assert words.count("--actor.adam.lr") == 1
+    assert "--vllm.enable_sleep" not in words
+    assert "--ckpt.load_enable" in words
+    assert pairs["--actor.model_name_or_path"] == "warm"
+    assert pairs["--data.prompt_dataset"] == str(tmp_path / "data" / "train.jsonl")
+    assert pairs["--eval.dataset"] == str(tmp_path / "data" / "validation.jsonl")
+
+
+@pytest.mark.parametrize("flag", ["actor.adam.lr", "=3", "--=3"])
+def test_what_is_no_flag_is_refused(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(InvalidPreset, match="give NAME=VALUE"):
+        launch.flags(GOOD["tiny"], tmp_path, tmp_path, "warm", [flag])
+
+
+def test_a_job_of_ray_carries_where_the_configuration_is(tmp_path: Path) -> None:
+    variables = launch.environment(tmp_path)
+    words = launch.command(["--a", "1"], "http://127.0.0.1:8265", variables)
+    assert words[:5] == ["ray", "job", "submit", "--address", "http://127.0.0.1:8265"]
+    assert json.loads(words[6]) == {"env_vars": variables}
+    assert words[words.index("--") + 1 :] == ["python3", "-m", launch.TRAINER, "--a", "1"]
+
+
+def test_a_command_can_be_pasted_into_a_shell() -> None:
+    shown = launch.as_shell(["python", "-m", "x", "--name", "two words", "--yes"], {"A": "b c"})
+    assert shown == "A='b c' \\\n  python -m x \\\n  --name 'two words' \\\n  --yes"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("model = 3", "own.toml, model: "), ("= 3", "is no TOML"), ("", "own.toml, model: Field required")],
+    ids=["value", "TOML", "field"],
+)
+def test_what_is_no_preset_is_told_by_its_field(tmp_path: Path, content: str, says: str) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(content)
+    with pytest.raises(InvalidPreset, match=says):
+        load_preset(str(file))
+
+
+def test_an_unknown_name_is_answered_with_those_that_there_are() -> None:
+    with pytest.raises(InvalidPreset, match=r"there are gemma-2-9b, qwen2\.5-7b, tiny"):
+        load_preset("qwen")
+
+
+def test_a_file_of_ones_own_is_a_preset(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(Path("training/presets/tiny.toml").read_text("utf-8"))
+    assert load_preset(str(file)) == GOOD["tiny"]

@@ -1,0 +1,188 @@
+"""The command that trains a policy on OpenRLHF: from a preset, which is a file, to flags.
+
+Nothing is started here: what would be is a list of words, to be printed, run, or given to Ray.
+"""
+
+import json
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from index.documents import fault_in_words
+from training.environment import CONFIGURATION
+from training.errors import TrainingError
+from training.prepare import ENVIRONMENT, TRAIN, VALIDATION
+
+CHECKPOINTS, MODEL, CURVES = "checkpoints", "model", "tensorboard"
+TRAINER = "training.openrlhf_trainer"
+_PRESETS = files("training.presets")
+_GIB = 2**30
+
+
+class InvalidPreset(TrainingError, ValueError):
+    """There is no such preset, or it is none."""
+
+
+class Size(BaseModel):
+    """What a model's memory is estimated from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parameters: int
+    hidden_size: int
+    layers: int
+    vocabulary: int
+
+
+class GPUs(BaseModel):
+    """The machine that a preset is made for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int
+    gib: int
+    """Memory of each."""
+
+
+class Preset(BaseModel):
+    """A model, a machine, and OpenRLHF's flags for both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    size: Size
+    gpus: GPUs
+    flags: dict[str, Any]
+
+    def flag(self, name: str) -> Any:
+        """The value of a flag, as `train.batch_size`. Raises InvalidPreset where it has none."""
+        value: Any = self.flags
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is None:
+            raise InvalidPreset(f"the preset does not set {name}")
+        return value
+
+
+def names() -> list[str]:
+    """Of the presets that come with us."""
+    return sorted(
+        file.name.removesuffix(".toml") for file in _PRESETS.iterdir() if file.name.endswith(".toml")
+    )
+
+
+def load_preset(name: str) -> Preset:
+    """The preset of that name, or the one in that TOML file. Raises InvalidPreset."""
+    known = name in names()
+    source = _PRESETS / f"{name}.toml" if known else Path(name)
+    if not known and not Path(name).is_file():
+        raise InvalidPreset(f"there is no preset {name!r}, and no such file; there are {', '.join(names())}")
+    try:
+        return Preset.model_validate(tomllib.loads(source.read_text("utf-8")))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise InvalidPreset(f"{name}, {where}: {fault_in_words(fault['msg'])}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidPreset(f"{name} is no TOML: {error}") from None
+
+
+def flags(preset: Preset, prepared: Path, out: Path, model: str, given: Sequence[str] = ()) -> list[str]:
+    """OpenRLHF's flags. `given` are `NAME=VALUE`, and come before the preset's. Raises InvalidPreset."""
+    # The workers need not be where this is.
+    prepared, out = prepared.resolve(), out.resolve()
+    places = {
+        "actor.model_name_or_path": model,
+        "data.prompt_dataset": str(prepared / TRAIN),
+        "eval.dataset": str(prepared / VALIDATION),
+        "ckpt.path": str(out / CHECKPOINTS),
+        "ckpt.output_dir": str(out / MODEL),
+        "ckpt.load_enable": True,
+        "logger.tensorboard_dir": str(out / CURVES),
+    }
+    return [
+        word
+        for flag in {**dict(_flat(preset.flags)), **places, **_own(given)}.items()
+        for word in _words(*flag)
+    ]
+
+
+def command(words: Sequence[str], ray: str | None, environment: Mapping[str, str]) -> list[str]:
+    """What runs the trainer with these flags: here, or as a job of the Ray cluster at the address `ray`."""
+    if ray is None:
+        return [sys.executable, "-m", TRAINER, *words]
+    runtime = json.dumps({"env_vars": dict(environment)})
+    submit = ["ray", "job", "submit", "--address", ray, "--runtime-env-json", runtime]
+    return [*submit, "--", "python3", "-m", TRAINER, *words]
+
+
+def environment(prepared: Path) -> dict[str, str]:
+    """What the workers find the environment's configuration by."""
+    return {CONFIGURATION: str((prepared / ENVIRONMENT).resolve())}
+
+
+def as_shell(words: Sequence[str], variables: Mapping[str, str]) -> str:
+    """The command as one types it: a flag with its value on each line."""
+    told = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    lines = [" ".join(told)] if told else []
+    line: list[str] = []
+    for word in words:
+        if word.startswith("--") and line:
+            lines.append(" ".join(line))
+            line = []
+        line.append(shlex.quote(word))
+    return " \\\n  ".join([*lines, " ".join(line)])
+
+
+def memory_needed(preset: Preset) -> float:
+    """About how many GiB each GPU needs at the most, while it trains or while it rolls out.
+
+    Training: bfloat16 weights and gradients, and float32 weights and two moments of Adam, 16 bytes for each
+    parameter, spread over the GPUs from ZeRO stage 3 on (below, of stage 2, the weights are not); the
+    reference's weights; of every token in a micro batch the input of each layer, the activations of one (34
+    bytes for each hidden unit; Korthikanti et al. 2022, section 4), and its logits and their gradient in
+    float32.
+    Rolling out: the weights in the engine's share of the memory. It is a formula, not a measurement.
+    """
+    size, count = preset.size, preset.gpus.count
+    weights = 2 * size.parameters
+    offloaded = 12 if preset.flags.get("ds", {}).get("adam_offload") else 0
+    if preset.flag("ds.zero_stage") >= 3:
+        states = ((16 - offloaded) * size.parameters + weights) / count
+    else:
+        states = 2 * weights + (14 - offloaded) * size.parameters / count
+    tokens = preset.flag("train.micro_batch_size") * preset.flag("data.max_len")
+    activations = tokens * size.hidden_size * (2 * size.layers + 34) + tokens * size.vocabulary * 8
+    engine = weights / preset.flag("vllm.tensor_parallel_size") / preset.flag("vllm.gpu_memory_utilization")
+    return float(max(states + activations, engine) / _GIB)
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
+def _own(given: Sequence[str]) -> dict[str, Any]:
+    named = {}
+    for flag in given:
+        name, equals, value = flag.partition("=")
+        if not equals or not name.strip("-"):
+            raise InvalidPreset(f"{flag!r} is no flag: give NAME=VALUE, like actor.adam.lr=2e-6")
+        switch = {"true": True, "false": False}.get(value)
+        named[name.lstrip("-")] = value if switch is None else switch
+    return named
+
+
+def _words(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}"] if value else []
+    return [f"--{name}", *map(str, value if isinstance(value, list) else [value])]

@@ -1,0 +1,45 @@
+"""The files that a training of the policy reads: prompts, and what its environment is made of."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent.trajectory import Limits
+from training.errors import TrainingError
+from training.lampqa.records import MANIFEST, read_records
+from training.rows import Row
+
+ENVIRONMENT = "environment.json"
+TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+
+
+class UnfitRun(TrainingError, ValueError):
+    """A run's scores cannot be those of answers without a profile."""
+
+
+def scores_without_profile(run: Path) -> dict[str, float]:
+    """By question, what a finished run of `pr2 evaluate --method none` scored; only what was judged.
+
+    Raises UnfitRun for another method's, and for one that has not finished.
+    """
+    try:
+        manifest = json.loads((run / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        raise UnfitRun(f"{run} holds no run of pr2 evaluate") from None
+    if manifest.get("method") != "none":
+        raise UnfitRun(f"{run} is a run of the method {manifest.get('method')!r}, and not of none")
+    if not manifest.get("finished"):
+        raise UnfitRun(f"the run in {run} is not finished: start it again")
+    return {record.id: record.score for record in read_records(run) if record.score is not None}
+
+
+def write_prompts(file: Path, rows: Iterable[Row], limits: Limits) -> int:
+    """OpenRLHF's prompt file, all of it or nothing. Returns how many rows it has."""
+    part = file.with_name(file.name + ".part")
+    count = 0
+    with part.open("w", encoding="utf-8") as lines:
+        for row in rows:
+            lines.write(json.dumps(row.to_record(limits), ensure_ascii=False) + "\n")
+            count += 1
+    part.replace(file)
+    return count
