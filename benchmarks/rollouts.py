@@ -1,6 +1,6 @@
 """Whether rollouts wait for nothing but the engine, their own searches and their own judge.
 
-    .venv-openrlhf/bin/python -m benchmarks.rollouts [--rollouts 64] [--json OUT]
+    .venv-engine/bin/python -m benchmarks.rollouts [--rollouts 64] [--json OUT]
 
 Run it where OpenRLHF is installed (make test-openrlhf), whose executor drives the rollouts. Engine and judge
 take fixed times, so what a client without any cost would reach is known: all rollouts run at once, and each

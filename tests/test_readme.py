@@ -16,7 +16,8 @@ from server.cli import app
 from server.service import Service, make_policy
 from server.settings import Settings
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECONDS = re.compile(r"\d+\.\d+ s$", re.MULTILINE)
 
 
@@ -40,10 +41,19 @@ def test_the_session_is_what_the_program_prints(minilm: SentenceTransformerEncod
     assert SECONDS.sub("", result.stdout) == SECONDS.sub("", match.group(2))
 
 
-@pytest.mark.parametrize("line", re.findall(r"^\$? ?\S*bin/pr2 (.*?)(?:  +#.*)?$", README, re.MULTILINE))
+def commands() -> list[str]:
+    """Every command of ours in the README and the guides."""
+    guides = [ROOT / "docs" / name for name in ("evaluation.md", "training.md")]
+    texts = [README, *(guide.read_text("utf-8").replace("\\\n", " ") for guide in guides)]
+    found = (re.findall(r"^\$? ?(?:\S*bin/)?pr2 (.*?)(?:  +#.*)?$", text, re.MULTILINE) for text in texts)
+    return [line for lines in found for line in lines]
+
+
+@pytest.mark.parametrize("line", commands())
 def test_every_command_is_one(line: str) -> None:
     words = shlex.split(line)
-    command = words[:2] if words[0] == "profile" else words[:1]
+    deep = words[0] in ("profile", "train") or words[1] in ("report", "form", "agreement")
+    command = words[:2] if deep else words[:1]
     help_text = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).output
     assert "Usage" in help_text
     options = [word for word in words if word.startswith("--")]
