@@ -90,6 +90,9 @@ class Reply:
         """What can be told by now; when the reply has ended, the rest."""
         told = ""
         if self._at is None:
+            if not ended and "</think>" not in self._content and self._content.lstrip().startswith("<think>"):
+                # As below, but without reading a long thought again for each of its pieces.
+                return ""
             found = _THOUGHT.match(self._content)
             at = found.end() if found else 0
             said = self._content[at:].strip()
