@@ -94,9 +94,13 @@ def _needs(preset: "Preset", name: str) -> str:
 
     gpus = preset.gpus
     return (
-        f"{name}: {gpus.count} GPU{'s' * (gpus.count > 1)} of {gpus.gib} GiB; by the estimate, "
+        f"{name}: {_gpus(gpus.count)} of {gpus.gib} GiB; by the estimate, "
         f"{memory_needed(preset):.0f} GiB of each are needed at the most"
     )
+
+
+def _gpus(count: int) -> str:
+    return f"{count} GPU{'s' * (count != 1)}"
 
 
 def _check_machine(preset: "Preset", name: str) -> None:
@@ -111,8 +115,8 @@ def _check_machine(preset: "Preset", name: str) -> None:
     if count < preset.gpus.count or min(memory) < needed:
         here = f"{count} of {min(memory):.0f} GiB" if memory else "none"
         raise BadInput(
-            f"{name} needs {preset.gpus.count} GPUs with about {needed:.0f} GiB each, and here "
-            f"{'is' if count == 1 else 'are'} {here}: take another preset, or set it by --flag "
+            f"{name} needs {_gpus(preset.gpus.count)} with about {needed:.0f} GiB each, and here "
+            f"{'is' if count == 1 else 'are'} {here}: take another preset, or change it by --flag "
             "(ds.adam_offload=true moves the optimizer to the host)"
         )
     missing = [module for module in ("openrlhf", "ray", "deepspeed", "vllm") if find_spec(module) is None]

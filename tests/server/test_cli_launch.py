@@ -60,7 +60,7 @@ def test_without_a_gpu_the_estimate_is_told_and_nothing_begins(
 ) -> None:
     result = train(prepared, "--out", tmp_path / "out", "--preset", "tiny", "--model", warm)
     assert result.exit_code == 2
-    assert "tiny needs 1 GPUs with about 1" in result.stderr
+    assert "tiny needs 1 GPU with about 1" in result.stderr
     assert "here are none" in result.stderr
     assert not (tmp_path / "out").exists()
 
