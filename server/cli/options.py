@@ -51,6 +51,16 @@ PlannerModel = Annotated[
 PlannerUrl = Annotated[
     str | None, typer.Option("--planner-url", metavar="URL", help="Of its server, if not the same one.")
 ]
+LearnedFrom = Annotated[
+    str, typer.Option("--dataset", metavar="NAME|FILE", help="lamp-qa, sample, or a JSON or JSONL file.")
+]
+Validation = Annotated[
+    Path | None,
+    typer.Option("--validation", metavar="FILE", help="To validate with; else LaMP-QA's own, or a tenth."),
+]
+MostOfEach = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only the first so many questions of each part.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="Plain text, also on a terminal.")]
 

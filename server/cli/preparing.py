@@ -25,18 +25,9 @@ _SHOWN = 20
 
 def prepare(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of it all.")],
-    dataset: Annotated[
-        str, typer.Option("--dataset", metavar="NAME|FILE", help="lamp-qa, sample, or a JSON or JSONL file.")
-    ] = "lamp-qa",
-    validation: Annotated[
-        Path | None,
-        typer.Option(
-            "--validation", metavar="FILE", help="To validate with; else LaMP-QA's own, or a tenth."
-        ),
-    ] = None,
-    most: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first so many questions of each part.")
-    ] = None,
+    dataset: options.LearnedFrom = "lamp-qa",
+    validation: options.Validation = None,
+    most: options.MostOfEach = None,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out records that do not fit, and list them.")
     ] = False,

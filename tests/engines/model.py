@@ -47,7 +47,16 @@ def make(folder: Path) -> Path:
     samples = [_sample(tokenizer, case) for case in CASES]
     song = Episode(ENDLESS, limits=Limits())
     samples.append(joined([(tokenizer.encode(song.prompt), False), (_plain(tokenizer, _SONG), True)]))
-    model = LlamaForCausalLM(
+    model = make_model(tokenizer, CONTEXT)
+    _learn(model, samples)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast, context: int) -> LlamaForCausalLM:
+    """A tiny one that knows nothing yet."""
+    return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=64,
@@ -56,16 +65,12 @@ def make(folder: Path) -> Path:
             num_attention_heads=2,
             num_key_value_heads=2,
             head_dim=32,
-            max_position_embeddings=CONTEXT,
+            max_position_embeddings=context,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             tie_word_embeddings=False,
         )
     )
-    _learn(model, samples)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

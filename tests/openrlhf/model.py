@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from agent.episode import Episode
 from agent.trajectory import Limits
@@ -51,21 +51,7 @@ def make(folder: Path) -> Path:
         for topic in TOPICS
         for script in (_curious(topic), _lazy(topic))
     ]
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            head_dim=32,
-            max_position_embeddings=CONTEXT,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            tie_word_embeddings=False,
-        )
-    )
+    model = by_heart.make_model(tokenizer, CONTEXT)
     _learn(model, samples)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

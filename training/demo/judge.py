@@ -1,0 +1,27 @@
+"""A judge that knows the right words: it cannot be talked round, and saying everything does not pay."""
+
+from index.lexical import words
+from training.lampqa.data import Aspect, Question
+from training.lampqa.judge import SCALE
+
+
+class RubricJudge:
+    """training.lampqa.judge.Judge over questions whose aspects have one word each as their evidence.
+
+    An aspect gets 2 if its word stands in the response and the response has no more words than the rubric; 1
+    with up to twice as many; else 0.
+    """
+
+    name = "rubric"
+    comparable = False
+
+    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+        """See Judge. Never raises Unjudged."""
+        said = words(response)
+        expected = len(question.rubric_aspects)
+        if aspect.evidence not in said or len(said) > 2 * expected:
+            return SCALE[0]
+        return SCALE[1] if len(said) > expected else SCALE[2]
+
+    async def aclose(self) -> None:
+        """See Judge."""

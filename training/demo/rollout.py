@@ -1,0 +1,69 @@
+"""Episodes of the tiny world, driven and rewarded as the service and its training do it."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from agent.driver import drive
+from agent.episode import Episode
+from agent.policy import Policy
+from agent.trajectory import Information, Trajectory
+from training.demo.judge import RubricJudge
+from training.demo.vocabulary import INSTRUCTIONS, LIMITS
+from training.demo.world import Task
+from training.lampqa.judge import judged
+from training.reward import Costs, Reward, reward
+
+COSTS = Costs(search=0.05, invalid=0.2)
+Mode = Literal["search", "rag", "none"]
+"""agent.methods.METHODS, with the instructions of the tiny model."""
+
+_JUDGE = RubricJudge()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one task."""
+
+    task: Task
+    trajectory: Trajectory
+    reward: Reward
+
+    @property
+    def searches(self) -> int:
+        """With the one that was made for the question itself."""
+        return sum(isinstance(step, Information) for step in self.trajectory.steps)
+
+    @property
+    def total(self) -> float:
+        """The reward, less the price of a search that was made for the policy: it is charged like its own."""
+        return (self.reward.total or 0.0) - COSTS.search * (self.searches - self.trajectory.searches)
+
+
+def begin(task: Task, mode: Mode) -> Episode:
+    """The task's episode in one of the three modes."""
+    question = task.question.question
+    return Episode(
+        question,
+        INSTRUCTIONS,
+        LIMITS if mode == "search" else replace(LIMITS, max_searches=0),
+        first_query=question if mode == "rag" else None,
+    )
+
+
+async def roll_out(tasks: Sequence[Task], policies: Sequence[Policy], mode: Mode = "search") -> list[Outcome]:
+    """All tasks at the same time, each by its policy."""
+
+    async def one(task: Task, policy: Policy) -> Outcome:
+        episode = begin(task, mode)
+        async with aclosing(drive(episode, policy, task.user.search)) as events:
+            async for _ in events:
+                pass
+        trajectory = episode.trajectory
+        answer = trajectory.answer
+        aspects = await judged(_JUDGE, task.question, answer.text) if answer else None
+        return Outcome(task, trajectory, reward(trajectory, aspects, COSTS))
+
+    return await asyncio.gather(*map(one, tasks, policies))

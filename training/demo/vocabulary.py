@@ -1,0 +1,63 @@
+"""The tiny model's tokenizer: whole words, so that a small model spends nothing on spelling.
+
+Tokens are pieces of text that add up to it exactly. What the episode always writes in the same words, such as
+the instructions, is one token.
+"""
+
+import re
+from collections.abc import Sequence
+
+from agent import prompts, tags
+from agent.trajectory import Limits
+from training.demo import world
+
+INSTRUCTIONS = "Answer for this person."
+LIMITS = Limits(max_searches=4, top_k=2, max_documents=8, max_tokens=80, deadline_ms=3_600_000)
+"""Of an episode in which the policy searches. The deadline is out of reach: no clock decides a figure."""
+
+QUESTION, END_OF_QUESTION = "Question:", "\n\n"
+_SEARCHES = (LIMITS.max_searches, 0)
+
+
+class Vocabulary:
+    """All tokens, by id. Raises ValueError for text that holds anything else."""
+
+    def __init__(self) -> None:
+        openings = [
+            prompts.opening("", INSTRUCTIONS, searches).removesuffix(f"{QUESTION} {END_OF_QUESTION}")
+            for searches in _SEARCHES
+        ]
+        blocks = ["\n<information>\n", "\n</information>\n", prompts.ANSWER_NOW, prompts.NOTHING_FOUND]
+        marks = [f"[{number}]" for number in range(1, LIMITS.max_documents + 1)]
+        opened = [tag.replace("/", "") for tag in ("</think>", *tags.STOP)]
+        self.tokens = (
+            *openings,
+            QUESTION,
+            END_OF_QUESTION,
+            *blocks,
+            *marks,
+            *opened,
+            "</think>",
+            *tags.STOP,
+            *(f" ({date})" for date in world.DATES),
+            *(f" {word}" for word in world.WORDS),
+            ".",
+            "?",
+            "\n",
+        )
+        self._ids = {token: number for number, token in enumerate(self.tokens)}
+        longest_first = sorted(self.tokens, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        self.stops = tuple(self._ids[tag] for tag in tags.STOP)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str) -> list[int]:
+        found = self._pattern.findall(text)
+        if sum(map(len, found)) != len(text):
+            raise ValueError(f"{text!r} holds what is no token")
+        return [self._ids[token] for token in found]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(self.tokens[number] for number in ids)
