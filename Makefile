@@ -54,6 +54,7 @@ test-engines: $(VENV)/.installed $(ENGINE_VENV)/.installed ## Run whole episodes
 	OMP_NUM_THREADS=1 PR2=$(BIN)/pr2 $(ENGINE_BIN)/python -m pytest tests/engines --confcutdir=tests/engines -W ignore
 
 test-openrlhf: $(ENGINE_VENV)/.installed ## Train through OpenRLHF's own command line, without a GPU
+	@command -v c++ >/dev/null || { echo "make: a C++ compiler is needed, with which DeepSpeed builds its optimizer" >&2; exit 1; }
 	OMP_NUM_THREADS=1 PYTHONPATH=tests/openrlhf/shims:. $(ENGINE_BIN)/python -m pytest tests/openrlhf --confcutdir=tests/openrlhf -W ignore
 
 evaluate: $(VENV)/.installed ## Evaluate four methods on the sample data set, without a model, into EVALUATION

@@ -184,7 +184,10 @@ def compose(question: str, reads: Sequence[Read], followed: Sequence[str], plan:
     opening = "Your history says:" if direct else "Your history does not say it directly. The nearest:"
     lines = [opening, *_quotes(chosen)]
     told = {sentence.text for sentence in chosen}
-    for expected in plan.splitlines()[1:]:
+    for expected in plan.splitlines():
+        # What introduces the others is nothing to look for.
+        if not expected.strip() or expected.rstrip().endswith(":"):
+            continue
         found = _choose(rank_sentences(expected, reads), 1, told)
         told |= {sentence.text for sentence in found}
         lines += _quotes(found)

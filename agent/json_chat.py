@@ -22,15 +22,16 @@ from agent.trajectory import Plan
 ROUNDS = 20
 """Of a reply without an answer (published: 20). The temperature rises by 0.1 a round, up to 1.0."""
 _STEP, _HOTTEST = 0.1, 1.0
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(strict=False)
+"""Models write the line breaks of a longer answer as they are."""
 
 
 class JSONPolicy:
     """Answers as the chat model of `server`. Use it in one event loop.
 
-    A reply that holds no answer is asked for again, up to ROUNDS times; then the turn is invalid
-    (`malformed_reply`). `context` is how many tokens the model reads and writes together; without it, the
-    server is asked.
+    A reply that holds no answer is asked for again, up to ROUNDS times and as far as the question's tokens
+    go; then the turn is invalid (`malformed_reply`). `context` is how many tokens the model reads and writes
+    together; without it, the server is asked.
     """
 
     def __init__(self, server: OpenAIServer, temperature: float = 0.0, context: int | None = None) -> None:

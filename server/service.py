@@ -23,7 +23,7 @@ from agent.policy import Policy
 from agent.trajectory import Limits, Message, Trajectory
 from index.documents import Document, Passage, check_name, iso
 from index.embedding import Progress
-from index.encoders import Encoder, NoEncoder, Vectors, load_encoder
+from index.encoders import NoEncoder, Vectors, load_encoder
 from index.errors import InvalidDocument, StoreUnavailable
 from index.profiles import Profiles, PutReport
 from index.retrievers import retriever
@@ -167,9 +167,7 @@ class Service:
     async def aclose(self) -> None:
         """Let go of the engine's connections, the threads and the database."""
         try:
-            await self.policy.aclose()
-            if self.planner is not None:
-                await self.planner.aclose()
+            await asyncio.gather(*(writer.aclose() for writer in {self.policy, self.planner} if writer))
         finally:
             for threads in (self._threads, self._searches, self._imports):
                 threads.shutdown(cancel_futures=True)
@@ -375,12 +373,15 @@ async def _stopped(task: asyncio.Task[Any]) -> None:
 def open_service(settings: Settings) -> Service:
     """Load the encoder, open the store, make the policy.
 
-    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable.
+    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, PolicyError.
     """
+    policy = make_policy(settings.policy)
+    planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
     encoder = load_encoder(settings.encoder, settings.passage_tokens)
     with suppress(OSError):  # The store says what it cannot do when it is used.
         settings.data.mkdir(parents=True, exist_ok=True)
-    return _service(settings, Store(settings.url, encoder.manifest), encoder)
+    profiles = Profiles(Store(settings.url, encoder.manifest), encoder, settings.cache_mb * 2**20)
+    return Service(profiles, policy, settings, planner if settings.planning.engine != "extractive" else None)
 
 
 def open_to_look(settings: Settings) -> Service:
@@ -392,13 +393,8 @@ def open_to_look(settings: Settings) -> Service:
         raise StoreUnavailable(
             f"there is no store in {settings.data}; pr2 profile import USER FILE makes one"
         )
-    return _service(settings, Store(settings.url, None), NoEncoder())
-
-
-def _service(settings: Settings, store: Store, encoder: Encoder) -> Service:
-    profiles = Profiles(store, encoder, settings.cache_mb * 2**20)
-    planner = make_policy(settings.planning) if settings.planning.engine != "extractive" else None
-    return Service(profiles, make_policy(settings.policy), settings, planner)
+    profiles = Profiles(Store(settings.url, None), NoEncoder(), settings.cache_mb * 2**20)
+    return Service(profiles, make_policy(PolicySettings()), settings)
 
 
 def make_policy(settings: PolicySettings) -> Policy:

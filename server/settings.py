@@ -107,8 +107,17 @@ class Settings(BaseSettings):
 
     @property
     def planning(self) -> PolicySettings:
-        """What writes the plans: the policy, with what the planner's own settings change."""
-        return PolicySettings.model_validate(self.policy.model_dump(exclude_unset=True) | self.planner)
+        """What writes the plans: the policy, with what the planner's own settings change.
+
+        A policy without a model has no planner, unless that has an engine of its own.
+        """
+        if self.policy.engine == "extractive" and "engine" not in self.planner:
+            return self.policy
+        base = self.policy.model_dump(exclude_unset=True)
+        if "base_url" in self.planner:
+            # One server's key is not told to another.
+            base.pop("api_key", None)
+        return PolicySettings.model_validate(base | self.planner)
 
     @property
     def database(self) -> Path:

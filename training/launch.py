@@ -93,10 +93,41 @@ def load_preset(name: str) -> Preset:
         raise InvalidPreset(f"{name} is no TOML: {error}") from None
 
 
-def flags(preset: Preset, prepared: Path, out: Path, model: str, given: Sequence[str] = ()) -> list[str]:
-    """OpenRLHF's flags. `given` are `NAME=VALUE`, and come before the preset's. Raises InvalidPreset."""
+def changed(preset: Preset, given: Sequence[str]) -> Preset:
+    """The preset with other flags: `NAME=VALUE`, several values apart. Raises InvalidPreset."""
+    flags = dict(_flat(preset.flags)) | _own(given)
+    nested: dict[str, Any] = {}
+    for name, value in flags.items():
+        *above, last = name.split(".")
+        at = nested
+        for part in above:
+            at = at.setdefault(part, {})
+        at[last] = value
+    return preset.model_copy(update={"flags": nested})
+
+
+def gpus(preset: Preset) -> int:
+    """How many GPUs these flags take. Raises InvalidPreset where they cannot be had together."""
+    actor = preset.flag("actor.num_nodes") * preset.flag("actor.num_gpus_per_node")
+    engines = preset.flag("vllm.num_engines") * preset.flag("vllm.tensor_parallel_size")
+    is_async = bool(preset.flags.get("train", {}).get("async_enable"))
+    if not is_async and actor != engines:
+        raise InvalidPreset(
+            f"all share the GPUs, so the actor's {actor} have to be the engines' {engines} "
+            "(actor.num_gpus_per_node, vllm.num_engines)"
+        )
+    return int(actor + engines if is_async else actor)
+
+
+def flags(preset: Preset, prepared: Path, out: Path, model: str, rows: int) -> list[str]:
+    """OpenRLHF's flags, for so many rows of prompts. Raises InvalidPreset."""
     # The workers need not be where this is.
     prepared, out = prepared.resolve(), out.resolve()
+    if Path(model).is_dir():
+        model = str(Path(model).resolve())
+    batch = preset.flag("rollout.batch_size")
+    if rows < batch:
+        raise InvalidPreset(f"a step takes {batch} questions, and there are {rows} (rollout.batch_size)")
     places = {
         "actor.model_name_or_path": model,
         "data.prompt_dataset": str(prepared / TRAIN),
@@ -105,12 +136,10 @@ def flags(preset: Preset, prepared: Path, out: Path, model: str, given: Sequence
         "ckpt.output_dir": str(out / MODEL),
         "ckpt.load_enable": True,
         "logger.tensorboard_dir": str(out / CURVES),
+        # Of a last step that is not whole, some GPUs get nothing, and the others wait for them for ever.
+        "data.max_samples": rows // batch * batch,
     }
-    return [
-        word
-        for flag in {**dict(_flat(preset.flags)), **places, **_own(given)}.items()
-        for word in _words(*flag)
-    ]
+    return [word for flag in {**places, **dict(_flat(preset.flags))}.items() for word in _words(*flag)]
 
 
 def command(words: Sequence[str], ray: str | None, environment: Mapping[str, str]) -> list[str]:
@@ -128,7 +157,10 @@ def environment(prepared: Path) -> dict[str, str]:
 
 
 def as_shell(words: Sequence[str], variables: Mapping[str, str]) -> str:
-    """The command as one types it: a flag with its value on each line."""
+    """The command as one types it: a flag with its value on each line. Keys of services are left out."""
+    words = [
+        "…" if before.endswith(".key") else word for before, word in zip(("", *words), words, strict=False)
+    ]
     told = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
     lines = [" ".join(told)] if told else []
     line: list[str] = []
@@ -150,7 +182,7 @@ def memory_needed(preset: Preset) -> float:
     float32.
     Rolling out: the weights in the engine's share of the memory. It is a formula, not a measurement.
     """
-    size, count = preset.size, preset.gpus.count
+    size, count = preset.size, preset.flag("actor.num_nodes") * preset.flag("actor.num_gpus_per_node")
     weights = 2 * size.parameters
     offloaded = 12 if preset.flags.get("ds", {}).get("adam_offload") else 0
     if preset.flag("ds.zero_stage") >= 3:
@@ -172,14 +204,21 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
 
 
 def _own(given: Sequence[str]) -> dict[str, Any]:
-    named = {}
+    named: dict[str, Any] = {}
     for flag in given:
-        name, equals, value = flag.partition("=")
+        name, equals, text = flag.partition("=")
         if not equals or not name.strip("-"):
             raise InvalidPreset(f"{flag!r} is no flag: give NAME=VALUE, like actor.adam.lr=2e-6")
-        switch = {"true": True, "false": False}.get(value)
-        named[name.lstrip("-")] = value if switch is None else switch
+        values = [_value(word) for word in shlex.split(text)]
+        named[name.lstrip("-")] = values[0] if len(values) == 1 else values
     return named
+
+
+def _value(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
 
 
 def _words(name: str, value: Any) -> list[str]:

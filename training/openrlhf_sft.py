@@ -74,8 +74,13 @@ class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
             else:
                 self._encoded.append((ids, is_policys))
         strategy.print(f"{len(self._encoded)} trajectories; {left_out} left out, of over {max_length} tokens")
-        if not self._encoded:
-            raise ValueError(f"no trajectory has at most {max_length} tokens: give a higher --data.max_len")
+        batch = strategy.args.train.batch_size
+        if len(self._encoded) < batch:
+            # Without one whole batch, nothing would be learned, and the weights saved all the same.
+            raise ValueError(
+                f"a batch takes {batch} trajectories of at most {max_length} tokens, and there are "
+                f"{len(self._encoded)}: give a higher --data.max_len, or a smaller --train.batch_size"
+            )
 
     def __len__(self) -> int:
         return len(self._encoded)

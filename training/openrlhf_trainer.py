@@ -117,12 +117,30 @@ def with_formula(trainer: Any, formula: Formula) -> Any:
     return ray.remote(Trainer)
 
 
+def judged_only(plain: Any) -> Any:
+    """OpenRLHF's `compute_eval_metrics`, without the questions for which a sample was not judged.
+
+    A failure of the judge would count as a reward of 0, and decide which checkpoint is the best.
+    """
+
+    def compute(dataloader: Any, samples: Sequence[Any], samples_a_prompt: int) -> dict[str, Any]:
+        groups = [samples[at : at + samples_a_prompt] for at in range(0, len(samples), samples_a_prompt)]
+        judged = [group for group in groups if not any(float(one.info[UNJUDGED].sum()) for one in group)]
+        logs = plain(dataloader, list(itertools.chain.from_iterable(judged)), samples_a_prompt)
+        return {**logs, "eval_unjudged": float(len(groups) - len(judged))}
+
+    return compute
+
+
 def main(flags: Sequence[str]) -> None:
     """Train. Raises what `check` raises before anything is started."""
     if any(flag.partition("=")[0] == ESTIMATOR for flag in flags):
         sys.exit(f"leave out {ESTIMATOR}: the configuration's formula says how advantages are made")
     configuration = Configuration.load()
     asyncio.run(check(configuration))
+    # Read when Ray sends the trainers' classes, with what they refer to.
+    for module in (ppo_trainer, ppo_trainer_async):
+        module.compute_eval_metrics = judged_only(module.compute_eval_metrics)
     ppo_trainer.PPOTrainer = with_formula(ppo_trainer.PPOTrainer, configuration.formula)
     ppo_trainer_async.TrainingActor = with_formula(ppo_trainer_async.TrainingActor, configuration.formula)
     sys.argv = ["train_ppo_ray", *itertools.chain(_FLAGS, flags)]

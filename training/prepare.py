@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.trajectory import Limits
+from training.environment import JudgeConfiguration
 from training.errors import TrainingError
 from training.lampqa.records import MANIFEST, read_records
 from training.rows import Row
@@ -17,10 +18,11 @@ class UnfitRun(TrainingError, ValueError):
     """A run's scores cannot be those of answers without a profile."""
 
 
-def scores_without_profile(run: Path) -> dict[str, float]:
-    """By question, what a finished run of `pr2 evaluate --method none` scored; only what was judged.
+def scores_without_profile(run: Path, judge: JudgeConfiguration) -> dict[tuple[str, str], float]:
+    """By id and text of a question, what a finished run of `pr2 evaluate --method none` scored.
 
-    Raises UnfitRun for another method's, and for one that has not finished.
+    Only what was judged. Raises UnfitRun for another method's run, one by another judge than training has,
+    and one that has not finished.
     """
     try:
         manifest = json.loads((run / MANIFEST).read_text("utf-8"))
@@ -30,7 +32,16 @@ def scores_without_profile(run: Path) -> dict[str, float]:
         raise UnfitRun(f"{run} is a run of the method {manifest.get('method')!r}, and not of none")
     if not manifest.get("finished"):
         raise UnfitRun(f"the run in {run} is not finished: start it again")
-    return {record.id: record.score for record in read_records(run) if record.score is not None}
+    name = str(manifest["judge"]["name"])
+    is_same = name == "lexical" if judge.kind == "lexical" else name.startswith(f"{judge.model}@")
+    if not is_same:
+        raise UnfitRun(
+            f"{run} was judged by {name}, and training has {judge.model or judge.kind}: scores of different "
+            "judges cannot be compared"
+        )
+    return {
+        (record.id, record.question): record.score for record in read_records(run) if record.score is not None
+    }
 
 
 def write_prompts(file: Path, rows: Iterable[Row], limits: Limits) -> int:

@@ -34,7 +34,7 @@ class Reward:
 
     @property
     def total(self) -> float | None:
-        """The score less the costs; None without a score: such a trajectory gives no gradient."""
+        """The score less the costs; None without a score: such a trajectory has no advantage."""
         return None if self.score is None else self.score - self.searches - self.violations - self.invalid
 
 

@@ -85,6 +85,7 @@ def run(
     protocol: options.Protocol = None,
     planner_model: options.PlannerModel = None,
     planner_url: options.PlannerUrl = None,
+    planner_protocol: options.PlannerProtocol = None,
 ) -> None:
     """Answer and judge every question of a data set, into DIR.
 
@@ -111,6 +112,7 @@ def run(
         protocol=protocol,
         planner_model=planner_model,
         planner_url=planner_url,
+        planner_protocol=planner_protocol,
     )
     limits = {"top_k": top_k, "max_searches": max_searches, "max_tokens": max_tokens}
     asked = {

@@ -1,9 +1,11 @@
 """`pr2 train policy`: the policy on OpenRLHF, by a command that is shown and then run."""
 
+import hashlib
 import os
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,22 +45,23 @@ def policy(
     """Train a policy on what `pr2 train prepare` wrote, with OpenRLHF.
 
     DIR gets checkpoints, from which it goes on when it is started again, TensorBoard's curves, and at the end
-    the model, for `pr2 serve --policy vllm --model DIR/model`. For Weights & Biases, give
-    --flag logger.wandb.key=KEY.
+    the model, for `pr2 serve --policy vllm --model DIR/model`.
     """
     with said_plainly():
         from training import launch
         from training.environment import Configuration
         from training.folder import alone_in, settle
-        from training.prepare import ENVIRONMENT
+        from training.prepare import ENVIRONMENT, TRAIN
         from training.stamp import stamp
 
-        chosen = launch.load_preset(preset)
-        if not (prepared / ENVIRONMENT).is_file():
+        chosen = launch.changed(launch.load_preset(preset), flag or [])
+        if not all((prepared / name).is_file() for name in (ENVIRONMENT, TRAIN)):
             raise BadInput(f"{prepared} was not prepared: pr2 train prepare --out {prepared}")
         begins_with = model or chosen.model
         _check_warm(begins_with, cold_start)
-        words = launch.flags(chosen, prepared, out, begins_with, flag or [])
+        with (prepared / TRAIN).open("rb") as lines:
+            rows = sum(1 for _ in lines)
+        words = launch.flags(chosen, prepared, out, begins_with, rows)
         variables = launch.environment(prepared)
         run = launch.command(words, ray, variables)
         typer.echo(_needs(chosen, preset))
@@ -67,9 +70,15 @@ def policy(
             return
         if ray is None:
             _check_machine(chosen, preset)
+        elif which("ray") is None:
+            raise BadInput("a job is given to Ray by its own command: pip install 'pr2[openrlhf]'")
         configuration = Configuration.model_validate_json((prepared / ENVIRONMENT).read_text("utf-8"))
         with alone_in(out):
-            settle(out / "policy.json", {"flags": words, **configuration.model_dump(mode="json")})
+            # Where it is watched from may change, and keys are nobody's to keep.
+            settled = {name: values for name, values in chosen.flags.items() if name != "logger"}
+            prompts = hashlib.sha256((prepared / TRAIN).read_bytes()).hexdigest()
+            facts = {"model": begins_with, "prompts": prompts, "flags": settled}
+            settle(out / "policy.json", {**facts, **configuration.model_dump(mode="json")})
             code = subprocess.run(run, env=os.environ | variables, check=False).returncode
             if code == 0 and (out / launch.MODEL).is_dir():
                 stamp(out / launch.MODEL, "policy")
@@ -90,11 +99,10 @@ def _check_warm(model: str, cold_start: bool) -> None:
 
 
 def _needs(preset: "Preset", name: str) -> str:
-    from training.launch import memory_needed
+    from training.launch import gpus, memory_needed
 
-    gpus = preset.gpus
     return (
-        f"{name}: {_gpus(gpus.count)} of {gpus.gib} GiB; by the estimate, "
+        f"{name}: {_gpus(gpus(preset))} of {preset.gpus.gib} GiB; by the estimate, "
         f"{memory_needed(preset):.0f} GiB of each are needed at the most"
     )
 
@@ -107,15 +115,16 @@ def _check_machine(preset: "Preset", name: str) -> None:
     """Said now, since a training takes minutes to find out."""
     import torch
 
-    from training.launch import memory_needed
+    from training.launch import gpus, memory_needed
 
+    wanted = gpus(preset)
     count = torch.cuda.device_count()
     memory = [torch.cuda.get_device_properties(index).total_memory / 2**30 for index in range(count)]
     needed = memory_needed(preset)
-    if count < preset.gpus.count or min(memory) < needed:
+    if count < wanted or min(memory) < needed:
         here = f"{count} of {min(memory):.0f} GiB" if memory else "none"
         raise BadInput(
-            f"{name} needs {_gpus(preset.gpus.count)} with about {needed:.0f} GiB each, and here "
+            f"{name} needs {_gpus(wanted)} with about {needed:.0f} GiB each, and here "
             f"{'is' if count == 1 else 'are'} {here}: take another preset, or change it by --flag "
             "(ds.adam_offload=true moves the optimizer to the host)"
         )

@@ -48,6 +48,10 @@ PlannerModel = Annotated[
     str | None,
     typer.Option("--planner-model", help="What writes the plans of planpers, if not the model itself."),
 ]
+PlannerProtocol = Annotated[
+    Literal["tags", "tools", "json"] | None,
+    typer.Option("--planner-protocol", help="Its own, if not the policy's; tags for one that was trained."),
+]
 PlannerUrl = Annotated[
     str | None, typer.Option("--planner-url", metavar="URL", help="Of its server, if not the same one.")
 ]
@@ -73,11 +77,12 @@ def flags(
     protocol: str | None = None,
     planner_model: str | None = None,
     planner_url: str | None = None,
+    planner_protocol: str | None = None,
     **others: Any,
 ) -> dict[str, Any]:
     """What was given on the command line, in the shape of the settings; the rest is left to them."""
     nested = _given(engine=policy, base_url=base_url, model=model, protocol=protocol)
-    planner = _given(model=planner_model, base_url=planner_url)
+    planner = _given(model=planner_model, base_url=planner_url, protocol=planner_protocol)
     if planner_url is not None:
         planner["engine"] = "openai"
     return _given(**others, policy=nested or None, planner=planner or None)

@@ -204,6 +204,7 @@ def _print_outcome(outcome: "Outcome", model: str, recipe: "Recipe", data: Data)
         f"{outcome.adapter}: of step {outcome.step}, validation loss {outcome.validation_loss:.4f}\n"
         "To measure it:\n"
         f"  vllm serve {model} --port 8001 --enable-lora{ranks} --lora-modules planner={outcome.adapter}\n"
-        f"  pr2 evaluate --method planpers --policy openai --model {model} --planner-model planner"
+        f"  pr2 evaluate --dataset {data.dataset} --method planpers --policy openai --model {model}"
+        " --planner-model planner --planner-protocol tags"
         f" --top-k {data.top_k}{found} --out RUN"
     )

@@ -1,6 +1,7 @@
 """`pr2 train prepare`: a data set as prompts, with the profiles in one store that all workers share."""
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -76,8 +77,8 @@ def prepare(
         from training.folder import alone_in
         from training.reward import Costs
 
-        if judge == "openai" and judge_url is None:
-            raise BadInput("--judge openai needs --judge-url, the address of the judge's server")
+        if judge == "openai" and not (judge_url and judge_model):
+            raise BadInput("--judge openai needs --judge-url and --judge-model")
         given = {"top_k": top_k, "max_searches": max_searches, "max_tokens": max_tokens}
         limits = {name: value for name, value in given.items() if value is not None}
         configuration = Configuration(
@@ -91,9 +92,31 @@ def prepare(
         )
         faults: list[InvalidRecord] = []
         parts, split = parts_of(dataset, validation, most, seed, faults.append if skip_invalid else None)
+        parts = {name: _storable(part, faults if skip_invalid else None) for name, part in parts.items()}
         with alone_in(out):
             asyncio.run(_write(out, dataset, configuration, parts, split, without_profile or []))
         _report(faults)
+
+
+def _storable(questions: "Questions", faults: "list[InvalidRecord] | None") -> "Questions":
+    """Those whose profile the store takes; the others are faults, or an error."""
+    from index.documents import parse_document
+    from index.errors import InvalidDocument
+    from training.lampqa.data import InvalidRecord
+
+    left_out = set()
+    for number, question in enumerate(questions(), 1):
+        for place, item in enumerate(question.profile):
+            try:
+                parse_document({"id": item.id, "text": item.text})
+            except InvalidDocument as error:
+                fault = InvalidRecord(f"question {question.id}", number, f"profile.{place}", str(error))
+                if faults is None:
+                    raise fault from None
+                faults.append(fault)
+                left_out.add(question.id)
+                break
+    return lambda: (question for question in questions() if question.id not in left_out)
 
 
 async def _write(
@@ -110,10 +133,18 @@ async def _write(
     from training.lampqa.data import dataset_hash
     from training.prepare import ENVIRONMENT, scores_without_profile, write_prompts
 
-    scores = {question: score for run in runs for question, score in scores_without_profile(run).items()}
+    scores = {
+        question: score
+        for run in runs
+        for question, score in scores_without_profile(run, configuration.judge).items()
+    }
+    known = hashlib.sha256(repr(sorted(scores.items())).encode()).hexdigest()
     hashes: dict[str, Any] = {name: dataset_hash(questions()) for name, questions in parts.items()}
     values = configuration.model_dump(mode="json")
-    settle(out / "prepared.json", {"dataset": dataset, "split": split, **hashes, **values})
+    settle(
+        out / "prepared.json",
+        {"dataset": dataset, "split": split, **hashes, "without_profile": known, **values},
+    )
     flags = options.flags(
         data=out / STORE, encoder=configuration.encoder, policy="extractive", protocol="tags"
     )
@@ -122,10 +153,8 @@ async def _write(
         for name, questions in parts.items():
             rows = await _rows(name, questions, profiles, scores)
             count = write_prompts(out / f"{name}.jsonl", rows, configuration.limits)
-            known = sum(row.without_profile is not None for row in rows)
-            typer.echo(
-                f"{out / f'{name}.jsonl'}: {count} questions, {known} with a score without the profile"
-            )
+            told = sum(row.without_profile is not None for row in rows)
+            typer.echo(f"{out / f'{name}.jsonl'}: {count} questions, {told} with a score without the profile")
     write_json(out / ENVIRONMENT, values)
     typer.echo(f"validated with: {split}\n{out / ENVIRONMENT}: what the environment is made of")
     if configuration.formula.name != "grpo" and not scores:
@@ -137,7 +166,7 @@ async def _write(
 
 
 async def _rows(
-    name: str, questions: "Questions", profiles: "KeptProfiles", scores: Mapping[str, float]
+    name: str, questions: "Questions", profiles: "KeptProfiles", scores: Mapping[tuple[str, str], float]
 ) -> "list[Row]":
     """Each question with its profile in the store."""
     from training.rows import Row
@@ -147,7 +176,9 @@ async def _rows(
         for question in questions():
             user = await profiles.keep(question)
             bare = question.model_copy(update={"profile": ()})
-            rows.append(Row(user=user, question=bare, without_profile=scores.get(question.id)))
+            rows.append(
+                Row(user=user, question=bare, without_profile=scores.get((question.id, question.question)))
+            )
             progress.advance(task)
     return rows
 

@@ -35,6 +35,7 @@ def serve(
     protocol: options.Protocol = None,
     planner_model: options.PlannerModel = None,
     planner_url: options.PlannerUrl = None,
+    planner_protocol: options.PlannerProtocol = None,
     demo: Annotated[
         bool,
         typer.Option("--demo/--no-demo", help="Put five invented people into a store that holds nobody."),
@@ -65,6 +66,7 @@ def serve(
         protocol=protocol,
         planner_model=planner_model,
         planner_url=planner_url,
+        planner_protocol=planner_protocol,
     )
     with said_plainly():
         settings = Settings(**flags)

@@ -73,8 +73,15 @@ def _check_can_train() -> None:
 
 def _flags(data: Path, trained: Path, model: str, examples: int) -> list[str]:
     """What deepspeed is called with."""
+    import torch
+
     # OpenRLHF does not begin with less than one whole batch, and batches are divided among GPUs.
-    batch = min(_BATCH, 1 << (examples.bit_length() - 1))
+    gpus = max(torch.cuda.device_count(), 1)
+    if examples < gpus:
+        raise BadInput(
+            f"{examples} trajectories cannot be divided among {gpus} GPUs: use fewer, or more runs"
+        )
+    batch = gpus << ((min(_BATCH, examples) // gpus or 1).bit_length() - 1)
     return [
         *("--module", "training.openrlhf_sft"),
         *("--model.model_name_or_path", model),

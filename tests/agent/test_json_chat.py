@@ -55,6 +55,7 @@ async def ask(
         f"```json\n{GOOD}\n```",
         f'Here it is: {{"note": 1}} {GOOD} That was all.',
         json.dumps({"thought": "{", "personalized_answer": ANSWER}, indent=2),
+        '{"personalized_answer": "No aubergine,\n\n\tand </answer> she said."}',
     ],
 )
 async def test_the_answer_is_taken_out_of_the_json(reply: str) -> None:

@@ -144,6 +144,16 @@ async def test_without_a_model_a_given_plan_brings_a_sentence_for_each_of_its_li
         assert ("boiler" in episode.trajectory.answer.text) is held
 
 
+@pytest.mark.parametrize("plan", ["The boiler repaired", "- The boiler\n- ", "Covers:\n\n- boiler repaired"])
+async def test_a_callers_plan_needs_no_introduction(plan: str) -> None:
+    episode = METHODS["planpers"].begin(QUESTION, Limits(), plan=plan)
+    async with aclosing(drive(episode, ExtractivePolicy(), Finds(*HISTORY))) as events:
+        async for _ in events:
+            pass
+    assert episode.trajectory.answer is not None
+    assert "boiler" in episode.trajectory.answer.text
+
+
 @pytest.mark.parametrize("method", ["pr2", "rag", "none"])
 def test_other_methods_take_no_plan(method: str) -> None:
     with pytest.raises(ValueError, match="takes no plan"):

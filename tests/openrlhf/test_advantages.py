@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from openrlhf.models import PolicyLoss
+from openrlhf.trainer.ppo_trainer import compute_eval_metrics
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
 
 from training.advantage import Formula, advantages
 from training.openrlhf_agent import IS_KNOWN, UNJUDGED, WITHOUT_PROFILE
-from training.openrlhf_trainer import ExperienceMaker
+from training.openrlhf_trainer import ExperienceMaker, judged_only
 
 OURS, GRPO = Formula("without_profile"), Formula("grpo")
 LENGTH = 6
@@ -171,3 +172,26 @@ def test_equal_rewards_have_a_gradient_and_unjudged_ones_none() -> None:
     assert gradient(stock(2), batch([1.0, 1.0], 0.0)).abs().max() < 1e-6
     assert gradient(ours(2), batch([1.0, 1.0], 0.0)).abs().max() > 1e-3
     assert not gradient(ours(2), batch([1.0, 1.0], 0.0, unjudged=[0, 1])).any()
+
+
+def evaluated(samples_a_prompt: int, *rewards: float | None) -> dict[str, float]:
+    """What is told of an evaluation; None was not judged."""
+    samples = [
+        Experience(
+            prompts=[f"prompt {number // samples_a_prompt}"],
+            rewards=torch.tensor(0.0 if reward is None else reward),
+            info={UNJUDGED: torch.tensor([float(reward is None)])},
+        )
+        for number, reward in enumerate(rewards)
+    ]
+    loader: Any = [(["default"] * len(samples), [sample.prompts[0] for sample in samples], [], [])]
+    told: dict[str, float] = judged_only(compute_eval_metrics)(loader, samples, samples_a_prompt)
+    return told
+
+
+def test_an_evaluation_leaves_out_what_was_not_judged_and_counts_it() -> None:
+    told = evaluated(1, 1.0, None, 0.5)
+    assert told["eval_default_pass1"] == pytest.approx(0.75)
+    assert (told["eval_unjudged"], told["eval_num_samples"]) == (1, 2)
+    assert evaluated(2, 1.0, None, 0.5, 0.0)["eval_default_pass1"] == pytest.approx(0.25)
+    assert evaluated(1, None) == {"eval_unjudged": 1}

@@ -21,7 +21,7 @@ def known() -> set[str]:
 
 @pytest.mark.parametrize("name", launch.names())
 def test_every_flag_of_a_preset_is_one_of_openrlhfs(name: str, tmp_path: Path) -> None:
-    words = launch.flags(launch.load_preset(name), tmp_path, tmp_path, "model")
+    words = launch.flags(launch.load_preset(name), tmp_path, tmp_path, "model", rows=100)
     flags = {word.removeprefix("--") for word in words if word.startswith("--")}
     assert len(flags) > 30
     assert flags <= known()

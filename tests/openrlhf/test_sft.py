@@ -47,7 +47,7 @@ class Padding(GoldenTokenizer):
 class Strategy:
     """The part of OpenRLHF's that a data set uses."""
 
-    args = Namespace(use_ms=False)
+    args = Namespace(use_ms=False, train=Namespace(batch_size=1))
 
     def __init__(self) -> None:
         self.said: list[str] = []

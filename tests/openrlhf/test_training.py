@@ -46,6 +46,8 @@ FLAGS = {
     "--vllm.gpu_memory_utilization": 0.1,
     "--ds.attn_implementation": "eager",
     "--ckpt.save_steps": SAVED,
+    "--eval.steps": SAVED,
+    "--eval.n_samples_per_prompt": 1,
 }
 ENVIRONMENT = {
     "DS_ACCELERATOR": "cpu",
@@ -68,6 +70,7 @@ class Training:
         places = {
             "--actor.model_name_or_path": folder / "model",
             "--data.prompt_dataset": folder / "prompts.jsonl",
+            "--eval.dataset": folder / "prompts.jsonl",
             "--ckpt.path": folder / "checkpoints",
             "--ckpt.output_dir": folder / name,
         }
@@ -237,6 +240,12 @@ def test_every_step_tells_of_its_samples(trained: Trained) -> None:
         assert told["without_profile_known"] == 1
         assert told["rollout/num_samples"] == QUESTIONS_A_STEP * SAMPLES
         assert "group_reward_std" not in told, "the advantages are not those of OpenRLHF"
+
+
+def test_an_evaluation_says_how_many_were_not_judged(trained: Trained) -> None:
+    said = trained.resumed.log.read_text(errors="replace")
+    assert "'eval_unjudged': 0.0" in said
+    assert "'eval_num_samples': 40.0" in said
 
 
 def test_the_trained_model_is_saved(trained: Trained) -> None:

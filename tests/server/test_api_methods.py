@@ -162,8 +162,16 @@ async def test_the_planner_is_the_policy_with_what_its_own_settings_change() -> 
         policy={"engine": "openai", "model": "base", "temperature": 0.5}, planner={"model": "planner"}
     )
     assert settings.planning == settings.policy.model_copy(update={"model": "planner"})
+    elsewhere = Settings(
+        policy={"engine": "openai", "model": "base", "api_key": "secret"},
+        planner={"base_url": "http://other/v1"},
+    )
+    assert elsewhere.planning.api_key is None
+    # Without a model there is nothing that a planner could differ from.
+    unused = Settings(planner={"model": "planner", "protocol": "tools"})
+    assert unused.planning == unused.policy
     with pytest.raises(ValidationError, match="colour"):
-        Settings(planner={"colour": "red"})
+        Settings(policy={"engine": "openai"}, planner={"colour": "red"})
 
 
 @pytest.mark.parametrize("method", METHODS)

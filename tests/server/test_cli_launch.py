@@ -11,7 +11,7 @@ from agent.checkpoints import STAMP
 from agent.prompts import PROMPT_VERSION
 from server.cli import app
 from training.environment import Configuration
-from training.prepare import ENVIRONMENT
+from training.prepare import ENVIRONMENT, TRAIN
 from training.stamp import stamp
 
 
@@ -20,6 +20,7 @@ def prepared(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / ENVIRONMENT).write_text(Configuration(data=folder).model_dump_json())
+    (folder / TRAIN).write_text("{}\n" * 40)
     return folder
 
 
@@ -42,7 +43,7 @@ def test_the_command_and_what_it_needs_are_shown(prepared: Path, warm: Path, tmp
     assert result.stdout.startswith("tiny: 1 GPU of 24 GiB; by the estimate, 1")
     assert f"PR2_TRAINING={prepared / ENVIRONMENT}" in result.stdout
     assert "-m training.openrlhf_trainer" in result.stdout
-    assert "--actor.adam.lr 3e-6" in result.stdout
+    assert "--actor.adam.lr 3e-06" in result.stdout
     assert f"--actor.model_name_or_path {warm}" in result.stdout
     assert not (tmp_path / "out").exists()
 
@@ -52,6 +53,16 @@ def test_a_ray_cluster_gets_it_as_a_job(prepared: Path, warm: Path, tmp_path: Pa
     result = train(*asked)
     assert "ray job submit" in result.stdout
     assert "http://head:8265" in result.stdout
+
+
+def test_a_job_for_ray_needs_rays_command(
+    prepared: Path, warm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = train(prepared, "--out", tmp_path / "out", "--model", warm, "--ray", "http://head:8265")
+    assert result.exit_code == 2
+    assert "given to Ray by its own command" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -77,6 +88,7 @@ def test_what_cannot_be_trained_is_one_line(prepared: Path, warm: Path, tmp_path
         ((prepared, "--model", old), f"version 0 of the prompts, and this is version {PROMPT_VERSION}"),
         ((prepared, "--model", warm, "--preset", "huge"), "there is no preset 'huge'"),
         ((prepared, "--model", warm, "--flag", "lr"), "give NAME=VALUE"),
+        ((prepared, "--model", warm, "--flag", "vllm.num_engines=4"), "have to be the engines' 4"),
     ):
         result = train(*arguments, "--out", tmp_path / "out", "--dry-run")
         assert result.exit_code == 2, result.output

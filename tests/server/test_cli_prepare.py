@@ -84,6 +84,35 @@ def test_another_methods_run_is_no_baseline(dataset: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out" / TRAIN).exists()
 
 
+def test_a_baseline_by_another_judge_is_none(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "none"
+    assert pr2("evaluate", "--dataset", dataset, "--method", "none", "--out", run).exit_code == 0
+    judge = ("--judge", "openai", "--judge-url", "http://127.0.0.1:1/v1", "--judge-model", "big")
+    asked = ("--dataset", dataset, "--out", tmp_path / "out", "--without-profile", run)
+    refused = prepare(*asked, *judge)
+    assert refused.exit_code == 2
+    assert "was judged by lexical, and training has big" in refused.stderr
+    assert prepare(*asked).exit_code == 0
+    changed = prepare("--dataset", dataset, "--out", tmp_path / "out")
+    assert changed.exit_code == 2
+    assert "without_profile" in changed.stderr
+
+
+def test_a_profile_that_cannot_be_stored_stops_it_before_anything_is_written(tmp_path: Path) -> None:
+    broken = record(4, "ben", "Society_and_Culture")
+    broken["profile"][1]["text"] = "  "
+    file = written(tmp_path / "own.jsonl", [*RECORDS, broken, RECORDS[0]])
+    asked = ("--dataset", file, "--out", tmp_path / "out", "--formula", "grpo")
+    refused = prepare(*asked)
+    assert refused.exit_code == 2
+    assert not (tmp_path / "out").exists()
+    skipped = prepare(*asked, "--skip-invalid")
+    assert skipped.exit_code == 0, skipped.output
+    assert "2 records do not fit" in skipped.stderr
+    assert "question q4, record" in skipped.stderr
+    assert "'q1' is taken by record 1" in skipped.stderr
+
+
 def test_without_a_baseline_that_is_asked_for_it_says_what_happens(dataset: Path, tmp_path: Path) -> None:
     result = prepare("--dataset", dataset, "--out", tmp_path / "out")
     assert result.exit_code == 0

@@ -104,7 +104,8 @@ class Question(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: _Id
-    question: _Words
+    question: Annotated[_Words, AfterValidator(str.strip)]
+    """Without white space around it, as the service asks it."""
     category: Text
     narrative: Text
     rubric_aspects: Annotated[tuple[Aspect, ...], Field(min_length=1)]
@@ -293,10 +294,14 @@ def _read(
                 skip(fault)
                 continue
             if (first := seen.setdefault(question.id, (place, number))) != (place, number):
-                raise InvalidRecord(
+                taken = InvalidRecord(
                     place, number, "id", f"{question.id!r} is taken by record {first[1]}"
                     + (f" of {first[0]}" if first[0] != place else "")
                 )  # fmt: skip
+                if skip is None:
+                    raise taken
+                skip(taken)
+                continue
             yield question
     if not seen:
         raise DatasetUnavailable(f"{', '.join(map(str, files))}: holds no question")
