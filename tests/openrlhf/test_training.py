@@ -25,8 +25,10 @@ from tests.openrlhf import model
 from tests.openrlhf.world import made, row_of
 from training.environment import CONFIGURATION, Configuration, JudgeConfiguration, JudgeUnavailable
 from training.openrlhf_trainer import main
+from training.prepare import write_prompts
+from training.rows import Row
 
-ROWS, QUESTIONS_A_STEP, SAMPLES = 40, 2, 8
+ROWS, QUESTIONS_A_STEP, SAMPLES, VALIDATION_ROWS = 40, 2, 8, 4
 STEPS, SAVED = ROWS // QUESTIONS_A_STEP, 10
 LONGEST_S = 900.0
 ROOT = Path(__file__).parents[2]
@@ -70,7 +72,7 @@ class Training:
         places = {
             "--actor.model_name_or_path": folder / "model",
             "--data.prompt_dataset": folder / "prompts.jsonl",
-            "--eval.dataset": folder / "prompts.jsonl",
+            "--eval.dataset": folder / "validation.jsonl",
             "--ckpt.path": folder / "checkpoints",
             "--ckpt.output_dir": folder / name,
         }
@@ -158,13 +160,17 @@ def folder(judge: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
         judge=JudgeConfiguration(kind="openai", url=judge[0]),
     )
     (prepared / "training.json").write_text(configuration.model_dump_json(), "utf-8")
-    with (prepared / "prompts.jsonl").open("w", encoding="utf-8") as prompts:
-        for number in range(ROWS):
-            row = row_of(model.TOPICS[number % len(model.TOPICS)].question, without_profile=0.5)
-            told = row.question.model_copy(update={"narrative": f"row {number}"})
-            record = row.model_copy(update={"question": told}).to_record(model.LIMITS)
-            prompts.write(json.dumps(record) + "\n")
+    write_prompts(prepared / "prompts.jsonl", rows("row", ROWS), model.LIMITS)
+    write_prompts(prepared / "validation.jsonl", rows("validation", VALIDATION_ROWS), model.LIMITS)
     return prepared
+
+
+def rows(name: str, count: int) -> Iterator[Row]:
+    """Questions that the judge's log tells apart."""
+    for number in range(count):
+        row = row_of(model.TOPICS[number % len(model.TOPICS)].question, without_profile=0.5)
+        told = row.question.model_copy(update={"narrative": f"{name} {number}"})
+        yield row.model_copy(update={"question": told})
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +196,8 @@ def trained(folder: Path, judge: tuple[str, Path]) -> Trained:
 
 
 def in_order(lines: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(lines))
+    """The questions that were trained on."""
+    return list(dict.fromkeys(line for line in lines if line.startswith("row ")))
 
 
 def test_the_formula_leaves_no_choice_of_an_estimator() -> None:
@@ -245,7 +252,7 @@ def test_every_step_tells_of_its_samples(trained: Trained) -> None:
 def test_an_evaluation_says_how_many_were_not_judged(trained: Trained) -> None:
     said = trained.resumed.log.read_text(errors="replace")
     assert "'eval_unjudged': 0.0" in said
-    assert "'eval_num_samples': 40.0" in said
+    assert f"'eval_num_samples': {VALIDATION_ROWS}.0" in said
 
 
 def test_the_trained_model_is_saved(trained: Trained) -> None:
