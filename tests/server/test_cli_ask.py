@@ -269,7 +269,7 @@ def test_tools_without_a_chat_model_are_a_fault_of_the_settings(live: tuple[Serv
         [line] = result.stderr.splitlines()
         assert line.startswith("pr2: settings: policy: ")
         assert "tools" in line
-        assert "need the engine openai" in line
+        assert "needs the engine openai" in line
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_planner_is_trained_and_what_serves_it_is_said(dataset: Path, model: P
         f"vllm serve {model} --port 8001 --enable-lora --lora-modules planner={out / 'adapter'}"
         in result.stdout
     )
-    assert "--planner-model planner --top-k 10" in result.stdout
+    assert "--planner-model planner --planner-protocol tags --top-k 10" in result.stdout
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "pr2.json"} <= {
         file.name for file in (out / "adapter").iterdir()
     }

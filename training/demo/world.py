@@ -17,12 +17,15 @@ from training.lampqa.data import Aspect, Question
 
 Split = Literal["train", "held_out"]
 
-NAMES = tuple(
+FIRST_NAMES = tuple(
     """ada amir anna anton bela boris carla cem clara dana david dora edda elias emil enzo erik eva felix
     finn flora frida georg gita greta hanna hugo ida igor ines irma ivan jana joel jonas julia karim karl
     kira lara lena leon linus lola luis maria mara mats milan mina nadia nora omar oscar otto paula pedro
     petra rosa samir sofia tom vera yusuf""".split()
 )
+LAST_NAMES = tuple("moss falk lind berg stone reed".split())
+NAMES = tuple(f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES)
+"""Of two tokens, neither of which tells a person by itself."""
 RELATIONS = tuple("sister brother mother father boss neighbor friend coach".split())
 VALUES = {
     "snack": tuple(
@@ -56,7 +59,8 @@ FUNCTION_WORDS = tuple(
 )
 WORDS = (
     FUNCTION_WORDS
-    + NAMES
+    + FIRST_NAMES
+    + LAST_NAMES
     + RELATIONS
     + TOPICS
     + tuple(value for topic in TOPICS for value in VALUES[topic])

@@ -16,8 +16,8 @@ PLAN = Plan(
     reading_documents=4,
     imitation_steps=200,
     demonstrations=2500,
-    steps=15,
-    evaluate_every=15,
+    steps=8,
+    evaluate_every=8,
 )
 
 
