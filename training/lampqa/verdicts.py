@@ -8,6 +8,7 @@ import hashlib
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class VerdictCache:
             raise CacheUnavailable(f"{path}: {error}") from None
         try:
             with self._cursor() as cursor:
-                cursor.execute("PRAGMA journal_mode = WAL")
+                _switch_to_wal(cursor)
                 cursor.execute("PRAGMA synchronous = NORMAL")
                 cursor.execute(_TABLE)
         except CacheUnavailable:
@@ -112,6 +113,19 @@ class VerdictCache:
                 yield self._connection.cursor()
             except sqlite3.Error as error:
                 raise CacheUnavailable(f"{self._path}: {error}") from None
+
+
+def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+    """While another process does the same, SQLite refuses at once, whatever timeout there is."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 @dataclass

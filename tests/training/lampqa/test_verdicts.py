@@ -3,6 +3,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,15 @@ def test_processes_share_a_file_and_a_killed_one_loses_nothing(tmp_path: Path) -
     with VerdictCache(file) as cache:
         assert [cache.get(f"a{number}") for number in range(last + 1)] == [n % 3 for n in range(last + 1)]
         assert [cache.get(f"b{number}") for number in range(300)] == [n % 3 for n in range(300)]
+
+
+def test_all_who_open_a_new_file_at_the_same_time_get_it(tmp_path: Path) -> None:
+    def open_and_close(file: Path) -> None:
+        VerdictCache(file).close()
+
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(20):
+            list(threads.map(open_and_close, [tmp_path / f"{number}.db"] * 8))
 
 
 def test_a_file_that_is_no_cache_is_an_error_that_names_it(tmp_path: Path) -> None:
