@@ -1,6 +1,7 @@
 """What a database has to be told so that a store can promise durability, isolation and erasure."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -24,12 +25,8 @@ def make_engine(url: str) -> Engine:
         @event.listens_for(engine, "connect")
         def configure(connection: Any, _: Any) -> None:
             connection.isolation_level = None
-            for pragma in (
-                "journal_mode=WAL",
-                "synchronous=FULL",
-                f"busy_timeout={BUSY_MS}",
-                "secure_delete=ON",
-            ):
+            switch_to_wal(connection)
+            for pragma in ("synchronous=FULL", f"busy_timeout={BUSY_MS}", "secure_delete=ON"):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(engine, "begin")
@@ -39,6 +36,23 @@ def make_engine(url: str) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Give the database a write-ahead log. Raises sqlite3.OperationalError.
+
+    While another connection does the same, SQLite refuses at once, whatever timeout there is: so it is asked
+    again.
+    """
+    deadline = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -359,3 +360,16 @@ def test_a_kill_at_any_moment_leaves_only_whole_acknowledged_batches(path: Path)
         acknowledged = set(sizes)
         first = max(sizes) + 1
         store.close()
+
+
+def test_all_who_open_a_new_store_at_the_same_time_get_it(tmp_path: Path) -> None:
+    def open_and_close(file: Path) -> None:
+        store = Store(f"sqlite:///{file}", ENCODER.manifest)
+        try:
+            store.open()
+        finally:
+            store.close()
+
+    with ThreadPoolExecutor(6) as threads:
+        for number in range(15):
+            list(threads.map(open_and_close, [tmp_path / f"{number}.db"] * 6))

@@ -8,12 +8,12 @@ import hashlib
 import json
 import sqlite3
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from index.database import switch_to_wal
 from training.errors import TrainingError
 from training.lampqa.data import Aspect, Question
 from training.lampqa.judge import PROMPT_VERSION, Judge, Unjudged, is_score
@@ -67,7 +67,7 @@ class VerdictCache:
             raise CacheUnavailable(f"{path}: {error}") from None
         try:
             with self._cursor() as cursor:
-                _switch_to_wal(cursor)
+                switch_to_wal(self._connection)
                 cursor.execute("PRAGMA synchronous = NORMAL")
                 cursor.execute(_TABLE)
         except CacheUnavailable:
@@ -113,19 +113,6 @@ class VerdictCache:
                 yield self._connection.cursor()
             except sqlite3.Error as error:
                 raise CacheUnavailable(f"{self._path}: {error}") from None
-
-
-def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
-    """While another process does the same, SQLite refuses at once, whatever timeout there is."""
-    deadline = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 @dataclass
