@@ -19,7 +19,7 @@ from agent.openai_server import OpenAIServer, Refused
 from agent.policy import Chunk, PolicyError
 from agent.tags import escape
 from agent.tokens import estimated, make_room
-from agent.trajectory import Information, Plan, Search
+from agent.trajectory import Information, Search
 
 _QUERY = {"type": "string", "description": prompts.QUERY_DESCRIPTION}
 _PARAMETERS = {"type": "object", "properties": {"query": _QUERY}, "required": ["query"]}
@@ -196,8 +196,7 @@ def chat_messages(episode: Episode) -> list[Json]:
     system = [opening.rpartition("\n\nQuestion:")[0], *(text for role, text in said if role == "system")]
     messages: list[Json] = [{"role": "system", "content": "\n\n".join(system)}]
     messages += [{"role": role, "content": text} for role, text in said if role != "system"]
-    plan = next((step.text for step in episode.steps if isinstance(step, Plan)), "")
-    messages.append({"role": "user", "content": prompts.asked(episode.question, plan)})
+    messages.append({"role": "user", "content": prompts.asked(episode.question, episode.plan)})
     blocks = (segment.text for segment in episode.segments[1:] if segment.author == "environment")
     # In `rag` the first passages are there before anybody has searched: the question was the query.
     query = episode.question

@@ -111,6 +111,11 @@ class Episode:
         return "".join(segment.text for segment in self._segments) + self._turn.text
 
     @property
+    def plan(self) -> str:
+        """What the answer is to cover, where that is known; else ''."""
+        return next((step.text for step in self.steps if isinstance(step, Plan)), "")
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The transcript before the turn that is being written."""
         return tuple(self._segments)

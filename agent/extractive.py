@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from agent.episode import Episode
 from agent.policy import Chunk
 from agent.tags import escape
-from agent.trajectory import Information, Plan, Read, Search
+from agent.trajectory import Information, Read, Search
 from index.lexical import FUNCTION_WORDS, POSSESSIVE, content_terms, terms, words
 from index.sentences import SPEAKER, spans
 
@@ -81,8 +81,8 @@ def _turn(episode: Episode) -> str:
         # Of a history that nobody looked into, it cannot be said what it does not tell.
         return _block("think", "No search was made, so there is nothing to quote.") + _block("answer", UNREAD)
     followed = [name for query in queries if (name := query.removeprefix(question).strip())]
-    plan = next((step.text for step in episode.steps if isinstance(step, Plan)), "")
-    return _block("think", _conclusion(reads)) + _block("answer", compose(question, reads, followed, plan))
+    answer = compose(question, reads, followed, episode.plan)
+    return _block("think", _conclusion(reads)) + _block("answer", answer)
 
 
 def rank_sentences(question: str, reads: Sequence[Read]) -> list[Sentence]:

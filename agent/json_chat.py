@@ -17,7 +17,6 @@ from agent.openai_server import OpenAIServer
 from agent.policy import Chunk
 from agent.tags import escape
 from agent.tokens import estimated, make_room
-from agent.trajectory import Plan
 
 ROUNDS = 20
 """Of a reply without an answer (published: 20). The temperature rises by 0.1 a round, up to 1.0."""
@@ -120,13 +119,12 @@ class JSONPolicy:
 def json_messages(episode: Episode) -> list[Json]:
     """The episode as these models are told it: passages, a blank line between them, and then the question."""
     shown = [escape(read.passage.text) for read in episode.reads[episode.passages_dropped :]]
-    plan = next((step.text for step in episode.steps if isinstance(step, Plan)), "")
     said = [(message.role, escape(message.text)) for message in episode.conversation]
     system = [episode.instructions, *(text for role, text in said if role == "system")]
     return [
         {"role": "system", "content": "\n".join(system)},
         *({"role": role, "content": text} for role, text in said if role != "system"),
-        {"role": "user", "content": "\n\n".join([*shown, prompts.asked(episode.question, plan)])},
+        {"role": "user", "content": "\n\n".join([*shown, prompts.asked(episode.question, episode.plan)])},
     ]
 
 
