@@ -4,16 +4,15 @@ import platform
 import random
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as Remaining
+from rich.progress import Progress, TaskID
 
+from server.cli.datasets import bar
 from server.cli.errors import BadInput
 from server.cli.printable import one_line
 
@@ -104,14 +103,15 @@ async def run(
                 options["plan"] = as_plan(aspect.aspect for aspect in question.rubric_aspects)
             return await _answer(backend, user, question.question, options)
 
-        with _progress(wanted.out.name, count, len(run.done)) as watcher:
+        with bar(one_line(wanted.out.name, 30), count) as (progress, task):
+            progress.update(task, completed=len(run.done))
             return await run.work_off(
                 questions(),
                 answer,
                 judge,
                 concurrency=_at_once(backend, wanted.concurrency),
                 per_second=wanted.per_second,
-                watcher=watcher,
+                watcher=_Watcher(progress, task),
                 facts=_facts(wanted.prices),
             )
 
@@ -205,9 +205,11 @@ async def _answer(backend: "Backend", user: str, question: str, options: Mapping
 
 
 class _Watcher:
-    def __init__(self, progress: Progress, total: int, done: int) -> None:
+    """Tells of the running score of this session."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=total, completed=done)
+        self._task = task
         self._scores: list[float] = []
         self._failed = 0
 
@@ -225,19 +227,3 @@ class _Watcher:
         mean = f"score {sum(self._scores) / len(self._scores):.3f}" if self._scores else ""
         failed = f", {self._failed} failed" if self._failed else ""
         self._progress.update(self._task, advance=1, description=mean + failed)
-
-
-@contextmanager
-def _progress(name: str, total: int, done: int) -> Iterator[_Watcher]:
-    """A bar on stderr, and only on a terminal, with the running score of this session."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn(one_line(name, 30)),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(
-        *columns, TimeElapsedColumn(), Remaining(), console=console, disable=not console.is_terminal
-    ) as progress:
-        yield _Watcher(progress, total, done)
