@@ -144,6 +144,12 @@ def parse_document(data: Any, line: int | None = None) -> Document:
         raise InvalidDocument(faults, line) from None
 
 
+def first_fault(error: ValidationError, whole: str) -> str:
+    """The first fault that pydantic found, behind its field; behind `whole` where it is no field's."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, fault['loc'])) or whole}: {fault_in_words(fault['msg'])}"
+
+
 def fault_in_words(message: str) -> str:
     """What pydantic says of a fault, as people are told it."""
     return message.removeprefix("Value error, ").replace("Extra inputs are", "field is")

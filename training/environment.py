@@ -18,7 +18,7 @@ from agent.openai_server import OpenAIServer
 from agent.policy import PolicyError
 from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits, Trajectory
-from index.documents import Passage, fault_in_words
+from index.documents import Passage, first_fault
 from index.encoders import NoEncoder, Vectors, load_encoder
 from index.profiles import Profiles
 from index.retrievers import retriever
@@ -93,9 +93,7 @@ class Configuration(BaseModel):
         except OSError as error:
             raise InvalidConfiguration(f"{file} cannot be read: {error.strerror}") from None
         except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(map(str, fault["loc"])) or "file"
-            raise InvalidConfiguration(f"{file}, {field}: {fault_in_words(fault['msg'])}") from None
+            raise InvalidConfiguration(f"{file}, {first_fault(error, 'file')}") from None
 
 
 class Environment:

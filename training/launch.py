@@ -10,11 +10,11 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from index.documents import fault_in_words
+from index.documents import first_fault
 from training.environment import CONFIGURATION
 from training.errors import TrainingError
 from training.prepare import ENVIRONMENT, TRAIN, VALIDATION
@@ -58,16 +58,19 @@ class Preset(BaseModel):
     model: str
     size: Size
     gpus: GPUs
-    flags: dict[str, Any]
+    flags: Annotated[dict[str, Any], BeforeValidator(lambda tables: _flattened(tables))]
+    """By name, as `train.batch_size`; in a file they stand in tables."""
 
     def flag(self, name: str) -> Any:
-        """The value of a flag, as `train.batch_size`. Raises InvalidPreset where it has none."""
-        value: Any = self.flags
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if value is None:
+        """The value of a flag. Raises InvalidPreset where it has none."""
+        if self.flags.get(name) is None:
             raise InvalidPreset(f"the preset does not set {name}")
-        return value
+        return self.flags[name]
+
+    @property
+    def actor_gpus(self) -> int:
+        """How many GPUs train."""
+        return int(self.flag("actor.num_nodes") * self.flag("actor.num_gpus_per_node"))
 
 
 def names() -> list[str]:
@@ -86,31 +89,21 @@ def load_preset(name: str) -> Preset:
     try:
         return Preset.model_validate(tomllib.loads(source.read_text("utf-8")))
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise InvalidPreset(f"{name}, {where}: {fault_in_words(fault['msg'])}") from None
+        raise InvalidPreset(f"{name}, {first_fault(error, 'file')}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidPreset(f"{name} is no TOML: {error}") from None
 
 
 def changed(preset: Preset, given: Sequence[str]) -> Preset:
     """The preset with other flags: `NAME=VALUE`, several values apart. Raises InvalidPreset."""
-    flags = dict(_flat(preset.flags)) | _own(given)
-    nested: dict[str, Any] = {}
-    for name, value in flags.items():
-        *above, last = name.split(".")
-        at = nested
-        for part in above:
-            at = at.setdefault(part, {})
-        at[last] = value
-    return preset.model_copy(update={"flags": nested})
+    return preset.model_copy(update={"flags": preset.flags | _own(given)})
 
 
 def gpus(preset: Preset) -> int:
     """How many GPUs these flags take. Raises InvalidPreset where they cannot be had together."""
-    actor = preset.flag("actor.num_nodes") * preset.flag("actor.num_gpus_per_node")
+    actor = preset.actor_gpus
     engines = preset.flag("vllm.num_engines") * preset.flag("vllm.tensor_parallel_size")
-    is_async = bool(preset.flags.get("train", {}).get("async_enable"))
+    is_async = bool(preset.flags.get("train.async_enable"))
     if not is_async and actor != engines:
         raise InvalidPreset(
             f"all share the GPUs, so the actor's {actor} have to be the engines' {engines} "
@@ -139,7 +132,7 @@ def flags(preset: Preset, prepared: Path, out: Path, model: str, rows: int) -> l
         # Of a last step that is not whole, some GPUs get nothing, and the others wait for them for ever.
         "data.max_samples": rows // batch * batch,
     }
-    return [word for flag in {**places, **dict(_flat(preset.flags))}.items() for word in _words(*flag)]
+    return [word for flag in {**places, **preset.flags}.items() for word in _words(*flag)]
 
 
 def command(words: Sequence[str], ray: str | None, environment: Mapping[str, str]) -> list[str]:
@@ -182,9 +175,9 @@ def memory_needed(preset: Preset) -> float:
     float32.
     Rolling out: the weights in the engine's share of the memory. It is a formula, not a measurement.
     """
-    size, count = preset.size, preset.flag("actor.num_nodes") * preset.flag("actor.num_gpus_per_node")
+    size, count = preset.size, preset.actor_gpus
     weights = 2 * size.parameters
-    offloaded = 12 if preset.flags.get("ds", {}).get("adam_offload") else 0
+    offloaded = 12 if preset.flags.get("ds.adam_offload") else 0
     if preset.flag("ds.zero_stage") >= 3:
         states = ((16 - offloaded) * size.parameters + weights) / count
     else:
@@ -193,6 +186,10 @@ def memory_needed(preset: Preset) -> float:
     activations = tokens * size.hidden_size * (2 * size.layers + 34) + tokens * size.vocabulary * 8
     engine = weights / preset.flag("vllm.tensor_parallel_size") / preset.flag("vllm.gpu_memory_utilization")
     return float(max(states + activations, engine) / _GIB)
+
+
+def _flattened(tables: Any) -> Any:
+    return dict(_flat(tables)) if isinstance(tables, Mapping) else tables
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.episode import Episode
 from agent.trajectory import Limits
-from index.documents import fault_in_words
+from index.documents import first_fault
 from training.lampqa.data import InvalidRecord, Question
 
 INPUT, LABEL = "input", "label"
@@ -40,9 +40,7 @@ class Row(BaseModel):
         try:
             return cls.model_validate_json(label)
         except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(map(str, fault["loc"])) or "label"
-            why = f"{field}: {fault_in_words(fault['msg'])}"
+            why = first_fault(error, "label")
             raise ValueError(f"no label of a question to train on ({why})") from None
 
 

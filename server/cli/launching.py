@@ -59,9 +59,8 @@ def policy(
             raise BadInput(f"{prepared} was not prepared: pr2 train prepare --out {prepared}")
         begins_with = model or chosen.model
         _check_warm(begins_with, cold_start)
-        with (prepared / TRAIN).open("rb") as lines:
-            rows = sum(1 for _ in lines)
-        words = launch.flags(chosen, prepared, out, begins_with, rows)
+        prompts = (prepared / TRAIN).read_bytes()
+        words = launch.flags(chosen, prepared, out, begins_with, prompts.count(b"\n"))
         variables = launch.environment(prepared)
         run = launch.command(words, ray, variables)
         typer.echo(_needs(chosen, preset))
@@ -75,9 +74,9 @@ def policy(
         configuration = Configuration.model_validate_json((prepared / ENVIRONMENT).read_text("utf-8"))
         with alone_in(out):
             # Where it is watched from may change, and keys are nobody's to keep.
-            settled = {name: values for name, values in chosen.flags.items() if name != "logger"}
-            prompts = hashlib.sha256((prepared / TRAIN).read_bytes()).hexdigest()
-            facts = {"model": begins_with, "prompts": prompts, "flags": settled}
+            settled = {name: value for name, value in chosen.flags.items() if not name.startswith("logger.")}
+            digest = hashlib.sha256(prompts).hexdigest()
+            facts = {"model": begins_with, "prompts": digest, "flags": settled}
             settle(out / "policy.json", {**facts, **configuration.model_dump(mode="json")})
             code = subprocess.run(run, env=os.environ | variables, check=False).returncode
             if code == 0 and (out / launch.MODEL).is_dir():

@@ -10,6 +10,14 @@ PRESETS = launch.names()
 GOOD = {name: load_preset(name) for name in PRESETS}
 
 
+FLAT = (
+    Path("training/presets/tiny.toml")
+    .read_text("utf-8")
+    .partition("[flags.")[0]
+    .replace("[size]", "flags = 3\n[size]")
+)
+
+
 def test_the_presets_are_those_that_are_spoken_of() -> None:
     assert PRESETS == ["gemma-2-9b", "qwen2.5-7b", "tiny"]
 
@@ -33,8 +41,7 @@ def test_more_parameters_and_longer_texts_need_more_memory_and_more_gpus_less() 
     size = preset.size.model_copy(update={"parameters": 2 * preset.size.parameters})
     assert memory_needed(preset.model_copy(update={"size": size})) > memory_needed(preset)
     assert memory_needed(launch.changed(preset, ["actor.num_gpus_per_node=4"])) > memory_needed(preset)
-    longer = {**preset.flags, "data": {"max_len": 16_384}}
-    assert memory_needed(preset.model_copy(update={"flags": longer})) > memory_needed(preset)
+    assert memory_needed(launch.changed(preset, ["data.max_len=16384"])) > memory_needed(preset)
 
 
 def test_flags_are_those_of_the_preset_the_places_and_what_is_given(tmp_path: Path) -> None:
@@ -62,7 +69,7 @@ def test_only_whole_steps_are_trained(tmp_path: Path) -> None:
 
 
 def test_a_turn_is_capped_by_the_limits_alone() -> None:
-    assert all("max_new_tokens" not in preset.flags["rollout"] for preset in GOOD.values())
+    assert all("rollout.max_new_tokens" not in preset.flags for preset in GOOD.values())
 
 
 def test_what_is_given_counts_for_what_is_needed() -> None:
@@ -101,8 +108,13 @@ def test_a_command_can_be_pasted_into_a_shell() -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("model = 3", "own.toml, model: "), ("= 3", "is no TOML"), ("", "own.toml, model: Field required")],
-    ids=["value", "TOML", "field"],
+    [
+        ("model = 3", "own.toml, model: "),
+        ("= 3", "is no TOML"),
+        ("", "own.toml, model: Field required"),
+        (FLAT, "own.toml, flags: "),
+    ],
+    ids=["value", "TOML", "field", "flags"],
 )
 def test_what_is_no_preset_is_told_by_its_field(tmp_path: Path, content: str, says: str) -> None:
     file = tmp_path / "own.toml"
