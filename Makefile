@@ -70,7 +70,7 @@ train-demo: $(VENV)/.installed-test ## Train a tiny model through the service's 
 bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped histories
 	$(BIN)/python -m benchmarks.locomo --data benchmarks/data/sessions.json
 	$(BIN)/python -m benchmarks.speed
-	$(BIN)/python -m benchmarks.agent
+	$(BIN)/python -m benchmarks.episodes
 
 clean: ## Remove the virtual environment and caches; DATA is kept
 	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

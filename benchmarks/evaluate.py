@@ -28,17 +28,17 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.driver import drive
+from agent.engines.openai import OpenAIServer
 from agent.methods import METHODS
-from agent.openai import OpenAIPolicy
-from agent.openai_server import OpenAIServer
+from agent.policies.tags import OpenAIPolicy
 from agent.trajectory import Limits, Trajectory
-from benchmarks.agent import waited_for_a_core
+from benchmarks.episodes import waited_for_a_core
 from benchmarks.judge import MODEL, Pace, Station, running
 from benchmarks.speed import PROFILE, Figure, table_of
 from index.documents import Passage
-from training.lampqa.data import CATEGORIES, Aspect, Item, Question
-from training.lampqa.llm_judge import LLMJudge
-from training.lampqa.runs import Outcome, Run
+from training.evaluation.runs import Outcome, Run
+from training.judging.llm import LLMJudge
+from training.tasks.lampqa.data import CATEGORIES, Aspect, Item, Question
 
 QUESTIONS, ASPECTS = 1000, 5
 POLICY, JUDGE = Pace(32, 0.3), Pace(64, 0.12)

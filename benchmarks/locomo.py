@@ -25,13 +25,13 @@ from rich.table import Table
 
 from agent.driver import drive
 from agent.episode import Episode
-from agent.extractive import ExtractivePolicy
+from agent.policies.extractive import ExtractivePolicy
 from agent.trajectory import Limits, Trajectory
 from index.documents import Passage
-from index.encoders import load_encoder
+from index.encoding.encoders import load_encoder
 from index.formats import read_locomo
 from index.profiles import Profiles
-from index.store import Store
+from index.storage.store import Store
 
 READ = (5, 10, 20)
 """Numbers of documents read."""

@@ -24,11 +24,11 @@ from agent.trajectory import Limits
 from benchmarks.speed import Figure, FixedEncoder, table_of
 from index.documents import Document
 from index.profiles import Profiles
-from index.store import Store
-from training.environment import Configuration, Environment
-from training.lampqa.data import Aspect, Question
-from training.openrlhf_agent import AgentExecutor
-from training.rows import Row
+from index.storage.store import Store
+from training.policy.environment import Configuration, Environment
+from training.policy.openrlhf.agent import AgentExecutor
+from training.policy.rows import Row
+from training.tasks.lampqa.data import Aspect, Question
 
 ROLLOUTS, TURN_S, JUDGE_S, ASPECTS = 64, 0.2, 0.3, 5
 DOCUMENTS, USERS, CONTEXT = 100, 16, 16_384

@@ -30,10 +30,10 @@ from agent.driver import drive
 from agent.episode import Episode
 from agent.policy import Chunk
 from index.documents import Document, Passage
-from index.encoders import EncoderManifest, Vectors, load_encoder
+from index.encoding.encoders import EncoderManifest, Vectors, load_encoder
 from index.profiles import Profiles
-from index.store import Store
-from index.vectors import VectorIndex
+from index.ranking.vectors import VectorIndex
+from index.storage.store import Store
 from server import demo
 from server.service import Service
 from server.settings import Settings
@@ -127,8 +127,8 @@ def _serve(folder: str, port_to: Any) -> None:
     """A server with one profile and a bare route, in a process of its own."""
     import uvicorn
 
-    from server.app import create_app
     from server.cli.serve import listening
+    from server.http.app import create_app
 
     settings = Settings(data=Path(folder))
     encoder = FixedEncoder()

@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from index.documents import Document, Passage, check_name
-from index.embedding import Progress, Spool, embedded
-from index.encoders import Encoder, Vectors
+from index.encoding.embedding import Progress, Spool, embedded
+from index.encoding.encoders import Encoder, Vectors
 from index.errors import InvalidDocument, UnknownDocument
-from index.profile import Profile
-from index.retrievers import DEFAULT, Query, Ranking, dense, retriever
-from index.store import Receipt, Store
+from index.ranking.profile import Profile
+from index.ranking.retrievers import DEFAULT, Query, Ranking, dense, retriever
+from index.storage.store import Receipt, Store
 
 
 @dataclass(frozen=True)

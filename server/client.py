@@ -29,14 +29,14 @@ import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from agent.driver import Event
-from agent.retry import wait_s
-from agent.sse import EventDecoder
+from agent.engines.retry import wait_s
+from agent.engines.sse import EventDecoder
 from agent.trajectory import AnswerDelta, Trajectory
 from index.documents import Document, Passage, check_name, parse_document
-from index.embedding import Progress
+from index.encoding.embedding import Progress
 from index.errors import InvalidDocument
 from index.profiles import PutReport
-from index.store import Receipt
+from index.storage.store import Receipt
 from server.service import AnswerRecord
 
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)

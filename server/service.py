@@ -22,12 +22,12 @@ from agent.methods import METHODS, Method
 from agent.policy import Policy
 from agent.trajectory import Limits, Message, Trajectory
 from index.documents import Document, Passage, check_name, iso
-from index.embedding import Progress
-from index.encoders import NoEncoder, Vectors, load_encoder
+from index.encoding.embedding import Progress
+from index.encoding.encoders import NoEncoder, Vectors, load_encoder
 from index.errors import InvalidDocument, StoreUnavailable
 from index.profiles import Profiles, PutReport
-from index.retrievers import retriever
-from index.store import Receipt, Store, StoredAnswer
+from index.ranking.retrievers import retriever
+from index.storage.store import Receipt, Store, StoredAnswer
 from index.together import Together
 from server.queue import Busy, FairQueue, Place
 from server.settings import QUESTION_CHARACTERS, PolicySettings, Settings
@@ -401,8 +401,8 @@ def make_policy(settings: PolicySettings) -> Policy:
     """The policy that the settings name. Raises PolicyError for a model that was trained on other prompts."""
     check_prompts(settings.model)
     if settings.engine == "openai":
-        from agent.openai import OpenAIPolicy
-        from agent.openai_server import OpenAIServer
+        from agent.engines.openai import OpenAIServer
+        from agent.policies.tags import OpenAIPolicy
 
         server = OpenAIServer(
             base_url=str(settings.base_url),
@@ -413,19 +413,19 @@ def make_policy(settings: PolicySettings) -> Policy:
             retries=settings.retries,
         )
         if settings.protocol == "tools":
-            from agent.chat import ChatPolicy
+            from agent.policies.tools import ChatPolicy
 
             return ChatPolicy(server, settings.temperature, settings.context_tokens)
         if settings.protocol == "json":
-            from agent.json_chat import JSONPolicy
+            from agent.policies.json import JSONPolicy
 
             return JSONPolicy(server, settings.temperature, settings.context_tokens)
         return OpenAIPolicy(server, settings.temperature, settings.context_tokens)
     if settings.engine == "vllm":
-        from agent.vllm import VLLMPolicy
-        from agent.vllm_engine import VLLMEngine
+        from agent.engines.vllm import VLLMEngine
+        from agent.policies.vllm import VLLMPolicy
 
         return VLLMPolicy(VLLMEngine(settings.model, settings.engine_args), settings.temperature)
-    from agent.extractive import ExtractivePolicy
+    from agent.policies.extractive import ExtractivePolicy
 
     return ExtractivePolicy()

@@ -12,7 +12,7 @@ from pydantic_settings import (
 )
 
 from agent.trajectory import Limits, PolicyProtocol
-from index.passages import PASSAGE_TOKENS
+from index.text.passages import PASSAGE_TOKENS
 
 QUESTION_CHARACTERS = 8_000
 """The longest question."""

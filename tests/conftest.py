@@ -13,7 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
-    from index.encoders import SentenceTransformerEncoder
+    from index.encoding.encoders import SentenceTransformerEncoder
     from index.profiles import Profiles
 
 
@@ -25,7 +25,7 @@ collect_ignore = [
 
 @pytest.fixture(scope="session")
 def minilm() -> "SentenceTransformerEncoder":
-    from index.encoders import load_encoder
+    from index.encoding.encoders import load_encoder
 
     return load_encoder("minilm")
 
@@ -33,7 +33,7 @@ def minilm() -> "SentenceTransformerEncoder":
 @pytest.fixture
 def profiles(tmp_path: Path, minilm: "SentenceTransformerEncoder") -> "Iterator[Profiles]":
     from index.profiles import Profiles
-    from index.store import Store
+    from index.storage.store import Store
 
     store = Store(f"sqlite:///{tmp_path / 'profiles.db'}", minilm.manifest)
     yield Profiles(store, minilm)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
-from agent.capabilities import OPTIONS, Json
+from agent.engines.capabilities import OPTIONS, Json
 from agent.tags import STOP
 
 

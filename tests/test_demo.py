@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.locomo import check_citations, read_by_policy
-from index.encoders import SentenceTransformerEncoder
+from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
-from index.store import Store
+from index.storage.store import Store
 from server import demo
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from index.encoders import SentenceTransformerEncoder
+from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
-from index.store import Store
+from index.storage.store import Store
 from server import demo
 from server.cli import app
 from server.service import Service, make_policy
@@ -34,7 +34,7 @@ def test_the_session_is_what_the_program_prints(minilm: SentenceTransformerEncod
 
     asyncio.run(load())
     arguments = shlex.split(match.group(1))
-    # Without the server, which says the same (tests/server/test_cli_ask.py).
+    # Without the server, which says the same (tests/server/cli/test_ask.py).
     del arguments[arguments.index("--server") :]
     result = CliRunner().invoke(app, [*arguments, "--data", str(tmp_path)])
     assert result.exit_code == 0, result.output

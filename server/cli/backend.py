@@ -7,10 +7,10 @@ from typing import Any, Protocol, Unpack
 
 from agent.driver import Event
 from index.documents import Document, Passage
-from index.embedding import Progress
+from index.encoding.embedding import Progress
 from index.errors import InvalidDocument
 from index.profiles import PutReport
-from index.store import Receipt
+from index.storage.store import Receipt
 from server.cli.errors import BadInput
 from server.client import AskOptions, AsyncClient
 from server.service import AnswerRecord, Service, open_service, open_to_look

@@ -14,7 +14,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 
 if TYPE_CHECKING:
     from server.cli.backend import Backend
-    from training.lampqa.data import Question, Skip
+    from training.tasks.lampqa.data import Question, Skip
 
     Questions = Callable[[], Iterator[Question]]
 
@@ -30,7 +30,8 @@ def questions_of(
     """
     from itertools import islice
 
-    from training.lampqa import data, sample
+    from training.tasks import sample
+    from training.tasks.lampqa import data
 
     wanted = {data.category_named(category) for category in categories} or set(data.CATEGORIES)
 
@@ -61,7 +62,7 @@ def parts_of(
     """
     from itertools import islice
 
-    from training.planner_data import held_out
+    from training.planner.data import held_out
 
     def part(
         questions: "Questions", keep: "Callable[[Question], bool]" = lambda question: True

@@ -19,7 +19,7 @@ from server.cli.judging import JudgeChoice, JudgeName, open_judge
 from server.cli.printable import one_line
 
 if TYPE_CHECKING:
-    from training.lampqa.runs import Outcome
+    from training.evaluation.runs import Outcome
 
 evaluate = typer.Typer(help="Measure how well answers fit the person who asked, as LaMP-QA does.")
 
@@ -120,7 +120,7 @@ def run(
         "limits": {name: value for name, value in limits.items() if value is not None},
     }
     with said_plainly():
-        from training.lampqa.data import split_named
+        from training.tasks.lampqa.data import split_named
 
         wanted = Evaluation(
             out=out,
@@ -152,7 +152,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML page, and the same as Markdown, on one or several runs."""
-    from training.lampqa.report import write_report
+    from training.evaluation.report import write_report
 
     folder = out or runs[0].parent
     with _refusals():
@@ -176,7 +176,7 @@ def form(
     seed: Annotated[int, typer.Option("--seed", help="Decides which are drawn.")] = 0,
 ) -> None:
     """Write a form in which people rate aspects of the run's answers, without seeing the judge's verdicts."""
-    from training.lampqa.forms import write_form
+    from training.judging.forms import write_form
 
     with _refusals():
         written = write_form(folder, file, count, seed, questions_of(dataset, [], split, None)())
@@ -189,7 +189,7 @@ def agreement(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The ratings; JSONL.", show_default=False)],
 ) -> None:
     """Compare the judge's verdicts with people's: how often they are the same, and Cohen's kappa."""
-    from training.lampqa import agreement as agreements
+    from training.judging import agreement as agreements
 
     with _refusals():
         typer.echo(agreements.as_text(agreements.agreement(folder, file)))
@@ -206,7 +206,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _print(outcome: "Outcome") -> None:
-    from training.lampqa.scores import as_text
+    from training.tasks.lampqa.scores import as_text
 
     typer.echo(as_text(outcome.summary))
     for question, why in outcome.failed.items():

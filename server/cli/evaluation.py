@@ -19,10 +19,10 @@ from server.cli.printable import one_line
 if TYPE_CHECKING:
     from agent.trajectory import Trajectory
     from server.cli.backend import Backend
-    from training.lampqa.data import Question
-    from training.lampqa.judge import Judge
-    from training.lampqa.records import Record
-    from training.lampqa.runs import Outcome
+    from training.evaluation.records import Record
+    from training.evaluation.runs import Outcome
+    from training.judging.judge import Judge
+    from training.tasks.lampqa.data import Question
 
 MethodName = Literal["none", "rag", "rag-random", "planpers", "planpers-oracle", "pr2"]
 _SERVICE_METHOD = {"rag-random": "rag", "planpers-oracle": "planpers"}
@@ -58,8 +58,8 @@ async def run(
     from server.cli.backend import open_backend
     from server.cli.datasets import KeptProfiles
     from server.client import ApiError
-    from training.lampqa.data import dataset_hash
-    from training.lampqa.runs import Run, Unanswered
+    from training.evaluation.runs import Run, Unanswered
+    from training.tasks.lampqa.data import dataset_hash
 
     method, questions, seed = wanted.method, wanted.questions, wanted.seed
     count = sum(1 for _ in questions())
@@ -190,7 +190,7 @@ def _service_of(backend: "Backend", asked: Mapping[str, Any]) -> dict[str, Any]:
 async def _answer(backend: "Backend", user: str, question: str, options: Mapping[str, Any]) -> "Trajectory":
     from server.client import ApiError
     from server.service import AnswerRecord, InvalidQuestion
-    from training.lampqa.runs import Unanswered
+    from training.evaluation.runs import Unanswered
 
     record: AnswerRecord | None = None
     try:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from server.cli.errors import BadInput
 
 if TYPE_CHECKING:
-    from training.lampqa.judge import Judge
-    from training.lampqa.llm_judge import ChatModel
+    from training.judging.judge import Judge
+    from training.judging.llm import ChatModel
 
 JudgeName = Literal["lexical", "openai", "vllm"]
 
@@ -33,14 +33,14 @@ class JudgeChoice:
 @asynccontextmanager
 async def open_judge(choice: JudgeChoice, verdicts: Path) -> "AsyncIterator[Judge]":
     """The judge, with the verdicts of earlier runs in the file `verdicts`. Raises BadInput."""
-    from training.lampqa.judge import LexicalJudge
+    from training.judging.judge import LexicalJudge
 
     if choice.kind == "lexical":
         yield LexicalJudge()
         return
     from agent.policy import PolicyError
-    from training.lampqa.llm_judge import LLMJudge
-    from training.lampqa.verdicts import CachedJudge, VerdictCache
+    from training.judging.llm import LLMJudge
+    from training.judging.verdicts import CachedJudge, VerdictCache
 
     model = _model(choice)
     with VerdictCache(verdicts) as cache:
@@ -57,13 +57,13 @@ def _model(choice: JudgeChoice) -> "ChatModel":
     if choice.kind == "vllm":
         if not choice.model:
             raise BadInput("--judge vllm needs --judge-model: a folder, or a name on the hub")
-        from agent.vllm_engine import VLLMEngine
-        from training.lampqa.vllm_model import VLLMChat
+        from agent.engines.vllm import VLLMEngine
+        from training.judging.vllm_model import VLLMChat
 
         return VLLMChat(VLLMEngine(choice.model, choice.engine_args))
     if choice.url is None:
         raise BadInput("--judge openai needs --judge-url, the address of the judge's server")
-    from agent.openai_server import OpenAIServer
+    from agent.engines.openai import OpenAIServer
 
     key = os.environ.get("PR2_JUDGE_API_KEY")
     return OpenAIServer(choice.url, choice.model, key, idle_timeout_s=_TIMEOUT_S)

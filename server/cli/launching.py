@@ -13,7 +13,7 @@ import typer
 from server.cli.errors import BadInput, said_plainly
 
 if TYPE_CHECKING:
-    from training.launch import Preset
+    from training.policy.launch import Preset
 
 
 def policy(
@@ -48,10 +48,10 @@ def policy(
     the model, for `pr2 serve --policy vllm --model DIR/model`.
     """
     with said_plainly():
-        from training import launch
-        from training.environment import Configuration
         from training.folder import alone_in, settle
-        from training.prepare import ENVIRONMENT, TRAIN
+        from training.policy import launch
+        from training.policy.environment import Configuration
+        from training.policy.prepare import ENVIRONMENT, TRAIN
         from training.stamp import stamp
 
         chosen = launch.changed(launch.load_preset(preset), flag or [])
@@ -98,7 +98,7 @@ def _check_warm(model: str, cold_start: bool) -> None:
 
 
 def _needs(preset: "Preset", name: str) -> str:
-    from training.launch import gpus, memory_needed
+    from training.policy.launch import gpus, memory_needed
 
     return (
         f"{name}: {_gpus(gpus(preset))} of {preset.gpus.gib} GiB; by the estimate, "
@@ -114,7 +114,7 @@ def _check_machine(preset: "Preset", name: str) -> None:
     """Said now, since a training takes minutes to find out."""
     import torch
 
-    from training.launch import gpus, memory_needed
+    from training.policy.launch import gpus, memory_needed
 
     wanted = gpus(preset)
     count = torch.cuda.device_count()

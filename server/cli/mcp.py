@@ -52,7 +52,7 @@ async def _serve(flags: Mapping[str, Any], user: str | None) -> None:
 
     from index.documents import check_name
     from server.cli.backend import open_local
-    from server.mcp import mcp_server
+    from server.mcp.endpoint import mcp_server
 
     if user is not None:
         check_name(user)

@@ -18,9 +18,9 @@ from server.cli.printable import one_line
 
 if TYPE_CHECKING:
     from index.documents import Passage
-    from training.lampqa.data import Question
-    from training.planner_data import Part, Recorded
-    from training.planner_sft import Outcome, Recipe
+    from training.planner.data import Part, Recorded
+    from training.planner.sft import Outcome, Recipe
+    from training.tasks.lampqa.data import Question
 
 EXAMPLES, EXAMPLES_MANIFEST = "examples.jsonl", "examples.json"
 _VLLM_RANK = 16
@@ -84,7 +84,7 @@ def planner(
     """
     with said_plainly():
         from training.folder import alone_in
-        from training.planner_sft import Recipe, check_can_train, train
+        from training.planner.sft import Recipe, check_can_train, train
 
         recipe = Recipe(
             steps=steps,
@@ -123,9 +123,9 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
     from server.cli.datasets import KeptProfiles
     from server.settings import QuestionLimits
     from training.folder import settle
-    from training.lampqa.data import dataset_hash
-    from training.planner_data import Unusable, make_example, write_examples
-    from training.planner_sft import load_tokenizer
+    from training.planner.data import Unusable, make_example, write_examples
+    from training.planner.sft import load_tokenizer
+    from training.tasks.lampqa.data import dataset_hash
 
     parts, split = parts_of(data.dataset, data.validation, data.most, seed)
     counts = {part: sum(1 for _ in questions()) for part, questions in parts.items()}

@@ -15,9 +15,9 @@ from server.cli.printable import one_line
 
 if TYPE_CHECKING:
     from server.cli.datasets import KeptProfiles, Part, Questions
-    from training.environment import Configuration
-    from training.lampqa.data import InvalidRecord
-    from training.rows import Row
+    from training.policy.environment import Configuration
+    from training.policy.rows import Row
+    from training.tasks.lampqa.data import InvalidRecord
 
 STORE = "store"
 _SHOWN = 20
@@ -72,10 +72,10 @@ def prepare(
     """
     with said_plainly():
         from server.settings import QuestionLimits
-        from training.advantage import Formula
-        from training.environment import Configuration, JudgeConfiguration
         from training.folder import alone_in
-        from training.reward import Costs
+        from training.policy.advantage import Formula
+        from training.policy.environment import Configuration, JudgeConfiguration
+        from training.policy.reward import Costs
 
         if judge == "openai" and not (judge_url and judge_model):
             raise BadInput("--judge openai needs --judge-url and --judge-model")
@@ -102,7 +102,7 @@ def _storable(questions: "Questions", faults: "list[InvalidRecord] | None") -> "
     """Those whose profile the store takes; the others are faults, or an error."""
     from index.documents import parse_document
     from index.errors import InvalidDocument
-    from training.lampqa.data import InvalidRecord
+    from training.tasks.lampqa.data import InvalidRecord
 
     left_out = set()
     for number, question in enumerate(questions(), 1):
@@ -130,8 +130,8 @@ async def _write(
     from server.cli.backend import open_local
     from server.cli.datasets import KeptProfiles
     from training.folder import settle, write_json
-    from training.lampqa.data import dataset_hash
-    from training.prepare import ENVIRONMENT, scores_without_profile, write_prompts
+    from training.policy.prepare import ENVIRONMENT, scores_without_profile, write_prompts
+    from training.tasks.lampqa.data import dataset_hash
 
     scores = {
         question: score
@@ -169,7 +169,7 @@ async def _rows(
     name: str, questions: "Questions", profiles: "KeptProfiles", scores: Mapping[tuple[str, str], float]
 ) -> "list[Row]":
     """Each question with its profile in the store."""
-    from training.rows import Row
+    from training.policy.rows import Row
 
     rows = []
     with bar(name, sum(1 for _ in questions())) as (progress, task):

@@ -14,8 +14,8 @@ def reembed(data: options.Data = None, encoder: options.Encoder = None) -> None:
     the new encoder: until then it answers that the store is another encoder's.
     """
     with said_plainly():
-        from index.embedding import reembed as embed_again
-        from index.encoders import load_encoder
+        from index.encoding.embedding import reembed as embed_again
+        from index.encoding.encoders import load_encoder
         from server.service import open_to_look
         from server.settings import Settings
 

@@ -100,7 +100,7 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
     import uvicorn
 
     from server import demo
-    from server.app import create_app
+    from server.http.app import create_app
     from server.service import open_service
 
     service = open_service(settings)

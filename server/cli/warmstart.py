@@ -12,7 +12,7 @@ import typer
 from server.cli.errors import BadInput, said_plainly
 
 if TYPE_CHECKING:
-    from training.warmstart import Counts
+    from training.policy.warmstart import Counts
 
 _BATCH = 32
 
@@ -43,7 +43,7 @@ def warmstart(
     """
     with said_plainly():
         from training.folder import alone_in
-        from training.warmstart import DATA, write_data
+        from training.policy.warmstart import DATA, write_data
 
         if train:
             _check_can_train()
@@ -64,7 +64,7 @@ def warmstart(
 
 
 def _check_can_train() -> None:
-    from training.planner_sft import TrainingUnavailable
+    from training.planner.sft import TrainingUnavailable
 
     for needed in ("openrlhf", "deepspeed"):
         if find_spec(needed) is None:
@@ -83,7 +83,7 @@ def _flags(data: Path, trained: Path, model: str, examples: int) -> list[str]:
         )
     batch = gpus << ((min(_BATCH, examples) // gpus or 1).bit_length() - 1)
     return [
-        *("--module", "training.openrlhf_sft"),
+        *("--module", "training.policy.openrlhf.sft"),
         *("--model.model_name_or_path", model),
         *("--data.dataset", str(data)),
         *("--data.max_len", "8192"),

@@ -9,8 +9,8 @@ import pytest
 from agent import prompts
 from agent.driver import drive
 from agent.episode import Episode
-from agent.extractive import UNREAD, ExtractivePolicy
 from agent.methods import METHODS
+from agent.policies.extractive import UNREAD, ExtractivePolicy
 from agent.policy import Policy
 from agent.trajectory import Answer, Information, Invalid, Limits, Message, PolicyProtocol, Trajectory
 from index.documents import Passage

@@ -7,12 +7,12 @@ from contextlib import aclosing
 import pytest
 
 from agent import prompts
-from agent.chat import chat_messages
 from agent.driver import Event, drive
 from agent.episode import Episode
-from agent.extractive import ExtractivePolicy
 from agent.methods import METHODS
 from agent.planning import as_plan, planning
+from agent.policies.extractive import ExtractivePolicy
+from agent.policies.tools import chat_messages
 from agent.policy import Chunk, PolicyError
 from agent.trajectory import Limits, Plan, Trajectory
 from tests.agent.test_methods import HISTORY, QUESTION, Finds

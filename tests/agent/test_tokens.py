@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from agent import prompts
 from agent.driver import drive
+from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
-from agent.openai import OpenAIPolicy
-from agent.openai_server import OpenAIServer
+from agent.policies.tags import OpenAIPolicy
 from agent.policy import PolicyError
 from agent.tokens import estimated, make_room, prompt_ids
 from agent.trajectory import Answer, Limits, Segment, Trajectory

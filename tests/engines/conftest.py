@@ -13,10 +13,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from agent.openai import OpenAIPolicy
-from agent.openai_server import OpenAIServer
-from agent.vllm import VLLMPolicy
-from agent.vllm_engine import VLLMEngine
+from agent.engines.openai import OpenAIServer
+from agent.engines.vllm import VLLMEngine
+from agent.policies.tags import OpenAIPolicy
+from agent.policies.vllm import VLLMPolicy
 from tests.engines import model
 
 ENGINE = {

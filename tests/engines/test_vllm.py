@@ -18,11 +18,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StopStringCriteria
 
 from agent.driver import Event, drive
 from agent.episode import Episode
-from agent.openai import OpenAIPolicy
+from agent.policies.tags import OpenAIPolicy
+from agent.policies.vllm import VLLMPolicy
 from agent.policy import PolicyError
 from agent.tags import STOP
 from agent.trajectory import AnswerDelta, Limits, Search, Trajectory
-from agent.vllm import VLLMPolicy
 from index.documents import Passage
 from tests.engines.conftest import Server
 from tests.engines.model import BOS, CONTEXT, ENDLESS

@@ -2,13 +2,13 @@
 
 import pytest
 
+from agent.engines.vllm import VLLMEngine
+from agent.policies.vllm import VLLMPolicy
 from agent.policy import PolicyError
-from agent.vllm import VLLMPolicy
-from agent.vllm_engine import VLLMEngine
-from training.lampqa.data import Aspect, Question
-from training.lampqa.judge import SCALE, Unjudged
-from training.lampqa.llm_judge import LLMJudge
-from training.lampqa.vllm_model import VLLMChat
+from training.judging.judge import SCALE, Unjudged
+from training.judging.llm import LLMJudge
+from training.judging.vllm_model import VLLMChat
+from training.tasks.lampqa.data import Aspect, Question
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

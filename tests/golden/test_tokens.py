@@ -6,9 +6,9 @@ from itertools import accumulate
 import pytest
 
 from agent.driver import drive
+from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
-from agent.openai import OpenAIPolicy
-from agent.openai_server import OpenAIServer
+from agent.policies.tags import OpenAIPolicy
 from agent.trajectory import Search, Trajectory
 from tests.engine import VLLM, Engine, Tokenizer, samples, turns
 from tests.golden import tokens

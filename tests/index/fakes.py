@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from index.encoders import EncoderManifest, Vectors
+from index.encoding.encoders import EncoderManifest, Vectors
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 

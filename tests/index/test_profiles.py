@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from index.documents import Document
-from index.encoders import SentenceTransformerEncoder
+from index.encoding.encoders import SentenceTransformerEncoder
 from index.errors import InvalidDocument, InvalidName, UnknownDocument, UnknownUser
-from index.profile import Profile
 from index.profiles import Profiles
-from index.store import Store
+from index.ranking.profile import Profile
+from index.storage.store import Store
 from tests.golden.cases import CASES, RETRIEVER, Case
 from tests.index.fakes import HashEncoder
 

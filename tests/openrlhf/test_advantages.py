@@ -13,9 +13,9 @@ from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
 
-from training.advantage import Formula, advantages
-from training.openrlhf_agent import IS_KNOWN, UNJUDGED, WITHOUT_PROFILE
-from training.openrlhf_trainer import ExperienceMaker, judged_only
+from training.policy.advantage import Formula, advantages
+from training.policy.openrlhf.agent import IS_KNOWN, UNJUDGED, WITHOUT_PROFILE
+from training.policy.openrlhf.trainer import ExperienceMaker, judged_only
 
 OURS, GRPO = Formula("without_profile"), Formula("grpo")
 LENGTH = 6

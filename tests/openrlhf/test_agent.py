@@ -10,7 +10,6 @@ import pytest
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.trainer.ray.vllm_engine import _load_agent_executor
 
-import training.openrlhf_agent
 from agent.prompts import ANSWER_NOW
 from agent.tags import STOP
 from agent.trajectory import Limits
@@ -29,9 +28,10 @@ from tests.openrlhf.world import (
     says,
     script,
 )
-from training.environment import CONFIGURATION, Configuration, InvalidConfiguration
-from training.lampqa.judge import LexicalJudge
-from training.reward import Costs
+from training.judging.judge import LexicalJudge
+from training.policy.environment import CONFIGURATION, Configuration, InvalidConfiguration
+from training.policy.openrlhf import agent
+from training.policy.reward import Costs
 
 ANSWER = "<think>I know.</think><answer>Green tea, no coffee.</answer>"
 SEARCH = "<think>Look.</think><search>tea</search>"
@@ -184,7 +184,7 @@ async def test_every_sample_tells_the_same_of_itself(tmp_path: Path) -> None:
 
 async def test_a_prompt_that_is_not_the_episodes_is_refused(tmp_path: Path) -> None:
     environment = made(tmp_path, TEA, Limits())
-    executor = training.openrlhf_agent.AgentExecutor(lambda: given(environment))
+    executor = agent.AgentExecutor(lambda: given(environment))
     record = row_of("Tea?").to_record(Limits(max_searches=1))
     with pytest.raises(InvalidConfiguration, match="the prompt is not the one of the episode"):
         await executor.execute(
@@ -209,7 +209,7 @@ async def test_openrlhf_loads_the_agent_and_the_environment_is_the_one_of_the_va
     file = tmp_path / "training.json"
     file.write_text(Configuration(data=tmp_path, retriever="bm25").model_dump_json(), "utf-8")
     monkeypatch.setenv(CONFIGURATION, str(file))
-    executor = _load_agent_executor(training.openrlhf_agent.__file__)
+    executor = _load_agent_executor(agent.__file__)
     record = row_of("Tea?").to_record(Limits())
     rollout = await executor.execute(
         record["input"], record["label"], Sampling(), 8_192, GoldenTokenizer(), says(SEARCH, ANSWER)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training import launch
+from training.policy import launch
 
 _NAME = re.compile(r'f?"--([\w.{}]+)"')
 

@@ -26,10 +26,10 @@ from tests.golden.cases import CASES, Case, replay
 from tests.golden.tokens import BOS, TOKENIZER, encode, expected_ids
 from tests.openrlhf.world import GoldenTokenizer
 from tests.training import tiny
-from tests.training.lampqa.fabricated_runs import write_run
-from training.lampqa.records import TRAJECTORIES, AspectScore, Record
-from training.openrlhf_sft import Trajectories
-from training.warmstart import Example, Stretch
+from tests.training.evaluation.fabricated_runs import write_run
+from training.evaluation.records import TRAJECTORIES, AspectScore, Record
+from training.policy.openrlhf.sft import Trajectories
+from training.policy.warmstart import Example, Stretch
 
 BY_NAME = {case.name: case for case in CASES}
 LONGEST = 16_384

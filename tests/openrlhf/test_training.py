@@ -23,10 +23,10 @@ import pytest
 from index.documents import Document
 from tests.openrlhf import model
 from tests.openrlhf.world import made, row_of
-from training.environment import CONFIGURATION, Configuration, JudgeConfiguration, JudgeUnavailable
-from training.openrlhf_trainer import main
-from training.prepare import write_prompts
-from training.rows import Row
+from training.policy.environment import CONFIGURATION, Configuration, JudgeConfiguration, JudgeUnavailable
+from training.policy.openrlhf.trainer import main
+from training.policy.prepare import write_prompts
+from training.policy.rows import Row
 
 ROWS, QUESTIONS_A_STEP, SAMPLES, VALIDATION_ROWS = 40, 2, 8, 4
 STEPS, SAVED = ROWS // QUESTIONS_A_STEP, 10
@@ -79,7 +79,14 @@ class Training:
         pairs = (str(part) for pair in (FLAGS | places).items() for part in pair)
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "training.openrlhf_trainer", *pairs, "--vllm.enforce_eager", *flags],
+                [
+                    sys.executable,
+                    "-m",
+                    TRAINER,
+                    *pairs,
+                    "--vllm.enforce_eager",
+                    *flags,
+                ],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,

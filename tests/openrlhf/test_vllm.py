@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 from vllm import SamplingParams
 
-from agent.vllm import VLLMPolicy
+from agent.policies.vllm import VLLMPolicy
 from tests.engines.conftest import environment, in_process, model_dir
 from tests.engines.model import CONTEXT
 from tests.engines.test_vllm import Rollouts, ids_of, is_as_sampled, run

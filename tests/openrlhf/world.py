@@ -10,17 +10,17 @@ from typing import Any
 from agent.episode import Episode
 from agent.trajectory import Limits
 from index.documents import Document, parse_document
-from index.encoders import NoEncoder
+from index.encoding.encoders import NoEncoder
 from index.profiles import Profiles
-from index.store import Store
+from index.storage.store import Store
 from tests.golden.cases import RETRIEVER, Case
 from tests.golden.tokens import encode, sampled, written
 from tests.index.fakes import HashEncoder
-from training.environment import Configuration, Environment
-from training.lampqa.data import Aspect, Question
-from training.lampqa.judge import Judge, LexicalJudge, Unjudged
-from training.openrlhf_agent import AgentExecutor
-from training.rows import Row
+from training.judging.judge import Judge, LexicalJudge, Unjudged
+from training.policy.environment import Configuration, Environment
+from training.policy.openrlhf.agent import AgentExecutor
+from training.policy.rows import Row
+from training.tasks.lampqa.data import Aspect, Question
 
 CONTEXT = 8_192
 Turn = tuple[str, list[int], str]

@@ -10,9 +10,9 @@ import pytest
 
 from agent.policy import Policy
 from index.documents import parse_document
-from index.encoders import SentenceTransformerEncoder
+from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
-from index.store import Store
+from index.storage.store import Store
 from server.service import Service
 from server.settings import Settings
 from tests.scripted import ScriptedPolicy

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import event
 
-from server.app import create_app
+from server.http.app import create_app
 from server.service import Service
 
 THINK_SEARCH = "<think>What does she like?</think><search>favourite food</search>"

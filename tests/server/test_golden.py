@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from index.documents import parse_document
-from server.app import create_app
 from server.cli import app
+from server.http.app import create_app
 from server.service import Service
 from tests.engine import Engine, turns, writes
 from tests.golden.cases import CASES, RETRIEVER, Case, comparable, expected

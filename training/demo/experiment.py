@@ -11,7 +11,6 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from training.advantage import Formula, advantages
 from training.demo import world
 from training.demo.demonstrations import Demonstrator, reading
 from training.demo.engine import BatchedPolicy
@@ -20,6 +19,7 @@ from training.demo.model import TinyLlama
 from training.demo.rollout import Mode, Outcome, roll_out
 from training.demo.trainer import Sample, Trainer, sample_of
 from training.demo.vocabulary import Vocabulary
+from training.policy.advantage import Formula, advantages
 
 Log = Callable[[str], None]
 HOPS = (0, 1, 2)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from training.advantage import Formula
 from training.demo.demonstrations import Demonstrator
 from training.demo.experiment import Plan, Setting, reinforce, warm_start
 from training.demo.measure import by_hops, measure
@@ -15,6 +14,7 @@ from training.demo.model import TinyLlama
 from training.demo.report import NONE, RAG, READER, WARM, Curve, Row
 from training.demo.rollout import roll_out
 from training.demo.vocabulary import Vocabulary
+from training.policy.advantage import Formula
 
 
 def warm(folder: Path, seed: int) -> list[Row]:

@@ -1,12 +1,12 @@
 """A judge that knows the right words: it cannot be talked round, and saying everything does not pay."""
 
-from index.lexical import words
-from training.lampqa.data import Aspect, Question
-from training.lampqa.judge import SCALE
+from index.ranking.lexical import words
+from training.judging.judge import SCALE
+from training.tasks.lampqa.data import Aspect, Question
 
 
 class RubricJudge:
-    """training.lampqa.judge.Judge over questions whose aspects have one word each as their evidence.
+    """training.judging.judge.Judge over questions whose aspects have one word each as their evidence.
 
     An aspect gets 2 if its word stands in the response and the response has no more words than the rubric; 1
     with up to twice as many; else 0.

@@ -13,8 +13,8 @@ from agent.trajectory import Information, Trajectory
 from training.demo.judge import RubricJudge
 from training.demo.vocabulary import INSTRUCTIONS, LIMITS
 from training.demo.world import Task
-from training.lampqa.judge import judged
-from training.reward import Costs, Reward, reward
+from training.judging.judge import judged
+from training.policy.reward import Costs, Reward, reward
 
 COSTS = Costs(search=0.05, invalid=0.2)
 Mode = Literal["search", "rag", "none"]

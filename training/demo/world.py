@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from index.documents import Passage
-from index.lexical import LexicalIndex, terms
-from training.lampqa.data import Aspect, Question
+from index.ranking.lexical import LexicalIndex, terms
+from training.tasks.lampqa.data import Aspect, Question
 
 Split = Literal["train", "held_out"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from training.demo import world
 from training.demo.judge import RubricJudge
-from training.lampqa.judge import judged
+from training.judging.judge import judged
 
 USER = world.User(random.Random(0), "train")
 TASK = world.sample_task(random.Random(0), USER, 1)

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 import torch
 
-from training.advantage import Formula
 from training.demo.experiment import HOPS, Plan, Setting, reinforce, warm_start
 from training.demo.measure import measure, over
+from training.policy.advantage import Formula
 
 PLAN = Plan(
     users=200,

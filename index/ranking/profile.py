@@ -1,0 +1,129 @@
+"""One person's profile in memory: a cache of what the store holds, ready to be ranked."""
+
+from collections import Counter
+from datetime import timedelta
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.documents import Document, Passage, iso
+from index.ranking.lexical import LexicalIndex, terms
+from index.ranking.vectors import VectorIndex
+from index.storage.store import StoredProfile
+from index.text.sentences import SPEAKER
+
+_SITTING = timedelta(hours=6)
+"""Documents of one source with a longer time between them are no context of each other."""
+
+
+class Profile:
+    """Passages of one person, in order, with their indexes. Immutable; shared between requests."""
+
+    def __init__(self, stored: StoredProfile) -> None:
+        self.user = stored.user
+        self.version = stored.version
+        self.documents = stored.documents
+        self._spans = stored.spans
+        self.vectors = VectorIndex(stored.vectors)
+        self.text_bytes = sum(len(document.text) for document in stored.documents)
+
+    def __len__(self) -> int:
+        """The number of passages."""
+        return len(self._spans)
+
+    @property
+    def nbytes(self) -> int:
+        """About what this takes in memory; the lexical index takes about as much as the text."""
+        return self.vectors.nbytes + 3 * self.text_bytes + 1_000 * len(self._spans)
+
+    def document(self, position: int) -> Document:
+        """The document that the passage at `position` belongs to."""
+        return self.documents[self._spans[position][0]]
+
+    def text(self, position: int) -> str:
+        index, start, end = self._spans[position]
+        return self.documents[index].text[start:end]
+
+    def key(self, position: int) -> tuple[str, int]:
+        index, start, _ = self._spans[position]
+        return (self.documents[index].id, start)
+
+    def passage(self, position: int, rank: int, score: float) -> Passage:
+        document = self.document(position)
+        return Passage(
+            document_id=document.id,
+            text=self.text(position),
+            start=self._spans[position][1],
+            created_at=iso(document.created_at) if document.created_at else None,
+            title=document.title,
+            source=document.source,
+            rank=rank,
+            score=score,
+        )
+
+    def positions(self, document_id: str) -> list[int]:
+        """Where the passages of a document stand; empty when there is no such document."""
+        return self._by_document.get(document_id, [])
+
+    @cached_property
+    def lexical(self) -> LexicalIndex:
+        return LexicalIndex([terms(encoded_text(self.document(i), self.text(i))) for i in range(len(self))])
+
+    @cached_property
+    def recency(self) -> NDArray[np.float64]:
+        """The time of each passage in seconds, shape (passages,); -inf where it is not known."""
+        moments = [self.document(i).created_at for i in range(len(self))]
+        return np.array([moment.timestamp() if moment else -np.inf for moment in moments])
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """A number for each passage, shape (passages,), equal for those that stand together: parts of one
+        document, and documents of one source that follow each other in one sitting."""
+        numbers: list[int] = []
+        number = 0
+        for i in range(len(self)):
+            if i and not _together(self.document(i - 1), self.document(i)):
+                number += 1
+            numbers.append(number)
+        return np.array(numbers, np.int64)
+
+    @cached_property
+    def authors(self) -> list[frozenset[str]]:
+        """Who wrote or speaks in the document of each passage, in lower case: as its metadata tell, and
+        by the names that lines of a transcript begin with ("Ana: see you there")."""
+        of_document = []
+        for document in self.documents:
+            names = [match.group(1) for match in SPEAKER.finditer(document.text)]
+            if document.author:
+                names.append(document.author)
+            of_document.append(frozenset(name.lower() for name in names))
+        return [of_document[index] for index, _, _ in self._spans]
+
+    @cached_property
+    def people(self) -> list[str]:
+        """Names of those who wrote or speak in more than one passage, in order of first appearance."""
+        counts = Counter(name for names in self.authors for name in sorted(names))
+        return [name for name, count in counts.items() if count > 1]
+
+    @cached_property
+    def _by_document(self) -> dict[str, list[int]]:
+        places: dict[str, list[int]] = {}
+        for i in range(len(self)):
+            places.setdefault(self.document(i).id, []).append(i)
+        return places
+
+
+def encoded_text(document: Document, text: str) -> str:
+    """What an encoder and the lexical index see of a passage: its title, then its text."""
+    return f"{document.title}: {text}" if document.title else text
+
+
+def _together(earlier: Document, later: Document) -> bool:
+    if earlier is later:
+        return True
+    if not earlier.source or earlier.source != later.source:
+        return False
+    if earlier.created_at and later.created_at:
+        return abs(later.created_at - earlier.created_at) <= _SITTING
+    return earlier.created_at is later.created_at

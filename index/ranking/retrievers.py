@@ -1,0 +1,124 @@
+"""Ways to rank a profile. Each is a function of the profile and the queries; none keeps state.
+
+No hits is an empty list, and ties keep the order of the documents.
+"""
+
+import random as _random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.encoding.encoders import Vectors
+from index.errors import UnknownRetriever
+from index.ranking.hybrid import scores
+from index.ranking.lexical import terms
+from index.ranking.profile import Profile
+
+Ranking = Sequence[tuple[int, float]]
+"""(position of a passage in the profile, score), best first."""
+
+RRF_CONSTANT = 60
+"""Cormack, Clarke and Büttcher (2009): a rank r adds 1 / (60 + r)."""
+RRF_DEPTH = 1_000
+"""How far down each ranking is fused."""
+
+
+@dataclass(frozen=True)
+class Query:
+    text: str
+    vector: Vectors | None = None
+    """Shape (dimension,); only for retrievers that need vectors."""
+
+
+@dataclass(frozen=True)
+class Retriever:
+    """`rank(profile, queries, depth)` gives the `depth` best of each query; one call for all of them."""
+
+    rank: Callable[[Profile, Sequence[Query], int], list[Ranking]]
+    needs_vectors: bool = False
+
+
+def dense(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """By the dot product of the stored vectors with the query's."""
+    found = profile.vectors.search(_vectors(queries), depth)
+    return [list(zip(p.tolist(), s.tolist(), strict=True)) for p, s in found]
+
+
+def bm25(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """By BM25 over stemmed words; passages without any word of the query are no hits."""
+    return [_best(profile.lexical.scores(terms(query.text)), depth) for query in queries]
+
+
+def recency(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """The latest first, whatever the query; those without a date last. The score is 1 / rank."""
+    order = np.argsort(-profile.recency, kind="stable")[:depth]
+    ranking = [(int(position), 1 / rank) for rank, position in enumerate(order, 1)]
+    return [ranking for _ in queries]
+
+
+def rrf(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """Reciprocal rank fusion of `dense` and `bm25`."""
+    pool = max(depth, RRF_DEPTH)
+    fused = []
+    for lists in zip(dense(profile, queries, pool), bm25(profile, queries, pool), strict=True):
+        scores = np.zeros(len(profile))
+        for ranking in lists:
+            for rank, (position, _) in enumerate(ranking, 1):
+                scores[position] += 1 / (RRF_CONSTANT + rank)
+        fused.append(_best(scores, depth))
+    return fused
+
+
+def hybrid(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """By meaning and words in their context, each trusted by how much it found (index/ranking/hybrid.py)."""
+    vectors = _vectors(queries)
+    return [_best(scores(profile, q.text, v), depth) for q, v in zip(queries, vectors, strict=True)]
+
+
+def random(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """Without replacement; the same user and query give the same order again."""
+    rankings: list[Ranking] = []
+    for query in queries:
+        order = list(range(len(profile)))
+        _random.Random(f"{profile.user}\0{query.text}").shuffle(order)
+        rankings.append([(position, 0.0) for position in order[:depth]])
+    return rankings
+
+
+def none(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """Finds nothing: what an answer without the profile is made of."""
+    return [[] for _ in queries]
+
+
+def _best(scores: NDArray[np.floating], depth: int) -> Ranking:
+    """The positive scores, best first, ties in order of position."""
+    order = np.argsort(-scores, kind="stable")[:depth]
+    return [(int(position), float(scores[position])) for position in order if scores[position] > 0]
+
+
+def _vectors(queries: Sequence[Query]) -> Vectors:
+    return np.stack([query.vector for query in queries if query.vector is not None])
+
+
+DEFAULT = "hybrid"
+
+RETRIEVERS: dict[str, Retriever] = {
+    "dense": Retriever(dense, needs_vectors=True),
+    "bm25": Retriever(bm25),
+    "recency": Retriever(recency),
+    "rrf": Retriever(rrf, needs_vectors=True),
+    "hybrid": Retriever(hybrid, needs_vectors=True),
+    "random": Retriever(random),
+    "none": Retriever(none),
+}
+
+
+def retriever(name: str) -> Retriever:
+    """Raises UnknownRetriever, which lists the names there are."""
+    try:
+        return RETRIEVERS[name]
+    except KeyError:
+        known = ", ".join(RETRIEVERS)
+        raise UnknownRetriever(f"there is no retriever {name!r}; there are {known}") from None

@@ -1,0 +1,53 @@
+"""Cuts documents that are longer than an encoder's window into passages. Nothing is dropped."""
+
+from collections.abc import Callable, Sequence
+
+from index.text.sentences import spans
+
+PASSAGE_TOKENS = 128
+"""The longest passage. Half of MiniLM's window: a vector of fewer words says more exactly what they are
+about, and the neighbours give a passage its context back (measured in benchmarks/locomo.py)."""
+CountTokens = Callable[[Sequence[str]], Sequence[int]]
+
+
+def split(text: str, window: int, count: CountTokens) -> list[tuple[int, int]]:
+    """The (start, end) of consecutive passages of `text` that have at most `window` tokens each.
+
+    Cut between sentences where possible, else between words, else anywhere. Together the passages hold
+    every character of `text` that is not white space. Raises ValueError when `window` is below 1.
+    """
+    if window < 1:
+        raise ValueError(f"a window of {window} tokens leaves no room for text")
+    total = count([text])[0]
+    if total <= window:
+        return [(0, len(text))]
+    # Passages of about equal length: a short rest would be a poor thing to search for.
+    target = total / -(-total // window)
+    pieces: list[tuple[int, int]] = []
+    for span in spans(text):
+        pieces += _fit(text, span, window, count)
+    costs = count([text[start:end] for start, end in pieces])
+    passages: list[tuple[int, int]] = []
+    used = 0
+    for (start, end), cost in zip(pieces, costs, strict=True):
+        # Parts of one cut word are not joined again: together they may be more tokens than apart.
+        apart = bool(passages) and passages[-1][1] < start
+        if apart and used < target and used + cost <= window:
+            passages[-1] = (passages[-1][0], end)
+            used += cost
+        else:
+            passages.append((start, end))
+            used = cost
+    return passages
+
+
+def _fit(text: str, span: tuple[int, int], window: int, count: CountTokens) -> list[tuple[int, int]]:
+    """Halve a span until every part fits."""
+    start, end = span
+    if end - start <= 1 or count([text[start:end]])[0] <= window:
+        return [span]
+    middle = (start + end) // 2
+    space = text.rfind(" ", start + 1, middle)
+    cut = space if space > start + (end - start) // 4 else middle
+    left, right = (start, cut), (cut + (1 if text[cut] == " " else 0), end)
+    return _fit(text, left, window, count) + _fit(text, right, window, count)

@@ -1,0 +1,188 @@
+"""A person's documents over HTTP: put, page, fetch, delete, search, export, erase."""
+
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from tempfile import SpooledTemporaryFile
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from index.documents import Document, check_name
+from index.errors import InvalidDocument, StoreUnavailable
+from index.formats import Read, read_json, read_ndjson
+from index.storage.store import Receipt
+from server.http.bodies import DocumentPage, PutResult, SearchRequest, SearchResults, upload_in_openapi
+from server.http.state import of
+from server.http.wire import JSONBody, encode
+
+MB = 2**20
+ARRAY_BYTES = 64 * MB
+"""An array is read whole, so it may not be as long as NDJSON."""
+LINE_BYTES = 16 * MB
+_IN_MEMORY = 8 * MB
+_LARGEST = 2**63 - 1
+
+Upload = SpooledTemporaryFile[bytes]
+
+router = APIRouter()
+
+
+# Declared first: routes are tried in order, and this is the busiest.
+@router.post("/search", tags=["search"], summary="Search", responses={200: {"model": SearchResults}})
+async def search(request: Request, user: str, body: SearchRequest) -> JSONBody:
+    """The passages that answer each query best, one list for each; all queries cost one search."""
+    service = of(request).service
+    if body.like is not None:
+        found = await service.similar(user, body.like, body.k)
+    else:
+        name = body.retriever or service.settings.retriever
+        found = await service.search(user, body.queries or [], body.k, name)
+    return JSONBody({"results": [[vars(passage) for passage in passages] for passages in found]})
+
+
+@router.put(
+    "/documents",
+    tags=["documents"],
+    summary="Insert or replace documents",
+    responses={200: {"model": PutResult}},
+    openapi_extra=upload_in_openapi(),
+)
+async def put_documents(request: Request, user: str, on_error: Literal["fail", "skip"] = "fail") -> JSONBody:
+    """All of them or, when one is invalid, none; with `on_error=skip` the invalid ones are left out.
+
+    What is acknowledged is durable. Documents come as NDJSON of any length, or as a JSON array.
+    """
+    read = _reader(request)
+    service = of(request).service
+    with SpooledTemporaryFile(max_size=_IN_MEMORY) as upload:
+        try:
+            async for chunk in request.stream():
+                await service.run(upload.write, chunk)
+            upload.seek(0)
+        except OSError as error:
+            raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
+        report = await service.put(user, read(upload), on_error=on_error)
+    skipped = [{"line": fault.line, "error": str(fault)} for fault in report.skipped]
+    return JSONBody({"put": report.put, "duplicates": report.duplicates, "skipped": skipped})
+
+
+@router.get(
+    "/documents",
+    tags=["documents"],
+    summary="List documents",
+    responses={200: {"model": DocumentPage}},
+)
+async def list_documents(
+    request: Request,
+    user: str,
+    cursor: Annotated[int, Query(ge=0, le=_LARGEST, description="`next_cursor` of the page before")]
+    | None = None,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+) -> JSONBody:
+    """In the order in which they were first put."""
+    service = of(request).service
+    after = -1 if cursor is None else cursor
+    # One more than asked for tells whether there is a next page.
+    found = await service.run(service.profiles.store.documents, user, after, limit + 1)
+    page = found[:limit]
+    return JSONBody(
+        {
+            "documents": [document.to_dict() for _, document in page],
+            "next_cursor": str(page[-1][0]) if len(found) > limit else None,
+        }
+    )
+
+
+@router.get(
+    "/documents/{document_id:path}",
+    tags=["documents"],
+    summary="Fetch a document",
+    responses={200: {"model": Document}},
+)
+async def get_document(request: Request, user: str, document_id: str) -> JSONBody:
+    service = of(request).service
+    document = await service.run(service.profiles.store.document, user, check_name(document_id))
+    return JSONBody(document.to_dict())
+
+
+@router.delete(
+    "/documents/{document_id:path}", tags=["documents"], summary="Delete a document", status_code=204
+)
+async def delete_document(request: Request, user: str, document_id: str) -> Response:
+    service = of(request).service
+    await service.run(service.profiles.store.delete_document, user, check_name(document_id))
+    return Response(status_code=204)
+
+
+@router.delete("", tags=["users"], summary="Erase a user", responses={200: {"model": Receipt}})
+async def erase_user(request: Request, user: str) -> JSONBody:
+    """Documents, vectors and answers, in the database and in memory. The receipt says what there was."""
+    return JSONBody(vars(await of(request).service.erase(user)))
+
+
+@router.get(
+    "/export",
+    tags=["users"],
+    summary="Export a profile",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+)
+async def export_profile(request: Request, user: str) -> StreamingResponse:
+    """All documents, one on a line, as PUT takes them again."""
+    pages = of(request).service.pages(user)
+    # Read before the response begins: an unknown user has to be a 404.
+    first: list[Document] = await anext(pages, [])
+    return StreamingResponse(_lines(first, pages), media_type="application/x-ndjson")
+
+
+async def _lines(
+    page: list[Document], further: AsyncGenerator[list[Document], None]
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(further):
+        yield _ndjson(page)
+        async for page in further:
+            yield _ndjson(page)
+
+
+def _ndjson(page: list[Document]) -> bytes:
+    return b"".join(encode(document.to_dict()) + b"\n" for document in page)
+
+
+def _reader(request: Request) -> Callable[[Upload], Read]:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        return _READERS[media_type]
+    except KeyError:
+        given = f"not {media_type}" if media_type else "and say which in Content-Type"
+        raise HTTPException(415, f"send {' or '.join(_READERS)}, {given}") from None
+
+
+def _read_array(upload: Upload) -> Read:
+    text = upload.read(ARRAY_BYTES + 1)
+    if len(text) > ARRAY_BYTES:
+        raise HTTPException(
+            413, f"a JSON array may have {ARRAY_BYTES // MB} MB; send longer uploads as application/x-ndjson"
+        )
+    yield from read_json(text)
+
+
+def _read_lines(upload: Upload) -> Read:
+    return read_ndjson(_whole_lines(upload))
+
+
+def _whole_lines(upload: Upload) -> Iterator[bytes]:
+    number = 0
+    while line := upload.readline(LINE_BYTES + 1):
+        number += 1
+        if len(line) > LINE_BYTES:
+            raise InvalidDocument(f"longer than {LINE_BYTES // MB} MB", number)
+        yield line
+
+
+_READERS: Mapping[str, Callable[[Upload], Read]] = {
+    "application/x-ndjson": _read_lines,
+    "application/json": _read_array,
+}

@@ -1,0 +1,85 @@
+"""Server-sent events: how they are written, and how a silent stream is kept open."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from anyio import CancelScope
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from server.http.wire import encode as to_json
+
+KEEP_ALIVE_S = 10.0
+"""The longest silence. Proxies commonly cut a stream that is silent for 30 to 60 seconds."""
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def encode(event: str, data: Any) -> bytes:
+    """One event. `data` is sent as JSON, which has no line breaks of its own."""
+    return b"event: %s\ndata: %s\n\n" % (event.encode(), to_json(data))
+
+
+async def with_keep_alive(
+    events: AsyncGenerator[bytes, None], interval_s: float
+) -> AsyncGenerator[bytes, None]:
+    """`events`, with a comment after every `interval_s` of silence. Closing this closes `events`.
+
+    The events are read in a task of their own: waiting for one with a timeout would cancel it. When this
+    is closed or cancelled, that task has ended: whoever closes next what the events are made from finds
+    nobody at it.
+    """
+    queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def read() -> None:
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    queue.put_nowait(event)
+        finally:
+            queue.put_nowait(None)
+
+    reading = asyncio.create_task(read())
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(interval_s):
+                    event = await queue.get()
+            except TimeoutError:
+                yield KEEP_ALIVE
+                continue
+            if event is None:
+                break
+            yield event
+        await reading  # raises what broke the events
+    finally:
+        reading.cancel()
+        # A response is cancelled again at everything that it awaits; the shield gives the time to close.
+        with CancelScope(shield=True):
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+class SupportsAclose(Protocol):
+    async def aclose(self) -> None: ...
+
+
+class EventStream(StreamingResponse):
+    """A stream of events that is closed with the response, also when the client has left in the middle.
+
+    `source` is what the events are made from: it is closed, too, even if no event was ever asked for.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], interval_s: float, source: SupportsAclose
+    ) -> None:
+        self._source = source
+        self._events = with_keep_alive(events, interval_s)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(self._events, headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._source), aclosing(self._events):
+            await super().__call__(scope, receive, send)

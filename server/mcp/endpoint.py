@@ -1,0 +1,193 @@
+"""The service for assistants: its tools and resources over MCP, spoken by the protocol's official SDK.
+
+What goes wrong as expected reaches the assistant in words it can act on; anything else is only logged.
+"""
+
+import json
+import logging
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from mcp import MCPError, UriTemplate, types
+from mcp.server import Server, ServerRequestContext
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from pydantic import ValidationError, create_model
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from index.documents import check_name
+from server import installed_version
+from server.http.problems import HANDLED, ProblemResponse, problem_of
+from server.mcp.tools import TOOLS, Arguments, OfUser, Result, error_result, sendable
+from server.service import Service
+
+INSTRUCTIONS = """\
+PR² keeps a person's history: notes, messages, mails and other documents, apart for each user. \
+answer_question answers a question from it, with the exact lines that the answer rests on. \
+search_profile only finds passages, for reading them yourself. \
+add_documents stores what is new. A stored document can be read whole as the resource {template}."""
+
+_log = logging.getLogger(__name__)
+
+
+def mcp_server(service_of: Callable[[], Service], user: str | None = None) -> Server[Any]:
+    """The SDK's server with the service's tools and resources. The service is asked for with every call.
+
+    Each tool is told which user it works for. With `user`, none is: all work for that person only.
+    """
+    if user is None:
+        accepts = {tool.name: create_model(tool.name, __base__=(tool.arguments, OfUser)) for tool in TOOLS}
+        documents = UriTemplate.parse("pr2://users/{user}/documents/{document_id}")
+    else:
+        accepts = {tool.name: tool.arguments for tool in TOOLS}
+        documents = UriTemplate.parse("pr2://documents/{document_id}")
+    tools = {tool.name: tool for tool in TOOLS}
+    listed = [
+        types.Tool(
+            name=tool.name,
+            title=tool.title,
+            description=tool.description,
+            annotations=tool.hints,
+            input_schema=accepts[tool.name].model_json_schema(),
+            output_schema=tool.shape.model_json_schema(),
+        )
+        for tool in TOOLS
+    ]
+
+    async def list_tools(context: ServerRequestContext[Any], _: Any) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=listed)
+
+    async def call_tool(context: ServerRequestContext[Any], params: types.CallToolRequestParams) -> Result:
+        tool = tools.get(params.name)
+        if tool is None:
+            message = f"there is no tool {params.name!r}; there are {', '.join(tools)}"
+            raise MCPError(types.INVALID_PARAMS, message)
+        steps = 0
+
+        async def report(step: str) -> None:
+            nonlocal steps
+            steps += 1
+            await context.session.report_progress(steps, message=sendable(step))
+
+        try:
+            arguments: Any = _checked(accepts[tool.name], params.arguments or {})
+            whose = check_name(arguments.user if user is None else user)
+            return await tool.run(service_of(), whose, arguments, report)
+        except Exception as error:
+            return error_result(_in_words(error))
+
+    async def list_resources(context: ServerRequestContext[Any], _: Any) -> types.ListResourcesResult:
+        # Searching finds the ids; nobody wants to pick from thousands. But without this handler, the SDK
+        # would not tell clients that there are resources at all.
+        return types.ListResourcesResult(resources=[])
+
+    async def list_templates(context: ServerRequestContext[Any], _: Any) -> types.ListResourceTemplatesResult:
+        template = types.ResourceTemplate(
+            name="document",
+            title="A document",
+            description="One stored document, whole. Ids are percent-encoded.",
+            uri_template=documents.template,
+            mime_type="application/json",
+        )
+        return types.ListResourceTemplatesResult(resource_templates=[template])
+
+    async def read_resource(
+        context: ServerRequestContext[Any], params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        uri = params.uri
+        names = documents.match(uri)
+        if names is None:
+            message = f"there is no resource {uri!r}; there are {documents.template}"
+            raise MCPError(types.INVALID_PARAMS, message, {"uri": uri})
+        try:
+            named = {"user": user} | names
+            whose, document_id = check_name(str(named["user"])), check_name(str(named["document_id"]))
+            service = service_of()
+            document = await service.run(service.profiles.store.document, whose, document_id)
+        except Exception as error:
+            code = types.INVALID_PARAMS if problem_of(error).status < 500 else types.INTERNAL_ERROR
+            raise MCPError(code, _in_words(error), {"uri": uri}) from None
+        text = json.dumps(document.to_dict(), ensure_ascii=False)
+        contents = types.TextResourceContents(uri=uri, mime_type="application/json", text=text)
+        return types.ReadResourceResult(contents=[contents])
+
+    return Server(
+        "pr2",
+        version=installed_version(),
+        title="PR²",
+        instructions=INSTRUCTIONS.format(template=documents.template),
+        # Without it, the SDK would list all tools again with every call over HTTP.
+        get_tool_input_schema={tool.name: tool.input_schema for tool in listed}.get,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+        on_list_resources=list_resources,
+        on_list_resource_templates=list_templates,
+        on_read_resource=read_resource,
+    )
+
+
+def _checked(model: type[Arguments], arguments: Mapping[str, Any]) -> Arguments:
+    try:
+        return model.model_validate(arguments)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None
+
+
+def _in_words(error: Exception) -> str:
+    """What is wrong, and how to go on. Of what nobody expected, only the log learns more than that."""
+    if not isinstance(error, HANDLED):
+        _log.error("an assistant's request broke off", exc_info=error)
+    problem = problem_of(error)
+    if problem.status == 404:
+        advice = "Check the name; add_documents stores what is missing."
+    elif problem.status == 429 or problem.status >= 500:
+        advice = "This is not your fault; try again later."
+    else:
+        advice = "Correct this and try again."
+    return f"{problem.title}: {problem.detail.rstrip('.')}. {advice}"
+
+
+_THIS_MACHINE = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
+
+
+class MCPEndpoint:
+    """MCP over streamable HTTP, as an ASGI application that serves while it is `running`.
+
+    It keeps no sessions, so any of several processes can serve any request.
+    """
+
+    def __init__(self, service_of: Callable[[], Service]) -> None:
+        self._server = mcp_server(service_of)
+        self._manager: StreamableHTTPSessionManager | None = None
+
+    def route(self, path: str) -> Route:
+        """Exactly this path, without a redirect. Only POST: a client that was let in with GET would hold a
+        stream open on which, without sessions, nothing ever comes.
+        """
+        return Route(path, self, methods=["POST"])
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """For the lifespan of the application around it. Leaving it ends the calls that are under way."""
+        # The SDK's manager runs only once, but an application can be started again.
+        self._manager = StreamableHTTPSessionManager(self._server, stateless=True)
+        async with self._manager.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Any web page can have its browser send requests here and, by rebinding its own name to our address,
+        # read what comes back. Its Origin header gives it away; programs send none. The SDK checks Origin
+        # only along with a fixed list of Host headers, but a server in a container or on a LAN is reached
+        # under names that it does not know. So the SDK's check stays off, and Origin is checked here.
+        if not all(_THIS_MACHINE.fullmatch(origin) for origin in Headers(scope=scope).getlist("origin")):
+            refused = HTTPException(403, "web pages from elsewhere are not let in (the Origin header)")
+            await ProblemResponse(problem_of(refused))(scope, receive, send)
+            return
+        if self._manager is None:
+            raise RuntimeError("the application has not started")
+        await self._manager.handle_request(scope, receive, send)

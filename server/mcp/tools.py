@@ -1,0 +1,264 @@
+"""The tools that assistants get over MCP: what they take, what they do, and what they give back."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from mcp import types
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+)
+
+from agent.driver import Event
+from agent.trajectory import FinishReason
+from index.documents import Document, Passage, Text, parse_document
+from index.errors import InvalidDocument
+from server.http.bodies import QueryText
+from server.http.problems import PolicyFailed
+from server.service import AnswerRecord, Service
+
+MOST_PASSAGES = 100
+MOST_DOCUMENTS = 1_000
+"""Of one call; whole histories come in through the API or `pr2 profile import`."""
+MOST_FAULTS = 5
+"""Faulty documents that are named; an assistant needs no more to see what it does wrong."""
+
+Report = Callable[[str], Awaitable[None]]
+"""Tells the client, if it wants to know, what is being done."""
+Result = types.CallToolResult
+
+
+class Arguments(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class OfUser(Arguments):
+    user: str
+    """The id of the user whose history is meant."""
+
+
+class _SearchArguments(Arguments):
+    query: QueryText
+    """What to look for, phrased like the text that you hope to find."""
+    k: int = Field(5, ge=1, le=MOST_PASSAGES)
+    """How many passages to give."""
+
+
+def _from_json(value: Any) -> Any:
+    # Some assistants send an array as a string that holds one.
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
+
+
+class _AddArguments(Arguments):
+    # Documents are shown in the schema, but checked by parse_document: it says what is wrong in words.
+    documents: Annotated[list[SkipValidation[Document]], BeforeValidator(_from_json)] = Field(
+        min_length=1, max_length=MOST_DOCUMENTS
+    )
+    """Citations will name a document by its `id`; `created_at` is when it was written."""
+
+
+class _AnswerArguments(Arguments):
+    question: Text
+    """A question about the user, in full: nothing else of your conversation is known here."""
+    method: str | None = None
+    """How to answer. Leave it out for the usual way."""
+
+
+# The shapes of results, which are only documented: results are built from plain values.
+class _Shape(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class FoundPassage(_Shape):
+    document_id: str
+    text: str
+    """Verbatim; of a long document, the part that fits."""
+    created_at: str | None = None
+    title: str | None = None
+    source: str | None = None
+    score: float
+
+
+class Found(_Shape):
+    passages: list[FoundPassage]
+    """Best first."""
+
+
+class Added(_Shape):
+    put: int
+    """Documents that are now stored."""
+    duplicates: list[str]
+    """Ids that came more than once; the last one counts."""
+
+
+class CitedLine(_Shape):
+    number: int
+    """Of the mark in the answer, like [1]."""
+    document_id: str
+    quote: str
+    """Verbatim."""
+
+
+class Answered(_Shape):
+    answer: str
+    citations: list[CitedLine]
+    finish_reason: FinishReason
+    """`answered`, or the limit that cut the answer off."""
+    answer_id: str
+
+
+def _result(text: str, values: Mapping[str, Any]) -> Result:
+    return Result(content=[types.TextContent(text=text)], structured_content=values)
+
+
+def error_result(text: str) -> Result:
+    return Result(content=[types.TextContent(text=sendable(text))], is_error=True)
+
+
+def sendable(text: str) -> str:
+    # What an engine says may hold half of a surrogate pair, which UTF-8 cannot carry.
+    return text.encode("utf-8", "replace").decode()
+
+
+async def _search(service: Service, user: str, arguments: _SearchArguments, report: Report) -> Result:
+    [passages] = await service.search(user, [arguments.query], arguments.k, service.settings.retriever)
+    found = [{name: getattr(passage, name) for name in FoundPassage.model_fields} for passage in passages]
+    text = "\n\n".join(_shown(number, passage) for number, passage in enumerate(passages, 1))
+    return _result(text or "Nothing that is stored fits.", {"passages": found})
+
+
+def _shown(number: int, passage: Passage) -> str:
+    about = (f"document {passage.document_id}", passage.created_at, passage.title, passage.source)
+    return f"[{number}] {', '.join(filter(None, about))}\n{passage.text}"
+
+
+async def _add(service: Service, user: str, arguments: _AddArguments, report: Report) -> Result:
+    stored = await service.put(user, await service.run(_parsed, arguments.documents))
+    text = f"Documents stored: {stored.put}."
+    if stored.duplicates:
+        text += f" Given more than once, of which the last one is kept: {', '.join(stored.duplicates)}."
+    return _result(text, {"put": stored.put, "duplicates": stored.duplicates})
+
+
+def _parsed(items: Sequence[Any]) -> list[Document]:
+    documents: list[Document] = []
+    faults: list[str] = []
+    for position, item in enumerate(items, 1):
+        try:
+            documents.append(parse_document(item))
+        except InvalidDocument as error:
+            faults.append(f"document {position}: {error}")
+    if faults:
+        more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
+        raise InvalidDocument(f"nothing is stored, because of {'; '.join(faults[:MOST_FAULTS] + more)}")
+    return documents
+
+
+async def _answer(service: Service, user: str, arguments: _AnswerArguments, report: Report) -> Result:
+    prepared = await service.prepare(user, arguments.question, method=arguments.method)
+    record: AnswerRecord | None = None
+    async with aclosing(service.answer(prepared)) as events:
+        async for event in events:
+            if isinstance(event, AnswerRecord):
+                record = event
+            elif step := _step(event):
+                await report(step)
+    assert record is not None, "the record comes last, in every case"
+    trajectory = record.trajectory
+    answer, reason = trajectory.answer, trajectory.finish_reason
+    if reason == "policy_error":
+        raise PolicyFailed(record)
+    if answer is None:
+        why = ": ".join(filter(None, (reason, trajectory.detail)))
+        return error_result(f"No answer was found ({why}). Ask for less at a time, or use search_profile.")
+    citations = [
+        {name: getattr(cited, name) for name in CitedLine.model_fields} for cited in answer.citations
+    ]
+    paragraphs = [answer.text]
+    if reason != "answered":
+        paragraphs.append(f"(The answer was cut off: {reason}.)")
+    if citations:
+        lines = (
+            f"[{cited.number}] document {cited.document_id}: {cited.quote}" for cited in answer.citations
+        )
+        paragraphs.append("\n".join(("It rests on:", *lines)))
+    return _result(
+        "\n\n".join(paragraphs),
+        {"answer": answer.text, "citations": citations, "finish_reason": reason, "answer_id": record.id},
+    )
+
+
+def _step(event: Event) -> str | None:
+    match event.kind:
+        case "plan":
+            return "planned what the answer is to cover"
+        case "thought":
+            return f"thinking: {event.text}"
+        case "search":
+            return f"searching: {event.query}"
+        case "information":
+            return f"passages found: {len(event.passages)}"
+        case "answer":
+            return "answered"
+        case "invalid":
+            return f"stuck: {event.reason}"
+    return None
+
+
+@dataclass(frozen=True)
+class Tool:
+    name: str
+    title: str
+    description: str
+    hints: types.ToolAnnotations
+    arguments: type[Arguments]
+    shape: type[_Shape]
+    run: Callable[[Service, str, Any, Report], Awaitable[Result]]
+
+
+TOOLS = (
+    Tool(
+        "search_profile",
+        "Search a person's history",
+        "Search the user's stored documents. Gives the passages that fit best, best first, each with the id "
+        "of its document.",
+        types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        _SearchArguments,
+        Found,
+        _search,
+    ),
+    Tool(
+        "add_documents",
+        "Add to a person's history",
+        "Store documents in the user's history, to be searched and cited from then on. One whose id is "
+        f"stored already is replaced. At most {MOST_DOCUMENTS:,} a call; all of them are stored or, when "
+        "one is faulty, none.",
+        types.ToolAnnotations(
+            read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+        ),
+        _AddArguments,
+        Added,
+        _add,
+    ),
+    Tool(
+        "answer_question",
+        "Answer from a person's history",
+        "Answer a question about the user from the user's own documents, searching as often as it takes. "
+        "Gives the answer and, for each mark like [1] in it, the exact line that it rests on. It may take a "
+        "minute; search_profile is quicker where one passage is enough.",
+        # The record that is kept of an answer changes nothing that a tool shows.
+        types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        _AnswerArguments,
+        Answered,
+        _answer,
+    ),
+)

@@ -1,0 +1,241 @@
+"""The API of OpenAI's chat completions, so that any of its clients can ask. A model is a method."""
+
+import logging
+import re
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.trajectory import AnswerDelta, Information
+from index.errors import InvalidName, UnknownRetriever, UnknownUser
+from server.http.problems import HANDLED, Problem, problem_of
+from server.http.routes_answers import record_of, while_connected
+from server.http.sse import EventStream
+from server.http.state import of
+from server.http.wire import JSONBody, encode
+from server.openai.bodies import (
+    IGNORED,
+    MODELS,
+    REFUSED,
+    ChatRequest,
+    Marks,
+    OpenAIProblem,
+    annotations,
+    extras,
+    reasoning,
+    text_and_end,
+    usage,
+)
+from server.service import Answering, AnswerRecord, InvalidQuestion
+
+_log = logging.getLogger(__name__)
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    """The parameter at fault, like `messages[0].content`."""
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """An error as OpenAI's clients expect it."""
+
+    error: ErrorDetail
+
+
+router = APIRouter(
+    prefix="/v1", tags=["openai"], responses={"default": {"model": ErrorBody, "description": "An error."}}
+)
+
+DESCRIPTION = f"""\
+Answer the last message from the history of the person that `user` names.
+
+Thoughts and searches come as `reasoning_content`, citations as `annotations`, and the answer is stored like \
+any other, under `pr2.answer_id`. A key is neither needed nor looked at.
+
+Taken and ignored: {", ".join(sorted(IGNORED))}.
+Refused, unless they ask for nothing: {", ".join(REFUSED)}. Other parameters are refused, too.
+"""
+_COMPLETION_IN_OPENAPI: dict[str, Any] = {
+    "description": "OpenAI's `chat.completion`, with the member `pr2` besides; with `stream`, its chunks.",
+    "content": {
+        "application/json": {"schema": {"type": "object"}},
+        "text/event-stream": {"schema": {"type": "string"}},
+    },
+}
+
+
+@router.post(
+    "/chat/completions",
+    summary="Ask, as OpenAI's clients do",
+    description=DESCRIPTION,
+    responses={200: _COMPLETION_IN_OPENAPI},
+)
+async def complete(request: Request, body: ChatRequest) -> Response:
+    state = of(request)
+    service = state.service
+    body.check()
+    model = _model(body.model)
+    question, conversation = body.question()
+    prepared = await service.prepare(
+        body.user or "",
+        question,
+        method=MODELS[model].name,
+        retriever_name=body.retriever,
+        limits=body.limits_within(service.settings.limits),
+        conversation=conversation,
+    )
+    head = {"model": model, "created": int(time.time())}
+    base_url = str(request.base_url)
+    answering = service.answer(prepared)
+    if body.stream:
+        with_usage = bool(body.stream_options and body.stream_options.include_usage)
+        return EventStream(_chunks(answering, head, base_url, with_usage), state.keep_alive_s, answering)
+    record = await while_connected(request, record_of(answering))
+    text, end = text_and_end(record)
+    thoughts = (reasoning(step) for step in record.trajectory.steps)
+    message = {
+        "role": "assistant",
+        "content": text,
+        "refusal": None,
+        "annotations": annotations(record, base_url),
+        "reasoning_content": "\n\n".join(filter(None, thoughts)) or None,
+    }
+    return JSONBody(
+        {
+            "id": f"chatcmpl-{record.id}",
+            "object": "chat.completion",
+            **head,
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": end}],
+            "usage": usage(record),
+            "pr2": extras(record),
+        }
+    )
+
+
+@router.get("/models", summary="List the models")
+async def list_models() -> JSONBody:
+    """One for each way to answer."""
+    return JSONBody({"object": "list", "data": [_model_body(model) for model in MODELS]})
+
+
+@router.get("/models/{model}", summary="Look up a model")
+async def get_model(model: str) -> JSONBody:
+    return JSONBody(_model_body(_model(model)))
+
+
+def _model(model: str) -> str:
+    if model not in MODELS:
+        there_is = f"there is no model {model!r}; there are {', '.join(MODELS)}"
+        raise OpenAIProblem(404, there_is, "model", "model_not_found")
+    return model
+
+
+def _model_body(model: str) -> dict[str, Any]:
+    return {
+        "id": model,
+        "object": "model",
+        "created": 0,
+        "owned_by": "pr2",
+        "description": MODELS[model].title,
+    }
+
+
+async def _chunks(
+    answering: Answering, head: dict[str, Any], base_url: str, with_usage: bool
+) -> AsyncGenerator[bytes, None]:
+    head = {"id": f"chatcmpl-{answering.id}", "object": "chat.completion.chunk", **head}
+    no_usage = {"usage": None} if with_usage else {}
+
+    def chunk(delta: dict[str, Any], end: str | None = None, **more: Any) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": end}
+        return _data({**head, "choices": [choice], **no_usage, **more})
+
+    marks = Marks()
+    written = separator = ""
+    try:
+        yield chunk({"role": "assistant", "content": ""})
+        async with aclosing(answering) as events:
+            async for event in events:
+                match event:
+                    case AnswerRecord():
+                        record = event
+                    case Information(passages=passages):
+                        marks.know(passages)
+                    case AnswerDelta(text=raw):
+                        if text := marks.feed(raw):
+                            written += text
+                            yield chunk({"content": text})
+                    case _:
+                        if text := reasoning(event):
+                            yield chunk({"reasoning_content": separator + text})
+                            separator = "\n\n"
+        text, end = text_and_end(record)
+        if rest := text[len(written) :]:
+            yield chunk({"content": rest})
+        if cited := annotations(record, base_url):
+            yield chunk({"annotations": cited})
+        yield chunk({}, end, pr2=extras(record))
+        if with_usage:
+            yield _data({**head, "choices": [], "usage": usage(record)})
+        yield b"data: [DONE]\n\n"
+    except Exception as error:
+        # The response has begun, so that no handler can answer this any more.
+        if not isinstance(error, HANDLED):
+            _log.exception("an answer broke off")
+        yield _data(_error_body(error, problem_of(error)))
+
+
+def _data(value: Any) -> bytes:
+    return b"data: %s\n\n" % encode(value)
+
+
+def serves(path: str) -> bool:
+    """Whether errors at this path have OpenAI's shape."""
+    return path == "/v1/models" or path.startswith(("/v1/models/", "/v1/chat/"))
+
+
+def openai_error(error: Exception) -> Response:
+    """`error` in OpenAI's shape. Nothing of an unexpected exception is given away."""
+    problem = problem_of(error)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(problem.retry_after_s)
+    return JSONBody(_error_body(error, problem), _status(problem), headers)
+
+
+_PARAMS = {
+    InvalidName: "user",
+    UnknownUser: "user",
+    InvalidQuestion: "messages",
+    UnknownRetriever: "retriever",
+}
+_TYPES = {404: "not_found_error", 429: "rate_limit_error"}
+
+
+def _status(problem: Problem) -> int:
+    return 400 if problem.status in {415, 422} else problem.status
+
+
+def _error_body(error: Exception, problem: Problem) -> dict[str, Any]:
+    status = _status(problem)
+    message, param = problem.detail, _PARAMS.get(type(error))
+    code: str | None = problem.type.rpartition(":")[2]
+    if isinstance(error, OpenAIProblem):
+        param, code = error.param, error.code or "invalid-request"
+    elif isinstance(error, RequestValidationError) and problem.errors:
+        fault = problem.errors[0]
+        param = re.sub(r"\.(\d+)", r"[\1]", fault.field.removeprefix("body").removeprefix(".")) or None
+        message = f"{param}: {fault.detail}" if param else fault.detail
+    kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}

@@ -1,0 +1,70 @@
+"""What of the policy needs no vLLM; the rest is in tests/engines."""
+
+import asyncio
+import time
+
+import pytest
+
+from agent.engines.vllm import VLLMEngine
+from agent.policies.vllm import VLLMPolicy
+from agent.policy import PolicyError
+
+
+class Slow(VLLMEngine):
+    """Takes its time to start, and counts how often it does."""
+
+    starts = 0
+
+    def _start(self) -> None:
+        self.starts += 1
+        time.sleep(0.2)
+        self._engine = "an engine"
+
+
+async def test_who_stops_waiting_does_not_make_the_engine_start_twice() -> None:
+    engine = Slow("tiny")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await engine.started()
+    assert set(await asyncio.gather(engine.started(), engine.started())) == {"an engine"}
+    assert engine.starts == 1
+
+
+async def test_a_start_that_failed_is_tried_again() -> None:
+    class Fails(Slow):
+        def _start(self) -> None:
+            if self.starts == 0:
+                self.starts += 1
+                raise PolicyError("unavailable", "no memory")
+            super()._start()
+
+    engine = Fails("tiny")
+    with pytest.raises(PolicyError, match="no memory"):
+        await engine.started()
+    assert await engine.started() == "an engine"
+
+
+async def test_without_vllm_the_extra_to_install_is_named() -> None:
+    with pytest.raises(PolicyError, match=r"pip install 'pr2\[vllm\]'") as raised:
+        await VLLMPolicy(VLLMEngine("/models/tiny")).check()
+    assert raised.value.fault == "unavailable"
+
+
+def test_it_is_named_after_its_model() -> None:
+    assert VLLMPolicy(VLLMEngine("/models/my-policy/")).name == "vllm:my-policy"
+    assert VLLMPolicy(VLLMEngine("owner/model")).name == "vllm:model"
+
+
+async def test_an_engine_that_is_just_starting_is_ended_too() -> None:
+    ended: list[object] = []
+
+    class Ends(Slow):
+        async def _end(self, engine: object) -> None:
+            ended.append(engine)
+
+    engine = Ends("tiny")
+    starting = asyncio.create_task(engine.started())
+    await asyncio.sleep(0.05)
+    await engine.aclose()
+    assert ended == ["an engine"]
+    await starting

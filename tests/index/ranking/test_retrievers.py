@@ -1,0 +1,154 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.documents import Document
+from index.errors import UnknownRetriever
+from index.profiles import Profiles
+from index.ranking.lexical import terms
+from index.ranking.profile import Profile
+from index.ranking.retrievers import RETRIEVERS, Query, retriever
+from index.storage.store import Store
+from tests.index.fakes import HashEncoder
+
+TEXTS = [
+    "I drink green tea in the morning",
+    "Rex the dog chewed the sofa",
+    "The cabin in Otta has no oven",
+    "Green tea again, and a walk with the dog",
+    "Anna loves mushrooms",
+    "Rex the dog chewed the sofa",
+]
+
+
+@pytest.fixture
+def encoder() -> HashEncoder:
+    return HashEncoder()
+
+
+@pytest.fixture
+def people(tmp_path: Path, encoder: HashEncoder) -> Profiles:
+    profiles = Profiles(Store(f"sqlite:///{tmp_path / 'store.db'}", encoder.manifest), encoder)
+    moments = [3, None, 5, 1, None, 5]
+    documents = [
+        Document(id=f"d{i}", text=text, created_at=datetime(2024, 1, day, tzinfo=UTC) if day else None)
+        for i, (text, day) in enumerate(zip(TEXTS, moments, strict=True))
+    ]
+    profiles.put("ana", documents)
+    return profiles
+
+
+def ids(people: Profiles, query: str, name: str, k: int = 10, user: str = "ana") -> list[str]:
+    return [passage.document_id for passage in people.search(user, [query], k, name)[0]]
+
+
+def test_dense_is_by_dot_product_with_ties_in_document_order(people: Profiles, encoder: HashEncoder) -> None:
+    stored = encoder.encode(TEXTS).astype(np.float16).astype(np.float32)
+    products = np.einsum("ij,j->i", stored, encoder.encode(["sofa dog"])[0], optimize=False)
+    found = people.search("ana", ["sofa dog"], 10, "dense")[0]
+    assert [passage.document_id for passage in found] == [
+        f"d{i}" for i in np.argsort(-products, kind="stable")
+    ]
+    assert [passage.score for passage in found] == sorted(products.tolist(), reverse=True)
+    assert [passage.rank for passage in found] == list(range(1, 7))
+    assert (
+        abs(ids(people, "sofa dog", "dense").index("d1") - ids(people, "sofa dog", "dense").index("d5")) == 1
+    )
+
+
+def test_bm25_finds_only_documents_with_a_word_of_the_query(people: Profiles) -> None:
+    assert ids(people, "green teas", "bm25") == ["d0", "d3"]
+    assert ids(people, "sofa", "bm25") == ["d1", "d5"]
+    assert ids(people, "zebra", "bm25") == []
+    assert ids(people, "", "bm25") == []
+
+
+def test_recency_is_the_latest_first_and_the_undated_last(people: Profiles) -> None:
+    assert ids(people, "anything", "recency") == ["d2", "d5", "d0", "d3", "d1", "d4"]
+    scores = [passage.score for passage in people.search("ana", ["x"], 3, "recency")[0]]
+    assert scores == [1, 1 / 2, 1 / 3]
+
+
+def test_random_is_without_replacement_and_seeded_by_user_and_query(people: Profiles) -> None:
+    people.put("bo", [Document(id=f"d{i}", text=text) for i, text in enumerate(TEXTS)])
+    order = ids(people, "tea", "random")
+    assert sorted(order) == [f"d{i}" for i in range(6)]
+    assert ids(people, "tea", "random") == order
+    assert ids(people, "tea", "random", 2) == order[:2]
+    assert ids(people, "dog", "random") != order
+    assert ids(people, "tea", "random", user="bo") != order
+
+
+def test_none_finds_nothing(people: Profiles) -> None:
+    assert people.search("ana", ["tea", "dog"], 5, "none") == [[], []]
+
+
+@pytest.mark.parametrize("query", ["green tea", "the dog", "zebra", "Otta cabin oven"])
+def test_rrf_adds_the_reciprocal_ranks_of_both(people: Profiles, query: str) -> None:
+    expected = dict.fromkeys((f"d{i}" for i in range(6)), 0.0)
+    for name in ("dense", "bm25"):
+        for rank, document_id in enumerate(ids(people, query, name), 1):
+            expected[document_id] += 1 / (60 + rank)
+    found = people.search("ana", [query], 10, "rrf")[0]
+    assert [passage.document_id for passage in found] == sorted(expected, key=lambda i: -expected[i])
+    assert [passage.score for passage in found] == pytest.approx(sorted(expected.values(), reverse=True))
+
+
+@pytest.mark.parametrize("name", sorted(RETRIEVERS))
+def test_every_retriever_keeps_to_the_rules(people: Profiles, name: str) -> None:
+    queries = ["green tea", "the dog", ""]
+    for k in (0, 1, 3, 100):
+        results = people.search("ana", queries, k, name)
+        assert len(results) == len(queries)
+        for result in results:
+            assert len(result) <= min(k, len(TEXTS))
+            assert [passage.rank for passage in result] == list(range(1, len(result) + 1))
+            assert len({passage.key for passage in result}) == len(result)
+            scores = [passage.score for passage in result]
+            assert scores == sorted(scores, reverse=True)
+    assert people.search("ana", [], 5, name) == []
+    alone = [people.search("ana", [query], 3, name)[0] for query in queries]
+    together = people.search("ana", queries, 3, name)
+    assert [[p.key for p in result] for result in together] == [[p.key for p in result] for result in alone]
+
+
+@pytest.mark.parametrize("name", sorted(RETRIEVERS))
+def test_a_profile_that_is_empty_again_has_no_hits(people: Profiles, name: str) -> None:
+    people.search("ana", ["tea"], 3, name)
+    for i in range(6):
+        people.store.delete_document("ana", f"d{i}")
+    assert people.search("ana", ["tea", "dog"], 3, name) == [[], []]
+
+
+@pytest.mark.parametrize("name", sorted(set(RETRIEVERS) - {"none"}))
+def test_excluded_passages_make_room_for_the_next_ones(people: Profiles, name: str) -> None:
+    every = people.search("ana", ["the dog"], 10, name)[0]
+    exclude = {every[0].key, every[2].key, ("gone", 0)}
+    left = people.search("ana", ["the dog"], 2, name, exclude)[0]
+    assert [passage.key for passage in left] == [p.key for p in every if p.key not in exclude][:2]
+
+
+def test_an_unknown_retriever_is_refused_with_the_names_there_are(people: Profiles) -> None:
+    with pytest.raises(UnknownRetriever, match="no retriever 'colbert'; there are dense, bm25, recency, rrf"):
+        people.search("ana", ["tea"], 3, "colbert")
+
+
+def test_all_queries_of_a_request_are_encoded_in_one_call(people: Profiles, encoder: HashEncoder) -> None:
+    encoder.calls.clear()
+    people.search("ana", ["tea", "dog", "sofa"], 3, "dense")
+    people.search("ana", ["tea", "dog"], 3, "bm25")
+    assert encoder.calls == [["tea", "dog", "sofa"]]
+
+
+def test_bm25_ranks_the_title_too(people: Profiles) -> None:
+    people.put("ana", [Document(id="t", title="Zebras", text="were seen at the zoo")])
+    assert ids(people, "zebra", "bm25") == ["t"]
+
+
+def test_a_retriever_can_be_used_on_a_profile_without_a_store(people: Profiles) -> None:
+    profile: Profile = people.get("ana")
+    ((first, *_),) = retriever("bm25").rank(profile, [Query("mushrooms")], 3)
+    assert first[0] == 4
+    assert first[1] == pytest.approx(float(profile.lexical.scores(terms("mushrooms"))[4]))

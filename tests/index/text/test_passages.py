@@ -1,0 +1,92 @@
+import random
+import re
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from index.encoding.encoders import SentenceTransformerEncoder
+from index.text.passages import split
+
+WORDS = "tea coffee Rex walks. Otta cabin, oven! pan? Anna nuts mushrooms donaudampfschifffahrt".split()
+
+
+def letters(texts: Sequence[str]) -> list[int]:
+    """The strictest counter there is: every character that is no white space."""
+    return [len("".join(text.split())) for text in texts]
+
+
+def words(texts: Sequence[str]) -> list[int]:
+    return [len(re.findall(r"\w+|[^\w\s]", text)) for text in texts]
+
+
+def lost(text: str, found: list[tuple[int, int]]) -> str:
+    """What stands in none of the passages."""
+    edges = [0, *(place for span in found for place in span), len(text)]
+    return "".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)).strip()
+
+
+prose = st.lists(st.one_of(st.sampled_from([*WORDS, " ", ". ", "\n"]), st.text(max_size=4))).map(" ".join)
+
+
+@given(prose, st.integers(1, 12), st.sampled_from([letters, words]))
+def test_passages_hold_every_character_and_fit_the_window(text: str, window: int, count: object) -> None:
+    counter = letters if count is letters else words
+    found = split(text, window, counter)
+    bounds = [place for span in found for place in span]
+    assert bounds == sorted(bounds)
+    assert lost(text, found) == ""
+    assert max(counter([text[start:end] for start, end in found]), default=0) <= window
+
+
+def test_a_text_that_fits_is_one_passage_as_it_is() -> None:
+    assert split(" tea \n", 1, words) == [(0, 6)]
+
+
+def test_passages_are_of_about_equal_length() -> None:
+    text = "One two three four. " * 30
+    sizes = words([text[start:end] for start, end in split(text, 100, words)])
+    assert sum(sizes) == 150
+    assert max(sizes) - min(sizes) <= 10
+
+
+def test_passages_end_where_sentences_end() -> None:
+    text = "One two three four. " * 30
+    assert {text[start:end][-5:] for start, end in split(text, 20, words)} == {"four."}
+
+
+def test_a_long_sentence_is_cut_between_words() -> None:
+    text = " ".join(["tea"] * 200)
+    found = split(text, 30, letters)
+    assert {word for start, end in found for word in text[start:end].split()} == {"tea"}
+
+
+def test_a_word_longer_than_the_window_is_cut_anywhere() -> None:
+    text = "x" * 100
+    found = split(text, 30, letters)
+    assert "".join(text[start:end] for start, end in found) == text
+
+
+def test_a_window_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="a window of 0 tokens"):
+        split("tea", 0, words)
+
+
+def test_passages_fit_the_window_of_a_real_tokenizer(minilm: SentenceTransformerEncoder) -> None:
+    dice = random.Random(1)
+    pieces = [
+        *WORDS,
+        "https://example.org/a/b?c=d&e=f",
+        "🦊",
+        "naïve",
+        "日本語",
+        "x" * 90,
+        "0123456789abcdef" * 4,
+        "\n",
+    ]
+    for _ in range(20):
+        text = dice.choice([" ", "", "-"]).join(dice.choice(pieces) for _ in range(300))
+        found = split(text, 32, minilm.count_tokens)
+        assert lost(text, found) == ""
+        assert max(minilm.count_tokens([text[start:end] for start, end in found])) <= 32

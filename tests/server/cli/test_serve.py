@@ -1,0 +1,128 @@
+"""`pr2 serve`: what it prints works as it is, and what it cannot do it says in one line."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from index.encoding.encoders import SentenceTransformerEncoder
+from index.storage.store import Store
+from server import demo
+from server.cli import app
+from server.cli.serve import address_of, listening
+from server.settings import Settings
+
+PR2 = [sys.executable, "-m", "server.cli"]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """What a server with the demo prints before it serves; it is stopped at the end."""
+    folder = tmp_path_factory.mktemp("serve")
+    command = [*PR2, "serve", "--demo", "--port", "0", "--data", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            yield [server.stdout.readline().strip() for _ in range(5)]
+        finally:
+            server.send_signal(signal.SIGINT)
+            _, errors = server.communicate(timeout=20)
+    assert server.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+def test_the_demo_is_added_and_what_is_printed_can_be_tried(printed: list[str]) -> None:
+    added, address, page, curl, ask = printed
+    assert added == f"added {', '.join(demo.users())}"
+    assert "policy extractive" in address
+    url = page.removeprefix("open ").rstrip("/")
+    question = demo.questions()[0]
+    assert ask == f"pr2 ask {question.user} '{question.question}' --server {url}"
+    asked = CliRunner().invoke(app, ["ask", question.user, question.question, "--server", url])
+    assert asked.exit_code == 0, asked.stderr
+    assert question.evidence[0] in asked.stdout
+    if shutil.which("curl"):
+        done = subprocess.run(f"{curl} --silent --fail", shell=True, capture_output=True, text=True)
+        assert json.loads(done.stdout)["finish_reason"] == "answered", done.stderr
+
+
+def test_a_taken_port_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    with listening("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(app, ["serve", "--port", str(port), "--data", str(tmp_path)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"pr2: cannot listen at 127.0.0.1 port {port}: Address already in use")
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_of_another_encoder_is_refused_in_one_line(
+    tmp_path: Path, minilm: SentenceTransformerEncoder
+) -> None:
+    other = Store(Settings(data=tmp_path).url, dataclasses.replace(minilm.manifest, name="other"))
+    other.open()
+    other.close()
+    for command in (["serve", "--port", "0"], ["ask", "ana", "Why?"], ["profile", "search", "ana", "tea"]):
+        result = CliRunner().invoke(app, [*command, "--data", str(tmp_path)])
+        assert result.exit_code == 2
+        assert "made with the encoder other" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    # To look at what is stored takes no encoder.
+    assert CliRunner().invoke(app, ["profile", "list", "--data", str(tmp_path)]).exit_code == 0
+
+
+def test_settings_that_do_not_fit_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def complaint(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["serve", *arguments])
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
+        return str(result.stderr)
+
+    monkeypatch.chdir(tmp_path)
+    assert "port: Input should be less than or equal to 65535" in complaint("--port", "70000")
+    assert "policy.base_url: Input should be a valid URL" in complaint("--base-url", "nowhere")
+    assert "cannot listen at 'no.such.host.invalid'" in complaint("--host", "no.such.host.invalid")
+    (tmp_path / "pr2.toml").write_text("prot = 1\n")
+    assert "prot: field is not permitted" in complaint()
+    (tmp_path / "pr2.toml").write_text("port =\n")
+    assert "pr2.toml: Invalid value" in complaint()
+
+
+def test_flags_win_over_the_environment_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from server.cli.options import flags
+
+    monkeypatch.setenv("PR2_POLICY__ENGINE", "openai")
+    monkeypatch.setenv("PR2_POLICY__MODEL", "small")
+    settings = Settings(**flags(model="large", port=None))
+    assert (settings.policy.engine, settings.policy.model, settings.port) == ("openai", "large", 8000)
+
+
+def test_the_address_is_one_that_can_be_opened() -> None:
+    assert address_of("0.0.0.0", 1) == "http://127.0.0.1:1"
+    assert address_of("::", 1) == "http://[::1]:1"
+    assert address_of("pr2.example", 1) == "http://pr2.example:1"
+
+
+def test_a_listener_accepts_at_once() -> None:
+    with listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), 1):
+        pass
+
+
+def test_the_demo_questions_rest_on_documents_that_there_are() -> None:
+    written = {user: {document.id for document in demo.documents(user)} for user in demo.users()}
+    assert len(written) == 5
+    for question in demo.questions():
+        assert set(question.evidence) <= written[question.user]

@@ -1,0 +1,182 @@
+"""Answers over HTTP, at once: what they hold, how they fail, and that they wait for nobody."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from agent.engines.openai import OpenAIServer
+from agent.policies.tags import OpenAIPolicy
+from agent.policy import PolicyError
+from agent.trajectory import PolicyFault, Trajectory
+from server.http.bodies import AnswerBody
+from tests.engine import Engine, turns, writes
+from tests.scripted import ScriptedPolicy
+from tests.server.conftest import MakeService
+from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of
+
+
+async def test_an_answer_cites_the_line_it_rests_on(api: Api) -> None:
+    await api.put("ana", ANA)
+    response = await api.ask("ana", "Which fruit do I like?")
+    assert response.status_code == 200
+    body = response.json()
+    assert body["answer"].startswith("She likes pears")
+    assert body["finish_reason"] == "answered"
+    assert (body["user"], body["method"], body["policy"]) == ("ana", "pr2", "scripted")
+    [citation] = body["citations"]
+    document = next(document for document in ANA if document["id"] == citation["document_id"])
+    assert document["text"][citation["start"] : citation["end"]] == citation["quote"]
+    assert body["usage"]["searches"] == 1
+    AnswerBody.model_validate(body)
+    assert Trajectory.from_dict(body["trajectory"]).question == "Which fruit do I like?"
+
+
+async def test_an_answer_is_stored_as_it_was_sent(api: Api) -> None:
+    await api.put("ana", ANA)
+    body = (await api.ask("ana")).json()
+    assert (await api.client.get(f"/v1/users/ana/answers/{body['id']}")).json() == body
+    response = await api.client.get("/v1/users/ana/answers/other")
+    assert (response.status_code, response.json()["type"]) == (404, "urn:pr2:problem:unknown-document")
+
+
+async def test_answers_are_as_separate_as_the_users(api: Api) -> None:
+    await api.put("ana", ANA)
+    await api.put("ben", BEN)
+    of_ana, of_ben = [(await api.ask(user)).json() for user in ("ana", "ben")]
+    assert "octopus" not in str(of_ana)
+    assert "pears from our garden" not in str(of_ben)
+    assert {citation["document_id"] for citation in of_ben["citations"]} == {"b1"}
+    assert (await api.client.get(f"/v1/users/ben/answers/{of_ana['id']}")).status_code == 404
+
+
+async def test_a_question_for_nobody_is_a_404(api: Api) -> None:
+    response = await api.ask("nobody")
+    assert (response.status_code, response.json()["type"]) == (404, "urn:pr2:problem:unknown-user")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("question", ["", " \n", "x" * 8_001])
+async def test_a_question_that_is_empty_or_too_long_is_refused(api: Api, question: str, stream: bool) -> None:
+    await api.put("ana", ANA)
+    response = await api.ask("ana", question, stream=stream)
+    assert (response.status_code, response.json()["type"]) == (422, "urn:pr2:problem:invalid-question")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert ("8000" if question.strip() else "empty") in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"), [("method", "unknown-method"), ("retriever", "unknown-retriever")]
+)
+async def test_an_unknown_method_or_retriever_is_refused(api: Api, field: str, kind: str) -> None:
+    await api.put("ana", ANA)
+    response = await api.ask("ana", **{field: "magic"})
+    assert (response.status_code, response.json()["type"]) == (422, f"urn:pr2:problem:{kind}")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"limits": {"max_searches": 17}}, {"limits": {"top_k": 0}}, {"limits": {"depth": 1}}, {"colour": 1}],
+)
+async def test_a_field_that_is_unknown_or_out_of_bounds_is_refused(api: Api, more: dict[str, Any]) -> None:
+    await api.put("ana", ANA)
+    response = await api.ask("ana", **more)
+    assert (response.status_code, response.json()["type"]) == (422, "urn:pr2:problem:invalid-request")
+
+
+@pytest.mark.parametrize("character", [b"\\ud800", b"\\u0000"])
+@pytest.mark.parametrize("stream", [b"false", b"true"])
+async def test_a_question_that_is_not_text_is_refused(api: Api, stream: bytes, character: bytes) -> None:
+    await api.put("ana", ANA)
+    response = await api.client.post(
+        "/v1/users/ana/answers",
+        content=b'{"question": "%s?", "stream": %s}' % (character, stream),
+        headers={"content-type": "application/json"},
+    )
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "body.question"
+
+
+async def test_limits_of_a_request_replace_single_defaults(make_service: MakeService) -> None:
+    async with api_of(make_service(limits={"top_k": 2, "max_tokens": 999})) as api:
+        await api.put("ana", ANA)
+        limits = (await api.ask("ana", limits={"max_searches": 1})).json()["trajectory"]["limits"]
+    assert (limits["max_searches"], limits["top_k"], limits["max_tokens"]) == (1, 2, 999)
+
+
+@pytest.mark.parametrize(
+    ("turns", "limits", "reason"),
+    [
+        ([THINK_SEARCH], {"max_searches": 1}, "max_searches"),
+        ([["<think>", "so ", "much ", "to ", "say"]], {"max_tokens": 3}, "max_tokens"),
+        (["<think>I do not know what to do.</think>"], {}, "invalid"),
+    ],
+)
+async def test_an_answer_that_did_not_come_says_why_in_its_body(
+    make_service: MakeService, turns: list[Any], limits: dict[str, int], reason: str
+) -> None:
+    async with api_of(make_service(ScriptedPolicy(turns))) as api:
+        await api.put("ana", ANA)
+        response = await api.ask("ana", limits=limits)
+    assert (response.status_code, response.json()["finish_reason"]) == (200, reason)
+    assert response.json()["answer"] is None
+    AnswerBody.model_validate(response.json())
+
+
+async def test_the_deadline_ends_an_answer(make_service: MakeService) -> None:
+    policy = ScriptedPolicy([THINK_SEARCH, THINK_ANSWER], delay_s=30)
+    async with api_of(make_service(policy)) as api:
+        await api.put("ana", ANA)
+        response = await api.ask("ana", limits={"deadline_ms": 50})
+    assert (response.status_code, response.json()["finish_reason"]) == (200, "deadline")
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "kind"),
+    [
+        ("timeout", 504, "policy-timeout"),
+        ("unavailable", 502, "policy-failed"),
+        ("broken_stream", 502, "policy-failed"),
+        ("bad_reply", 502, "policy-failed"),
+        ("refused", 502, "policy-failed"),
+    ],
+)
+async def test_a_policy_that_fails_is_a_problem_and_leaves_a_record(
+    make_service: MakeService, fault: PolicyFault, status: int, kind: str
+) -> None:
+    broken = PolicyError(fault, f"the engine: {fault}")
+    policy = ScriptedPolicy([THINK_SEARCH, ["<think>Well", broken]])
+    async with api_of(make_service(policy)) as api:
+        await api.put("ana", ANA)
+        response = await api.ask("ana")
+        problem = response.json()
+        record = (await api.client.get(f"/v1/users/ana/answers/{problem['answer_id']}")).json()
+    assert response.status_code == problem["status"] == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["type"] == f"urn:pr2:problem:{kind}"
+    assert (problem["finish_reason"], problem["fault"]) == ("policy_error", fault)
+    assert problem["detail"] == f"the engine: {fault}"
+    assert (record["finish_reason"], record["usage"]["searches"]) == ("policy_error", 1)
+    TypeAdapter(AnswerBody).validate_python(record)
+
+
+async def test_answers_do_not_wait_for_each_other(make_service: MakeService) -> None:
+    policy = ScriptedPolicy([THINK_SEARCH, THINK_ANSWER], delay_s=0.05)
+    async with api_of(make_service(policy)) as api:
+        await api.put("ana", ANA)
+        await api.ask("ana")
+        began = time.monotonic()
+        responses = await asyncio.gather(*(api.ask("ana", f"Question {n}?") for n in range(32)))
+        took = time.monotonic() - began
+    assert all(response.json()["finish_reason"] == "answered" for response in responses)
+    assert took < 32 * 2 * 0.05 / 2
+
+
+async def test_a_model_that_only_its_server_names_is_named_in_the_record(make_service: MakeService) -> None:
+    with Engine(turns(writes(THINK_SEARCH), writes(THINK_ANSWER)), models=["tiny"]) as engine:
+        async with api_of(make_service(OpenAIPolicy(OpenAIServer(engine.base_url)))) as api:
+            await api.put("ana", ANA)
+            assert (await api.ask("ana")).json()["policy"] == "openai:tiny"
+            await api.service.policy.aclose()

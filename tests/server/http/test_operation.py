@@ -1,0 +1,268 @@
+"""Starting, readiness, the OpenAPI document, and errors that belong to no route."""
+
+import asyncio
+import dataclasses
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.policy import PolicyError
+from index.encoding.encoders import SentenceTransformerEncoder
+from index.errors import EncoderMismatch
+from index.storage.store import Store
+from server.http.app import create_app
+from server.http.bodies import Readiness
+from server.service import Service
+from tests.scripted import ScriptedPolicy
+from tests.server.conftest import MakeService
+from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
+
+
+async def test_health_needs_nothing(api: Api) -> None:
+    response = await api.client.get("/healthz")
+    assert (response.status_code, response.json()["status"]) == (200, "ok")
+    assert response.json()["version"]
+
+
+async def test_the_root_leads_to_the_documentation(api: Api) -> None:
+    response = await api.client.get("/", follow_redirects=True)
+    assert response.status_code == 200
+    assert response.url.path == "/docs"
+
+
+async def test_the_documentation_needs_no_internet(api: Api) -> None:
+    page = (await api.client.get("/docs")).text
+    addresses = re.findall(r"(?:src|href)=\"([^\"]+)\"", page)
+    assert len(addresses) == 3
+    for address in addresses:
+        assert address.startswith("/docs/files/")
+        assert (await api.client.get(address)).status_code == 200
+
+
+async def test_ready_when_the_policy_has_written_once(make_service: MakeService) -> None:
+    policy = ScriptedPolicy([""])
+    async with api_of(make_service(policy)) as api:
+        responses = await asyncio.gather(*(api.client.get("/readyz") for _ in range(5)))
+    assert [response.status_code for response in responses] == [200] * 5
+    assert responses[0].json()["policy"] == "scripted"
+    assert "minilm" in responses[0].json()["encoder"]
+    assert policy.checks == 1
+
+
+async def test_not_ready_until_the_policy_writes(make_service: MakeService) -> None:
+    policy = ScriptedPolicy([""])
+    policy.check_fault = PolicyError("unavailable", "nothing listens at http://127.0.0.1:1/v1")
+    async with api_of(make_service(policy)) as api:
+        response = await api.client.get("/readyz")
+        assert (response.status_code, response.json()["type"]) == (503, "urn:pr2:problem:policy-unavailable")
+        assert "127.0.0.1:1" in response.json()["detail"]
+        policy.check_fault = None
+        assert (await api.client.get("/readyz")).status_code == 200
+
+
+@asynccontextmanager
+async def started(service: Service) -> AsyncGenerator[Api, None]:
+    """As a server runs it: what belongs to the start is begun, and ended at the end."""
+    async with api_of(service) as api, api.app.router.lifespan_context(api.app):
+        yield api
+
+
+async def test_starting_has_the_policy_write_once_and_readiness_tells_of_its_engine(
+    make_service: MakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = ScriptedPolicy([""])
+    caplog.set_level("INFO", "server.http.app")
+    async with started(make_service(policy)) as api:
+        assert await soon(lambda: policy.checks == 1)
+        response = await api.client.get("/readyz")
+    assert response.status_code == 200
+    Readiness.model_validate(response.json())
+    assert (response.json()["status"], response.json()["engine"]) == ("ready", "scripted")
+    assert policy.checks == 1
+    assert "the policy is ready: scripted" in caplog.messages
+
+
+async def test_a_policy_that_is_not_there_yet_does_not_keep_it_from_starting(
+    make_service: MakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = ScriptedPolicy([THINK_SEARCH, THINK_ANSWER])
+    policy.check_fault = PolicyError("unavailable", "nothing listens at http://127.0.0.1:1/v1")
+    async with started(make_service(policy)) as api:
+        assert await soon(lambda: policy.checks == 1)
+        assert (await api.client.get("/healthz")).status_code == 200
+        response = await api.client.get("/readyz")
+        assert (response.status_code, response.json()["type"]) == (503, "urn:pr2:problem:policy-unavailable")
+        assert int(response.headers["retry-after"]) > 0
+        await api.put("ana", ANA)
+        assert (await api.ask("ana")).json()["finish_reason"] == "answered"
+        policy.check_fault = None
+        response = await api.client.get("/readyz")
+        assert (response.status_code, response.json()["engine"]) == (200, "scripted")
+        assert (await api.client.get("/readyz")).status_code == 200
+    assert policy.checks == 3
+    [warning] = [record for record in caplog.records if record.name == "server.http.app"]
+    assert (warning.levelname, "127.0.0.1:1" in warning.getMessage()) == ("WARNING", True)
+
+
+async def test_nobody_waits_for_an_engine_that_takes_long_to_start(make_service: MakeService) -> None:
+    class Starting(ScriptedPolicy):
+        async def check(self) -> str:
+            self.checks += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.checks -= 1
+            return "never"
+
+    policy = Starting([THINK_ANSWER])
+    async with started(make_service(policy)) as api:
+        assert await soon(lambda: policy.checks == 1)
+        assert (await api.client.get("/healthz")).status_code == 200
+        await api.put("ana", ANA)
+        assert (await api.ask("ana", method="none")).json()["finish_reason"] == "answered"
+    assert policy.checks == 0
+
+
+async def test_it_starts_without_its_database_and_serves_once_that_is_there(
+    make_service: MakeService, tmp_path: Path
+) -> None:
+    database = tmp_path / "missing" / "pr2.db"
+    service = make_service(database_url=f"sqlite:///{database}")
+    async with api_of(service) as api, api.app.router.lifespan_context(api.app):
+        assert (await api.client.get("/healthz")).status_code == 200
+        for response in (
+            await api.client.get("/readyz"),
+            await api.client.put("/v1/users/ana/documents", json=ANA),
+            await api.client.get("/v1/users/ana/documents"),
+            await api.client.post("/v1/users/ana/search", json={"queries": ["x"]}),
+            await api.ask("ana"),
+            await api.ask("ana", stream=True),
+        ):
+            assert response.status_code == 503
+            assert response.json()["type"] == "urn:pr2:problem:store-unavailable"
+            assert int(response.headers["retry-after"]) > 0
+        database.parent.mkdir()
+        assert (await api.client.get("/readyz")).status_code == 200
+        await api.put("ana", ANA)
+
+
+async def test_it_does_not_start_on_a_store_of_another_encoder(
+    make_service: MakeService, minilm: SentenceTransformerEncoder
+) -> None:
+    service = make_service()
+    other = Store(service.settings.url, dataclasses.replace(minilm.manifest, name="other"))
+    other.open()
+    other.close()
+    app = create_app(service.settings, service)
+    with pytest.raises(EncoderMismatch, match="other"):
+        async with app.router.lifespan_context(app):
+            pass
+
+
+async def test_without_a_service_it_opens_its_own(tmp_path: Path, make_service: MakeService) -> None:
+    app = create_app(make_service().settings)
+    async with app.router.lifespan_context(app):
+        assert app.state.pr2.service.profiles.store.users() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", "/v2", 404, "not-found"),
+        ("GET", "/v1/users", 404, "not-found"),
+        ("GET", "/v1/users/ana/documents/", 422, "invalid-name"),
+        ("GET", "/v1/users/a%2Fb", 422, "invalid-name"),
+        ("PATCH", "/v1/users/ana/documents", 405, "method-not-allowed"),
+        ("GET", "/v1/users/ana/search", 405, "method-not-allowed"),
+    ],
+)
+async def test_a_wrong_address_or_method_is_a_problem(
+    api: Api, method: str, path: str, status: int, kind: str
+) -> None:
+    response = await api.client.request(method, path)
+    assert (response.status_code, response.json()["type"]) == (status, f"urn:pr2:problem:{kind}")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert set(response.json()) >= {"type", "title", "status", "detail"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 422),
+        (b"", 422),
+        (b"null", 422),
+        (b"\xff", 400),
+        (b"[" * 100_000, 400),
+        (b'{"question": "a", "question": 7}', 422),
+    ],
+)
+@pytest.mark.parametrize("path", ["search", "answers"])
+async def test_a_body_that_cannot_be_read_is_a_problem(api: Api, path: str, body: bytes, status: int) -> None:
+    headers = {"content-type": "application/json"}
+    response = await api.client.post(f"/v1/users/ana/{path}", content=body, headers=headers)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_body_of_another_type_is_refused_and_json_is_named(api: Api) -> None:
+    response = await api.client.post("/v1/users/ana/search", data={"queries": "x"})
+    assert (response.status_code, response.json()["type"]) == (415, "urn:pr2:problem:unsupported-media-type")
+    assert "application/json" in response.json()["detail"]
+
+
+async def test_a_request_over_the_limit_is_refused(api: Api) -> None:
+    response = await api.ask("ana", "x" * 5 * 2**20)
+    assert response.status_code == 413
+    assert "4 MB" in response.json()["detail"]
+
+
+async def test_an_unexpected_error_gives_nothing_away(make_service: MakeService) -> None:
+    policy = ScriptedPolicy([[RuntimeError("password=hunter2")]])
+    async with api_of(make_service(policy)) as api:
+        await api.put("ana", ANA)
+        response = await api.ask("ana")
+    assert (response.status_code, response.json()["type"]) == (500, "urn:pr2:problem:internal")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "hunter2" not in response.text
+
+
+async def test_the_openapi_document_is_whole(api: Api) -> None:
+    document = (await api.client.get("/openapi.json")).json()
+    assert document["info"]["title"]
+    assert document["info"]["description"]
+    for reference in set(re.findall(r"'\$ref': '#/([^']+)'", str(document))):
+        place = document
+        for key in reference.split("/"):
+            place = place[key]
+    operations = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert operations == {
+        ("PUT", "/v1/users/{user}/documents"),
+        ("GET", "/v1/users/{user}/documents"),
+        ("GET", "/v1/users/{user}/documents/{document_id}"),
+        ("DELETE", "/v1/users/{user}/documents/{document_id}"),
+        ("DELETE", "/v1/users/{user}"),
+        ("GET", "/v1/users/{user}/export"),
+        ("POST", "/v1/users/{user}/search"),
+        ("POST", "/v1/users/{user}/answers"),
+        ("GET", "/v1/users/{user}/answers/{answer_id}"),
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/v1/models"),
+        ("GET", "/v1/models/{model}"),
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+    }
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            problem = operation["responses"]["default"]["content"]
+            of_openai = "openai" in operation["tags"]
+            assert ("application/json" if of_openai else "application/problem+json") in problem, (
+                method,
+                path,
+            )
+            assert operation["tags"]
+            assert "422" not in operation["responses"]
+    upload = document["paths"]["/v1/users/{user}/documents"]["put"]["requestBody"]["content"]
+    assert set(upload) == {"application/json", "application/x-ndjson"}

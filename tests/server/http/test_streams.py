@@ -1,0 +1,213 @@
+"""Streams and clients that leave, over a real socket."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from agent.policy import PolicyError
+from server.http.app import create_app
+from server.http.sse import with_keep_alive
+from tests.scripted import ScriptedPolicy
+from tests.server.conftest import MakeService
+from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, full_disk, serving, soon
+
+PIECES = ["<think>Now I know.</think><answer>She ", "likes ", "pears [1].", "</answer>"]
+
+
+def events_of(text: str) -> list[tuple[str, Any]]:
+    """(event, data) of a whole stream; comments are left out."""
+    events = []
+    for block in text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if lines:
+            events.append((lines["event"], json.loads(lines["data"])))
+    return events
+
+
+async def test_the_steps_come_in_order_and_done_is_last(make_service: MakeService) -> None:
+    async with api_of(make_service(ScriptedPolicy([THINK_SEARCH, PIECES]))) as api:
+        await api.put("ana", ANA)
+        response = await api.ask("ana", stream=True)
+        events = events_of(response.text)
+        stored = (await api.client.get(f"/v1/users/ana/answers/{events[-1][1]['id']}")).json()
+    assert response.headers["content-type"].startswith("text/event-stream")
+    names = [name for name, _ in events]
+    assert names[:4] == ["thought", "search", "information", "thought"]
+    assert names[-2:] == ["answer", "done"]
+    assert set(names[4:-2]) == {"answer.delta"}
+    assert len(names[4:-2]) > 1
+    written = "".join(data["text"] for name, data in events if name == "answer.delta")
+    assert written == "She likes pears [1]."
+    done = events[-1][1]
+    assert done == stored
+    assert [data for name, data in events if name not in {"answer.delta", "done"}] == (
+        done["trajectory"]["steps"]
+    )
+
+
+async def test_a_step_arrives_while_the_next_is_being_written(make_service: MakeService) -> None:
+    policy = ScriptedPolicy([THINK_SEARCH, ["<think>Hm.</think>", *["<answer>", "pears", "</answer>"]]], 0.2)
+    service = make_service(policy)
+    with serving(create_app(service.settings, service)) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            await client.put("/v1/users/ana/documents", json=ANA)
+            arrived: dict[str, float] = {}
+            clock = asyncio.get_running_loop().time
+            body = {"question": "What?", "stream": True}
+            async with client.stream("POST", "/v1/users/ana/answers", json=body) as response:
+                async for line in response.aiter_lines():
+                    if line.startswith("event: "):
+                        arrived.setdefault(line.removeprefix("event: "), clock())
+    assert arrived["done"] - arrived["search"] > 0.5
+
+
+@pytest.mark.parametrize(("fault", "status"), [("timeout", 504), ("broken_stream", 502)])
+async def test_a_policy_that_fails_is_an_error_event_before_done(
+    make_service: MakeService, fault: Any, status: int
+) -> None:
+    policy = ScriptedPolicy([THINK_SEARCH, ["<think>Well</think>", PolicyError(fault, "gone")]])
+    async with api_of(make_service(policy)) as api:
+        await api.put("ana", ANA)
+        events = events_of((await api.ask("ana", stream=True)).text)
+    assert [name for name, _ in events[-2:]] == ["error", "done"]
+    problem, done = events[-2][1], events[-1][1]
+    assert (problem["status"], problem["fault"], problem["answer_id"]) == (status, fault, done["id"])
+    assert done["finish_reason"] == "policy_error"
+
+
+async def test_an_invalid_turn_is_an_event(make_service: MakeService) -> None:
+    async with api_of(make_service(ScriptedPolicy(["<think>Well.</think>"]))) as api:
+        await api.put("ana", ANA)
+        events = events_of((await api.ask("ana", stream=True)).text)
+    assert [name for name, _ in events] == ["thought", "invalid", "done"]
+    assert events[1][1]["reason"] == "no_action"
+
+
+async def test_an_answer_that_cannot_be_stored_ends_with_an_error_and_without_a_record(
+    make_service: MakeService,
+) -> None:
+    turn = ["<think>" + "long " * 5_000 + "</think>", "<answer>Pears.</answer>"]
+    service = make_service(ScriptedPolicy([turn]))
+    async with api_of(service) as api:
+        await api.put("ana", ANA)
+        with full_disk(service):
+            at_once = await api.ask("ana")
+            events = events_of((await api.ask("ana", stream=True)).text)
+    assert at_once.status_code == 503
+    assert [name for name, _ in events[-3:]] == ["answer", "error", "done"]
+    assert events[-2][1] == at_once.json()
+    assert events[-1][1] == {"finish_reason": None}
+
+
+async def test_an_unexpected_error_in_the_middle_gives_nothing_away(make_service: MakeService) -> None:
+    policy = ScriptedPolicy([["<think>Hm.</think>", RuntimeError("password=hunter2")]])
+    async with api_of(make_service(policy)) as api:
+        await api.put("ana", ANA)
+        response = await api.ask("ana", stream=True)
+    events = events_of(response.text)
+    assert [name for name, _ in events] == ["thought", "error", "done"]
+    assert events[1][1]["type"] == "urn:pr2:problem:internal"
+    assert "hunter2" not in response.text
+
+
+async def test_an_unknown_user_is_a_404_before_the_stream_starts(api: Api) -> None:
+    response = await api.ask("nobody", stream=True)
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_silence_is_filled_with_comments(make_service: MakeService) -> None:
+    service = make_service(ScriptedPolicy([THINK_ANSWER], delay_s=0.5))
+    with serving(create_app(service.settings, service, keep_alive_s=0.1)) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            await client.put("/v1/users/ana/documents", json=ANA)
+            body = {"question": "What?", "stream": True}
+            text = (await client.post("/v1/users/ana/answers", json=body)).text
+    assert 2 <= text.count(": keep-alive\n\n") <= 5
+    assert events_of(text)[-1][0] == "done"
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled as a web server does", "cancelled"])
+async def test_a_stream_that_is_left_is_over_however_long_its_end_takes(how: str) -> None:
+    """Or else somebody would still read from what is closed next."""
+    ended = []
+
+    async def events(leave: Callable[[], object]) -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"one"
+            leave()
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0.001)
+            ended.append(how)
+
+    async def read(leave: Callable[[], object]) -> None:
+        async with aclosing(with_keep_alive(events(leave), 10)) as stream:
+            async for _ in stream:
+                if how == "closed":
+                    break
+
+    if how == "closed":
+        await read(bool)
+    elif how == "cancelled":
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(None) as limit:
+                await read(lambda: limit.reschedule(0))
+    else:
+        with anyio.CancelScope() as scope:
+            await read(scope.cancel)
+        assert scope.cancelled_caught
+    assert ended == [how]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_leaves_cancels_the_generation(make_service: MakeService, stream: bool) -> None:
+    policy = ScriptedPolicy([THINK_SEARCH, ["<think>", *["more "] * 2_000]], delay_s=0.05)
+    service = make_service(policy)
+    with serving(create_app(service.settings, service)) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            await client.put("/v1/users/ana/documents", json=ANA)
+            body = {"question": "What?", "stream": stream}
+            if stream:
+                async with client.stream("POST", "/v1/users/ana/answers", json=body) as response:
+                    async for line in response.aiter_lines():
+                        if line == "event: information":
+                            break
+            else:
+                asking = asyncio.create_task(client.post("/v1/users/ana/answers", json=body))
+                assert await soon(lambda: service.queue.running == 1)
+                await asyncio.sleep(0.5)
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+        assert await soon(lambda: policy.cancelled == ["What?"], seconds=2)
+        assert await soon(lambda: service.queue.running == 0)
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_client_that_leaves_in_the_middle_of_an_upload_stores_nothing(
+    make_service: MakeService,
+) -> None:
+    service = make_service()
+    with serving(create_app(service.settings, service)) as url:
+        lines = b"".join(json.dumps(document).encode() + b"\n" for document in ANA)
+        head = (
+            "PUT /v1/users/ana/documents HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+            f"Content-Length: {len(lines) + 100}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)) as connection:
+            connection.sendall(head.encode() + lines)
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(0.3)
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert (await client.get("/v1/users/ana/documents")).status_code == 404
+            await client.put("/v1/users/ana/documents", json=ANA)
+            exported = await client.get("/v1/users/ana/export")
+            assert len(exported.text.splitlines()) == 3

@@ -1,0 +1,140 @@
+"""The statistics against SciPy, and against references that are slow but plain."""
+
+import itertools
+import random
+import statistics as reference
+
+import numpy as np
+import pytest
+
+from training.evaluation.statistics import (
+    bootstrap_interval,
+    histogram,
+    holm,
+    incomplete_beta,
+    paired_bootstrap,
+    paired_t,
+    quartile_bin,
+    quartile_edges,
+    spread,
+    student_p,
+)
+
+# Not a dependency of this project, but of its dependencies.
+stats = pytest.importorskip("scipy.stats")
+special = pytest.importorskip("scipy.special")
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 7, 59, 2829, 1e5])
+@pytest.mark.parametrize("t", [0.0, 1e-9, 0.1, 0.999, 1.0, -2.0, 5.0, 30.0])
+def test_p_of_t_is_scipys(t: float, freedom: float) -> None:
+    assert student_p(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), rel=1e-8, abs=1e-300)
+
+
+def test_the_incomplete_beta_function_is_scipys() -> None:
+    for x, a, b in itertools.product((0, 0.01, 0.3, 0.5, 0.9, 0.999, 1), (0.5, 1, 4, 300), (0.5, 2, 80)):
+        assert incomplete_beta(x, a, b) == pytest.approx(special.betainc(a, b, x), rel=1e-9, abs=1e-300)
+
+
+@pytest.mark.parametrize("n", [2, 5, 60, 1000])
+def test_the_paired_t_test_is_scipys(n: int) -> None:
+    chance = np.random.default_rng(n)
+    first, second = chance.random(n), chance.random(n) - 0.05
+    ours, theirs = paired_t(first.tolist(), second.tolist()), stats.ttest_rel(first, second)
+    assert ours.pairs == n
+    assert ours.mean == pytest.approx(float(np.mean(first - second)), rel=1e-12)
+    assert ours.t == pytest.approx(theirs.statistic, rel=1e-9)
+    assert ours.p == pytest.approx(theirs.pvalue, rel=1e-8)
+
+
+def test_differences_that_do_not_vary_have_no_t() -> None:
+    for first, second in (([0.3, 0.7], [0.3, 0.7]), ([0.3, 0.8, 0.4], [0.2, 0.7, 0.3]), ([1.0], [0.0])):
+        tested = paired_t(first, second)
+        assert (tested.t, tested.p) == (None, None)
+        assert tested.mean == pytest.approx(first[0] - second[0])
+
+
+def test_pairs_must_be_pairs() -> None:
+    with pytest.raises(ValueError, match="no pairs"):
+        paired_t([], [])
+    with pytest.raises(ValueError, match="shorter"):
+        paired_t([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="shorter"):
+        paired_bootstrap([[1.0, 2.0]], [[1.0]], seed=0)
+
+
+def test_the_interval_is_that_of_all_resamples() -> None:
+    # Few enough to list every resample: the bootstrap draws from exactly these.
+    first, second = [0.0, 0.3, 0.5, 1.0], [0.2, 0.9, 0.4]
+    means = [
+        (sum(one) / 4 + sum(other) / 3) / 2
+        for one in itertools.product(first, repeat=4)
+        for other in itertools.product(second, repeat=3)
+    ]
+    found = bootstrap_interval([first, second], seed=1, resamples=20_000)
+    assert found == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.01)
+
+
+def test_the_interval_is_scipys_percentile_bootstrap() -> None:
+    values = np.random.default_rng(5).random(80)
+    theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=7)
+    found = bootstrap_interval([values.tolist()], seed=1, resamples=20_000)
+    assert found == pytest.approx(tuple(theirs.confidence_interval), abs=0.003)
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    chance = random.Random(3)
+    hits = 0
+    for trial in range(200):
+        found = bootstrap_interval([[chance.random() for _ in range(40)]], seed=trial, resamples=300)
+        assert found is not None
+        hits += found[0] <= 0.5 <= found[1]
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_an_interval_is_the_same_again_and_none_for_a_single_score() -> None:
+    assert bootstrap_interval([[0.1, 0.5, 0.9]], seed=4) == bootstrap_interval([[0.1, 0.5, 0.9]], seed=4)
+    assert bootstrap_interval([[0.1, 0.5], [0.3]], seed=4) is None
+    assert bootstrap_interval([], seed=4) is None
+
+
+def test_the_paired_interval_is_that_of_the_differences() -> None:
+    first, second = [[0.5, 1.0, 0.75], [0.25, 0.5]], [[0.25, 0.5, 0.75], [0.0, 0.75]]
+    differences = [[0.25, 0.5, 0.0], [0.25, -0.25]]
+    assert paired_bootstrap(first, second, seed=9) == bootstrap_interval(differences, seed=9)
+    assert paired_bootstrap([[0.2, 0.9]], [[0.2, 0.9]], seed=9) == (0.0, 0.0)
+
+
+def test_holm_corrects_as_in_his_paper() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.8, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_a_histogram_counts_every_value_once_or_refuses() -> None:
+    edges = [0.0, 0.25, 0.5, 1.0]
+    assert histogram([0.0, 0.2, 0.25, 0.5, 1.0], edges) == [2, 1, 2]
+    assert histogram([], edges) == [0, 0, 0]
+    with pytest.raises(ValueError, match="outside"):
+        histogram([1.01], edges)
+
+
+def test_quartile_bins_hold_a_quarter_each_and_keep_equal_values_together() -> None:
+    edges = quartile_edges(range(1, 101))
+    bins = [quartile_bin(value, edges) for value in range(1, 101)]
+    assert [bins.count(number) for number in range(4)] == [25, 25, 25, 25]
+    same = quartile_edges([5, 5, 5, 5])
+    assert quartile_bin(5, same) == 0
+
+
+def test_a_spread_is_that_of_the_standard_library() -> None:
+    values = [random.Random(1).random() for _ in range(99)]
+    found, deciles = spread(values), reference.quantiles(values, n=10, method="inclusive")
+    assert found is not None
+    assert (found.p10, found.p90) == pytest.approx((deciles[0], deciles[-1]))
+    assert (found.p25, found.median, found.p75) == pytest.approx(
+        reference.quantiles(values, n=4, method="inclusive")
+    )
+    assert found.mean == pytest.approx(reference.fmean(values))
+    assert (found.count, found.maximum) == (99, max(values))
+    assert spread([]) is None

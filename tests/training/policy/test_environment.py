@@ -1,0 +1,229 @@
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from agent.episode import Episode
+from agent.trajectory import Limits
+from index.documents import Document
+from index.encoding.encoders import SentenceTransformerEncoder
+from index.errors import EncoderMismatch
+from index.profiles import Profiles
+from index.storage.store import Store
+from tests.index.fakes import HashEncoder
+from tests.openrlhf.judge_server import Handler
+from training.judging.judge import Judge, LexicalJudge, Unjudged
+from training.judging.verdicts import CachedJudge, VerdictCache
+from training.policy.environment import (
+    CONFIGURATION,
+    Configuration,
+    Environment,
+    InvalidConfiguration,
+    JudgeConfiguration,
+    JudgeUnavailable,
+    check,
+)
+from training.policy.rows import Row
+from training.tasks.lampqa.data import Aspect, Question
+
+ROW = Row(
+    user="ana",
+    question=Question(
+        id="q1",
+        question="What do I drink?",
+        category="",
+        narrative="I am at home.",
+        rubric_aspects=(
+            Aspect(aspect="green tea", reason="", evidence=""),
+            Aspect(aspect="no coffee", reason="", evidence=""),
+        ),
+        profile=(),
+    ),
+)
+TEA = [Document(id="t", text="I drink green tea."), Document(id="c", text="Coffee is for my sister.")]
+
+
+@pytest.fixture
+def encoder() -> HashEncoder:
+    return HashEncoder()
+
+
+@pytest.fixture
+def profiles(tmp_path: Path, encoder: HashEncoder) -> Iterator[Profiles]:
+    store = Store(f"sqlite:///{tmp_path}/pr2.db", encoder.manifest)
+    made = Profiles(store, encoder)
+    made.put("ana", TEA)
+    yield made
+    store.close()
+
+
+@pytest.fixture
+def judge_url(tmp_path: Path) -> Iterator[str]:
+    Handler.log = tmp_path / "judge.log"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        server.shutdown()
+        thread.join()
+
+
+def configured(folder: Path, judge: JudgeConfiguration | None = None) -> Configuration:
+    return Configuration(data=folder, retriever="bm25", judge=judge or JudgeConfiguration())
+
+
+def answered(text: str) -> Episode:
+    episode = Episode(ROW.question.question)
+    episode.feed(f"<think>So.</think><answer>{text}</answer>")
+    return episode
+
+
+class Failing:
+    """Grades the first aspect and fails at the second."""
+
+    name, comparable = "failing", False
+
+    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+        if aspect == question.rubric_aspects[1]:
+            raise Unjudged("no more")
+        return 2
+
+    async def aclose(self) -> None:
+        pass
+
+
+def environment(folder: Path, profiles: Profiles, judge: Judge | None = None) -> Environment:
+    return Environment(configured(folder), profiles, judge or LexicalJudge())
+
+
+async def test_the_configured_environment_searches_and_scores(tmp_path: Path, profiles: Profiles) -> None:
+    opened = await Environment.open(configured(tmp_path))
+    found = await opened.search("ana", "tea", 3, ())
+    assert [passage.document_id for passage in found] == ["t"]
+    assert await opened.search("ana", "tea", 3, {found[0].key}) == []
+    assert (await opened.reward(ROW, answered("Green tea, and no coffee.").trajectory)).score == 1.0
+    await opened.aclose()
+
+
+def test_the_episode_is_the_one_of_the_prompt(tmp_path: Path, profiles: Profiles) -> None:
+    limits = Limits(max_searches=1)
+    made = Environment(Configuration(data=tmp_path, limits=limits), profiles, LexicalJudge())
+    assert made.episode(ROW).prompt == ROW.to_record(limits)["input"]
+
+
+async def test_queries_of_rollouts_that_run_at_once_are_encoded_together(
+    tmp_path: Path, profiles: Profiles, encoder: HashEncoder
+) -> None:
+    made = Environment(Configuration(data=tmp_path, retriever="dense"), profiles, LexicalJudge())
+    encoder.calls.clear()
+    encoder.hold = threading.Event()
+    encoder.entered.clear()
+    searches = [asyncio.create_task(made.search("ana", f"tea {n}", 1, ())) for n in range(9)]
+    await asyncio.to_thread(encoder.entered.wait, 10)
+    await asyncio.sleep(0.05)
+    encoder.hold.set()
+    found = await asyncio.gather(*searches)
+    assert all(len(passages) == 1 for passages in found)
+    assert len(encoder.calls) <= 2
+    assert sum(map(len, encoder.calls)) == 9
+
+
+async def test_an_answer_with_an_unjudged_aspect_has_no_score(tmp_path: Path, profiles: Profiles) -> None:
+    reward = await environment(tmp_path, profiles, Failing()).reward(ROW, answered("Tea.").trajectory)
+    assert reward.score is None
+    assert reward.total is None
+
+
+async def test_a_cache_that_fails_leaves_the_answer_unjudged(tmp_path: Path, profiles: Profiles) -> None:
+    cache = VerdictCache(tmp_path / "verdicts.db")
+    cache.close()
+    broken = environment(tmp_path, profiles, CachedJudge(LexicalJudge(), cache))
+    assert (await broken.reward(ROW, answered("Tea.").trajectory)).score is None
+
+
+async def test_no_answer_needs_no_judge(tmp_path: Path, profiles: Profiles) -> None:
+    episode = Episode(ROW.question.question)
+    episode.cut_off("max_tokens")
+    reward = await environment(tmp_path, profiles, Failing()).reward(ROW, episode.trajectory)
+    assert (reward.score, reward.total) == (0.0, -0.2)
+
+
+async def test_a_judge_behind_http_is_checked_and_its_verdicts_are_kept(
+    tmp_path: Path, profiles: Profiles, judge_url: str
+) -> None:
+    configuration = configured(tmp_path, JudgeConfiguration(kind="openai", url=judge_url))
+    await check(configuration)
+    opened = await Environment.open(configuration)
+    for _ in range(2):
+        assert (await opened.reward(ROW, answered("Tea [1].").trajectory)).score == 0.0, "no passage was read"
+    await opened.aclose()
+    assert (tmp_path / "judge.log").read_text().splitlines() == ["I am at home."] * 2, "one for each aspect"
+    with VerdictCache(tmp_path / "verdicts.db") as cache:
+        assert len(cache) == 3
+
+
+async def test_a_judge_that_does_not_answer_is_named_before_anything_is_trained(
+    tmp_path: Path, profiles: Profiles
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    with pytest.raises(JudgeUnavailable, match=url):
+        await check(configured(tmp_path, JudgeConfiguration(kind="openai", url=url)))
+
+
+async def test_a_judge_that_refuses_is_named_before_anything_is_trained(
+    tmp_path: Path, profiles: Profiles
+) -> None:
+    class Refusing(Failing):
+        async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+            raise Unjudged("it has no model 'judge'")
+
+    configuration = configured(tmp_path, JudgeConfiguration(url="http://judge/v1"))
+    with pytest.raises(JudgeUnavailable, match="http://judge/v1 gave no verdict: it has no model 'judge'"):
+        await Environment(configuration, profiles, Refusing()).check()
+
+
+async def test_a_judge_needs_an_address(tmp_path: Path, profiles: Profiles) -> None:
+    with pytest.raises(InvalidConfiguration, match="address is missing"):
+        await Environment.open(configured(tmp_path, JudgeConfiguration(kind="openai")))
+
+
+async def test_another_encoder_than_the_stores_is_refused(
+    tmp_path: Path, profiles: Profiles, minilm: SentenceTransformerEncoder
+) -> None:
+    with pytest.raises(EncoderMismatch, match="made with the encoder hash"):
+        await Environment.open(Configuration(data=tmp_path, encoder="minilm"))
+
+
+def test_a_store_has_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfiguration, match="there is no store"):
+        asyncio.run(Environment.open(configured(tmp_path)))
+    assert not list(tmp_path.iterdir())
+
+
+async def test_prompts_of_another_version_are_refused(tmp_path: Path, profiles: Profiles) -> None:
+    old = configured(tmp_path).model_copy(update={"prompt_version": "0"})
+    with pytest.raises(InvalidConfiguration, match="prepared in version 0"):
+        await Environment.open(old)
+
+
+def test_the_configuration_is_read_from_the_file_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(CONFIGURATION, raising=False)
+    with pytest.raises(InvalidConfiguration, match=CONFIGURATION):
+        Configuration.load()
+    file = tmp_path / "training.json"
+    monkeypatch.setenv(CONFIGURATION, str(file))
+    with pytest.raises(InvalidConfiguration, match="cannot be read"):
+        Configuration.load()
+    file.write_text('{"data": "x", "formula": {"name": "ppo"}}', "utf-8")
+    with pytest.raises(InvalidConfiguration, match="there is no formula 'ppo'"):
+        Configuration.load()
+    file.write_text(configured(tmp_path).model_dump_json(), "utf-8")
+    assert Configuration.load() == configured(tmp_path)

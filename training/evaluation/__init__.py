@@ -1,0 +1,1 @@
+"""Running a data set, its records, statistics and report."""

@@ -1,0 +1,245 @@
+"""The numbers of a report, made from the records and from nothing else."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from training.evaluation.records import Record
+from training.evaluation.report.runs import Run
+from training.evaluation.statistics import (
+    Interval,
+    PairedT,
+    bootstrap_interval,
+    holm,
+    paired_bootstrap,
+    paired_t,
+    quartile_bin,
+    quartile_edges,
+)
+
+SEED = 0
+"""Of every bootstrap: the same runs give the same report."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score from 0 to 1 and what it rests on. It is None where no question is fully judged."""
+
+    score: float | None
+    interval: Interval | None
+    judged: int
+    """Questions whose aspects are all judged: those that `score` and `interval` are of."""
+    unjudged: int
+    """Questions of which an aspect is unjudged."""
+    unjudged_aspects: int
+    with_unjudged: float | None
+    """The score when those questions count with the aspects of theirs that were judged."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run's scores. The macro average is over the categories that it has a judged question of."""
+
+    categories: dict[str, Score]
+    macro: Score
+
+    @property
+    def covered(self) -> int:
+        """Of how many categories `macro` is the average."""
+        return sum(score.score is not None for score in self.categories.values())
+
+
+def summary(run: Run, categories: Sequence[str]) -> Summary:
+    """The scores of one run, for these categories and over them."""
+    groups = [[record for record in run.records if record.category == name] for name in categories]
+    each = {name: _score([group]) for name, group in zip(categories, groups, strict=True)}
+    return Summary(each, _score(groups))
+
+
+def _score(groups: Sequence[Sequence[Record]]) -> Score:
+    full = [[r.score for r in group if r.score is not None] for group in groups]
+    lenient = [[r.score_of_judged for r in group if r.score_of_judged is not None] for group in groups]
+    records = [record for group in groups for record in group]
+    return Score(
+        score=macro_mean(full),
+        interval=bootstrap_interval([group for group in full if group], seed=SEED),
+        judged=sum(map(len, full)),
+        unjudged=sum(record.score is None for record in records),
+        unjudged_aspects=sum(aspect.score is None for record in records for aspect in record.aspects),
+        with_unjudged=macro_mean(lenient),
+    )
+
+
+def macro_mean(groups: Sequence[Sequence[float]]) -> float | None:
+    """The mean of the means of the groups that are not empty; None where all are."""
+    means = [sum(group) / len(group) for group in groups if group]
+    return sum(means) / len(means) if means else None
+
+
+def best_run(runs: Sequence[Run], categories: Sequence[str]) -> Run | None:
+    """The run with the highest macro average among those of the first run's judge.
+
+    A run that covers more categories goes before one that covers fewer; the one given first wins a tie.
+    """
+    scored = [(run, summary(run, categories)) for run in runs if run.same_judge(runs[0])]
+    ranked = [(s.covered, s.macro.score, -place, run) for place, (run, s) in enumerate(scored) if s.covered]
+    return max(ranked, key=lambda entry: entry[:3])[-1] if ranked else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`first` minus `second`, over the questions that both have fully judged."""
+
+    first: Run
+    second: Run
+    test: PairedT
+    interval: Interval | None
+    """Of the mean difference over questions, which is what the t-test is about as well."""
+    macro: float
+    macro_interval: Interval | None
+    corrected_p: float | None = None
+    """p by Holm's correction for the number of comparisons in the report."""
+
+
+def comparisons(runs: Sequence[Run]) -> list[Comparison]:
+    """All pairs of runs that one judge has judged and that share a judged question.
+
+    The run given later is the first of its pair: baselines are given first.
+    """
+    pairs = [(later, earlier) for earlier, later in combinations(runs, 2) if earlier.same_judge(later)]
+    found = [comparison for pair in pairs for comparison in _compared(*pair)]
+    tested = [place for place, comparison in enumerate(found) if comparison.test.p is not None]
+    corrected = holm([p for comparison in found if (p := comparison.test.p) is not None])
+    for place, p in zip(tested, corrected, strict=True):
+        found[place] = replace(found[place], corrected_p=p)
+    return found
+
+
+def _compared(first: Run, second: Run) -> Iterator[Comparison]:
+    left, right = first.scores, second.scores
+    category = {record.id: record.category for record in first.records}
+    shared = sorted(left.keys() & right.keys())
+    if not shared:
+        return
+    groups = [[i for i in shared if category[i] == name] for name in sorted({category[i] for i in shared})]
+    ours, theirs = [[left[i] for i in ids] for ids in groups], [[right[i] for i in ids] for ids in groups]
+    all_ours, all_theirs = [left[i] for i in shared], [right[i] for i in shared]
+    macro = macro_mean([[left[i] - right[i] for i in ids] for ids in groups])
+    assert macro is not None
+    yield Comparison(
+        first,
+        second,
+        paired_t(all_ours, all_theirs),
+        paired_bootstrap([all_ours], [all_theirs], seed=SEED),
+        macro,
+        paired_bootstrap(ours, theirs, seed=SEED),
+    )
+
+
+@dataclass(frozen=True)
+class Lift:
+    """Score of `run` minus score of `base`, a run without the profile, for each question both have judged."""
+
+    run: Run
+    base: Run
+    differences: tuple[float, ...]
+
+
+def lifts(runs: Sequence[Run]) -> list[Lift]:
+    """For every run that a run of the method `none` with the same judge stands beside.
+
+    Where there are several of those, the first of the same policy is taken, else the first.
+    """
+    found = []
+    for run in runs:
+        bases = [base for base in runs if base.method == "none" and base.same_judge(run)]
+        if run.method == "none" or not bases:
+            continue
+        policy = run.manifest.get("policy")
+        base = next((base for base in bases if base.manifest.get("policy") == policy), bases[0])
+        ours, theirs = run.scores, base.scores
+        ids = sorted(ours.keys() & theirs.keys())
+        if ids:
+            found.append(Lift(run, base, tuple(ours[i] - theirs[i] for i in ids)))
+    return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scores of the questions, or aspects, that have something in common."""
+
+    label: str
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float | None:
+        return sum(self.values) / len(self.values) if self.values else None
+
+    @property
+    def interval(self) -> Interval | None:
+        return bootstrap_interval([self.values], seed=SEED)
+
+
+def by_searches(run: Run) -> list[Group]:
+    """Scores by the number of searches that were made for the question, fewest first."""
+    numbers = sorted({record.searches for record in run.records})
+    return [_group(str(number), (r for r in run.records if r.searches == number)) for number in numbers]
+
+
+def by_profile_size(runs: Sequence[Run]) -> dict[str, list[Group]]:
+    """Run name to scores by quartile of the profile size; the bins are the same for all runs."""
+    sizes = sorted({r.id: r.profile_size for run in runs for r in run.records}.values())
+    if not sizes:
+        return {}
+    edges = quartile_edges(sizes)
+    bins = [[size for size in sizes if quartile_bin(size, edges) == number] for number in range(4)]
+    labels = {
+        number: f"{held[0]}" if held[0] == held[-1] else f"{held[0]} to {held[-1]}"
+        for number, held in enumerate(bins)
+        if held
+    }
+    return {
+        run.name: [
+            _group(label, (r for r in run.records if quartile_bin(r.profile_size, edges) == number))
+            for number, label in labels.items()
+        ]
+        for run in runs
+    }
+
+
+def by_aspect(run: Run) -> list[Group]:
+    """Aspect scores, halved to 0 to 1, by the aspect's place in its rubric; unjudged ones are left out."""
+    longest = max((len(record.aspects) for record in run.records), default=0)
+    return [
+        Group(
+            str(place + 1),
+            tuple(
+                score / 2
+                for record in run.records
+                if len(record.aspects) > place and (score := record.aspects[place].score) is not None
+            ),
+        )
+        for place in range(longest)
+    ]
+
+
+def _group(label: str, records: Iterable[Record]) -> Group:
+    return Group(label, tuple(r.score for r in records if r.score is not None))
+
+
+def tokens(record: Record) -> int:
+    """What the policy read and wrote for one question."""
+    return record.prompt_tokens + record.policy_tokens
+
+
+def cost(run: Run) -> float | None:
+    """What the policy's tokens cost at the manifest's prices; None where it gives none."""
+    prices = run.manifest.get("prices")
+    if not isinstance(prices, dict):
+        return None
+    prompt, completion = prices.get("prompt_per_million"), prices.get("completion_per_million")
+    if prompt is None or completion is None:
+        return None
+    read = sum(record.prompt_tokens for record in run.records)
+    written = sum(record.policy_tokens for record in run.records)
+    return float((read * prompt + written * completion) / 1e6)

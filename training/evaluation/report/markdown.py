@@ -1,0 +1,73 @@
+"""The report as Markdown: every number of the page, its answers shortened, without its charts."""
+
+import re
+from collections.abc import Sequence
+
+from training.evaluation.report.blocks import Block, Chart, Collapsed, Example, Section, Table, Warned, Words
+from training.evaluation.report.elements import plain
+from training.evaluation.report.words import score_text, spaced
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#|~$])")
+_LETTERS = 280
+"""Of a question or an answer; the page has the whole of it."""
+
+
+def markdown(title: str, about: str, sections: Sequence[Section]) -> str:
+    """The whole document."""
+    parts = [f"# {escaped(title)}", escaped(about)]
+    for section in sections:
+        parts.append(f"## {escaped(section.title)}")
+        parts.extend(text for block in section.blocks if (text := _block(block)))
+    return "\n\n".join(parts) + "\n"
+
+
+def escaped(text: str) -> str:
+    """`text` on one line, with nothing in it that Markdown or the HTML inside of Markdown acts on."""
+    one_line = " ".join(plain(text).split())
+    whole = one_line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    marked = _SPECIAL.sub(r"\\\1", whole)
+    # Bare addresses become links in some readers; what begins like a list becomes one.
+    return re.sub(r"^(\d*)([-+=.])(?=\s|$)", r"\1\\\2", marked.replace("://", ":&#47;&#47;"))
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Words(text):
+            return escaped(text)
+        case Warned(text):
+            return f"> **{escaped(text)}**"
+        case Table():
+            return _table(block)
+        case Chart():
+            return ""
+        case Example():
+            return _example(block)
+        case Collapsed(summary, blocks):
+            return "\n\n".join([escaped(summary), *filter(None, map(_block, blocks))])
+
+
+def _table(table: Table) -> str:
+    rows = [table.head, ["---"] * len(table.head), *table.rows]
+    return "\n".join(
+        "| " + " | ".join("<br>".join(_cell(line) for line in cell.split("\n")) for cell in row) + " |"
+        for row in rows
+    )
+
+
+def _cell(text: str) -> str:
+    # In a cell nothing begins a list, so numbers and intervals may stay as they are.
+    return text if re.fullmatch(r"[-+–\d.,\[\] ]*", text) else escaped(text)
+
+
+def _example(example: Example) -> str:
+    question = example.sides[0].record
+    where = f"{spaced(question.category)}, {question.id}"
+    said = [f"- {escaped(_short(question.question))} ({escaped(where)})"]
+    for side in example.sides:
+        answer = escaped(_short(side.record.response)) or "no answer"
+        said.append(f"    - **{escaped(side.run)}, {score_text(side.record)}**: {answer}")
+    return "\n".join(said)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"

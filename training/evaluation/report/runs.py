@@ -1,0 +1,154 @@
+"""The runs of a report: read from their folders, named apart, refused where they do not belong together."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from agent.trajectory import Trajectory
+from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, Record, read_records
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. `name` is how the report calls it: its method, with the folder where that is shared."""
+
+    name: str
+    folder: Path
+    manifest: dict[str, Any]
+    records: tuple[Record, ...]
+    """Sorted by id: the order in which questions were finished says nothing."""
+
+    @property
+    def method(self) -> str:
+        return str(self.manifest["method"])
+
+    @property
+    def judge(self) -> str:
+        return str(self.manifest["judge"]["name"])
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the judge is the kind of judge that the published scores come from."""
+        return self.manifest["judge"].get("comparable") is True
+
+    @property
+    def dataset(self) -> str:
+        return str(self.manifest["dataset"]["name"])
+
+    @property
+    def questions(self) -> int:
+        """How many questions the run is to have, all told."""
+        return int(self.manifest["dataset"].get("questions") or len(self.records))
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Question id to score, of the questions whose aspects are all judged."""
+        return {record.id: record.score for record in self.records if record.score is not None}
+
+    def same_judge(self, other: "Run") -> bool:
+        """Scores of two judges are on two scales: their difference says nothing about the runs."""
+        return bool(self.manifest["judge"] == other.manifest["judge"])
+
+
+def load_runs(folders: Sequence[Path]) -> list[Run]:
+    """Runs in the order given.
+
+    Raises ValueError, naming the folders, for one that holds no run, for one that is given twice, and for
+    runs over different data.
+    """
+    if not folders:
+        raise ValueError("a report needs at least one run folder")
+    twice = [str(folder) for folder, count in Counter(f.resolve() for f in folders).items() if count > 1]
+    if twice:
+        raise ValueError(f"given more than once: {', '.join(twice)}")
+    manifests = [_manifest(folder) for folder in folders]
+    names = _names(folders, [str(manifest["method"]) for manifest in manifests])
+    _check_same_data(folders, manifests)
+    return [
+        Run(name, folder, manifest, _records(folder))
+        for name, folder, manifest in zip(names, folders, manifests, strict=True)
+    ]
+
+
+def read_trajectories(folder: Path, ids: Collection[str]) -> dict[str, Trajectory]:
+    """The trajectories of these questions, as far as the run kept them; of several of one question, the last.
+
+    Only these are held: a whole run's trajectories may not fit. A torn last line is passed over, as in
+    `read_records`; any other that is none raises ValueError with file and line.
+    """
+    file = folder / TRAJECTORIES
+    found: dict[str, Trajectory] = {}
+    if not ids or not file.exists():
+        return found
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                data = json.loads(line)
+                if data["id"] in ids:
+                    found[data["id"]] = Trajectory.from_dict(data["trajectory"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{file}:{number}: no trajectory ({error})") from None
+    return found
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    file = folder / MANIFEST
+    try:
+        manifest = json.loads(file.read_text("utf-8"))
+    except OSError:
+        raise ValueError(f"{folder} holds no run: there is no {MANIFEST}") from None
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON ({error})") from None
+    missing = list(_missing(manifest))
+    if missing:
+        raise ValueError(f"{file} is no manifest of a run: it lacks {', '.join(missing)}")
+    found: dict[str, Any] = manifest
+    return found
+
+
+def _missing(manifest: Any) -> Iterator[str]:
+    for path in ("method", "judge.name", "dataset.name", "dataset.hash"):
+        value = manifest
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is None:
+            yield path
+
+
+def _records(folder: Path) -> tuple[Record, ...]:
+    if not (folder / RECORDS).exists():
+        raise ValueError(f"{folder} holds no run: there is no {RECORDS}")
+    records = sorted(read_records(folder), key=lambda record: record.id)
+    for record in records:
+        if not record.aspects:
+            raise ValueError(f"{folder / RECORDS}: question {record.id!r} has no rubric aspect")
+    for one, other in pairwise(records):
+        if one.id == other.id:
+            raise ValueError(f"{folder / RECORDS}: question {one.id!r} stands there twice")
+    return tuple(records)
+
+
+def _names(folders: Sequence[Path], methods: Sequence[str]) -> list[str]:
+    names = list(methods)
+    for wider in (lambda folder: folder.name, lambda folder: str(folder)):
+        counts = Counter(names)
+        names = [
+            f"{method} ({wider(folder)})" if counts[name] > 1 else name
+            for name, method, folder in zip(names, methods, folders, strict=True)
+        ]
+    return names
+
+
+def _check_same_data(folders: Sequence[Path], manifests: Sequence[dict[str, Any]]) -> None:
+    if len({manifest["dataset"]["hash"] for manifest in manifests}) > 1:
+        said = "; ".join(
+            f"{folder}: {manifest['dataset']['name']}, hash {manifest['dataset']['hash']}"
+            for folder, manifest in zip(folders, manifests, strict=True)
+        )
+        raise ValueError(f"these runs are over different data and cannot share a report ({said})")

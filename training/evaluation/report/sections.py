@@ -1,0 +1,257 @@
+"""The sections of a report about scores: what the runs are, how they scored, and how they differ."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from training.evaluation.report import charts, published
+from training.evaluation.report.blocks import Block, Chart, Collapsed, Section, Table, Warned, Words
+from training.evaluation.report.elements import Html
+from training.evaluation.report.figures import Comparison, Lift, Score, Summary, comparisons, lifts, summary
+from training.evaluation.report.runs import Run
+from training.evaluation.report.words import NONE, interval, number, p_value, plural, signed, spaced
+from training.evaluation.statistics import LEVEL, RESAMPLES, Interval, histogram
+
+_FIRST_FACTS = ("method", "policy", "retriever", "judge", "dataset", "seed", "commit", "versions")
+_BOOKKEEPING = frozenset({"configured"})
+
+
+def runs_section(runs: Sequence[Run]) -> Section:
+    """The facts of the manifests: once what all runs have in common, and side by side in what they differ."""
+    keys = dict.fromkeys([*_FIRST_FACTS, *(key for run in runs for key in run.manifest)])
+    facts = {key: [_fact(run.manifest.get(key)) for run in runs] for key in keys if key not in _BOOKKEEPING}
+    common = [[key, said[0]] for key, said in facts.items() if len(set(said)) == 1]
+    apart = [[key, *said] for key, said in facts.items() if len(set(said)) > 1]
+    blocks: list[Block] = [Table(["", *(run.name for run in runs)], apart)] if apart else []
+    return Section("The runs", [*blocks, Table(["", "all runs" if apart else runs[0].name], common)])
+
+
+def _warnings(runs: Sequence[Run]) -> list[Block]:
+    said = [
+        f"{judge} judge: not comparable with LaMP-QA's published scores."
+        for judge in dict.fromkeys(run.judge for run in runs if not run.comparable)
+    ]
+    if not all(run.same_judge(runs[0]) for run in runs):
+        judges = ", ".join(f"{run.name} by {run.judge}" for run in runs)
+        said.append(f"The runs were not judged alike, and scores of two judges are not compared: {judges}.")
+    said.extend(
+        f"{run.name} is not finished: {len(run.records)} of {run.questions} questions."
+        for run in runs
+        if not run.manifest.get("finished") or len(run.records) < run.questions
+    )
+    return [Warned(text) for text in said]
+
+
+def _fact(value: Any) -> str:
+    match value:
+        case None:
+            return NONE
+        case str():
+            return value
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return "\n".join(f"{key}: {_fact(held).replace(chr(10), ', ')}" for key, held in value.items())
+    return json.dumps(value, ensure_ascii=False)
+
+
+def scores_section(runs: Sequence[Run], categories: Sequence[str]) -> Section:
+    """Method × category, with the macro average and the intervals."""
+    summaries = [summary(run, categories) for run in runs]
+    rows = [
+        [f"{run.name}\n{run.judge} judge", *(_cell(s.categories[name]) for name in categories), _macro(s)]
+        for run, s in zip(runs, summaries, strict=True)
+    ]
+    columns = [(spaced(name), [s.categories[name] for s in summaries]) for name in categories]
+    columns.append(("Macro average", [s.macro for s in summaries]))
+    chart = charts.dots(
+        [
+            (
+                name,
+                [
+                    charts.Dot(run.name, score.score, score.interval, f"n {score.judged}", place)
+                    for place, (run, score) in enumerate(zip(runs, scores, strict=True))
+                    if score.score is not None
+                ],
+            )
+            for name, scores in columns
+        ],
+        "Scores by category and run, with intervals",
+    )
+    about = (
+        "A question's score is Σ/2n over its n rubric aspects, judged 0, 1 or 2; a category's is the mean "
+        "over its questions, and the macro average the mean over the categories. In brackets: "
+        f"{LEVEL * 100:g} % intervals, percentile bootstrap over the questions within each category, "
+        f"{RESAMPLES:,} resamples; none where a category has a single judged question. n counts the fully "
+        "judged questions, which alone the score is of. An aspect without a judgement is never a 0; “with "
+        "them” is the score when its question counts with the aspects that were judged."
+    )
+    return Section(
+        "Scores",
+        [
+            # First of all: everything below stands under them.
+            *_warnings(runs),
+            Words(about),
+            Table(["Run", *map(spaced, categories), "Macro average"], rows, range(len(runs))),
+            Chart(
+                chart, "Scores by category. Dots: means over fully judged questions. Lines: 95 % intervals."
+            ),
+        ],
+    )
+
+
+def _macro(scores: Summary) -> str:
+    cell = _cell(scores.macro)
+    missing = len(scores.categories) - scores.covered
+    return f"{cell}\nover {scores.covered} of {len(scores.categories)} categories only" if missing else cell
+
+
+def _cell(score: Score) -> str:
+    counted = [f"n {score.judged}"]
+    if score.unjudged:
+        counted.append(
+            f"unjudged: {plural(score.unjudged, 'question')}, {plural(score.unjudged_aspects, 'aspect')}"
+        )
+        counted.append(f"with them {number(score.with_unjudged)}")
+    else:
+        counted[0] += ", none unjudged"
+    found = [number(score.score), *([interval(score.interval)] if score.interval else [])]
+    return "\n".join([*found, *counted])
+
+
+def comparisons_section(runs: Sequence[Run]) -> Section | None:
+    """Every pair of runs, tested over the questions that both have judged."""
+    if len(runs) < 2:
+        return None
+    found = comparisons(runs)
+    apart = [
+        f"{first.name} and {second.name}"
+        for place, first in enumerate(runs)
+        for second in runs[place + 1 :]
+        if not first.same_judge(second)
+    ]
+    blocks: list[Block] = []
+    if apart:
+        blocks.append(Warned(f"Not compared, because the judges differ: {'; '.join(apart)}."))
+    if found:
+        blocks.append(
+            Words(
+                "Score of the first run minus score of the second, over the questions that both have fully "
+                "judged: mean over questions with its paired t-test (two-sided) and paired bootstrap "
+                "interval, and the difference of the macro averages over the same questions with its own "
+                "interval. "
+                "“p, corrected” is Holm's correction for the number of comparisons in this table."
+            )
+        )
+        head = [
+            "First − second",
+            "Questions",
+            "Mean difference",
+            "t",
+            "p",
+            "p, corrected",
+            "Macro difference",
+        ]
+        blocks.append(Table(head, [_comparison(comparison) for comparison in found]))
+    elif not apart:
+        blocks.append(Words("No two runs have a judged question in common."))
+    return Section("Comparisons between runs", blocks)
+
+
+def _comparison(c: Comparison) -> list[str]:
+    return [
+        f"{c.first.name} − {c.second.name}",
+        str(c.test.pairs),
+        _with_interval(c.test.mean, c.interval),
+        NONE if c.test.t is None else f"{c.test.t:.3f}",
+        p_value(c.test.p),
+        p_value(c.corrected_p),
+        _with_interval(c.macro, c.macro_interval),
+    ]
+
+
+def _with_interval(value: float, ends: Interval | None) -> str:
+    if ends is None:
+        return signed(value)
+    return f"{signed(value)}\n[{signed(ends[0])}, {signed(ends[1])}]"
+
+
+def lift_section(runs: Sequence[Run]) -> Section | None:
+    """What the profile changed, question by question."""
+    found = lifts(runs)
+    if not found:
+        return None
+    blocks: list[Block] = [
+        Words(
+            "Lift is a question's score with the profile minus its score without it (the run with the method "
+            "none). Questions with unjudged aspects are left out."
+        )
+    ]
+    rows, drawn = [], []
+    for lift in found:
+        values = lift.differences
+        better, worse = sum(v > 1e-12 for v in values), sum(v < -1e-12 for v in values)
+        name = f"{lift.run.name} over {lift.base.name}"
+        mean = signed(sum(values) / len(values))
+        rows.append(
+            [name, str(len(values)), mean, str(better), str(len(values) - better - worse), str(worse)]
+        )
+        drawn.append(Chart(_lift_chart(lift, name), f"{name}: mean {mean}; bars count questions."))
+    blocks.append(Table(["Run", "Questions", "Mean lift", "Better", "Same", "Worse"], rows))
+    return Section("Lift over no profile", [*blocks, *drawn])
+
+
+def _lift_chart(lift: Lift, name: str) -> Html:
+    # The middle bin lies around zero; a score of five aspects moves by tenths, from bin to bin.
+    edges = [(number - 10.5) / 10 for number in range(22)]
+    counts = histogram([round(value, 9) for value in lift.differences], edges)
+    kinds = ["negative"] * 10 + ["zero"] + ["positive"] * 10
+    bars = [
+        charts.Bar(f"{(place - 10) / 10:+.1f}" if place != 10 else "0", count, kind)
+        for place, (count, kind) in enumerate(zip(counts, kinds, strict=True))
+    ]
+    return charts.histogram(
+        bars, f"Lift of {name}, question by question", "lift (hatched: worse, full: better)"
+    )
+
+
+def published_section(runs: Sequence[Run], categories: Sequence[str]) -> Section:
+    """LaMP-QA's own numbers: beside ours where they mean the same, else apart, with the reason."""
+    why = _why_not(runs)
+    theirs = [
+        [
+            f"published: {line.method}",
+            f"{line.backbone}\n{line.split} split",
+            *(map(number, line.categories) if line.categories else [NONE] * len(published.CATEGORIES)),
+            number(line.macro),
+        ]
+        for line in published.PUBLISHED
+    ]
+    source = f"Source: {published.SOURCE}, judged by {published.JUDGE}. {NONE}: not known."
+    head = ["Run", "Answered by", *published.CATEGORIES, "Macro average"]
+    title = "LaMP-QA's published scores"
+    if why:
+        shown = Collapsed(f"Shown apart, because {' and '.join(why)}.", [Table(head, theirs), Words(source)])
+        return Section(title, [Words("They cannot be compared with the scores of this report."), shown])
+    ours = [_beside(run, summary(run, categories), categories) for run in runs]
+    return Section(
+        title, [Words(f"{source} The other lines are this report's."), Table(head, [*ours, *theirs])]
+    )
+
+
+def _beside(run: Run, scores: Summary, categories: Sequence[str]) -> list[str]:
+    by_word = {name.casefold(): scores.categories[name].score for name in categories}
+    cells = [
+        next((number(score) for name, score in by_word.items() if name.startswith(word.casefold())), NONE)
+        for word in published.CATEGORIES
+    ]
+    return [f"ours: {run.name}", _fact(run.manifest.get("policy")), *cells, number(scores.macro.score)]
+
+
+def _why_not(runs: Sequence[Run]) -> list[str]:
+    judges = dict.fromkeys(run.judge for run in runs if not run.comparable)
+    why = [f"the {judge} judge is not the kind that they were made with" for judge in judges]
+    # Own data and the sample have the same schema and categories: only the name tells them from LaMP-QA's.
+    if "lampqa" not in "".join(filter(str.isalnum, runs[0].dataset.casefold())):
+        why.append(f"this report's data set ({runs[0].dataset}) is not LaMP-QA's")
+    return why

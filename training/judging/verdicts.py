@@ -1,0 +1,183 @@
+"""Verdicts on disk, by content: what was judged once is not paid for again.
+
+One SQLite file, which several processes can use at once and which survives a killed one.
+"""
+
+import asyncio
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from index.storage.database import switch_to_wal
+from training.errors import TrainingError
+from training.judging.judge import PROMPT_VERSION, Judge, Unjudged, is_score
+from training.tasks.lampqa.data import Aspect, Question
+
+_TABLE = """
+    CREATE TABLE IF NOT EXISTS verdicts (
+        key TEXT PRIMARY KEY,
+        judge TEXT NOT NULL,
+        score INTEGER NOT NULL CHECK (score IN (0, 1, 2))
+    ) WITHOUT ROWID
+"""
+_BUSY_S = 30.0
+
+
+class CacheUnavailable(TrainingError):
+    """The file of verdicts cannot be read or written."""
+
+
+def key_of(judge: str, question: Question, aspect: Aspect, response: str) -> str:
+    """sha256, in hex, of all that a verdict depends on, with the version of the prompt."""
+    content = {
+        "judge": judge,
+        "prompt": PROMPT_VERSION,
+        "question": question.question,
+        "narrative": question.narrative,
+        "aspect": aspect.aspect,
+        "reason": aspect.reason,
+        "evidence": aspect.evidence,
+        "response": response,
+    }
+    # In ASCII, where half a surrogate pair in what a model wrote is a text like others.
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class VerdictCache:
+    """The verdicts in the file at `path`, which is made where it is not there.
+
+    Every verdict is committed when `put` returns: a killed process loses none (a machine that loses its
+    power may lose the last ones). Threads and processes can share a file. A context manager.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Raises CacheUnavailable."""
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise CacheUnavailable(f"{path}: {error}") from None
+        try:
+            with self._cursor() as cursor:
+                switch_to_wal(self._connection)
+                cursor.execute("PRAGMA synchronous = NORMAL")
+                cursor.execute(_TABLE)
+        except CacheUnavailable:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> "VerdictCache":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        with self._cursor() as cursor:
+            return int(cursor.execute("SELECT count(*) FROM verdicts").fetchone()[0])
+
+    def get(self, key: str) -> int | None:
+        """The score that is kept under `key`. Raises CacheUnavailable."""
+        with self._cursor() as cursor:
+            row = cursor.execute("SELECT score FROM verdicts WHERE key = ?", (key,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def put(self, key: str, judge: str, score: int) -> int:
+        """Keep a score, and return the one that is kept: the first, where another process was faster.
+
+        Raises ValueError for what is no score, and CacheUnavailable.
+        """
+        if not is_score(score):
+            raise ValueError(f"{score!r} is no score")
+        with self._cursor() as cursor:
+            cursor.execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?)", (key, judge, score))
+        kept = self.get(key)
+        return score if kept is None else kept
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    @contextmanager
+    def _cursor(self) -> Generator[sqlite3.Cursor, None, None]:
+        with self._lock:
+            try:
+                yield self._connection.cursor()
+            except sqlite3.Error as error:
+                raise CacheUnavailable(f"{self._path}: {error}") from None
+
+
+@dataclass
+class _Asking:
+    task: asyncio.Task[int]
+    waiting: int = 0
+
+
+class CachedJudge:
+    """`judge`, which is asked only for what `cache` does not hold. Use it in one event loop.
+
+    Equal requests at the same time are one. Only scores are kept: what was unjudged is asked for again the
+    next time. The cache stays the caller's to close.
+    """
+
+    def __init__(self, judge: Judge, cache: VerdictCache) -> None:
+        self._judge = judge
+        self._cache = cache
+        self._asking: dict[str, _Asking] = {}
+        self.hits = 0
+        """Requests that cost nothing: they were in the cache, or on their way."""
+        self.asked = 0
+        """Requests that the judge was given."""
+
+    @property
+    def name(self) -> str:
+        """See Judge: that of the judge behind it."""
+        return self._judge.name
+
+    @property
+    def comparable(self) -> bool:
+        """See Judge."""
+        return self._judge.comparable
+
+    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+        """See Judge. Raises CacheUnavailable too."""
+        key = key_of(self.name, question, aspect, response)
+        asking = self._asking.get(key)
+        if asking is None and (kept := self._cache.get(key)) is not None:
+            self.hits += 1
+            return kept
+        if asking is None:
+            self.asked += 1
+            asking = self._asking[key] = _Asking(
+                asyncio.create_task(self._ask(key, question, aspect, response))
+            )
+        else:
+            self.hits += 1
+        asking.waiting += 1
+        try:
+            # Whoever asked first may go away; the others still want to know.
+            return await asyncio.shield(asking.task)
+        finally:
+            asking.waiting -= 1
+            if not asking.waiting:
+                asking.task.cancel()
+                if self._asking.get(key) is asking:
+                    del self._asking[key]
+
+    async def aclose(self) -> None:
+        """See Judge."""
+        await self._judge.aclose()
+
+    async def _ask(self, key: str, question: Question, aspect: Aspect, response: str) -> int:
+        score = await self._judge.judge(question, aspect, response)
+        if not is_score(score):
+            raise Unjudged(f"{self.name} returned something that is no score")
+        return self._cache.put(key, self.name, score)

@@ -1,0 +1,158 @@
+"""What a planner is trained on: the planning episode as it is served, and the plan that the rubric makes.
+
+The token ids come from the function that serving encodes transcripts with, so that a planner sees in
+training what it will see in use.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from agent.planning import as_plan, planning
+from agent.tokens import prompt_ids
+from agent.trajectory import Answer, Limits
+from index.documents import Passage
+from training.folder import whole_lines
+from training.tasks.lampqa.data import DataError, Question
+
+Part = Literal["train", "validation"]
+Tokenizer = Any
+"""A tokenizer of transformers."""
+Search = Callable[[Question, int], Awaitable[Sequence[Passage]]]
+"""The first so many passages of a person's profile for their question. May raise Unusable."""
+
+_AT_ONCE = 16
+"""Questions looked up together, so that their texts are encoded together."""
+_VALIDATION = 0.1
+
+
+class Unusable(Exception):
+    """No example can be made of a question, for the reason given."""
+
+
+class Example(BaseModel):
+    """A prompt, and what is to be written behind it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    part: Part
+    prompt: str
+    completion: str
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    """The completion's tokens, then the model's end token if it has one."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What came of the questions: how many examples there are, and why some make none."""
+
+    examples: Mapping[Part, int]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def held_out(people: Iterable[str], seed: int) -> frozenset[str]:
+    """A tenth of the people, at least one, to validate with. Raises DataError where there is only one."""
+    ordered = sorted(set(people), key=lambda person: hashlib.sha256(f"{seed} {person}".encode()).digest())
+    if len(ordered) < 2:
+        raise DataError(
+            "all questions have the same profile, so no other person is left to validate with: "
+            "give --validation FILE"
+        )
+    return frozenset(ordered[: max(1, round(len(ordered) * _VALIDATION))])
+
+
+async def make_example(
+    question: Question, part: Part, search: Search, tokenizer: Tokenizer, limits: Limits, max_length: int
+) -> Example:
+    """The example of one question, of at most `max_length` tokens.
+
+    As in use, a prompt that is too long loses passages, the first ones first. Raises Unusable.
+    """
+
+    async def encode(text: str, opening: bool) -> list[int]:
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=opening)
+        return ids
+
+    episode = planning(question.question, limits)
+    episode.provide(await search(question, min(limits.top_k, limits.max_documents)))
+    completion = f"<answer>{as_plan(aspect.aspect for aspect in question.rubric_aspects)}</answer>"
+    written = await encode(completion, False)
+    if tokenizer.eos_token_id is not None:
+        written.append(tokenizer.eos_token_id)
+    while len(read := await prompt_ids(episode, encode)) + len(written) > max_length:
+        if not episode.drop_oldest_passage():
+            raise Unusable(f"without any passage, it still has more than {max_length} tokens")
+    prompt = episode.prompt
+    if (
+        not isinstance(episode.feed(completion), Answer)
+        or episode.trajectory.transcript != prompt + completion
+    ):
+        raise Unusable("a tag in its rubric ends the plan too early")
+    return Example(
+        id=question.id,
+        part=part,
+        prompt=prompt,
+        completion=completion,
+        prompt_ids=tuple(read),
+        completion_ids=tuple(written),
+    )
+
+
+async def write_examples(
+    file: Path,
+    questions: Iterable[tuple[Part, Question]],
+    make: Callable[[Part, Question], Awaitable[Example]],
+    finished: Callable[[int], None] = lambda count: None,
+) -> Recorded:
+    """Add to `file`, in the order of the questions, the examples that it does not hold yet.
+
+    `finished` is told how many more questions are done. A line that was half written is written again.
+    """
+    whole_lines(file)
+    counts: dict[Part, int] = {"train": 0, "validation": 0}
+    known = {(example.part, example.id) for example in read_examples(file)}
+    left_out = {}
+
+    async def one(part: Part, question: Question) -> Example | str:
+        try:
+            return await make(part, question)
+        except Unusable as error:
+            return str(error)
+
+    remaining = iter(questions)
+    with file.open("ab") as lines:
+        while taken := list(islice(remaining, _AT_ONCE)):
+            owed = [(part, question) for part, question in taken if (part, question.id) not in known]
+            for part, question in taken:
+                counts[part] += (part, question.id) in known
+            for (part, question), made in zip(
+                owed, await asyncio.gather(*(one(*each) for each in owed)), strict=True
+            ):
+                if isinstance(made, str):
+                    left_out[question.id] = made
+                else:
+                    counts[part] += 1
+                    lines.write(made.model_dump_json().encode() + b"\n")
+            lines.flush()
+            finished(len(taken))
+    for part, count in counts.items():
+        if not count:
+            raise DataError(
+                f"there is no example for {part}" + "".join(f"; {why}" for why in left_out.values())
+            )
+    return Recorded(counts, left_out)
+
+
+def read_examples(file: Path) -> Iterator[Example]:
+    """The examples of a file that `write_examples` wrote."""
+    with file.open("rb") as lines:
+        for line in lines:
+            yield Example.model_validate_json(line)

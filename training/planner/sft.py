@@ -1,0 +1,258 @@
+"""The fine-tuning of a planner: LoRA by TRL on examples that are tokens already, loss on the plan alone.
+
+TRL is given the labels, so that it encodes, cuts and masks nothing itself.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.errors import TrainingError
+from training.folder import settle
+from training.planner.data import Example, Part, Tokenizer, read_examples
+from training.stamp import stamp
+
+ADAPTER = "adapter"
+CHECKPOINTS = "checkpoints"
+MANIFEST = "training.json"
+
+_IGNORED = -100
+"""The label of a token that the loss does not see, in PyTorch and all that build on it."""
+_CLIP = 1.0
+
+
+class TrainingUnavailable(TrainingError):
+    """Training cannot begin here; the message says what it needs."""
+
+
+class Recipe(BaseModel):
+    """How a planner is trained. The defaults are those published with LaMP-QA (PlanPers).
+
+    The published batch of 32 is `batch_size` times `gradient_accumulation`. The learning rate falls
+    linearly, and gradients are clipped to norm 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(2_000, ge=1)
+    batch_size: int = Field(4, ge=1)
+    gradient_accumulation: int = Field(8, ge=1)
+    learning_rate: float = Field(5e-5, gt=0)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Of the steps."""
+    lora_rank: int = Field(16, ge=1)
+    lora_alpha: int = Field(16, ge=1)
+    lora_dropout: float = Field(0.05, ge=0, lt=1)
+    validate_every: int = Field(250, ge=1)
+    """Steps between two checkpoints, each of which is validated."""
+    seed: int = 0
+
+
+class Watcher(Protocol):
+    """Is told how training goes on."""
+
+    def trained(self, step: int, loss: float | None) -> None:
+        """A step is done; with the mean loss since the last time, where that is known."""
+        ...
+
+    def validated(self, step: int, loss: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The adapter that was kept: that of the step with the lowest validation loss."""
+
+    adapter: Path
+    step: int
+    validation_loss: float
+
+
+def load_tokenizer(model: str) -> Tokenizer:
+    """Raises TrainingUnavailable when there is no such model."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise TrainingUnavailable(f"the tokenizer of {model} cannot be loaded: {error}") from None
+
+
+def check_can_train(model: str, recipe: Recipe, max_length: int, *, cpu: bool) -> None:
+    """Raises TrainingUnavailable where something is missing: asked before hours are spent on examples."""
+    try:
+        import datasets  # noqa: F401
+        import peft  # noqa: F401
+        import torch
+        import trl  # noqa: F401
+    except ImportError as error:
+        raise TrainingUnavailable(f"training needs {error.name}: pip install 'pr2[train]'") from None
+    if cpu:
+        return
+    if not torch.cuda.is_available():
+        parameters, size = memory_needed(model, recipe, max_length)
+        raise TrainingUnavailable(
+            f"there is no GPU here; {model} has {parameters / 1e9:.2g} billion parameters, and training it "
+            f"takes about {size / 2**30:.2g} GiB of a GPU's memory (--cpu trains tiny models without one)"
+        )
+    if torch.cuda.device_count() > 1:
+        raise TrainingUnavailable("training uses one GPU: name it, like CUDA_VISIBLE_DEVICES=0")
+
+
+def memory_needed(model: str, recipe: Recipe, max_length: int) -> tuple[int, int]:
+    """The model's parameters, and about how many bytes its training takes where every example is longest.
+
+    The weights in bfloat16; 16 bytes for each parameter of the adapter (itself, its gradient and Adam's two
+    moments in float32); for each token, the input of every layer and the activations of one (34 bytes for
+    each hidden unit; Korthikanti et al. 2022, section 4), since the others are computed again.
+    """
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise TrainingUnavailable(f"{model} cannot be loaded: {error}") from None
+    with torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config)
+        parameters = network.num_parameters()
+        adapter = get_peft_model(network, _lora(recipe)).num_parameters(only_trainable=True)
+    units = recipe.batch_size * max_length * config.hidden_size
+    return parameters, 2 * parameters + 16 * adapter + units * (2 * config.num_hidden_layers + 34)
+
+
+def train(
+    folder: Path,
+    examples: Path,
+    model: str,
+    recipe: Recipe,
+    *,
+    cpu: bool = False,
+    watcher: Watcher | None = None,
+) -> Outcome:
+    """Train, or go on from the last checkpoint, and keep the best adapter in `folder`/adapter.
+
+    Raises ChangedConfiguration when the folder was begun with another recipe or other examples.
+    """
+    with examples.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    settle(folder / MANIFEST, {"model": model, "examples": digest, "cpu": cpu, **recipe.model_dump()})
+    trainer = make_trainer(folder / CHECKPOINTS, read_examples(examples), model, recipe, cpu=cpu)
+    if watcher is not None:
+        trainer.add_callback(_callback(watcher))
+    last = _last_checkpoint(folder / CHECKPOINTS)
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    best = Outcome(folder / ADAPTER, trainer.state.best_global_step, trainer.state.best_metric)
+    _keep(trainer, best)
+    return best
+
+
+def make_trainer(folder: Path, examples: Iterable[Example], model: str, recipe: Recipe, *, cpu: bool) -> Any:
+    """TRL's trainer, whose checkpoints go to `folder`."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.trainer_callback import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+
+    parts = _datasets(examples)
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32 if cpu else torch.bfloat16),
+        args=SFTConfig(
+            output_dir=str(folder),
+            max_steps=recipe.steps,
+            per_device_train_batch_size=recipe.batch_size,
+            per_device_eval_batch_size=recipe.batch_size,
+            gradient_accumulation_steps=recipe.gradient_accumulation,
+            learning_rate=recipe.learning_rate,
+            warmup_steps=recipe.warmup,
+            lr_scheduler_type="linear",
+            max_grad_norm=_CLIP,
+            max_length=None,
+            eval_strategy="steps",
+            eval_steps=recipe.validate_every,
+            save_steps=recipe.validate_every,
+            save_total_limit=2,
+            load_best_model_at_end=True,
+            metric_for_best_model="eval_loss",
+            greater_is_better=False,
+            seed=recipe.seed,
+            use_cpu=cpu,
+            bf16=not cpu,
+            activation_checkpointing=True,
+            report_to="none",
+            disable_tqdm=True,
+        ),
+        train_dataset=parts["train"],
+        eval_dataset=parts["validation"],
+        processing_class=load_tokenizer(model),
+        peft_config=_lora(recipe),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _datasets(examples: Iterable[Example]) -> dict[Part, Any]:
+    import numpy as np
+    from datasets import Dataset
+
+    columns: dict[Part, dict[str, list[Any]]] = {
+        part: {"input_ids": [], "labels": []} for part in ("train", "validation")
+    }
+    for example in examples:
+        ids = np.array([*example.prompt_ids, *example.completion_ids], dtype=np.int32)
+        labels = ids.copy()
+        labels[: len(example.prompt_ids)] = _IGNORED
+        columns[example.part]["input_ids"].append(ids)
+        columns[example.part]["labels"].append(labels)
+    return {part: Dataset.from_dict(values) for part, values in columns.items()}
+
+
+def _lora(recipe: Recipe) -> Any:
+    from peft import LoraConfig
+
+    # Which matrices get an adapter is not published: peft's own choice for the model is taken.
+    return LoraConfig(
+        r=recipe.lora_rank,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _callback(watcher: Watcher) -> Any:
+    from transformers import TrainerCallback
+
+    class Telling(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            watcher.trained(state.global_step, None)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
+            if "loss" in logs:
+                watcher.trained(state.global_step, logs["loss"])
+            if "eval_loss" in logs:
+                watcher.validated(state.global_step, logs["eval_loss"])
+
+    return Telling()
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest that was written to its end: the trainer's state is the last file of one."""
+    whole = folder.glob("checkpoint-*/trainer_state.json")
+    return max((file.parent for file in whole), key=lambda made: int(made.name.split("-")[1]), default=None)
+
+
+def _keep(trainer: Any, best: Outcome) -> None:
+    """Write the adapter, its tokenizer and what they are for: all of it or nothing."""
+    part = best.adapter.with_name(ADAPTER + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    trainer.model.save_pretrained(part)
+    trainer.processing_class.save_pretrained(part)
+    stamp(part, "planner", step=best.step, validation_loss=best.validation_loss)
+    shutil.rmtree(best.adapter, ignore_errors=True)
+    os.replace(part, best.adapter)

@@ -1,0 +1,237 @@
+"""Where a policy is trained: the service's own episodes, each over its own person's profile, and the judge.
+
+One object in each process that rolls out. The store is prepared beforehand and only read.
+"""
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent.engines.openai import OpenAIServer
+from agent.episode import Episode
+from agent.policy import PolicyError
+from agent.prompts import PROMPT_VERSION
+from agent.trajectory import Limits, Trajectory
+from index.documents import Passage, first_fault
+from index.encoding.encoders import NoEncoder, Vectors, load_encoder
+from index.profiles import Profiles
+from index.ranking.retrievers import retriever
+from index.storage.store import Store
+from index.together import Together
+from training.errors import TrainingError
+from training.judging.judge import Judge, LexicalJudge, Unjudged, judged
+from training.judging.llm import LLMJudge
+from training.judging.verdicts import CachedJudge, CacheUnavailable, VerdictCache
+from training.policy.advantage import Formula
+from training.policy.reward import Costs, Reward, reward
+from training.policy.rows import Row
+from training.tasks.lampqa.data import Aspect, Question
+
+CONFIGURATION = "PR2_TRAINING"
+"""The environment variable that names the configuration's file."""
+JUDGE_KEY = "PR2_JUDGE_API_KEY"
+"""The environment variable with the key of the judge's server, where it wants one."""
+
+_log = logging.getLogger(__name__)
+
+
+class InvalidConfiguration(TrainingError, ValueError):
+    """Nothing can be trained with this configuration. The message says what to change."""
+
+
+class JudgeUnavailable(TrainingError):
+    """The judge gave no verdict before there was anything to judge. The message names its address."""
+
+
+class JudgeConfiguration(BaseModel):
+    """Which judge scores the answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["lexical", "openai"] = "lexical"
+    url: str | None = None
+    """Of an OpenAI-compatible server, up to and with /v1."""
+    model: str = ""
+    timeout_s: float = 120.0
+    at_once: int = 256
+    """Calls in flight."""
+
+
+class Configuration(BaseModel):
+    """What the environment is made of; written as JSON by `pr2 train prepare`, read by every worker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path
+    """The folder of the store."""
+    encoder: str = "minilm"
+    """The one that the store was made with; it is loaded where the retriever needs vectors."""
+    retriever: str = "hybrid"
+    limits: Limits = Limits()
+    judge: JudgeConfiguration = JudgeConfiguration()
+    costs: Costs = Costs()
+    formula: Formula = Formula("without_profile")
+    """How rewards become advantages."""
+    prompt_version: str = PROMPT_VERSION
+
+    @classmethod
+    def load(cls) -> "Configuration":
+        """The one in the file that PR2_TRAINING names. Raises InvalidConfiguration."""
+        file = os.environ.get(CONFIGURATION)
+        if not file:
+            raise InvalidConfiguration(
+                f"{CONFIGURATION} names no file with the configuration of the training"
+            )
+        try:
+            return cls.model_validate_json(Path(file).read_text("utf-8"))
+        except OSError as error:
+            raise InvalidConfiguration(f"{file} cannot be read: {error.strerror}") from None
+        except ValidationError as error:
+            raise InvalidConfiguration(f"{file}, {first_fault(error, 'file')}") from None
+
+
+class Environment:
+    """Gives episodes, looks into profiles, and scores what was answered. Use it in one event loop."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        profiles: Profiles,
+        judge: Judge,
+        cache: VerdictCache | None = None,
+    ) -> None:
+        """`open` makes one of what the configuration names. `cache` is closed with it."""
+        self.configuration = configuration
+        self._profiles = profiles
+        self._judge = judge
+        self._cache = cache
+        self._encode = Together(self._encode_together)
+
+    @classmethod
+    async def open(cls, configuration: Configuration) -> "Environment":
+        """Open the store, load the encoder, and reach the judge.
+
+        Raises InvalidConfiguration, JudgeUnavailable, CacheUnavailable, EncoderUnavailable, EncoderMismatch,
+        StoreUnavailable, UnknownRetriever.
+        """
+        if configuration.prompt_version != PROMPT_VERSION:
+            raise InvalidConfiguration(
+                f"the prompts were prepared in version {configuration.prompt_version}, and episodes are in "
+                f"version {PROMPT_VERSION}: prepare them anew (pr2 train prepare)"
+            )
+        profiles = await asyncio.to_thread(_profiles, configuration)
+        try:
+            judge, cache = await _judge(configuration)
+        except BaseException:
+            profiles.store.close()
+            raise
+        return cls(configuration, profiles, judge, cache)
+
+    async def check(self) -> None:
+        """Have the judge grade something that no cache knows. Raises JudgeUnavailable."""
+        aspect = Aspect(aspect="It greets", reason="", evidence="")
+        question = Question(
+            id="check",
+            question="What do you say to me?",
+            category="",
+            narrative="",
+            rubric_aspects=(aspect,),
+            profile=(),
+        )
+        try:
+            await self._judge.judge(question, aspect, f"Hello, {uuid.uuid4().hex}!")
+        except Unjudged as error:
+            raise JudgeUnavailable(
+                f"the judge {self._judge.name} at {self.configuration.judge.url} gave no verdict: {error}"
+            ) from None
+
+    def episode(self, row: Row) -> Episode:
+        """The episode of the row's question, as the service would begin it."""
+        return Episode(row.question.question, limits=self.configuration.limits)
+
+    async def search(
+        self, user: str, query: str, k: int, exclude: Collection[tuple[str, int]]
+    ) -> Sequence[Passage]:
+        """See Profiles.search. In a thread; the queries of concurrent rollouts are encoded together."""
+        name = self.configuration.retriever
+        vectors = await self._encode(query) if retriever(name).needs_vectors else None
+        found = await asyncio.to_thread(self._profiles.search, user, [query], k, name, exclude, vectors)
+        return found[0]
+
+    async def reward(self, row: Row, trajectory: Trajectory) -> Reward:
+        """What the trajectory is worth; without a score where no verdict was got.
+
+        The judge sees the answer alone, as it does in an evaluation.
+        """
+        aspects = None
+        if trajectory.answer is not None:
+            try:
+                aspects = await judged(self._judge, row.question, trajectory.answer.text)
+            except CacheUnavailable as error:
+                _log.warning("an answer stays unjudged: %s", error)
+        return reward(trajectory, aspects, self.configuration.costs)
+
+    async def aclose(self) -> None:
+        """Let go of connections and files."""
+        await self._judge.aclose()
+        if self._cache is not None:
+            self._cache.close()
+        self._profiles.store.close()
+
+    async def _encode_together(self, queries: Sequence[str]) -> list[Vectors]:
+        vectors = await asyncio.to_thread(self._profiles.encoder.encode, list(queries))
+        return [vectors[row : row + 1] for row in range(len(queries))]
+
+
+async def check(configuration: Configuration) -> None:
+    """Show that everything is there, before hours of training begin. Raises what `open` and `check` raise."""
+    environment = await Environment.open(configuration)
+    try:
+        await environment.check()
+    finally:
+        await environment.aclose()
+
+
+def _profiles(configuration: Configuration) -> Profiles:
+    file = configuration.data / "pr2.db"
+    if not file.exists():
+        raise InvalidConfiguration(
+            f"there is no store in {configuration.data}: prepare it (pr2 train prepare)"
+        )
+    if not retriever(configuration.retriever).needs_vectors:
+        return Profiles(Store(f"sqlite:///{file}", None), NoEncoder())
+    encoder = load_encoder(configuration.encoder)
+    store = Store(f"sqlite:///{file}", encoder.manifest)
+    try:
+        store.open()
+    except BaseException:
+        store.close()
+        raise
+    return Profiles(store, encoder)
+
+
+async def _judge(configuration: Configuration) -> tuple[Judge, VerdictCache | None]:
+    judge = configuration.judge
+    if judge.kind == "lexical":
+        return LexicalJudge(), None
+    if judge.url is None:
+        raise InvalidConfiguration("judge.url: the judge is a server, and its address is missing")
+    server = OpenAIServer(judge.url, judge.model, os.environ.get(JUDGE_KEY), idle_timeout_s=judge.timeout_s)
+    try:
+        await server.models(retries=0)
+        grading = await LLMJudge.connect(server, timeout_s=judge.timeout_s, concurrency=judge.at_once)
+        # Beside the store: what one process has paid for serves the others, and the next run.
+        cache = VerdictCache(configuration.data / "verdicts.db")
+    except PolicyError as error:
+        await server.aclose()
+        raise JudgeUnavailable(f"the judge at {judge.url}: {error}") from None
+    except BaseException:
+        await server.aclose()
+        raise
+    return CachedJudge(grading, cache), cache

@@ -1,0 +1,109 @@
+"""OpenRLHF's command line for SFT (0.11.2), on trajectories: `python -m training.policy.openrlhf.sft FLAGS`.
+
+One class is exchanged, its data set. That encodes prompt and response as one text and without BOS, cuts
+newlines off its end, appends a space and EOS, and cuts what is too long: a policy that is served sees other
+tokens (agent/tokens.py), and ends its turns with tags. The rest (model, loss, schedule, checkpoints) is
+OpenRLHF's.
+"""
+
+import runpy
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import openrlhf.datasets
+import torch
+
+from agent.prompts import PROMPT_VERSION
+from training.policy.warmstart import Example, Stretch
+from training.stamp import stamp
+
+Tokenizer = Any
+"""A tokenizer of transformers."""
+
+
+def encoded(tokenizer: Tokenizer, segments: Sequence[Stretch]) -> tuple[list[int], list[bool]]:
+    """The tokens of a transcript, and of each whether the policy wrote it.
+
+    Each segment by itself, and the first as the model's texts begin: the rule of agent/tokens.py.
+    """
+    ids: list[int] = []
+    is_policys: list[bool] = []
+    for number, segment in enumerate(segments):
+        own = tokenizer.encode(segment.text, add_special_tokens=number == 0)
+        ids += own
+        is_policys += [segment.author == "policy"] * len(own)
+    return ids, is_policys
+
+
+class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
+    """The rows of `pr2 train warmstart` as OpenRLHF's trainer takes them; the parent makes the batches.
+
+    The loss is on the policy's tokens alone. What is longer than `max_length` is left out and counted: of a
+    trajectory without its end, the model would learn to search and never to answer.
+    """
+
+    def __init__(
+        self,
+        dataset: Iterable[Mapping[str, Any]],
+        tokenizer: Tokenizer,
+        max_length: int,
+        strategy: Any,
+        pretrain_mode: bool = False,
+        multiturn: bool = False,
+        **_template: Any,
+    ) -> None:
+        """Raises ValueError for flags that mean other data, other prompts' data, or where nothing is left."""
+        if pretrain_mode or multiturn:
+            raise ValueError(
+                "--model.pretrain_mode_enable and --data.multiturn are for other data: leave them out"
+            )
+        self.tokenizer = tokenizer
+        self._encoded = []
+        left_out = 0
+        for example in map(Example.model_validate, dataset):
+            if example.prompt_version != PROMPT_VERSION:
+                raise ValueError(
+                    f"the trajectories have prompts of version {example.prompt_version!r}, and they are of "
+                    f"version {PROMPT_VERSION!r} now: make them anew (pr2 train warmstart)"
+                )
+            ids, is_policys = encoded(tokenizer, example.segments)
+            if len(ids) > max_length:
+                left_out += 1
+            else:
+                self._encoded.append((ids, is_policys))
+        strategy.print(f"{len(self._encoded)} trajectories; {left_out} left out, of over {max_length} tokens")
+        batch = strategy.args.train.batch_size
+        if len(self._encoded) < batch:
+            # Without one whole batch, nothing would be learned, and the weights saved all the same.
+            raise ValueError(
+                f"a batch takes {batch} trajectories of at most {max_length} tokens, and there are "
+                f"{len(self._encoded)}: give a higher --data.max_len, or a smaller --train.batch_size"
+            )
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Token ids, attention mask and loss mask, each of shape (1, tokens).
+
+        The mask at a place is about the token after it, which the model predicts there.
+        """
+        ids, is_policys = self._encoded[index]
+        input_ids = torch.tensor([ids])
+        loss_mask = torch.tensor([[*is_policys[1:], False]], dtype=torch.float32)
+        return input_ids, torch.ones_like(input_ids), loss_mask
+
+
+def main(flags: Sequence[str]) -> None:
+    """Train, and say beside the weights what they are for."""
+    openrlhf.datasets.SFTDataset = Trajectories
+    sys.argv = ["train_sft", *flags]
+    done = runpy.run_module("openrlhf.cli.train_sft", run_name="__main__")
+    if torch.distributed.get_rank() == 0:
+        stamp(Path(done["args"].ckpt.output_dir), "policy")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

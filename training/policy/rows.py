@@ -1,0 +1,54 @@
+"""The questions that a policy is trained on, as OpenRLHF carries them: a prompt and a label.
+
+The label says whose history may be searched and what the judge expects. Of a data set's columns, OpenRLHF
+keeps these two.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent.episode import Episode
+from agent.trajectory import Limits
+from index.documents import first_fault
+from training.tasks.lampqa.data import InvalidRecord, Question
+
+INPUT, LABEL = "input", "label"
+
+
+class Row(BaseModel):
+    """One question to train on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: str
+    """Whose profile in the store it is asked of."""
+    question: Question
+    """With narrative and rubric, and without its profile, which lies in the store."""
+    without_profile: float | None = None
+    """What the policy's own answer without the profile scored, from 0 to 1; None where it is not known."""
+
+    def to_record(self, limits: Limits) -> dict[str, str]:
+        """A line of OpenRLHF's prompt file."""
+        return {INPUT: Episode(self.question.question, limits=limits).prompt, LABEL: self.model_dump_json()}
+
+    @classmethod
+    def from_label(cls, label: str) -> "Row":
+        """Raises ValueError, naming the field, when `label` was not made by `to_record`."""
+        try:
+            return cls.model_validate_json(label)
+        except ValidationError as error:
+            why = first_fault(error, "label")
+            raise ValueError(f"no label of a question to train on ({why})") from None
+
+
+def read_rows(file: Path) -> Iterator[Row]:
+    """The rows of a prompt file. Raises InvalidRecord, with the line's number."""
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield Row.from_label(json.loads(line)[LABEL])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InvalidRecord(str(file), number, LABEL, str(error)) from None

@@ -1,0 +1,211 @@
+"""A warm start by rejection sampling: of answers that were judged already, the good ones are learned from.
+
+Any policy may have written them. So the data are texts and their authors, without token ids: the model that
+learns has tokens of its own.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from agent.prompts import PROMPT_VERSION
+from agent.trajectory import Trajectory
+from training.errors import TrainingError
+from training.evaluation.records import Record
+from training.evaluation.report.runs import Run, load_runs, read_trajectories
+from training.folder import settle
+
+DATA, MANIFEST = "sft.jsonl", "warmstart.json"
+_METHOD = "pr2"
+"""The one whose transcripts begin as the policy's do, and in which it searches by itself."""
+
+
+class NothingToLearnFrom(TrainingError, ValueError):
+    """No data can be made of these runs; the message says why."""
+
+
+class Stretch(BaseModel):
+    """A segment of a transcript, without tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    author: Literal["environment", "policy"]
+    text: str
+
+
+class Example(BaseModel):
+    """A trajectory to learn from: what the policy wrote in it, given what stands before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    """The question's."""
+    score: float
+    prompt_version: str
+    segments: tuple[Stretch, ...]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the trajectories. Each is counted once, for what is named first."""
+
+    unanswered: int = 0
+    unjudged: int = 0
+    too_low: int = 0
+    violations: int = 0
+    """Good enough, but not in the form that is to be learned."""
+    shortened: int = 0
+    """Passages were taken out again for lack of room: the answer may rest on what the learner cannot see."""
+    surpassed: int = 0
+    """Good enough, but enough others of the same question are better."""
+    kept: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(asdict(self).values())
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    question: str
+    searches: int
+    example: Example
+
+
+def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_question: int) -> Counts:
+    """Choose from these runs of `pr2 evaluate`, and write `out`/sft.jsonl and its manifest.
+
+    Of one question, over all runs, the best by score are taken; of equals those with fewer searches, then
+    those of the run that is named first. Raises NothingToLearnFrom; ValueError for what holds no run;
+    ChangedConfiguration where `out` holds other data: weights may have been trained on them.
+    """
+    runs = _runs(folders)
+    counter: Counter[str] = Counter()
+    examples = _best(_candidates(runs, least, counter), most_per_question, counter)
+    if not examples:
+        raise NothingToLearnFrom(_why_none(runs, least))
+    counts = Counts(**counter)
+    configuration = {
+        "runs": [
+            {
+                "folder": str(run.folder),
+                "dataset": run.manifest["dataset"]["hash"],
+                "judge": run.manifest["judge"],
+                "policy": run.manifest.get("policy"),
+            }
+            for run in runs
+        ],
+        "least": least,
+        "most_per_question": most_per_question,
+        "prompt_version": PROMPT_VERSION,
+        "counts": asdict(counts),
+    }
+    settle(out / MANIFEST, configuration)
+    part = out / f"{DATA}.part"
+    with part.open("wb") as lines:
+        lines.writelines(example.model_dump_json().encode() + b"\n" for example in examples)
+    os.replace(part, out / DATA)
+    return counts
+
+
+def _runs(folders: Sequence[Path]) -> list[Run]:
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise NothingToLearnFrom("a run is given more than once")
+    # One by one: unlike those of a report, they may be on different questions.
+    runs = [run for folder in folders for run in load_runs([folder])]
+    for run in runs:
+        if run.manifest["method"] != _METHOD:
+            raise NothingToLearnFrom(
+                f"{run.folder} is a run of the method {run.manifest['method']}, whose transcripts begin "
+                f"otherwise: only those of {_METHOD} can be learned from"
+            )
+        if run.manifest["dataset"].get("split") == "test":
+            raise NothingToLearnFrom(
+                f"{run.folder} answers LaMP-QA's test questions: what has learned from them cannot be "
+                "measured on them"
+            )
+    judges = sorted({str(run.manifest["judge"]["name"]) for run in runs})
+    if len(judges) > 1:
+        raise NothingToLearnFrom(f"scores of different judges cannot be compared: {', '.join(judges)}")
+    return runs
+
+
+def _candidates(runs: Sequence[Run], least: float, counter: Counter[str]) -> Iterator[_Candidate]:
+    """What is good enough by itself; `counter` is told of all else."""
+    for run in runs:
+        good = []
+        for record in run.records:
+            if record.finish_reason != "answered":
+                counter["unanswered"] += 1
+            elif record.score is None:
+                counter["unjudged"] += 1
+            elif record.score < least:
+                counter["too_low"] += 1
+            else:
+                good.append((record, record.score))
+        trajectories = read_trajectories(run.folder, {record.id for record, _ in good})
+        for record, score in good:
+            trajectory = _checked(trajectories.get(record.id), record, run.folder)
+            if trajectory.violations:
+                counter["violations"] += 1
+            elif trajectory.passages_dropped:
+                counter["shortened"] += 1
+            else:
+                yield _Candidate(record.question, record.searches, _example(record.id, score, trajectory))
+
+
+def _checked(trajectory: Trajectory | None, record: Record, folder: Path) -> Trajectory:
+    if trajectory is None:
+        raise NothingToLearnFrom(f"{folder} has no trajectory of {record.id}")
+    if trajectory.protocol != "tags":
+        raise NothingToLearnFrom(
+            f"{folder}: the trajectory of {record.id} was written by the protocol {trajectory.protocol}; a "
+            "policy learns from tags alone"
+        )
+    if trajectory.prompt_version != PROMPT_VERSION:
+        raise NothingToLearnFrom(
+            f"{folder}: the trajectory of {record.id} has prompts of version {trajectory.prompt_version!r}, "
+            f"and they are of version {PROMPT_VERSION!r} now: run the evaluation anew"
+        )
+    return trajectory
+
+
+def _example(question_id: str, score: float, trajectory: Trajectory) -> Example:
+    segments = tuple(Stretch(author=one.author, text=one.text) for one in trajectory.segments)
+    return Example(id=question_id, score=score, prompt_version=PROMPT_VERSION, segments=segments)
+
+
+def _best(candidates: Iterator[_Candidate], most_per_question: int, counter: Counter[str]) -> list[Example]:
+    # By its text as well: data sets of one's own may give two questions the same id.
+    questions: dict[tuple[str, str], list[_Candidate]] = {}
+    for candidate in candidates:
+        questions.setdefault((candidate.example.id, candidate.question), []).append(candidate)
+    chosen = []
+    for same in questions.values():
+        same.sort(key=lambda one: (-one.example.score, one.searches))
+        chosen += [one.example for one in same[:most_per_question]]
+        counter["surpassed"] += max(len(same) - most_per_question, 0)
+    counter["kept"] = len(chosen)
+    return chosen
+
+
+def _why_none(runs: Sequence[Run], least: float) -> str:
+    scores = [
+        record.score
+        for run in runs
+        for record in run.records
+        if record.finish_reason == "answered" and record.score is not None
+    ]
+    if not scores:
+        return "there is no answer that was judged"
+    if max(scores) < least:
+        return f"no answer scores {least:g} or more: the best one scores {max(scores):.3f}"
+    return (
+        f"of the answers that score {least:g} or more (the best one {max(scores):.3f}), none kept to the "
+        "form with all that was read"
+    )

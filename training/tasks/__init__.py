@@ -1,0 +1,1 @@
+"""Data sets with their questions, references and file formats."""
