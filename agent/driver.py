@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
+from agent.engines.errors import EngineError
 from agent.episode import Episode
-from agent.policy import Chunk, Policy, PolicyError
+from agent.policy import Chunk, Policy
 from agent.trajectory import AnswerDelta, Step
 from index.documents import Passage
 
@@ -81,7 +82,7 @@ async def _turn(episode: Episode, policy: Policy, deadline: float) -> AsyncGener
                             episode.end_turn()
                 except TimeoutError:
                     episode.cut_off("deadline")
-                except PolicyError as error:
+                except EngineError as error:
                     episode.finish("policy_error", str(error), fault=error.fault)
             for event in episode.take_events():
                 yield event

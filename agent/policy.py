@@ -5,19 +5,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from agent.episode import Episode
-from agent.trajectory import PolicyFault
 
 STREAM_INTERVAL = 8
 """Tokens that an engine sends at a time, where it can be asked to, after the first one. To read each token
 by itself costs several times more, and at 50 tokens a second nobody sees it."""
-
-
-class PolicyError(Exception):
-    """The policy could not write. `fault` says how: the server maps it to a status."""
-
-    def __init__(self, fault: PolicyFault, message: str) -> None:
-        super().__init__(message)
-        self.fault = fault
 
 
 @dataclass(frozen=True)
@@ -38,7 +29,7 @@ class Chunk:
 class Policy(Protocol):
     """Writes one turn at a time, stopping after `</search>` or `</answer>`.
 
-    Closing the iterator cancels the generation. Raises PolicyError.
+    Closing the iterator cancels the generation. Raises EngineError.
     """
 
     @property
@@ -47,7 +38,7 @@ class Policy(Protocol):
     def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]: ...
 
     async def check(self) -> str:
-        """Produce one token, to show that the policy is ready. Raises PolicyError.
+        """Produce one token, to show that the policy is ready. Raises EngineError.
 
         Returns what was found out about its engine, in words for whoever runs the service.
         """

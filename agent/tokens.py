@@ -7,8 +7,8 @@ than the policy has written. Training follows the same rule.
 
 from collections.abc import Awaitable, Callable
 
+from agent.engines.errors import EngineError
 from agent.episode import Episode
-from agent.policy import PolicyError
 
 Encode = Callable[[str, bool], Awaitable[list[int]]]
 """Gives the tokens of a text. True for the opening, which begins as the model's texts do (a BOS token)."""
@@ -43,7 +43,7 @@ async def make_room(
     """How many tokens the policy may write now, at most `max_tokens`, in a context of so many tokens.
 
     `count` says how long the transcript is. If it leaves no room for a turn, passages are dropped, the
-    oldest first. 0 when the policy itself has filled the context. Raises PolicyError when not even the
+    oldest first. 0 when the policy itself has filled the context. Raises EngineError when not even the
     instructions and the question fit.
     """
     if context is None:
@@ -53,7 +53,7 @@ async def make_room(
         if not episode.drop_oldest_passage():
             break
     if room <= 0 and all(segment.author == "environment" for segment in episode.segments):
-        raise PolicyError(
+        raise EngineError(
             "refused", f"the question does not fit into the policy's context of {context} tokens"
         )
     return max(min(room, max_tokens), 0)

@@ -373,7 +373,7 @@ async def _stopped(task: asyncio.Task[Any]) -> None:
 def open_service(settings: Settings) -> Service:
     """Load the encoder, open the store, make the policy.
 
-    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, PolicyError.
+    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, EngineError.
     """
     policy = make_policy(settings.policy)
     planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
@@ -398,7 +398,7 @@ def open_to_look(settings: Settings) -> Service:
 
 
 def make_policy(settings: PolicySettings) -> Policy:
-    """The policy that the settings name. Raises PolicyError for a model that was trained on other prompts."""
+    """The policy that the settings name. Raises EngineError for a model that was trained on other prompts."""
     check_prompts(settings.model)
     if settings.engine == "openai":
         from agent.engines.openai import OpenAIServer

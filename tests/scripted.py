@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
+from agent.engines.errors import EngineError
 from agent.episode import Episode
-from agent.policy import Chunk, PolicyError
+from agent.policy import Chunk
 from agent.trajectory import Search
 
 Piece = str | Exception
@@ -24,7 +25,7 @@ class ScriptedPolicy:
         self.turns = turns
         self.delay_s = delay_s
         self.cancelled: list[str] = []
-        self.check_fault: PolicyError | None = None
+        self.check_fault: EngineError | None = None
         self.checks = 0
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
+from agent.engines.errors import EngineError
 from agent.engines.openai import Model, OpenAIServer, Refused
-from agent.policy import STREAM_INTERVAL, PolicyError
+from agent.policy import STREAM_INTERVAL
 
 COMPLETIONS, CHAT = "/completions", "/chat/completions"
 
@@ -103,7 +104,7 @@ class _Written:
 
 
 async def probe(server: OpenAIServer, retries: int | None = None) -> Capabilities:
-    """Ask the server, which writes a few tokens for it. Raises PolicyError.
+    """Ask the server, which writes a few tokens for it. Raises EngineError.
 
     A server that fails is tried as often as it is at other times or, if given, `retries` times.
     """
@@ -114,7 +115,7 @@ async def probe(server: OpenAIServer, retries: int | None = None) -> Capabilitie
 
 
 async def context_of(server: OpenAIServer, retries: int | None = None) -> int | None:
-    """How many tokens the model reads and writes together, where the server tells. Raises PolicyError."""
+    """How many tokens the model reads and writes together, where the server tells. Raises EngineError."""
     models = await _listed(server, retries)
     found = _Probe(server, await server.served_model(retries), retries)
     return found.listed_context(models) or (await found.tokenizer())[2] or await found.other_context()
@@ -123,7 +124,7 @@ async def context_of(server: OpenAIServer, retries: int | None = None) -> int | 
 async def _listed(server: OpenAIServer, retries: int | None) -> list[Model]:
     try:
         return await server.models(retries)
-    except PolicyError as error:
+    except EngineError as error:
         # Not every server keeps a list, and a model that was named can do without.
         if server.model and error.fault in ("refused", "bad_reply"):
             return []
@@ -144,13 +145,13 @@ class _Probe:
                 raise
             try:
                 path, options, written = CHAT, *(await self._options(CHAT))
-            except PolicyError:
+            except EngineError:
                 raise refused from None
         encodes, tokens, context = await self.tokenizer()
         continues = path == COMPLETIONS and _is_plain(written, tokens)
         if path == COMPLETIONS and not continues:
             # A template around the transcript is worse than one that knows where the answer has begun.
-            with suppress(PolicyError):
+            with suppress(EngineError):
                 path, options, written = CHAT, *(await self._options(CHAT))
         return Capabilities(
             model=self._model,
@@ -175,7 +176,7 @@ class _Probe:
         return next((context for name in _CONTEXTS if (context := _positive(said.get(name)))), None)
 
     async def _options(self, path: str) -> tuple[Json, _Written]:
-        """Those of OPTIONS that the endpoint takes, and what it wrote. Raises PolicyError."""
+        """Those of OPTIONS that the endpoint takes, and what it wrote. Raises EngineError."""
         try:
             return OPTIONS, await self._write(path, OPTIONS)
         except Refused:
@@ -235,7 +236,7 @@ class _Probe:
         vllm = {"model": self._model, "add_special_tokens": False}  # and SGLang
         llama_cpp = {"add_special": False, "parse_special": True}
         for asked in (vllm, llama_cpp):
-            with suppress(PolicyError):
+            with suppress(EngineError):
                 asked_for = encode_request(asked, _PROBE, False)
                 reply = await self._server.ask("//tokenize", asked_for, retries=self._retries)
                 match reply:
@@ -245,11 +246,11 @@ class _Probe:
 
     async def other_context(self) -> int | None:
         """The context where some servers tell it instead."""
-        with suppress(PolicyError):
+        with suppress(EngineError):
             match await self._server.ask("//props", retries=0):  # llama.cpp
                 case {"default_generation_settings": {"n_ctx": int(context)}}:
                     return _positive(context)
-        with suppress(PolicyError):
+        with suppress(EngineError):
             match await self._server.ask("//api/ps", retries=0):  # Ollama, of a model that is loaded
                 case {"models": [*models]}:
                     for entry in models:

@@ -1,6 +1,6 @@
 """One OpenAI-compatible server over HTTP: connections, retries, event streams, and what its errors mean.
 
-Whatever the server does wrong is a typed PolicyError whose message names the server, and never the key,
+Whatever the server does wrong is a typed EngineError whose message names the server, and never the key,
 the prompt, or anything of the person's.
 """
 
@@ -17,9 +17,9 @@ from aiohttp.http_exceptions import ContentEncodingError
 from pydantic import BaseModel, JsonValue, ValidationError
 from yarl import URL
 
+from agent.engines.errors import EngineError
 from agent.engines.retry import wait_s
 from agent.engines.sse import EventDecoder
-from agent.policy import PolicyError
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
 """Answers of a server that may be better in a moment."""
@@ -57,7 +57,7 @@ class _Refusal(BaseModel):
     detail: JsonValue = None
 
 
-class Refused(PolicyError):
+class Refused(EngineError):
     """The server answered with a status below 500: it will not do this, however often it is asked."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -128,7 +128,7 @@ class OpenAIServer:
             if not self._listed:
                 await self.models(retries)
             if not self._listed:
-                raise PolicyError("refused", f"{self.place} lists no model; name one")
+                raise EngineError("refused", f"{self.place} lists no model; name one")
             self.model = self.model or self._listed[0]
         return self.model
 
@@ -165,7 +165,7 @@ class OpenAIServer:
     ) -> AsyncGenerator[Body, None]:
         """The events of a stream, up to [DONE] or to its end; closing this closes the connection.
 
-        The engine knows by that to stop. An event with an `error` raises PolicyError. `said` is the
+        The engine knows by that to stop. An event with an `error` raises EngineError. `said` is the
         person's text where the request holds it as tokens only; no error repeats it.
         """
         url = self._base_url + path
@@ -185,29 +185,29 @@ class OpenAIServer:
                         return
                     yield self.parse(shape, data)
 
-    def broken(self, error: JsonValue, request: Mapping[str, Any], said: str = "") -> PolicyError:
+    def broken(self, error: JsonValue, request: Mapping[str, Any], said: str = "") -> EngineError:
         """What an `error` in the middle of a stream means. `said` as for `stream`."""
         words = self._own_words(error, f"{_said(request)}\n{said}")
-        return PolicyError("broken_stream", f"{self.place} broke off{words}")
+        return EngineError("broken_stream", f"{self.place} broke off{words}")
 
-    def ended(self, reason: str | None) -> PolicyError:
+    def ended(self, reason: str | None) -> EngineError:
         """What it means that a text ended for `reason`, other than being complete or long enough."""
         if reason is None:
-            return PolicyError("broken_stream", f"{self.place} ended the stream without a finish_reason")
+            return EngineError("broken_stream", f"{self.place} ended the stream without a finish_reason")
         if reason == "content_filter":
-            return PolicyError("refused", f"a content filter of {self.place} ended the text")
-        return PolicyError("broken_stream", f"{self.place} ended the text: {reason[:40]!r}")
+            return EngineError("refused", f"a content filter of {self.place} ended the text")
+        return EngineError("broken_stream", f"{self.place} ended the text: {reason[:40]!r}")
 
     def parse(self, shape: type[Body], data: str | bytes) -> Body:
-        """`data` as `shape`. Raises PolicyError."""
+        """`data` as `shape`. Raises EngineError."""
         try:
             return shape.model_validate_json(data)
         except ValidationError:
             raise self.bad_reply("sent JSON of another shape, or none") from None
 
-    def bad_reply(self, what: str) -> PolicyError:
+    def bad_reply(self, what: str) -> EngineError:
         """The server does not speak as it should."""
-        return PolicyError("bad_reply", f"{self.place} {what}; is it an OpenAI-compatible server?")
+        return EngineError("bad_reply", f"{self.place} {what}; is it an OpenAI-compatible server?")
 
     async def _whole(
         self, method: str, url: str, request: Mapping[str, Any] | None, retries: int | None
@@ -221,7 +221,7 @@ class OpenAIServer:
         return content
 
     async def _body(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-        """What has come, in pieces. Raises PolicyError."""
+        """What has come, in pieces. Raises EngineError."""
         try:
             while piece := await response.content.readany():
                 yield piece
@@ -230,7 +230,7 @@ class OpenAIServer:
         except aiohttp.ClientError as error:
             if isinstance(error.__cause__, ContentEncodingError):
                 raise self.bad_reply("sent a body that cannot be decompressed") from None
-            raise PolicyError("broken_stream", f"{self.place} broke the connection") from None
+            raise EngineError("broken_stream", f"{self.place} broke the connection") from None
 
     @asynccontextmanager
     async def _response(
@@ -256,10 +256,10 @@ class OpenAIServer:
             except aiohttp.ServerTimeoutError as error:
                 raise self._timeout(error) from None
             except aiohttp.ClientConnectorError as error:
-                problem = PolicyError("unavailable", f"{self.place} cannot be reached: {error.strerror}")
+                problem = EngineError("unavailable", f"{self.place} cannot be reached: {error.strerror}")
             except aiohttp.ClientError:
                 # Most often a kept connection that the server closed at the same moment.
-                problem = PolicyError("unavailable", f"{self.place} gave no HTTP answer")
+                problem = EngineError("unavailable", f"{self.place} gave no HTTP answer")
             else:
                 if response.status == 200:
                     return response
@@ -290,14 +290,14 @@ class OpenAIServer:
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
         return headers | {"Authorization": f"Bearer {self._key}"} if self._key else headers
 
-    async def _problem(self, response: aiohttp.ClientResponse, prompt: str) -> PolicyError:
+    async def _problem(self, response: aiohttp.ClientResponse, prompt: str) -> EngineError:
         """What a status other than 200 means."""
         status = response.status
         if status < 400:
             return self.bad_reply(f"answered {status}")
         content = b""
         # What cannot be read of the explanation is left out of it.
-        with suppress(PolicyError):
+        with suppress(EngineError):
             async with aclosing(self._body(response)) as body:
                 async for piece in body:
                     content += piece
@@ -308,11 +308,11 @@ class OpenAIServer:
             refusal = _Refusal.model_validate_json(content)
             message += self._own_words(refusal.error or refusal.message or refusal.detail, prompt)
         if status >= 500 or status == 429:
-            return PolicyError("unavailable", message)
+            return EngineError("unavailable", message)
         writes = response.url.path.endswith("/completions")
         # Of a model that was listed, 400 means something else; 404 can mean that it is gone by now.
         if writes and (status == 404 or (status == 400 and self.model not in self._listed)):
-            with suppress(PolicyError):
+            with suppress(EngineError):
                 await self.models(retries=0)
                 if self.model not in self._listed:
                     served = ", ".join(self._listed)[:_MESSAGE_CHARACTERS] or "none"
@@ -327,10 +327,10 @@ class OpenAIServer:
         words = " ".join(message.split())[:_MESSAGE_CHARACTERS]
         return "" if _echoes(words, prompt) else f": {words}"
 
-    def _timeout(self, error: aiohttp.ServerTimeoutError) -> PolicyError:
+    def _timeout(self, error: aiohttp.ServerTimeoutError) -> EngineError:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return PolicyError("timeout", f"no connection to {self.place} in {self._connect_timeout_s:g} s")
-        return PolicyError("timeout", f"{self.place} was silent for {self._idle_timeout_s:g} s")
+            return EngineError("timeout", f"no connection to {self.place} in {self._connect_timeout_s:g} s")
+        return EngineError("timeout", f"{self.place} was silent for {self._idle_timeout_s:g} s")
 
 
 def _said(request: Mapping[str, Any]) -> str:

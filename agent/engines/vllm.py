@@ -1,6 +1,6 @@
 """vLLM in this process: started when it is first needed, shared by all who wait for it, ended in order.
 
-Used by the policy and by the judge. Its failures are PolicyErrors, as those of a server are.
+Used by the policy and by the judge. Its failures are EngineErrors, as those of a server are.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.policy import PolicyError
+from agent.engines.errors import EngineError
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -35,7 +35,7 @@ class VLLMEngine:
     async def write(self, ids: list[int], **sampling: Any) -> AsyncGenerator[Any, None]:
         """What the model writes behind these tokens, as vLLM's CompletionOutputs: each holds what is new.
 
-        `sampling` are vLLM's SamplingParams. Closing the iterator aborts the request. Raises PolicyError.
+        `sampling` are vLLM's SamplingParams. Closing the iterator aborts the request. Raises EngineError.
         """
         engine = await self.started()
         from vllm import SamplingParams, TokensPrompt
@@ -51,16 +51,16 @@ class VLLMEngine:
                     part = output.outputs[0]
                     if part.finish_reason not in (None, "stop", "length"):
                         why = f"{self.name} ended the text: {part.finish_reason!r}"
-                        raise PolicyError("broken_stream", why)
+                        raise EngineError("broken_stream", why)
                     yield part
         except EngineDeadError:
             await self._end(engine)
             why = f"the engine of {self.name} has died; see its log. The next question starts it again"
-            raise PolicyError("unavailable", why) from None
+            raise EngineError("unavailable", why) from None
         except (VLLMClientError, ValueError):
-            raise PolicyError("refused", f"{self.name} refused the request; see its log") from None
+            raise EngineError("refused", f"{self.name} refused the request; see its log") from None
         except VLLMError:
-            raise PolicyError("broken_stream", f"{self.name} broke off; see its log") from None
+            raise EngineError("broken_stream", f"{self.name} broke off; see its log") from None
 
     async def context(self) -> int:
         """How many tokens the model reads and writes together."""
@@ -71,7 +71,7 @@ class VLLMEngine:
         return (await self.started()).get_tokenizer()
 
     async def started(self) -> "AsyncLLM":
-        """vLLM itself, when it is ready. Raises PolicyError."""
+        """vLLM itself, when it is ready. Raises EngineError."""
         if self._engine is None:
             if self._starting is None or self._starting.done():
                 # In a thread, so that the server can say meanwhile that it is not ready.
@@ -107,12 +107,12 @@ class VLLMEngine:
             from vllm import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
-            raise PolicyError("unavailable", f"vLLM is missing ({error}): pip install 'pr2[vllm]'") from None
+            raise EngineError("unavailable", f"vLLM is missing ({error}): pip install 'pr2[vllm]'") from None
         try:
             # Not handed back by the thread, whose result would outlive the engine's end.
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self._args))
         except Exception as error:
             # Whatever stands in its way: no such model, no memory, an argument that it does not know.
-            raise PolicyError(
+            raise EngineError(
                 "unavailable", f"vLLM cannot start with {self._args['model']}: {error}"
             ) from error

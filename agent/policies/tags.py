@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from agent.engines.capabilities import CHAT, Capabilities, Choice, Event, Usage, encode_request, probe
+from agent.engines.errors import EngineError
 from agent.engines.openai import REST_S, OpenAIServer, Refused
 from agent.episode import Episode
-from agent.policy import Chunk, PolicyError
+from agent.policy import Chunk
 from agent.tags import STOP, missing_close
 from agent.tokens import estimated, make_room, prompt_ids
 
@@ -33,7 +34,7 @@ class OpenAIPolicy:
         self._context = context
         self._known: Capabilities | None = None
         self._probing = asyncio.Lock()
-        self._failed: PolicyError | None = None
+        self._failed: EngineError | None = None
 
     @property
     def name(self) -> str:
@@ -144,7 +145,7 @@ class OpenAIPolicy:
                 return str(await self._capabilities(retries=0))
         except TimeoutError:
             seconds = self._server.check_timeout_s
-            raise PolicyError(
+            raise EngineError(
                 "timeout", f"{self._server.place} wrote no token within {seconds:g} s"
             ) from None
 
@@ -157,12 +158,12 @@ class OpenAIPolicy:
         async with self._probing:
             if self._known is None and self._failed is not None and self._failed is not failed_before:
                 # It failed while this episode waited, which would only wait again for the same.
-                raise PolicyError(self._failed.fault, str(self._failed))
+                raise EngineError(self._failed.fault, str(self._failed))
             if self._known is None:
                 try:
                     known = await probe(self._server, retries)
                     self._known = replace(known, context=self._context or known.context)
-                except PolicyError as error:
+                except EngineError as error:
                     # A check gives up early, which says nothing to those who have more patience.
                     self._failed = error if retries is None else self._failed
                     raise
@@ -196,7 +197,7 @@ async def usage_after(events: AsyncGenerator[Event, None]) -> Usage | None:
     The turn is whole whatever comes.
     """
     usage = None
-    with suppress(PolicyError, TimeoutError):
+    with suppress(EngineError, TimeoutError):
         async with asyncio.timeout(REST_S):
             async for event in events:
                 usage = event.usage or usage

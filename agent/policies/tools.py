@@ -12,11 +12,12 @@ from dataclasses import replace
 
 from agent import prompts
 from agent.engines.capabilities import CHAT, Event, Json, context_of
+from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer, Refused
 from agent.episode import Episode
 from agent.policies.chat_reply import TOOL, Reply, parsed, to_json
 from agent.policies.tags import usage_after
-from agent.policy import Chunk, PolicyError
+from agent.policy import Chunk
 from agent.tags import escape
 from agent.tokens import estimated, make_room
 from agent.trajectory import Information, Search
@@ -119,7 +120,7 @@ class ChatPolicy:
                     await self._known_context(retries=0)
         except TimeoutError:
             why = f"{self._server.place} wrote no token within {seconds:g} s"
-            raise PolicyError("timeout", why) from None
+            raise EngineError("timeout", why) from None
         context = f"context {self._context} tokens" if self._context else "context of unknown length"
         return f"{context}, chat with tools, tokens {'counted' if reply.usage else 'estimated'}"
 
@@ -176,11 +177,11 @@ class ChatPolicy:
                         self._options = [option]
                         yield event
                 return
-            except PolicyError as error:
+            except EngineError as error:
                 # Whatever its status: llama.cpp says so with a 500.
                 if "tools" in request and _NO_TOOLS.search(str(error)):
                     why = f'{request["model"]!r} takes no tools here; protocol = "tags" does without'
-                    raise PolicyError("refused", f"{why} ({error})") from None
+                    raise EngineError("refused", f"{why} ({error})") from None
                 if option is options[-1] or not isinstance(error, Refused) or error.status not in (400, 422):
                     raise
 

@@ -34,7 +34,7 @@ def said_plainly() -> Iterator[None]:
 def explain(error: Exception) -> str | None:
     """An expected error in words; None for one that nobody expected."""
     # Imported now, because they bring half of the service along, and most commands end well.
-    from agent.policy import PolicyError
+    from agent.engines.errors import EngineError
     from server.client import ApiError
     from server.service import InvalidQuestion
     from training.errors import TrainingError
@@ -50,7 +50,7 @@ def explain(error: Exception) -> str | None:
             return f"settings: {'; '.join(faults)}"
         case TOMLDecodeError():
             return f"pr2.toml: {error}"
-        case BadInput() | ProfileError() | ApiError() | InvalidQuestion() | PolicyError() | SettingsError():
+        case BadInput() | ProfileError() | ApiError() | InvalidQuestion() | EngineError() | SettingsError():
             return str(error)
         case TrainingError():
             return str(error)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from server.cli import options
-from server.cli.datasets import questions_of
 from server.cli.errors import BadInput, said_plainly
 from server.cli.evaluation import Evaluation, MethodName
 from server.cli.evaluation import run as run_evaluation
@@ -120,6 +119,7 @@ def run(
         "limits": {name: value for name, value in limits.items() if value is not None},
     }
     with said_plainly():
+        from training.tasks.datasets import questions_of
         from training.tasks.lampqa.data import split_named
 
         wanted = Evaluation(
@@ -177,6 +177,7 @@ def form(
 ) -> None:
     """Write a form in which people rate aspects of the run's answers, without seeing the judge's verdicts."""
     from training.judging.forms import write_form
+    from training.tasks.datasets import questions_of
 
     with _refusals():
         written = write_form(folder, file, count, seed, questions_of(dataset, [], split, None)())

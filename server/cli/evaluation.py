@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.progress import Progress, TaskID
 
-from server.cli.datasets import bar
 from server.cli.errors import BadInput
 from server.cli.printable import one_line
+from server.cli.progress import bar
 
 if TYPE_CHECKING:
     from agent.trajectory import Trajectory

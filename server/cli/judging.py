@@ -38,7 +38,7 @@ async def open_judge(choice: JudgeChoice, verdicts: Path) -> "AsyncIterator[Judg
     if choice.kind == "lexical":
         yield LexicalJudge()
         return
-    from agent.policy import PolicyError
+    from agent.engines.errors import EngineError
     from training.judging.llm import LLMJudge
     from training.judging.verdicts import CachedJudge, VerdictCache
 
@@ -46,7 +46,7 @@ async def open_judge(choice: JudgeChoice, verdicts: Path) -> "AsyncIterator[Judg
     with VerdictCache(verdicts) as cache:
         try:
             judge = await LLMJudge.connect(model, timeout_s=_TIMEOUT_S, concurrency=_CALLS)
-        except PolicyError as error:
+        except EngineError as error:
             await model.aclose()
             raise BadInput(f"the judge: {error}") from None
         async with aclosing(CachedJudge(judge, cache)) as cached:

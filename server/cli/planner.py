@@ -12,14 +12,15 @@ import typer
 from rich.progress import Progress
 
 from server.cli import options
-from server.cli.datasets import bar, parts_of
 from server.cli.errors import said_plainly
 from server.cli.printable import one_line
+from server.cli.progress import bar
 
 if TYPE_CHECKING:
     from index.documents import Passage
-    from training.planner.data import Part, Recorded
+    from training.planner.data import Recorded
     from training.planner.sft import Outcome, Recipe
+    from training.tasks.datasets import Part
     from training.tasks.lampqa.data import Question
 
 EXAMPLES, EXAMPLES_MANIFEST = "examples.jsonl", "examples.json"
@@ -125,6 +126,7 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
     from training.folder import settle
     from training.planner.data import Unusable, make_example, write_examples
     from training.planner.sft import load_tokenizer
+    from training.tasks.datasets import parts_of
     from training.tasks.lampqa.data import dataset_hash
 
     parts, split = parts_of(data.dataset, data.validation, data.most, seed)

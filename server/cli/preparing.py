@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from server.cli import options
-from server.cli.datasets import bar, parts_of
 from server.cli.errors import BadInput, said_plainly
 from server.cli.printable import one_line
+from server.cli.progress import bar
 
 if TYPE_CHECKING:
-    from server.cli.datasets import KeptProfiles, Part, Questions
+    from server.cli.datasets import KeptProfiles
     from training.policy.environment import Configuration
     from training.policy.rows import Row
+    from training.tasks.datasets import Part, Questions
     from training.tasks.lampqa.data import InvalidRecord
 
 STORE = "store"
@@ -76,6 +77,7 @@ def prepare(
         from training.policy.advantage import Formula
         from training.policy.environment import Configuration, JudgeConfiguration
         from training.policy.reward import Costs
+        from training.tasks.datasets import parts_of
 
         if judge == "openai" and not (judge_url and judge_model):
             raise BadInput("--judge openai needs --judge-url and --judge-model")

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.policy import PolicyError
+from agent.engines.errors import EngineError
 from index.documents import NAME_RULE, check_name
 from index.errors import InvalidName, StoreUnavailable
 from server import installed_version
@@ -115,7 +115,7 @@ def create_app(
 async def _check_policy(state: State) -> None:
     try:
         _log.info("the policy is ready: %s", await state.check_policy())
-    except PolicyError as error:
+    except EngineError as error:
         _log.warning("the policy is not ready: %s", error)
     except Exception:
         _log.exception("the policy cannot be checked")
@@ -165,7 +165,7 @@ async def readyz(request: Request) -> JSONBody:
             engine = await state.check_policy()
     except TimeoutError:
         why = f"the policy has produced no token within {READY_S:g} s; it may still be starting"
-        raise PolicyError("timeout", why) from None
+        raise EngineError("timeout", why) from None
     encoder = service.profiles.encoder.manifest
     return JSONBody(
         {"status": "ready", "policy": service.policy.name, "engine": engine, "encoder": str(encoder)}

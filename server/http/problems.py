@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 
-from agent.policy import PolicyError
+from agent.engines.errors import EngineError
 from index.documents import fault_in_words
 from index.errors import (
     EncoderMismatch,
@@ -101,7 +101,7 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     EncoderUnavailable: _Kind("encoder-unavailable", "The encoder cannot be loaded", 503),
     EncoderMismatch: _Kind("encoder-mismatch", "The store was made with another encoder", 503),
     Busy: _Kind("busy", "Too many questions wait already", 429),
-    PolicyError: _Kind("policy-unavailable", "The policy is not ready", 503),
+    EngineError: _Kind("policy-unavailable", "The policy is not ready", 503),
 }
 _HTTP_KINDS: Mapping[int, _Kind] = {
     400: _Kind("bad-request", "The request cannot be read", 400),

@@ -26,7 +26,7 @@ class State:
         return self.opened
 
     async def check_policy(self) -> str:
-        """Have the policy produce a token, once; many probes at a time cost one. Raises PolicyError.
+        """Have the policy produce a token, once; many probes at a time cost one. Raises EngineError.
 
         Returns what it says of its engine.
         """

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from agent.checkpoints import STAMP, check_prompts, prompt_version
-from agent.policy import PolicyError
+from agent.engines.errors import EngineError
 from agent.prompts import PROMPT_VERSION
 
 
@@ -26,12 +26,12 @@ def test_a_model_that_was_trained_on_these_prompts_is_taken(tmp_path: Path) -> N
 
 def test_a_model_that_was_trained_on_others_is_refused_and_both_are_named(tmp_path: Path) -> None:
     (tmp_path / STAMP).write_text(json.dumps({"prompt_version": "0"}))
-    with pytest.raises(PolicyError, match=f"version 0 of the prompts, and this is version {PROMPT_VERSION}"):
+    with pytest.raises(EngineError, match=f"version 0 of the prompts, and this is version {PROMPT_VERSION}"):
         check_prompts(str(tmp_path))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "{"])
 def test_a_file_that_does_not_say_it_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / STAMP).write_text(content)
-    with pytest.raises(PolicyError, match="does not say what the model was trained on"):
+    with pytest.raises(EngineError, match="does not say what the model was trained on"):
         check_prompts(str(tmp_path))

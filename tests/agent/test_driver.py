@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from agent import prompts
 from agent.driver import Event, drive
+from agent.engines.errors import EngineError
 from agent.episode import Episode
-from agent.policy import Chunk, PolicyError
+from agent.policy import Chunk
 from agent.trajectory import (
     Answer,
     AnswerDelta,
@@ -321,7 +322,7 @@ async def test_the_callers_own_time_does_not_interrupt_the_caller() -> None:
 
 
 async def test_a_policy_that_fails_ends_the_episode_with_its_fault() -> None:
-    policy = Writes(["<think>a</think>", PolicyError("broken_stream", "the stream broke")])
+    policy = Writes(["<think>a</think>", EngineError("broken_stream", "the stream broke")])
     trajectory, events = await run(policy)
     assert (trajectory.finish_reason, trajectory.fault) == ("policy_error", "broken_stream")
     assert trajectory.detail == "the stream broke"
@@ -369,7 +370,7 @@ async def test_a_cancelled_task_closes_the_generation(where: str) -> None:
 items = st.one_of(
     texts.turns,
     st.builds(Chunk, texts.fragments, st.integers(0, 9), st.sampled_from([None, None, "stop", "length"])),
-    st.just(PolicyError("timeout", "silent")),
+    st.just(EngineError("timeout", "silent")),
 )
 limits = st.builds(Limits, st.integers(0, 3), st.integers(1, 3), st.integers(0, 4), st.integers(0, 30))
 

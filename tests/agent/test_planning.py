@@ -8,12 +8,13 @@ import pytest
 
 from agent import prompts
 from agent.driver import Event, drive
+from agent.engines.errors import EngineError
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.planning import as_plan, planning
 from agent.policies.extractive import ExtractivePolicy
 from agent.policies.tools import chat_messages
-from agent.policy import Chunk, PolicyError
+from agent.policy import Chunk
 from agent.trajectory import Limits, Plan, Trajectory
 from tests.agent.test_methods import HISTORY, QUESTION, Finds
 from tests.scripted import ScriptedPolicy
@@ -97,7 +98,7 @@ async def test_an_answer_without_the_plan_that_was_to_come_is_none(turn: str, re
 
 
 async def test_a_planner_that_fails_is_told_from_one_that_wrote_nonsense() -> None:
-    planner = ScriptedPolicy([[PolicyError("unavailable", "no planner at this address")]])
+    planner = ScriptedPolicy([[EngineError("unavailable", "no planner at this address")]])
     episode, _ = await run(Planner(ANSWER), planner, Finds(*HISTORY))
     assert (episode.trajectory.finish_reason, episode.trajectory.fault) == ("policy_error", "unavailable")
     assert "no planner at this address" in episode.trajectory.detail

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from agent import prompts
 from agent.driver import drive
+from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.policies.tags import OpenAIPolicy
-from agent.policy import PolicyError
 from agent.tokens import estimated, make_room, prompt_ids
 from agent.trajectory import Answer, Limits, Segment, Trajectory
 from index.documents import Passage
@@ -197,7 +197,7 @@ async def test_a_question_that_does_not_fit_is_refused() -> None:
     for episode in (begun(), begun(first_query=QUESTION)):
         if episode.pending:
             episode.provide(NOTES)
-        with pytest.raises(PolicyError, match=r"the question does not fit .* context of 40 tokens") as raised:
+        with pytest.raises(EngineError, match=r"the question does not fit .* context of 40 tokens") as raised:
             await room(episode, 40, 20)
         assert raised.value.fault == "refused"
         assert QUESTION not in str(raised.value)
@@ -239,7 +239,7 @@ def test_whatever_is_left_fits_and_no_passage_is_dropped_in_vain(
     opening = len(episode.segments[0].text.encode())
     try:
         left = asyncio.run(room(episode, context, max_tokens))
-    except PolicyError:
+    except EngineError:
         assert not found
         assert opening >= context
         return

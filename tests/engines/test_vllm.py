@@ -17,10 +17,10 @@ from openrlhf.utils.agent import AgentInstanceBase, MultiTurnAgentExecutor
 from transformers import AutoModelForCausalLM, AutoTokenizer, StopStringCriteria
 
 from agent.driver import Event, drive
+from agent.engines.errors import EngineError
 from agent.episode import Episode
 from agent.policies.tags import OpenAIPolicy
 from agent.policies.vllm import VLLMPolicy
-from agent.policy import PolicyError
 from agent.tags import STOP
 from agent.trajectory import AnswerDelta, Limits, Search, Trajectory
 from index.documents import Passage
@@ -297,7 +297,7 @@ async def test_a_server_that_dies_in_mid_answer_is_a_typed_failure(
         await anext(chunks)
         kill_all([psutil.Process(server.process.pid)])
         server.process.wait()
-        with pytest.raises(PolicyError) as failed:
+        with pytest.raises(EngineError) as failed:
             async for _ in chunks:
                 pass
     assert failed.value.fault == "broken_stream"
@@ -309,7 +309,7 @@ async def test_an_engine_that_dies_in_mid_answer_is_a_typed_failure_in_process(
     async with aclosing(in_process.generate(Episode(ENDLESS), CONTEXT)) as chunks:
         await anext(chunks)
         kill_all(psutil.Process().children())
-        with pytest.raises(PolicyError) as failed:
+        with pytest.raises(EngineError) as failed:
             async for _ in chunks:
                 pass
     assert failed.value.fault == "unavailable"

@@ -2,9 +2,9 @@
 
 import pytest
 
+from agent.engines.errors import EngineError
 from agent.engines.vllm import VLLMEngine
 from agent.policies.vllm import VLLMPolicy
-from agent.policy import PolicyError
 from training.judging.judge import SCALE, Unjudged
 from training.judging.llm import LLMJudge
 from training.judging.vllm_model import VLLMChat
@@ -42,6 +42,6 @@ async def test_what_does_not_fit_is_unjudged_and_not_graded(in_process: VLLMPoli
 
 async def test_a_model_that_is_not_there_is_said_before_the_first_verdict() -> None:
     chat = VLLMChat(VLLMEngine("/nowhere/judge"))
-    with pytest.raises(PolicyError, match="vLLM cannot start with /nowhere/judge") as raised:
+    with pytest.raises(EngineError, match="vLLM cannot start with /nowhere/judge") as raised:
         await LLMJudge.connect(chat)
     assert raised.value.fault == "unavailable"

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ValidationError
 
 from agent.engines.capabilities import CHAT, Json
+from agent.engines.errors import EngineError
 from agent.engines.openai import Refused
-from agent.policy import PolicyError
 from agent.tags import escape
 from training.judging.judge import PROMPT_VERSION, SCALE, Unjudged, UnjudgedReply, parse_score
 from training.tasks.lampqa.data import Aspect, Question
@@ -88,11 +88,11 @@ class ChatModel(Protocol):
         ...
 
     async def served_model(self) -> str:
-        """The name, asked for if need be. Raises PolicyError."""
+        """The name, asked for if need be. Raises EngineError."""
         ...
 
     async def ask(self, path: str, request: Json) -> Any:
-        """The reply to a chat request, in OpenAI's shape. Raises PolicyError."""
+        """The reply to a chat request, in OpenAI's shape. Raises EngineError."""
         ...
 
     async def aclose(self) -> None: ...
@@ -148,7 +148,7 @@ class LLMJudge:
 
     @classmethod
     async def connect(cls, server: ChatModel, **options: Any) -> "LLMJudge":
-        """A judge for the server's model; without one, for the first that it lists. Raises PolicyError."""
+        """A judge for the server's model; without one, for the first that it lists. Raises EngineError."""
         await server.served_model()
         return cls(server, **options)
 
@@ -164,7 +164,7 @@ class LLMJudge:
                 why = str(error)
             except Refused as error:
                 raise Unjudged(str(error)) from None
-            except PolicyError as error:
+            except EngineError as error:
                 # Some servers fail, and do not refuse, where they know no schemas.
                 plain = self._takes_schema is None and not plain
                 why = str(error)
@@ -179,7 +179,7 @@ class LLMJudge:
         await self._server.aclose()
 
     async def _reply(self, asked: str, temperature: float, plain: bool) -> str:
-        """The text of a reply. Raises PolicyError."""
+        """The text of a reply. Raises EngineError."""
         request: Json = {
             "model": self._server.model,
             "messages": [{"role": "user", "content": asked}],
@@ -213,11 +213,11 @@ class LLMJudge:
                 content = await self._server.ask(CHAT, request)
         except TimeoutError:
             why = f"{self._server.place} gave no verdict within {self._timeout_s:g} s"
-            raise PolicyError("timeout", why) from None
+            raise EngineError("timeout", why) from None
         try:
             choices = _Reply.model_validate(content).choices
         except ValidationError:
-            raise PolicyError("bad_reply", f"{self._server.place} sent JSON of another shape") from None
+            raise EngineError("bad_reply", f"{self._server.place} sent JSON of another shape") from None
         # No words are a reply that holds no score.
         return (choices[0].message.content or "") if choices else ""
 

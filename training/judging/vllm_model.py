@@ -5,8 +5,8 @@ from contextlib import aclosing
 from typing import Any
 
 from agent.engines.capabilities import Json
+from agent.engines.errors import EngineError
 from agent.engines.vllm import VLLMEngine
-from agent.policy import PolicyError
 from training.judging.judge import SCALE
 
 VERDICTS = [json.dumps({"match_score": score}) for score in SCALE]
@@ -22,22 +22,22 @@ class VLLMChat:
         self._engine = engine
 
     async def served_model(self) -> str:
-        """Its name, when the engine has started. Raises PolicyError."""
+        """Its name, when the engine has started. Raises EngineError."""
         await self._engine.started()
         return self.model
 
     async def ask(self, path: str, request: Json) -> Any:
-        """The reply to a chat request, in OpenAI's shape. Raises PolicyError."""
+        """The reply to a chat request, in OpenAI's shape. Raises EngineError."""
         tokenizer = await self._engine.tokenizer()
         try:
             ids = tokenizer.apply_chat_template(
                 request["messages"], add_generation_prompt=True, return_dict=True
             )["input_ids"]
         except ValueError as error:
-            raise PolicyError("refused", f"{self.place}: it is no chat model ({error})") from None
+            raise EngineError("refused", f"{self.place}: it is no chat model ({error})") from None
         room = await self._engine.context() - len(ids)
         if room <= 0:
-            raise PolicyError("refused", f"{self.place}: {len(ids)} tokens are more than its context")
+            raise EngineError("refused", f"{self.place}: {len(ids)} tokens are more than its context")
         sampling: Json = {
             "temperature": request["temperature"],
             "top_p": request["top_p"],

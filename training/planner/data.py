@@ -5,12 +5,11 @@ training what it will see in use.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,9 +18,9 @@ from agent.tokens import prompt_ids
 from agent.trajectory import Answer, Limits
 from index.documents import Passage
 from training.folder import whole_lines
+from training.tasks.datasets import Part
 from training.tasks.lampqa.data import DataError, Question
 
-Part = Literal["train", "validation"]
 Tokenizer = Any
 """A tokenizer of transformers."""
 Search = Callable[[Question, int], Awaitable[Sequence[Passage]]]
@@ -29,7 +28,6 @@ Search = Callable[[Question, int], Awaitable[Sequence[Passage]]]
 
 _AT_ONCE = 16
 """Questions looked up together, so that their texts are encoded together."""
-_VALIDATION = 0.1
 
 
 class Unusable(Exception):
@@ -56,17 +54,6 @@ class Recorded:
 
     examples: Mapping[Part, int]
     left_out: Mapping[str, str] = field(default_factory=dict)
-
-
-def held_out(people: Iterable[str], seed: int) -> frozenset[str]:
-    """A tenth of the people, at least one, to validate with. Raises DataError where there is only one."""
-    ordered = sorted(set(people), key=lambda person: hashlib.sha256(f"{seed} {person}".encode()).digest())
-    if len(ordered) < 2:
-        raise DataError(
-            "all questions have the same profile, so no other person is left to validate with: "
-            "give --validation FILE"
-        )
-    return frozenset(ordered[: max(1, round(len(ordered) * _VALIDATION))])
 
 
 async def make_example(

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from training.errors import TrainingError
 from training.folder import settle
-from training.planner.data import Example, Part, Tokenizer, read_examples
+from training.planner.data import Example, Tokenizer, read_examples
 from training.stamp import stamp
+from training.tasks.datasets import Part
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"

@@ -13,9 +13,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
-from agent.policy import PolicyError
 from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits, Trajectory
 from index.documents import Passage, first_fault
@@ -228,7 +228,7 @@ async def _judge(configuration: Configuration) -> tuple[Judge, VerdictCache | No
         grading = await LLMJudge.connect(server, timeout_s=judge.timeout_s, concurrency=judge.at_once)
         # Beside the store: what one process has paid for serves the others, and the next run.
         cache = VerdictCache(configuration.data / "verdicts.db")
-    except PolicyError as error:
+    except EngineError as error:
         await server.aclose()
         raise JudgeUnavailable(f"the judge at {judge.url}: {error}") from None
     except BaseException:

@@ -11,10 +11,10 @@ import pytest
 
 from agent.driver import drive
 from agent.engines.capabilities import CHAT, COMPLETIONS, CONTINUING, OPTIONS, Capabilities, probe
+from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.policies.tags import OpenAIPolicy
-from agent.policy import PolicyError
 from agent.trajectory import Limits, Trajectory
 from index.documents import Passage
 from tests.engine import (
@@ -315,7 +315,7 @@ async def test_a_server_that_fails_when_it_is_asked_is_a_typed_policy_error(
             assert time.monotonic() - began < 2
             assert (trajectory.finish_reason, trajectory.fault) == ("policy_error", fault)
             assert engine.base_url in trajectory.detail
-            with pytest.raises(PolicyError) as raised:
+            with pytest.raises(EngineError) as raised:
                 await policy.check()
             assert raised.value.fault == fault
             engine.instead.clear()
@@ -325,7 +325,7 @@ async def test_a_server_that_fails_when_it_is_asked_is_a_typed_policy_error(
 async def test_a_model_that_is_not_there_is_refused_with_those_that_are() -> None:
     with Engine(turns(fails(404, "no such model")), ["small", "big"], probes=True) as engine:
         async with serving(engine) as server:
-            with pytest.raises(PolicyError, match="it has no model 'tiny'; it has: small, big"):
+            with pytest.raises(EngineError, match="it has no model 'tiny'; it has: small, big"):
                 await OpenAIPolicy(server).check()
 
 
@@ -397,7 +397,7 @@ async def test_a_check_tries_once_and_an_episode_as_often_as_it_may() -> None:
             check = asyncio.create_task(policy.check())
             await asyncio.sleep(0)
             trajectory = await run(policy)
-            with pytest.raises(PolicyError, match="answered 503"):
+            with pytest.raises(EngineError, match="answered 503"):
                 await check
             assert trajectory.finish_reason == "answered", "that the check gave up is not its failure"
             assert await policy.check()

@@ -11,10 +11,11 @@ from dataclasses import replace
 import pytest
 
 from agent.driver import drive
+from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.policies.tags import OpenAIPolicy
-from agent.policy import Chunk, PolicyError
+from agent.policy import Chunk
 from agent.tags import STOP
 from agent.trajectory import Limits, Trajectory
 from index.documents import Passage
@@ -326,7 +327,7 @@ async def test_a_server_that_is_bad_from_the_start_is_too(reply: Reply, fault: s
             assert (trajectory.finish_reason, trajectory.fault) == ("policy_error", fault)
             assert engine.base_url in trajectory.detail
             assert engine.asked("/v1/completions") == requests * times
-            with pytest.raises(PolicyError) as raised:
+            with pytest.raises(EngineError) as raised:
                 await policy.check()
             assert raised.value.fault == fault
             assert engine.asked("/v1/completions") == (requests + 1) * times, "a check tries once"
@@ -354,7 +355,7 @@ async def test_a_host_that_does_not_answer_the_connection_is_a_timeout() -> None
             caller.connect_ex(busy.getsockname())
         base_url = f"http://127.0.0.1:{busy.getsockname()[1]}/v1"
         policy = OpenAIPolicy(OpenAIServer(base_url, "tiny", connect_timeout_s=0.2))
-        with pytest.raises(PolicyError, match=f"no connection to {base_url} in 0.2 s") as raised:
+        with pytest.raises(EngineError, match=f"no connection to {base_url} in 0.2 s") as raised:
             await policy.check()
         await policy.aclose()
     assert raised.value.fault == "timeout"
@@ -372,7 +373,7 @@ async def test_a_busy_engine_is_tried_again_after_the_time_that_it_asks_for() ->
 
 
 async def test_the_servers_own_message_is_passed_on_in_part() -> None:
-    with pytest.raises(PolicyError) as raised:
+    with pytest.raises(EngineError) as raised:
         await chunks_of(fails(400, "The prompt has too many tokens. " * 50))
     assert "answered 400: The prompt has too many tokens. " in str(raised.value)
     assert len(str(raised.value)) < 400
@@ -414,7 +415,7 @@ async def test_an_unknown_model_is_refused_with_the_models_that_there_are() -> N
         turns(fails(404, "The model `huge` does not exist.")), ["tiny", "small"], probes=True
     ) as engine:
         async with writing(engine.base_url, model="huge") as policy:
-            with pytest.raises(PolicyError) as raised:
+            with pytest.raises(EngineError) as raised:
                 await policy.check()
     assert raised.value.fault == "refused"
     assert "does not exist" in str(raised.value)
@@ -450,7 +451,7 @@ async def test_a_check_does_not_wait_for_a_server_that_only_sends_comments() -> 
     with Engine(turns(Reply(keep_alive)), probes=True) as engine:
         async with writing(engine.base_url, idle=0.2) as policy:
             began = time.monotonic()
-            with pytest.raises(PolicyError) as raised:
+            with pytest.raises(EngineError) as raised:
                 await policy.check()
     assert raised.value.fault == "timeout"
     assert time.monotonic() - began < 2

@@ -12,12 +12,12 @@ from hypothesis import given
 
 from agent import prompts
 from agent.driver import Event, drive
+from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.policies.chat_reply import decided
 from agent.policies.tools import TOLD, TOOLS, ChatPolicy
-from agent.policy import PolicyError
 from agent.tags import escape
 from agent.trajectory import Answer, AnswerDelta, Limits, Message, Search, Thought, Trajectory
 from index.documents import Passage
@@ -598,7 +598,7 @@ async def test_a_model_without_tools_is_refused_with_the_way_out_and_the_servers
     assert len(asked.requests) == 1
     with chat_engine(in_order(reply)) as engine:
         async with chatting(engine) as policy:
-            with pytest.raises(PolicyError, match='protocol = "tags"') as raised:
+            with pytest.raises(EngineError, match='protocol = "tags"') as raised:
                 await policy.check()
     assert raised.value.fault == "refused"
 
@@ -675,7 +675,7 @@ async def test_a_bad_answer_is_a_typed_policy_error(reply: Reply, fault: str) ->
     assert (asked.trajectory.finish_reason, asked.trajectory.fault) == ("policy_error", fault)
     with chat_engine(in_order(reply)) as engine:
         async with chatting(engine, idle=0.2) as policy:
-            with pytest.raises(PolicyError) as raised:
+            with pytest.raises(EngineError) as raised:
                 await policy.check()
     assert raised.value.fault == fault
 
@@ -774,7 +774,7 @@ async def test_a_check_does_not_wait_for_a_server_that_only_sends_comments() -> 
     keep_alive: tuple[Part, ...] = (b": wait\n\n", 0.1) * 100
     with chat_engine(in_order(Reply(keep_alive))) as engine:
         async with chatting(engine, idle=0.2) as policy:
-            with pytest.raises(PolicyError) as raised:
+            with pytest.raises(EngineError) as raised:
                 await policy.check()
     assert raised.value.fault == "timeout"
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from agent.engines.errors import EngineError
 from agent.engines.vllm import VLLMEngine
 from agent.policies.vllm import VLLMPolicy
-from agent.policy import PolicyError
 
 
 class Slow(VLLMEngine):
@@ -35,17 +35,17 @@ async def test_a_start_that_failed_is_tried_again() -> None:
         def _start(self) -> None:
             if self.starts == 0:
                 self.starts += 1
-                raise PolicyError("unavailable", "no memory")
+                raise EngineError("unavailable", "no memory")
             super()._start()
 
     engine = Fails("tiny")
-    with pytest.raises(PolicyError, match="no memory"):
+    with pytest.raises(EngineError, match="no memory"):
         await engine.started()
     assert await engine.started() == "an engine"
 
 
 async def test_without_vllm_the_extra_to_install_is_named() -> None:
-    with pytest.raises(PolicyError, match=r"pip install 'pr2\[vllm\]'") as raised:
+    with pytest.raises(EngineError, match=r"pip install 'pr2\[vllm\]'") as raised:
         await VLLMPolicy(VLLMEngine("/models/tiny")).check()
     assert raised.value.fault == "unavailable"
 

@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from agent.engines.errors import EngineError
 from agent.episode import Episode
-from agent.policy import Chunk, PolicyError
+from agent.policy import Chunk
 from agent.trajectory import Trajectory
 from index.documents import parse_document
 from index.encoding.encoders import SentenceTransformerEncoder
@@ -168,7 +169,7 @@ def test_json_is_the_stored_record_and_nothing_else(
     ("turn", "reason"),
     [
         ("<think>Hm</think>", "invalid"),
-        ([PolicyError("unavailable", "nobody is there")], "policy_error: nobody is there"),
+        ([EngineError("unavailable", "nobody is there")], "policy_error: nobody is there"),
     ],
 )
 def test_no_answer_is_exit_code_1_with_the_reason(

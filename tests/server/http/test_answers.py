@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.policies.tags import OpenAIPolicy
-from agent.policy import PolicyError
 from agent.trajectory import PolicyFault, Trajectory
 from server.http.bodies import AnswerBody
 from tests.engine import Engine, turns, writes
@@ -146,7 +146,7 @@ async def test_the_deadline_ends_an_answer(make_service: MakeService) -> None:
 async def test_a_policy_that_fails_is_a_problem_and_leaves_a_record(
     make_service: MakeService, fault: PolicyFault, status: int, kind: str
 ) -> None:
-    broken = PolicyError(fault, f"the engine: {fault}")
+    broken = EngineError(fault, f"the engine: {fault}")
     policy = ScriptedPolicy([THINK_SEARCH, ["<think>Well", broken]])
     async with api_of(make_service(policy)) as api:
         await api.put("ana", ANA)

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from agent.engines.errors import EngineError
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.planning import as_plan
 from agent.policies.extractive import ExtractivePolicy
-from agent.policy import Chunk, PolicyError
+from agent.policy import Chunk
 from agent.trajectory import Trajectory
 from server.http.bodies import AnswerBody
 from server.service import AnswerRecord
@@ -330,7 +331,7 @@ async def test_closing_the_steps_cancels_both(make_service: MakeService) -> None
     assert (service.queue.running, service.queue.waiting) == (0, 0)
 
 
-BROKEN = ["<think>Well", PolicyError("broken_stream", "the engine is gone")]
+BROKEN = ["<think>Well", EngineError("broken_stream", "the engine is gone")]
 
 
 @WAYS

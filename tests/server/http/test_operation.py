@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.policy import PolicyError
+from agent.engines.errors import EngineError
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.errors import EncoderMismatch
 from index.storage.store import Store
@@ -54,7 +54,7 @@ async def test_ready_when_the_policy_has_written_once(make_service: MakeService)
 
 async def test_not_ready_until_the_policy_writes(make_service: MakeService) -> None:
     policy = ScriptedPolicy([""])
-    policy.check_fault = PolicyError("unavailable", "nothing listens at http://127.0.0.1:1/v1")
+    policy.check_fault = EngineError("unavailable", "nothing listens at http://127.0.0.1:1/v1")
     async with api_of(make_service(policy)) as api:
         response = await api.client.get("/readyz")
         assert (response.status_code, response.json()["type"]) == (503, "urn:pr2:problem:policy-unavailable")
@@ -89,7 +89,7 @@ async def test_a_policy_that_is_not_there_yet_does_not_keep_it_from_starting(
     make_service: MakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
     policy = ScriptedPolicy([THINK_SEARCH, THINK_ANSWER])
-    policy.check_fault = PolicyError("unavailable", "nothing listens at http://127.0.0.1:1/v1")
+    policy.check_fault = EngineError("unavailable", "nothing listens at http://127.0.0.1:1/v1")
     async with started(make_service(policy)) as api:
         assert await soon(lambda: policy.checks == 1)
         assert (await api.client.get("/healthz")).status_code == 200

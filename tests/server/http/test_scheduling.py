@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from agent.engines.errors import EngineError
 from agent.episode import Episode
-from agent.policy import Chunk, Policy, PolicyError
+from agent.policy import Chunk, Policy
 from index.documents import Passage
 from index.encoding.encoders import Encoder, Vectors
 from index.profiles import Profiles
@@ -357,7 +358,7 @@ async def test_a_request_that_is_cancelled_from_outside_gives_its_place_back(
 
 
 FAILURES: dict[str, list[Any]] = {
-    "the policy fails": [THINK_SEARCH, ["<think>Well", PolicyError("broken_stream", "gone")]],
+    "the policy fails": [THINK_SEARCH, ["<think>Well", EngineError("broken_stream", "gone")]],
     "the policy has a bug": [THINK_SEARCH, ["<think>Well", RuntimeError("password=hunter2")]],
 }
 

@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from agent.policy import PolicyError
+from agent.engines.errors import EngineError
 from server.http.app import create_app
 from server.http.sse import with_keep_alive
 from tests.scripted import ScriptedPolicy
@@ -72,7 +72,7 @@ async def test_a_step_arrives_while_the_next_is_being_written(make_service: Make
 async def test_a_policy_that_fails_is_an_error_event_before_done(
     make_service: MakeService, fault: Any, status: int
 ) -> None:
-    policy = ScriptedPolicy([THINK_SEARCH, ["<think>Well</think>", PolicyError(fault, "gone")]])
+    policy = ScriptedPolicy([THINK_SEARCH, ["<think>Well</think>", EngineError(fault, "gone")]])
     async with api_of(make_service(policy)) as api:
         await api.put("ana", ANA)
         events = events_of((await api.ask("ana", stream=True)).text)

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from mcp import Client, MCPError, StdioServerParameters, types
 from typer.testing import CliRunner
 
-from agent.policy import PolicyError
+from agent.engines.errors import EngineError
 from index.documents import Document, parse_document
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
@@ -284,12 +284,12 @@ async def test_the_users_are_apart(url: str) -> None:
     ("turns", "limits", "words"),
     [
         (
-            [[PolicyError("unavailable", "no engine at http://engine")]],
+            [[EngineError("unavailable", "no engine at http://engine")]],
             {},
             "The policy has failed: no engine at http://engine. This is not your fault; try again later.",
         ),
-        ([[PolicyError("bad_reply", "half a \ud83d")]], {}, "The policy has failed: half a ?."),
-        ([THINK_SEARCH, [PolicyError("timeout", "30 s of silence")]], {}, "The policy was silent too long"),
+        ([[EngineError("bad_reply", "half a \ud83d")]], {}, "The policy has failed: half a ?."),
+        ([THINK_SEARCH, [EngineError("timeout", "30 s of silence")]], {}, "The policy was silent too long"),
         (["<think>I do not know.</think>"], {}, "No answer was found (invalid"),
         ([THINK_SEARCH], {"max_searches": 1}, "No answer was found (max_searches"),
     ],

@@ -17,8 +17,9 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, completion_create_params
 
 from agent.citations import resolve
+from agent.engines.errors import EngineError
 from agent.episode import Episode
-from agent.policy import Chunk, PolicyError
+from agent.policy import Chunk
 from agent.trajectory import Read
 from index.documents import Passage
 from server.http.app import create_app
@@ -457,9 +458,9 @@ async def test_an_answer_that_a_limit_cut_off_has_the_reason_length(make_service
         (["<think>I do not know what to do.</think>"], {}, 502, "invalid"),
         (["<answer>[7]</answer>"], {}, 502, "invalid"),
         ([["<think>", "long"] * 99], {"limits": {"deadline_ms": 1}}, 504, "deadline"),
-        ([["<think>", PolicyError("timeout", "silent")]], {}, 504, "policy_error"),
-        ([["<think>", PolicyError("unavailable", "silent")]], {}, 502, "policy_error"),
-        ([THINK_SEARCH, ["<answer>She", PolicyError("broken_stream", "silent")]], {}, 502, "policy_error"),
+        ([["<think>", EngineError("timeout", "silent")]], {}, 504, "policy_error"),
+        ([["<think>", EngineError("unavailable", "silent")]], {}, 502, "policy_error"),
+        ([THINK_SEARCH, ["<answer>She", EngineError("broken_stream", "silent")]], {}, 502, "policy_error"),
     ],
 )
 async def test_no_answer_is_an_error_and_never_an_empty_success(
@@ -481,7 +482,7 @@ async def test_no_answer_is_an_error_and_never_an_empty_success(
 async def test_a_failure_in_mid_stream_comes_after_what_was_written_and_without_done(
     make_service: MakeService,
 ) -> None:
-    turn: list[Piece] = ["<think>Hm.</think><answer>She ", "likes", PolicyError("broken_stream", "gone")]
+    turn: list[Piece] = ["<think>Hm.</think><answer>She ", "likes", EngineError("broken_stream", "gone")]
     async with chat_of(make_service(ScriptedPolicy([turn]))) as chat:
         body = {"model": "pr2", "messages": QUESTION, "user": "ana", "stream": True}
         text = (await chat.api.client.post("/v1/chat/completions", json=body)).text

@@ -16,14 +16,13 @@ from tests.training import tiny
 from training.folder import ChangedConfiguration, FolderInUse, alone_in
 from training.planner.data import (
     Example,
-    Part,
     Unusable,
-    held_out,
     make_example,
     read_examples,
     write_examples,
 )
 from training.planner.sft import Recipe, load_tokenizer, make_trainer, memory_needed, train
+from training.tasks.datasets import Part, held_out
 from training.tasks.lampqa.data import DataError, Question
 
 # peft asks transformers for a name that it has replaced.
