@@ -1,29 +1,151 @@
-"""The files that a training of the policy reads: prompts, and what its environment is made of."""
+"""Turns a data set into what a policy's training reads: prompts, and the settings of its environment."""
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from agent.methods import METHODS, Method
 from agent.trajectory import Limits
+from index.documents import parse_document
+from index.errors import InvalidDocument
 from training.errors import TrainingError
 from training.evaluation.records import MANIFEST, read_records
-from training.policy.environment import JudgeConfiguration
-from training.policy.rows import Row
+from training.folder import settle, write_json
+from training.policy.environment import Configuration, JudgeConfiguration
+from training.policy.rows import DEFAULT_METHOD, Row
+from training.tasks.datasets import Part, Questions
+from training.tasks.lampqa.data import InvalidRecord, Question, Skip, dataset_hash
 
 ENVIRONMENT = "environment.json"
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+STORE = "store"
+_PREPARED = "prepared.json"
+
+Keep = Callable[[Question], Awaitable[str]]
+"""Stores the profile of a question, and returns the user who has it."""
+Scores = Mapping[tuple[str, str], float]
+"""By id and text of a question, from 0 to 1."""
 
 
 class UnfitRun(TrainingError, ValueError):
     """A run's scores cannot be those of answers without a profile."""
 
 
-def scores_without_profile(run: Path, judge: JudgeConfiguration) -> dict[tuple[str, str], float]:
-    """By id and text of a question, what a finished run of `pr2 evaluate --method none` scored.
+@dataclass(frozen=True)
+class Storable:
+    """The questions of a part whose profile a store accepts."""
+
+    questions: Questions
+    count: int
+    digest: str
+    """Of the questions in their order, see dataset_hash."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A prompt file that was written."""
+
+    file: Path
+    questions: int
+    scored: int
+    """Questions with a score without the profile."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A data set, how it is split, and the environment that a policy is trained in on it."""
+
+    dataset: str
+    split: str
+    """In words, see parts_of."""
+    parts: Mapping[Part, Storable]
+    configuration: Configuration
+    without_profile: Scores
+
+    def pin(self, out: Path) -> None:
+        """Bind the folder to this preparation. Raises ChangedConfiguration if it holds another one."""
+        scores = hashlib.sha256(repr(sorted(self.without_profile.items())).encode()).hexdigest()
+        settle(
+            out / _PREPARED,
+            {
+                "dataset": self.dataset,
+                "split": self.split,
+                **{name: part.digest for name, part in self.parts.items()},
+                "without_profile": scores,
+                **self.configuration.model_dump(mode="json"),
+            },
+        )
+
+    async def write(self, out: Path, keep: Keep, finished: Callable[[], None]) -> Sequence[Prompts]:
+        """Store every profile, then write the prompts and the environment's settings to `out`.
+
+        `finished` is called after each question.
+        """
+        method = METHODS[self.configuration.method]
+        written = []
+        for name, part in self.parts.items():
+            rows = []
+            for question in part.questions():
+                user = await keep(question)
+                score = self.without_profile.get((question.id, question.question))
+                bare = question.model_copy(update={"profile": ()})
+                rows.append(Row(user=user, question=bare, without_profile=score))
+                finished()
+            file = out / f"{name}.jsonl"
+            count = write_prompts(file, rows, self.configuration.limits, method)
+            written.append(Prompts(file, count, sum(row.without_profile is not None for row in rows)))
+        write_json(out / ENVIRONMENT, self.configuration.model_dump(mode="json"))
+        return written
+
+
+def storable(questions: Questions, skip: Skip | None = None) -> Storable:
+    """Read the questions once, and leave out those whose profile cannot be stored.
+
+    `skip` is called with each fault; without it, the first one is raised as InvalidRecord.
+    """
+    count = 0
+    left_out = set()
+
+    def checked() -> Iterator[Question]:
+        nonlocal count
+        for number, question in enumerate(questions(), 1):
+            fault = _fault(question, number)
+            if fault is None:
+                count += 1
+                yield question
+            elif skip is None:
+                raise fault
+            else:
+                skip(fault)
+                left_out.add(question.id)
+
+    digest = dataset_hash(checked())
+    return Storable(
+        lambda: (question for question in questions() if question.id not in left_out), count, digest
+    )
+
+
+def _fault(question: Question, number: int) -> InvalidRecord | None:
+    for position, item in enumerate(question.profile):
+        try:
+            parse_document({"id": item.id, "text": item.text})
+        except InvalidDocument as error:
+            return InvalidRecord(f"question {question.id}", number, f"profile.{position}", str(error))
+    return None
+
+
+def scores_without_profile(runs: Iterable[Path], judge: JudgeConfiguration) -> Scores:
+    """Scores of finished runs of `pr2 evaluate --method none`; of a question in several, the last one's.
 
     Only what was judged. Raises UnfitRun for another method's run, one by another judge than training has,
     and one that has not finished.
     """
+    return {question: score for run in runs for question, score in _scores(run, judge)}
+
+
+def _scores(run: Path, judge: JudgeConfiguration) -> Iterator[tuple[tuple[str, str], float]]:
     try:
         manifest = json.loads((run / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):
@@ -39,18 +161,20 @@ def scores_without_profile(run: Path, judge: JudgeConfiguration) -> dict[tuple[s
             f"{run} was judged by {name}, and training has {judge.model or judge.kind}: scores of different "
             "judges cannot be compared"
         )
-    return {
-        (record.id, record.question): record.score for record in read_records(run) if record.score is not None
-    }
+    for record in read_records(run):
+        if record.score is not None:
+            yield (record.id, record.question), record.score
 
 
-def write_prompts(file: Path, rows: Iterable[Row], limits: Limits) -> int:
+def write_prompts(
+    file: Path, rows: Iterable[Row], limits: Limits, method: Method = METHODS[DEFAULT_METHOD]
+) -> int:
     """OpenRLHF's prompt file, all of it or nothing. Returns how many rows it has."""
     part = file.with_name(file.name + ".part")
     count = 0
     with part.open("w", encoding="utf-8") as lines:
         for row in rows:
-            lines.write(json.dumps(row.to_record(limits), ensure_ascii=False) + "\n")
+            lines.write(json.dumps(row.to_record(limits, method), ensure_ascii=False) + "\n")
             count += 1
     part.replace(file)
     return count
