@@ -71,9 +71,10 @@ def prepare(
         from training.folder import alone_in
         from training.policy.advantage import Formula
         from training.policy.environment import Configuration, JudgeConfiguration
-        from training.policy.prepare import STORE, Preparation, scores_without_profile, storable
+        from training.policy.prepare import STORE, Preparation, check_storable, scores_without_profile
         from training.policy.reward import Costs
         from training.tasks.datasets import parts_of
+        from training.tasks.survey import survey
 
         if judge == "openai" and not (judge_url and judge_model):
             raise BadInput("--judge openai needs --judge-url and --judge-model")
@@ -91,7 +92,7 @@ def prepare(
         faults: list[InvalidRecord] = []
         skip = faults.append if skip_invalid else None
         parts, split = parts_of(dataset, validation, most, seed, skip)
-        checked = {name: storable(part, skip) for name, part in parts.items()}
+        checked = {name: survey(part, check_storable, skip) for name, part in parts.items()}
         with alone_in(out):
             scores = scores_without_profile(without_profile or [], configuration.judge)
             preparation = Preparation(dataset, split, checked, configuration, scores)

@@ -15,8 +15,9 @@ from training.evaluation.records import MANIFEST, read_records
 from training.folder import settle, write_json
 from training.policy.environment import Configuration, JudgeConfiguration
 from training.policy.rows import DEFAULT_METHOD, Row
-from training.tasks.datasets import Part, Questions
-from training.tasks.lampqa.data import InvalidRecord, Question, Skip, dataset_hash
+from training.tasks.datasets import Part
+from training.tasks.lampqa.data import InvalidRecord, Question
+from training.tasks.survey import Survey
 
 ENVIRONMENT = "environment.json"
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
@@ -31,16 +32,6 @@ Scores = Mapping[tuple[str, str], float]
 
 class UnfitRun(TrainingError, ValueError):
     """A run's scores cannot be those of answers without a profile."""
-
-
-@dataclass(frozen=True)
-class Storable:
-    """The questions of a part whose profile a store accepts."""
-
-    questions: Questions
-    count: int
-    digest: str
-    """Of the questions in their order, see dataset_hash."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,7 @@ class Preparation:
     dataset: str
     split: str
     """In words, see parts_of."""
-    parts: Mapping[Part, Storable]
+    parts: Mapping[Part, Survey]
     configuration: Configuration
     without_profile: Scores
 
@@ -100,40 +91,14 @@ class Preparation:
         return written
 
 
-def storable(questions: Questions, skip: Skip | None = None) -> Storable:
-    """Read the questions once, and leave out those whose profile cannot be stored.
-
-    `skip` is called with each fault; without it, the first one is raised as InvalidRecord.
-    """
-    count = 0
-    left_out = set()
-
-    def checked() -> Iterator[Question]:
-        nonlocal count
-        for number, question in enumerate(questions(), 1):
-            fault = _fault(question, number)
-            if fault is None:
-                count += 1
-                yield question
-            elif skip is None:
-                raise fault
-            else:
-                skip(fault)
-                left_out.add(question.id)
-
-    digest = dataset_hash(checked())
-    return Storable(
-        lambda: (question for question in questions() if question.id not in left_out), count, digest
-    )
-
-
-def _fault(question: Question, number: int) -> InvalidRecord | None:
+def check_storable(number: int, question: Question) -> None:
+    """Raises InvalidRecord, naming the item, if a store does not accept the question's profile."""
     for position, item in enumerate(question.profile):
         try:
             parse_document({"id": item.id, "text": item.text})
         except InvalidDocument as error:
-            return InvalidRecord(f"question {question.id}", number, f"profile.{position}", str(error))
-    return None
+            where = f"profile.{position}"
+            raise InvalidRecord(f"question {question.id}", number, where, str(error)) from None
 
 
 def scores_without_profile(runs: Iterable[Path], judge: JudgeConfiguration) -> Scores:

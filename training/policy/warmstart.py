@@ -20,7 +20,7 @@ from training.evaluation.records import Record
 from training.evaluation.report.runs import Run, load_runs, read_trajectories
 from training.folder import settle
 
-DATA, MANIFEST = "sft.jsonl", "warmstart.json"
+DATA, WARMSTART_MANIFEST = "sft.jsonl", "warmstart.json"
 _METHOD = "pr2"
 """The one whose transcripts begin as the policy's do, and in which it searches by itself."""
 
@@ -29,7 +29,7 @@ class NothingToLearnFrom(TrainingError, ValueError):
     """No data can be made of these runs; the message says why."""
 
 
-class Stretch(BaseModel):
+class WarmstartSegment(BaseModel):
     """A segment of a transcript, without tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +38,7 @@ class Stretch(BaseModel):
     text: str
 
 
-class Example(BaseModel):
+class WarmstartExample(BaseModel):
     """A trajectory to learn from: what the policy wrote in it, given what stands before."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +47,7 @@ class Example(BaseModel):
     """The question's."""
     score: float
     prompt_version: str
-    segments: tuple[Stretch, ...]
+    segments: tuple[WarmstartSegment, ...]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Counts:
 class _Candidate:
     question: str
     searches: int
-    example: Example
+    example: WarmstartExample
 
 
 def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_question: int) -> Counts:
@@ -105,7 +105,7 @@ def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_que
         "prompt_version": PROMPT_VERSION,
         "counts": asdict(counts),
     }
-    settle(out / MANIFEST, configuration)
+    settle(out / WARMSTART_MANIFEST, configuration)
     part = out / f"{DATA}.part"
     with part.open("wb") as lines:
         lines.writelines(example.model_dump_json().encode() + b"\n" for example in examples)
@@ -175,12 +175,14 @@ def _checked(trajectory: Trajectory | None, record: Record, folder: Path) -> Tra
     return trajectory
 
 
-def _example(question_id: str, score: float, trajectory: Trajectory) -> Example:
-    segments = tuple(Stretch(author=one.author, text=one.text) for one in trajectory.segments)
-    return Example(id=question_id, score=score, prompt_version=PROMPT_VERSION, segments=segments)
+def _example(question_id: str, score: float, trajectory: Trajectory) -> WarmstartExample:
+    segments = tuple(WarmstartSegment(author=one.author, text=one.text) for one in trajectory.segments)
+    return WarmstartExample(id=question_id, score=score, prompt_version=PROMPT_VERSION, segments=segments)
 
 
-def _best(candidates: Iterator[_Candidate], most_per_question: int, counter: Counter[str]) -> list[Example]:
+def _best(
+    candidates: Iterator[_Candidate], most_per_question: int, counter: Counter[str]
+) -> list[WarmstartExample]:
     # By its text as well: data sets of one's own may give two questions the same id.
     questions: dict[tuple[str, str], list[_Candidate]] = {}
     for candidate in candidates:
