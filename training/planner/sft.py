@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.errors import TrainingError
+from training.errors import TrainingUnavailable
+from training.extras import require
 from training.folder import settle
 from training.planner.data import PlannerExample, Tokenizer, read_examples
 from training.stamp import stamp
@@ -26,10 +27,6 @@ TRAINING_MANIFEST = "training.json"
 _IGNORED = -100
 """The label of a token that the loss does not see, in PyTorch and all that build on it."""
 _CLIP = 1.0
-
-
-class TrainingUnavailable(TrainingError):
-    """Training cannot begin here; the message says what it needs."""
 
 
 class Recipe(BaseModel):
@@ -86,15 +83,11 @@ def load_tokenizer(model: str) -> Tokenizer:
 
 def check_can_train(model: str, recipe: Recipe, max_length: int, *, cpu: bool) -> None:
     """Raises TrainingUnavailable where something is missing: asked before hours are spent on examples."""
-    try:
-        import datasets  # noqa: F401
-        import peft  # noqa: F401
-        import torch
-        import trl  # noqa: F401
-    except ImportError as error:
-        raise TrainingUnavailable(f"training needs {error.name}: pip install 'pr2[train]'") from None
+    require("train", "datasets", "peft", "torch", "trl")
     if cpu:
         return
+    import torch
+
     if not torch.cuda.is_available():
         parameters, size = memory_needed(model, recipe, max_length)
         raise TrainingUnavailable(
