@@ -80,7 +80,7 @@ def planner(
     checkpoint; another configuration is refused. Without --data, profiles lie in DIR/../store.
     """
     with said_plainly():
-        from training.folder import alone_in
+        from training.folder import locked
         from training.planner.prepare import EXAMPLES
         from training.planner.sft import Recipe, check_can_train, train
 
@@ -103,7 +103,7 @@ def planner(
             data=data or out.parent / "store", encoder=encoder, policy="extractive", protocol="tags"
         )
         given = Data(dataset, validation, most, flags, retriever, top_k, max_length)
-        with alone_in(out):
+        with locked(out):
             recorded = asyncio.run(_prepare(out, given, model, seed))
             _print_examples(out / EXAMPLES, recorded)
             if prepare_only:

@@ -68,7 +68,7 @@ def prepare(
     """
     with said_plainly():
         from server.settings import QuestionLimits
-        from training.folder import alone_in
+        from training.folder import locked
         from training.policy.advantage import Formula
         from training.policy.environment import Configuration, JudgeConfiguration
         from training.policy.prepare import STORE, Preparation, check_storable, scores_without_profile
@@ -93,7 +93,7 @@ def prepare(
         skip = faults.append if skip_invalid else None
         parts, split = parts_of(dataset, validation, most, seed, skip)
         checked = {name: survey(part, check_storable, skip) for name, part in parts.items()}
-        with alone_in(out):
+        with locked(out):
             scores = scores_without_profile(without_profile or [], configuration.judge)
             preparation = Preparation(dataset, split, checked, configuration, scores)
             preparation.pin(out)

@@ -38,13 +38,13 @@ def warmstart(
     """
     with said_plainly():
         from training.extras import require
-        from training.folder import alone_in
+        from training.folder import locked
         from training.policy.launch import MODEL, run_warm_start, warm_start_flags
         from training.policy.warmstart import DATA, write_data
 
         if train:
             require("openrlhf", "openrlhf", "deepspeed")
-        with alone_in(out):
+        with locked(out):
             try:
                 counts = write_data(out, runs, least=least, most_per_question=most_per_question)
             except ValueError as error:

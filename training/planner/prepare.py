@@ -8,7 +8,7 @@ from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits
 from index.documents import Passage
 from index.errors import InvalidDocument
-from training.folder import settle
+from training.folder import pin_configuration
 from training.planner.data import PlannerExample, Recorded, Tokenizer, Unusable, make_example, write_examples
 from training.tasks.datasets import Part
 from training.tasks.lampqa.data import Question
@@ -37,7 +37,7 @@ class Preparation:
 
     def pin(self, out: Path) -> None:
         """Bind the folder to this preparation. Raises ChangedConfiguration if it holds another one."""
-        settle(
+        pin_configuration(
             out / _MANIFEST,
             {
                 "dataset": self.dataset,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from training.errors import TrainingUnavailable
 from training.extras import require
-from training.folder import settle
+from training.folder import pin_configuration
 from training.planner.data import PlannerExample, Tokenizer, read_examples
 from training.stamp import stamp
 from training.tasks.datasets import Part
@@ -136,7 +136,7 @@ def train(
     """
     with examples.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    settle(
+    pin_configuration(
         folder / TRAINING_MANIFEST, {"model": model, "examples": digest, "cpu": cpu, **recipe.model_dump()}
     )
     trainer = make_trainer(folder / CHECKPOINTS, read_examples(examples), model, recipe, cpu=cpu)

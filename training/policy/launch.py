@@ -15,7 +15,7 @@ from typing import Any
 from agent.checkpoints import STAMP, check_prompts, prompt_version
 from training.errors import TrainingUnavailable
 from training.extras import require
-from training.folder import alone_in, settle
+from training.folder import locked, pin_configuration
 from training.policy.environment import CONFIGURATION, Configuration
 from training.policy.prepare import ENVIRONMENT, TRAIN, VALIDATION
 from training.policy.preset import InvalidPreset, Preset, gpus, memory_needed
@@ -107,8 +107,8 @@ def run(job: Job) -> int:
 
     Raises FolderInUse, and ChangedConfiguration if the folder was begun with another configuration.
     """
-    with alone_in(job.out):
-        settle(job.out / _MANIFEST, job.configuration)
+    with locked(job.out):
+        pin_configuration(job.out / _MANIFEST, job.configuration)
         code = subprocess.run(job.command, env=os.environ | job.variables, check=False).returncode
         if code == 0 and (job.out / MODEL).is_dir():
             stamp(job.out / MODEL, "policy")

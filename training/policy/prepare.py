@@ -12,7 +12,7 @@ from index.documents import parse_document
 from index.errors import InvalidDocument
 from training.errors import TrainingError
 from training.evaluation.records import MANIFEST, read_records
-from training.folder import settle, write_json
+from training.folder import pin_configuration, replacing, write_json
 from training.policy.environment import Configuration, JudgeConfiguration
 from training.policy.rows import DEFAULT_METHOD, Row
 from training.tasks.datasets import Part
@@ -58,7 +58,7 @@ class Preparation:
     def pin(self, out: Path) -> None:
         """Bind the folder to this preparation. Raises ChangedConfiguration if it holds another one."""
         scores = hashlib.sha256(repr(sorted(self.without_profile.items())).encode()).hexdigest()
-        settle(
+        pin_configuration(
             out / _PREPARED,
             {
                 "dataset": self.dataset,
@@ -135,11 +135,9 @@ def write_prompts(
     file: Path, rows: Iterable[Row], limits: Limits, method: Method = METHODS[DEFAULT_METHOD]
 ) -> int:
     """OpenRLHF's prompt file, all of it or nothing. Returns how many rows it has."""
-    part = file.with_name(file.name + ".part")
     count = 0
-    with part.open("w", encoding="utf-8") as lines:
+    with replacing(file) as lines:
         for row in rows:
             lines.write(json.dumps(row.to_record(limits, method), ensure_ascii=False) + "\n")
             count += 1
-    part.replace(file)
     return count
