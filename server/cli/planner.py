@@ -115,8 +115,8 @@ def planner(
 
 async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
     from server.cli.backend import open_local
-    from server.cli.datasets import KeptProfiles
     from server.settings import QuestionLimits
+    from training.evaluation.profiles import KeptProfiles
     from training.planner.prepare import Preparation
     from training.planner.sft import load_tokenizer
     from training.tasks.datasets import parts_of

@@ -14,7 +14,7 @@ from server.cli.progress import bar
 
 if TYPE_CHECKING:
     from training.policy.prepare import Preparation, Prompts
-    from training.tasks.lampqa.data import InvalidRecord
+    from training.tasks.errors import InvalidRecord
 
 _SHOWN = 20
 """Faulty records that are named."""
@@ -103,7 +103,7 @@ def prepare(
 
 async def _write(out: Path, preparation: "Preparation") -> "Sequence[Prompts]":
     from server.cli.backend import open_local
-    from server.cli.datasets import KeptProfiles
+    from training.evaluation.profiles import KeptProfiles
 
     configuration = preparation.configuration
     flags = options.flags(

@@ -16,7 +16,8 @@ from training.folder import pin_configuration, replacing, write_json
 from training.policy.environment import Configuration, JudgeConfiguration
 from training.policy.rows import DEFAULT_METHOD, Row
 from training.tasks.datasets import Part
-from training.tasks.lampqa.data import InvalidRecord, Question
+from training.tasks.errors import InvalidRecord
+from training.tasks.lampqa.data import Question
 from training.tasks.survey import Survey
 
 ENVIRONMENT = "environment.json"

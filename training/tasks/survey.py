@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from training.evaluation.task import dataset_hash
 from training.tasks.datasets import Questions
-from training.tasks.lampqa.data import InvalidRecord, Question, Skip, dataset_hash
+from training.tasks.errors import InvalidRecord, Skip
+from training.tasks.lampqa.data import Question
 
 Check = Callable[[int, Question], None]
 """Raises InvalidRecord for a question that cannot be used; its number counts from 1."""
