@@ -14,10 +14,10 @@ from agent.engines.registry import ENGINES, ChatModel, register
 from agent.engines.settings import EngineSettings
 from agent.engines.vllm_chat import finite_values
 from agent.methods import METHODS
+from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Policy
 from agent.trajectory import Limits, PolicyProtocol
 from index.documents import Passage
-from tests.scripted import ScriptedPolicy
 
 
 class ToyChat:

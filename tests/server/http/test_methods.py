@@ -13,12 +13,12 @@ from agent.episode import Episode
 from agent.methods import METHODS
 from agent.planning import as_plan
 from agent.policies.extractive import ExtractivePolicy
+from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Chunk
 from agent.trajectory import Trajectory
 from server.http.bodies import AnswerBody
 from server.service import AnswerRecord
 from server.settings import Settings
-from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.http.test_scheduling import Visit, counts, is_busy
 from tests.server.http.test_streams import events_of
