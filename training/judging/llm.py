@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from agent.engines.capabilities import CHAT, Json
+from agent.engines.completions import CHAT, Json
 from agent.engines.errors import EngineError
 from agent.engines.openai import Refused
 from agent.engines.registry import ChatModel
