@@ -6,7 +6,6 @@ ours. A reply without exactly one score is asked for again, a bounded number of 
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from agent.engines.completions import CHAT, Json
 from agent.engines.errors import EngineError
 from agent.engines.openai import Refused
 from agent.engines.registry import ChatModel
+from agent.engines.retry import wait_s
 from agent.tags import escape
 from training.judging.judge import PROMPT_VERSION, SCALE, Unjudged, UnjudgedReply, parse_score
 from training.tasks.lampqa.data import Aspect, Question
@@ -26,7 +26,7 @@ PUBLISHED_ROUNDS = 100
 TOP_P = 0.95
 
 _STEP, _HOTTEST = 0.1, 1.0
-_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
+_WAITS = {"first": 0.5, "longest": 8.0, "longest_asked": 0.0}
 _DOUBTS = 3
 """So many calls that failed with a schema and not without, while none went well with one, are no chance."""
 _NOT_TAKEN = (400, 404, 415, 422, 501)
@@ -148,9 +148,7 @@ class LLMJudge:
                 plain = self._takes_schema is None and not plain
                 why = str(error)
                 if number + 1 < self._rounds:
-                    await self._sleep(
-                        min(_BACK_OFF_S * 2.0**number, _LONGEST_BACK_OFF_S) * random.uniform(0.5, 1)
-                    )
+                    await self._sleep(wait_s(number, "", **_WAITS))
         raise Unjudged(f"{why} (after {self._rounds} rounds)")
 
     async def aclose(self) -> None:
