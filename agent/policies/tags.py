@@ -124,15 +124,10 @@ class OpenAIPolicy:
 
     async def check(self) -> str:
         """See Policy. Tries once, and takes no longer than a request may."""
-        try:
-            async with asyncio.timeout(self._server.check_timeout_s):
-                self._known = None
-                return str(await self._capabilities(retries=0))
-        except TimeoutError:
-            seconds = self._server.check_timeout_s
-            raise EngineError(
-                "timeout", f"{self._server.address} wrote no token within {seconds:g} s"
-            ) from None
+        async with self._server.check_deadline():
+            self._known = None
+            known = await self._capabilities(retries=0)
+        return str(known)
 
     async def aclose(self) -> None:
         """See Policy."""

@@ -4,7 +4,6 @@ It translates and decides nothing: the episode becomes chat messages, and what t
 calls becomes the tags that the episode reads, under the same limits.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -111,17 +110,13 @@ class ChatPolicy:
         """See Policy. Tries once, and takes no longer than a request may."""
         self._options = [_USAGE, {}]
         said = {"messages": [{"role": "user", "content": "Hello"}], **TOOLS}
-        reply, seconds = Reply(offered=True), self._server.check_timeout_s
-        try:
-            async with asyncio.timeout(seconds):
-                async for _ in self._read(said, 1, reply, Episode(""), retries=0):
-                    pass
-                if not self._is_given:
-                    self._context, self._asks_left = None, _ASKS
-                    await self._known_context(retries=0)
-        except TimeoutError:
-            why = f"{self._server.address} wrote no token within {seconds:g} s"
-            raise EngineError("timeout", why) from None
+        reply = Reply(offered=True)
+        async with self._server.check_deadline():
+            async for _ in self._read(said, 1, reply, Episode(""), retries=0):
+                pass
+            if not self._is_given:
+                self._context, self._asks_left = None, _ASKS
+                await self._known_context(retries=0)
         context = f"context {self._context} tokens" if self._context else "context of unknown length"
         return f"{context}, chat with tools, tokens {'counted' if reply.usage else 'estimated'}"
 
@@ -183,21 +178,20 @@ def chat_messages(episode: Episode) -> list[Json]:
     Thoughts are left out, since most servers refuse or drop them. All that the system says is one message,
     since many templates take no second. Text that is not ours is escaped, as in the transcript.
     """
-    opening = prompts.opening("", episode.instructions, episode.limits.max_searches, now=episode.now)
+    briefing = prompts.briefing(episode.instructions, episode.limits.max_searches, now=episode.now)
     said = [(message.role, escape(message.text)) for message in episode.conversation]
-    system = [opening.rpartition("\n\nQuestion:")[0], *(text for role, text in said if role == "system")]
+    system = [briefing, *(text for role, text in said if role == "system")]
     messages: list[Json] = [{"role": "system", "content": "\n\n".join(system)}]
     messages += [{"role": role, "content": text} for role, text in said if role != "system"]
     messages.append({"role": "user", "content": prompts.asked(episode.question, episode.plan)})
-    blocks = (segment.text for segment in episode.segments[1:] if segment.author == "environment")
+    information = iter(episode.information)
     # In `rag` the first passages are there before anybody has searched: the question was the query.
     query = episode.question
     for step in episode.steps:
         if isinstance(step, Search):
             query = step.query
         elif isinstance(step, Information):
-            found = next(blocks).removeprefix("\n<information>\n").removesuffix("\n</information>\n")
-            _add_call(messages, TOOL, to_json({"query": query}), found)
+            _add_call(messages, TOOL, to_json({"query": query}), next(information))
     return messages
 
 
