@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.report.runs import load_runs
+from training.evaluation.loading import load_runs
 from training.evaluation.report.words import plural
 from training.evaluation.statistics import LEVEL, RESAMPLES, Interval
 from training.judging.forms import Rating, read_ratings

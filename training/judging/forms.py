@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.loading import load_runs
 from training.evaluation.records import Record
-from training.evaluation.report.runs import load_runs
 from training.judging.judge import is_score
 from training.tasks.lampqa.data import Question
 from training.tasks.lampqa.scores import InvalidFile

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Trajectory
 from training.errors import TrainingError
+from training.evaluation.loading import Run, load_runs, read_trajectories
 from training.evaluation.records import Record
-from training.evaluation.report.runs import Run, load_runs, read_trajectories
 from training.folder import settle
 
 DATA, MANIFEST = "sft.jsonl", "warmstart.json"

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.training.evaluation.fabricated_runs import CATEGORIES, made_up, three_runs, trajectory, write_run
+from training.evaluation.loading import load_runs, read_trajectories
 from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, AspectScore, Record
 from training.evaluation.report import write_report
 from training.evaluation.report.markdown import escaped
 from training.evaluation.report.published import PUBLISHED
-from training.evaluation.report.runs import load_runs, read_trajectories
 
 BAD = "</script></style></title><img src=x onerror=alert(1)>\" ' | `a` [x](javascript:1) \ud800\x00 http://e.vil"
 JUDGE = {"name": "Qwen2.5-32B-Instruct", "comparable": True}

@@ -6,11 +6,11 @@ The same folders give the same bytes: there is no date in it, and every bootstra
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.evaluation.loading import load_runs
 from training.evaluation.report.effort import breakdown_sections, effort_section
 from training.evaluation.report.examples import answers_sections, differences_section
 from training.evaluation.report.html import page
 from training.evaluation.report.markdown import markdown
-from training.evaluation.report.runs import load_runs
 from training.evaluation.report.sections import (
     comparisons_section,
     lift_section,

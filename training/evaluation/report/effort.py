@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from training.evaluation.loading import Run
 from training.evaluation.records import Record
 from training.evaluation.report import charts
 from training.evaluation.report.blocks import Block, Chart, Section, Table, Words
 from training.evaluation.report.figures import Group, by_aspect, by_profile_size, by_searches, cost, tokens
-from training.evaluation.report.runs import Run
 from training.evaluation.report.words import NONE, number
 from training.evaluation.statistics import spread
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from training.evaluation.loading import Run, read_trajectories
 from training.evaluation.report.blocks import Block, Example, Section, Side, Words
 from training.evaluation.report.figures import best_run
-from training.evaluation.report.runs import Run, read_trajectories
 
 SHOWN = 10
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from training.evaluation.loading import Run
 from training.evaluation.records import Record
-from training.evaluation.report.runs import Run
 from training.evaluation.statistics import (
     Interval,
     PairedT,

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from training.evaluation.loading import Run
 from training.evaluation.report import charts, published
 from training.evaluation.report.blocks import Block, Chart, Collapsed, Section, Table, Warned, Words
 from training.evaluation.report.elements import Html
 from training.evaluation.report.figures import Comparison, Lift, Score, Summary, comparisons, lifts, summary
-from training.evaluation.report.runs import Run
 from training.evaluation.report.words import NONE, interval, number, p_value, plural, signed, spaced
 from training.evaluation.statistics import LEVEL, RESAMPLES, Interval, histogram
 
