@@ -3,19 +3,18 @@
 Pure functions of numbers. Whatever draws at random takes its seed, so that a report can be made twice.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Interval = tuple[float, float]
 RESAMPLES = 2_000
 LEVEL = 0.95
 _DRAWS = 1_000_000
 """Made at once, so that memory stays small however many questions there are."""
-_TINY = 1e-300
 
 
 def bootstrap_interval(
@@ -85,52 +84,8 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> PairedT:
     # Equal differences of decimal fractions differ by rounding errors, which are no variation.
     if deviation <= 1e-12 * max(1.0, abs(mean)):
         return PairedT(mean, n, None, None)
-    t = mean / (deviation / math.sqrt(n))
-    return PairedT(mean, n, t, student_p(t, n - 1))
-
-
-def student_p(t: float, freedom: float) -> float:
-    """P(|T| ≥ |t|) for Student's t: I_x(freedom/2, 1/2) at x = freedom/(freedom + t²) (DLMF 8.17)."""
-    whole = freedom + t * t
-    # Near x = 1 floating point has too few digits left for t.
-    if t * t < 1:
-        return 1 - incomplete_beta(t * t / whole, 0.5, freedom / 2)
-    return incomplete_beta(freedom / whole, freedom / 2, 0.5)
-
-
-def incomplete_beta(x: float, a: float, b: float) -> float:
-    """The regularized incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22)."""
-    if x <= 0 or x >= 1:
-        return 0.0 if x <= 0 else 1.0
-    if x > (a + 1) / (a + b + 2):
-        # There the fraction converges slowly; the mirrored one does not.
-        return 1 - incomplete_beta(1 - x, b, a)
-    front = math.exp(
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )
-    return front * _beta_fraction(x, a, b) / a
-
-
-def _beta_fraction(x: float, a: float, b: float) -> float:
-    # Lentz's method as modified by Thompson and Barnett (1986).
-    d = 1 / _nonzero(1 - (a + b) * x / (a + 1))
-    c, value = 1.0, d
-    for m in range(1, 10_000):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        step = 1.0
-        for coefficient in (even, odd):
-            d = 1 / _nonzero(1 + coefficient * d)
-            c = _nonzero(1 + coefficient / c)
-            step = c * d
-            value *= step
-        if abs(step - 1) < 1e-15:
-            return value
-    raise ArithmeticError(f"I_x(a, b) did not converge at x={x}, a={a}, b={b}")
-
-
-def _nonzero(value: float) -> float:
-    return value if abs(value) > _TINY else _TINY
+    tested = stats.ttest_1samp(differences, 0.0)
+    return PairedT(mean, n, float(tested.statistic), float(tested.pvalue))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -169,20 +124,16 @@ def quartile_bin(value: float, edges: tuple[float, float, float]) -> int:
 class Spread:
     """How values are spread: quantiles by linear interpolation."""
 
-    count: int
-    mean: float
     p10: float
     p25: float
     median: float
     p75: float
     p90: float
-    maximum: float
 
 
 def spread(values: Sequence[float]) -> Spread | None:
     """None for no values."""
     if not values:
         return None
-    array = np.asarray(values, dtype=np.float64)
-    p10, p25, median, p75, p90 = (float(q) for q in np.quantile(array, [0.1, 0.25, 0.5, 0.75, 0.9]))
-    return Spread(len(values), float(array.mean()), p10, p25, median, p75, p90, float(array.max()))
+    quantiles = np.quantile(np.asarray(values, dtype=np.float64), [0.1, 0.25, 0.5, 0.75, 0.9])
+    return Spread(*map(float, quantiles))
