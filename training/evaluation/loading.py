@@ -13,7 +13,7 @@ from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, Record,
 
 
 @dataclass(frozen=True)
-class Run:
+class LoadedRun:
     """One run folder. `name` is how the report calls it: its method, with the folder where that is shared."""
 
     name: str
@@ -49,12 +49,12 @@ class Run:
         """Question id to score, of the questions whose aspects are all judged."""
         return {record.id: record.score for record in self.records if record.score is not None}
 
-    def same_judge(self, other: "Run") -> bool:
+    def same_judge(self, other: "LoadedRun") -> bool:
         """Scores of two judges are on two scales: their difference says nothing about the runs."""
         return bool(self.manifest["judge"] == other.manifest["judge"])
 
 
-def load_runs(folders: Sequence[Path]) -> list[Run]:
+def load_runs(folders: Sequence[Path]) -> list[LoadedRun]:
     """Runs in the order given.
 
     Raises ValueError, naming the folders, for one that holds no run, for one that is given twice, and for
@@ -69,7 +69,7 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
     names = _names(folders, [str(manifest["method"]) for manifest in manifests])
     _check_same_data(folders, manifests)
     return [
-        Run(name, folder, manifest, _records(folder))
+        LoadedRun(name, folder, manifest, _records(folder))
         for name, folder, manifest in zip(names, folders, manifests, strict=True)
     ]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluation.loading import load_runs
-from training.evaluation.report.words import plural
+from training.evaluation.report.formatting import plural
 from training.evaluation.statistics import LEVEL, RESAMPLES, Interval
 from training.judging.forms import Rating, read_ratings
 from training.judging.judge import SCALE

@@ -7,7 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent.trajectory import Answer, Citation, Information, Invalid, Limits, Read, Search, Thought, Trajectory
+from agent.trajectory import (
+    Answer,
+    Citation,
+    Information,
+    Invalid,
+    Limits,
+    Plan,
+    Read,
+    Search,
+    Thought,
+    Trajectory,
+)
 from index.documents import Passage
 from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, AspectScore, Record
 
@@ -45,7 +56,12 @@ def made_up(seed: int, count: int = 24, *, level: float = 0.5, unjudged: float =
 
 def trajectory(record: Record) -> Trajectory:
     """A trajectory with every kind of step, that ends in the record's response."""
-    steps: list[Any] = [Thought("I look for it."), Search(record.question), Information(())]
+    steps: list[Any] = [
+        Plan("Name the source."),
+        Thought("I look for it."),
+        Search(record.question),
+        Information(()),
+    ]
     read = Read(1, Passage("d1", "A note.", created_at="2024-05-06", title="Notes", score=0.5))
     steps += [Search("again"), Information((read,)), Invalid("no tag")]
     if record.response:

@@ -9,16 +9,16 @@ from pathlib import Path
 from training.evaluation.loading import load_runs
 from training.evaluation.report.effort import breakdown_sections, effort_section
 from training.evaluation.report.examples import answers_sections, differences_section
+from training.evaluation.report.formatting import plural
 from training.evaluation.report.html import page
 from training.evaluation.report.markdown import markdown
-from training.evaluation.report.sections import (
+from training.evaluation.report.published import published_section
+from training.evaluation.report.scores import (
     comparisons_section,
     lift_section,
-    published_section,
     runs_section,
     scores_section,
 )
-from training.evaluation.report.words import plural
 
 PAGE, MARKDOWN = "report.html", "report.md"
 

@@ -3,16 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from training.evaluation.loading import Run
+from training.evaluation.loading import LoadedRun
 from training.evaluation.records import Record
 from training.evaluation.report import charts
-from training.evaluation.report.blocks import Block, Chart, Section, Table, Words
+from training.evaluation.report.blocks import Block, Chart, Paragraph, Section, Table
 from training.evaluation.report.figures import Group, by_aspect, by_profile_size, by_searches, cost, tokens
-from training.evaluation.report.words import NONE, number
+from training.evaluation.report.formatting import NONE, number
 from training.evaluation.statistics import spread
 
 
-def breakdown_sections(runs: Sequence[Run]) -> list[Section]:
+def breakdown_sections(runs: Sequence[LoadedRun]) -> list[Section]:
     """Scores by searches, by profile size and by aspect."""
     return [
         _breakdown(
@@ -56,7 +56,7 @@ def _breakdown(title: str, about: str, unit: str, groups: Mapping[str, Sequence[
         if found:
             rowed.append((_unit(label, unit), found))
     head = ["Run", *(_unit(label, unit) for label in labels)]
-    blocks: list[Block] = [Words(about), Table(head, rows, range(len(rows)))]
+    blocks: list[Block] = [Paragraph(about), Table(head, rows, range(len(rows)))]
     if rowed:
         blocks.append(Chart(charts.dots(rowed, title), "Dots: means. Lines: 95 % intervals. n: how many."))
     return Section(title, blocks)
@@ -72,7 +72,7 @@ def _cell(group: Group) -> str:
     return f"{number(group.mean)}\nn {len(group.values)}"
 
 
-def effort_section(runs: Sequence[Run]) -> Section:
+def effort_section(runs: Sequence[LoadedRun]) -> Section:
     """How the questions ended, and their searches, times, tokens and costs."""
     reasons = sorted({record.finish_reason for run in runs for record in run.records})
     ended = [
@@ -85,7 +85,7 @@ def effort_section(runs: Sequence[Run]) -> Section:
         for run in runs
     ]
     blocks: list[Block] = [
-        Words("An empty answer is judged like any other: the person got nothing."),
+        Paragraph("An empty answer is judged like any other: the person got nothing."),
         Table(["Run", "Questions", "Empty answers", *(f"ended: {reason}" for reason in reasons)], ended),
         _spreads(runs),
         *_searches(runs),
@@ -98,7 +98,7 @@ def effort_section(runs: Sequence[Run]) -> Section:
     if any(cost(run) is not None for run in runs):
         blocks.extend(
             [
-                Words(
+                Paragraph(
                     "Cost of the policy's tokens at the manifest's prices; what the judge took is not in it."
                 ),
                 Table(["Run", "Cost", "For a question"], [_cost(run) for run in runs]),
@@ -117,7 +117,7 @@ _MEASURES: tuple[tuple[str, Callable[[Record], float], str], ...] = (
 )
 
 
-def _spreads(runs: Sequence[Run]) -> Table:
+def _spreads(runs: Sequence[LoadedRun]) -> Table:
     rows = []
     for run in runs:
         cells = [run.name]
@@ -128,7 +128,7 @@ def _spreads(runs: Sequence[Run]) -> Table:
     return Table(["Median per question", *(name for name, _, _ in _MEASURES)], rows, range(len(runs)))
 
 
-def _searches(runs: Sequence[Run]) -> list[Chart]:
+def _searches(runs: Sequence[LoadedRun]) -> list[Chart]:
     drawn = []
     for place, run in enumerate(runs):
         counts = Counter(record.searches for record in run.records)
@@ -142,7 +142,7 @@ def _searches(runs: Sequence[Run]) -> list[Chart]:
     return drawn
 
 
-def _boxes(runs: Sequence[Run], title: str, unit: str, value: Callable[[Record], float]) -> list[Chart]:
+def _boxes(runs: Sequence[LoadedRun], title: str, unit: str, value: Callable[[Record], float]) -> list[Chart]:
     rows = []
     for place, run in enumerate(runs):
         if found := spread([value(record) for record in run.records]):
@@ -153,7 +153,7 @@ def _boxes(runs: Sequence[Run], title: str, unit: str, value: Callable[[Record],
     return [Chart(charts.boxes(rows, title, unit), caption)] if rows else []
 
 
-def _cost(run: Run) -> list[str]:
+def _cost(run: LoadedRun) -> list[str]:
     whole = cost(run)
     if whole is None:
         return [run.name, NONE, NONE]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from training.evaluation.loading import Run
+from training.evaluation.loading import LoadedRun
 from training.evaluation.records import Record
 from training.evaluation.statistics import (
     Interval,
@@ -37,7 +37,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunScores:
     """A run's scores. The macro average is over the categories that it has a judged question of."""
 
     categories: dict[str, Score]
@@ -49,11 +49,11 @@ class Summary:
         return sum(score.score is not None for score in self.categories.values())
 
 
-def summary(run: Run, categories: Sequence[str]) -> Summary:
+def run_scores(run: LoadedRun, categories: Sequence[str]) -> RunScores:
     """The scores of one run, for these categories and over them."""
     groups = [[record for record in run.records if record.category == name] for name in categories]
     each = {name: _score([group]) for name, group in zip(categories, groups, strict=True)}
-    return Summary(each, _score(groups))
+    return RunScores(each, _score(groups))
 
 
 def _score(groups: Sequence[Sequence[Record]]) -> Score:
@@ -76,12 +76,12 @@ def macro_mean(groups: Sequence[Sequence[float]]) -> float | None:
     return sum(means) / len(means) if means else None
 
 
-def best_run(runs: Sequence[Run], categories: Sequence[str]) -> Run | None:
+def best_run(runs: Sequence[LoadedRun], categories: Sequence[str]) -> LoadedRun | None:
     """The run with the highest macro average among those of the first run's judge.
 
     A run that covers more categories goes before one that covers fewer; the one given first wins a tie.
     """
-    scored = [(run, summary(run, categories)) for run in runs if run.same_judge(runs[0])]
+    scored = [(run, run_scores(run, categories)) for run in runs if run.same_judge(runs[0])]
     ranked = [(s.covered, s.macro.score, -place, run) for place, (run, s) in enumerate(scored) if s.covered]
     return max(ranked, key=lambda entry: entry[:3])[-1] if ranked else None
 
@@ -90,8 +90,8 @@ def best_run(runs: Sequence[Run], categories: Sequence[str]) -> Run | None:
 class Comparison:
     """`first` minus `second`, over the questions that both have fully judged."""
 
-    first: Run
-    second: Run
+    first: LoadedRun
+    second: LoadedRun
     test: PairedT
     interval: Interval | None
     """Of the mean difference over questions, which is what the t-test is about as well."""
@@ -101,7 +101,7 @@ class Comparison:
     """p by Holm's correction for the number of comparisons in the report."""
 
 
-def comparisons(runs: Sequence[Run]) -> list[Comparison]:
+def comparisons(runs: Sequence[LoadedRun]) -> list[Comparison]:
     """All pairs of runs that one judge has judged and that share a judged question.
 
     The run given later is the first of its pair: baselines are given first.
@@ -115,7 +115,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     return found
 
 
-def _compared(first: Run, second: Run) -> Iterator[Comparison]:
+def _compared(first: LoadedRun, second: LoadedRun) -> Iterator[Comparison]:
     left, right = first.scores, second.scores
     category = {record.id: record.category for record in first.records}
     shared = sorted(left.keys() & right.keys())
@@ -140,12 +140,12 @@ def _compared(first: Run, second: Run) -> Iterator[Comparison]:
 class Lift:
     """Score of `run` minus score of `base`, a run without the profile, for each question both have judged."""
 
-    run: Run
-    base: Run
+    run: LoadedRun
+    base: LoadedRun
     differences: tuple[float, ...]
 
 
-def lifts(runs: Sequence[Run]) -> list[Lift]:
+def lifts(runs: Sequence[LoadedRun]) -> list[Lift]:
     """For every run that a run of the method `none` with the same judge stands beside.
 
     Where there are several of those, the first of the same policy is taken, else the first.
@@ -180,14 +180,14 @@ class Group:
         return bootstrap_interval([self.values], seed=SEED)
 
 
-def by_searches(run: Run) -> list[Group]:
+def by_searches(run: LoadedRun) -> list[Group]:
     """Scores by the number of searches that were made for the question, fewest first."""
     numbers = sorted({record.searches for record in run.records})
     return [_group(str(number), (r for r in run.records if r.searches == number)) for number in numbers]
 
 
-def by_profile_size(runs: Sequence[Run]) -> dict[str, list[Group]]:
-    """Run name to scores by quartile of the profile size; the bins are the same for all runs."""
+def by_profile_size(runs: Sequence[LoadedRun]) -> dict[str, list[Group]]:
+    """LoadedRun name to scores by quartile of the profile size; the bins are the same for all runs."""
     sizes = sorted({r.id: r.profile_size for run in runs for r in run.records}.values())
     if not sizes:
         return {}
@@ -207,7 +207,7 @@ def by_profile_size(runs: Sequence[Run]) -> dict[str, list[Group]]:
     }
 
 
-def by_aspect(run: Run) -> list[Group]:
+def by_aspect(run: LoadedRun) -> list[Group]:
     """Aspect scores, halved to 0 to 1, by the aspect's place in its rubric; unjudged ones are left out."""
     longest = max((len(record.aspects) for record in run.records), default=0)
     return [
@@ -232,7 +232,7 @@ def tokens(record: Record) -> int:
     return record.prompt_tokens + record.policy_tokens
 
 
-def cost(run: Run) -> float | None:
+def cost(run: LoadedRun) -> float | None:
     """What the policy's tokens cost at the manifest's prices; None where it gives none."""
     prices = run.manifest.get("prices")
     if not isinstance(prices, dict):

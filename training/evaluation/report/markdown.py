@@ -3,9 +3,17 @@
 import re
 from collections.abc import Sequence
 
-from training.evaluation.report.blocks import Block, Chart, Collapsed, Example, Section, Table, Warned, Words
-from training.evaluation.report.elements import plain
-from training.evaluation.report.words import score_text, spaced
+from training.evaluation.report.blocks import (
+    Answers,
+    Block,
+    Caution,
+    Chart,
+    Collapsed,
+    Paragraph,
+    Section,
+    Table,
+)
+from training.evaluation.report.formatting import printable, score_text, spaced
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#|~$])")
 _LETTERS = 280
@@ -23,7 +31,7 @@ def markdown(title: str, about: str, sections: Sequence[Section]) -> str:
 
 def escaped(text: str) -> str:
     """`text` on one line, with nothing in it that Markdown or the HTML inside of Markdown acts on."""
-    one_line = " ".join(plain(text).split())
+    one_line = " ".join(printable(text).split())
     whole = one_line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     marked = _SPECIAL.sub(r"\\\1", whole)
     # Bare addresses become links in some readers; what begins like a list becomes one.
@@ -32,16 +40,16 @@ def escaped(text: str) -> str:
 
 def _block(block: Block) -> str:
     match block:
-        case Words(text):
+        case Paragraph(text):
             return escaped(text)
-        case Warned(text):
+        case Caution(text):
             return f"> **{escaped(text)}**"
         case Table():
             return _table(block)
         case Chart():
             return ""
-        case Example():
-            return _example(block)
+        case Answers():
+            return _answers(block)
         case Collapsed(summary, blocks):
             return "\n\n".join([escaped(summary), *filter(None, map(_block, blocks))])
 
@@ -59,11 +67,11 @@ def _cell(text: str) -> str:
     return text if re.fullmatch(r"[-+–\d.,\[\] ]*", text) else escaped(text)
 
 
-def _example(example: Example) -> str:
-    question = example.sides[0].record
+def _answers(block: Answers) -> str:
+    question = block.sides[0].record
     where = f"{spaced(question.category)}, {question.id}"
     said = [f"- {escaped(_short(question.question))} ({escaped(where)})"]
-    for side in example.sides:
+    for side in block.sides:
         answer = escaped(_short(side.record.response)) or "no answer"
         said.append(f"    - **{escaped(side.run)}, {score_text(side.record)}**: {answer}")
     return "\n".join(said)

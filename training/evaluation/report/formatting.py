@@ -1,13 +1,23 @@
-"""How numbers and names are written, the same in every table of the report."""
+"""How numbers, names and text are written, the same in every table of the report."""
+
+import re
 
 from training.evaluation.records import Record
 from training.evaluation.statistics import Interval
 
 NONE = "–"
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+"""Control characters, except tab and line feed, and those that change the direction of text."""
+
+
+def printable(text: str) -> str:
+    """Replace each character that a page cannot show with U+FFFD, and end lines with a line feed alone."""
+    whole = text.replace("\r\n", "\n").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _UNPRINTABLE.sub("\ufffd", whole)
 
 
 def spaced(category: str) -> str:
-    """A category's name for people: LaMP-QA joins its words with underscores."""
+    """Replace underscores, with which LaMP-QA joins the words of a category's name."""
     return category.replace("_", " ")
 
 

@@ -4,29 +4,38 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from training.evaluation.loading import Run
-from training.evaluation.report import charts, published
-from training.evaluation.report.blocks import Block, Chart, Collapsed, Section, Table, Warned, Words
-from training.evaluation.report.elements import Html
-from training.evaluation.report.figures import Comparison, Lift, Score, Summary, comparisons, lifts, summary
-from training.evaluation.report.words import NONE, interval, number, p_value, plural, signed, spaced
+from markupsafe import Markup
+
+from training.evaluation.loading import LoadedRun
+from training.evaluation.report import charts
+from training.evaluation.report.blocks import Block, Caution, Chart, Paragraph, Section, Table
+from training.evaluation.report.figures import (
+    Comparison,
+    Lift,
+    RunScores,
+    Score,
+    comparisons,
+    lifts,
+    run_scores,
+)
+from training.evaluation.report.formatting import NONE, interval, number, p_value, plural, signed, spaced
 from training.evaluation.statistics import LEVEL, RESAMPLES, Interval, histogram
 
 _FIRST_FACTS = ("method", "policy", "retriever", "judge", "dataset", "seed", "commit", "versions")
 _BOOKKEEPING = frozenset({"configured"})
 
 
-def runs_section(runs: Sequence[Run]) -> Section:
+def runs_section(runs: Sequence[LoadedRun]) -> Section:
     """The facts of the manifests: once what all runs have in common, and side by side in what they differ."""
     keys = dict.fromkeys([*_FIRST_FACTS, *(key for run in runs for key in run.manifest)])
-    facts = {key: [_fact(run.manifest.get(key)) for run in runs] for key in keys if key not in _BOOKKEEPING}
+    facts = {key: [fact(run.manifest.get(key)) for run in runs] for key in keys if key not in _BOOKKEEPING}
     common = [[key, said[0]] for key, said in facts.items() if len(set(said)) == 1]
     apart = [[key, *said] for key, said in facts.items() if len(set(said)) > 1]
     blocks: list[Block] = [Table(["", *(run.name for run in runs)], apart)] if apart else []
     return Section("The runs", [*blocks, Table(["", "all runs" if apart else runs[0].name], common)])
 
 
-def _warnings(runs: Sequence[Run]) -> list[Block]:
+def _warnings(runs: Sequence[LoadedRun]) -> list[Block]:
     said = [
         f"{judge} judge: not comparable with LaMP-QA's published scores."
         for judge in dict.fromkeys(run.judge for run in runs if not run.comparable)
@@ -39,10 +48,10 @@ def _warnings(runs: Sequence[Run]) -> list[Block]:
         for run in runs
         if not run.manifest.get("finished") or len(run.records) < run.questions
     )
-    return [Warned(text) for text in said]
+    return [Caution(text) for text in said]
 
 
-def _fact(value: Any) -> str:
+def fact(value: Any) -> str:
     match value:
         case None:
             return NONE
@@ -51,13 +60,13 @@ def _fact(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case dict():
-            return "\n".join(f"{key}: {_fact(held).replace(chr(10), ', ')}" for key, held in value.items())
+            return "\n".join(f"{key}: {fact(held).replace(chr(10), ', ')}" for key, held in value.items())
     return json.dumps(value, ensure_ascii=False)
 
 
-def scores_section(runs: Sequence[Run], categories: Sequence[str]) -> Section:
+def scores_section(runs: Sequence[LoadedRun], categories: Sequence[str]) -> Section:
     """Method × category, with the macro average and the intervals."""
-    summaries = [summary(run, categories) for run in runs]
+    summaries = [run_scores(run, categories) for run in runs]
     rows = [
         [f"{run.name}\n{run.judge} judge", *(_cell(s.categories[name]) for name in categories), _macro(s)]
         for run, s in zip(runs, summaries, strict=True)
@@ -91,7 +100,7 @@ def scores_section(runs: Sequence[Run], categories: Sequence[str]) -> Section:
         [
             # First of all: everything below stands under them.
             *_warnings(runs),
-            Words(about),
+            Paragraph(about),
             Table(["Run", *map(spaced, categories), "Macro average"], rows, range(len(runs))),
             Chart(
                 chart, "Scores by category. Dots: means over fully judged questions. Lines: 95 % intervals."
@@ -100,7 +109,7 @@ def scores_section(runs: Sequence[Run], categories: Sequence[str]) -> Section:
     )
 
 
-def _macro(scores: Summary) -> str:
+def _macro(scores: RunScores) -> str:
     cell = _cell(scores.macro)
     missing = len(scores.categories) - scores.covered
     return f"{cell}\nover {scores.covered} of {len(scores.categories)} categories only" if missing else cell
@@ -119,7 +128,7 @@ def _cell(score: Score) -> str:
     return "\n".join([*found, *counted])
 
 
-def comparisons_section(runs: Sequence[Run]) -> Section | None:
+def comparisons_section(runs: Sequence[LoadedRun]) -> Section | None:
     """Every pair of runs, tested over the questions that both have judged."""
     if len(runs) < 2:
         return None
@@ -132,10 +141,10 @@ def comparisons_section(runs: Sequence[Run]) -> Section | None:
     ]
     blocks: list[Block] = []
     if apart:
-        blocks.append(Warned(f"Not compared, because the judges differ: {'; '.join(apart)}."))
+        blocks.append(Caution(f"Not compared, because the judges differ: {'; '.join(apart)}."))
     if found:
         blocks.append(
-            Words(
+            Paragraph(
                 "Score of the first run minus score of the second, over the questions that both have fully "
                 "judged: mean over questions with its paired t-test (two-sided) and paired bootstrap "
                 "interval, and the difference of the macro averages over the same questions with its own "
@@ -154,7 +163,7 @@ def comparisons_section(runs: Sequence[Run]) -> Section | None:
         ]
         blocks.append(Table(head, [_comparison(comparison) for comparison in found]))
     elif not apart:
-        blocks.append(Words("No two runs have a judged question in common."))
+        blocks.append(Paragraph("No two runs have a judged question in common."))
     return Section("Comparisons between runs", blocks)
 
 
@@ -176,13 +185,13 @@ def _with_interval(value: float, ends: Interval | None) -> str:
     return f"{signed(value)}\n[{signed(ends[0])}, {signed(ends[1])}]"
 
 
-def lift_section(runs: Sequence[Run]) -> Section | None:
+def lift_section(runs: Sequence[LoadedRun]) -> Section | None:
     """What the profile changed, question by question."""
     found = lifts(runs)
     if not found:
         return None
     blocks: list[Block] = [
-        Words(
+        Paragraph(
             "Lift is a question's score with the profile minus its score without it (the run with the method "
             "none). Questions with unjudged aspects are left out."
         )
@@ -201,7 +210,7 @@ def lift_section(runs: Sequence[Run]) -> Section | None:
     return Section("Lift over no profile", [*blocks, *drawn])
 
 
-def _lift_chart(lift: Lift, name: str) -> Html:
+def _lift_chart(lift: Lift, name: str) -> Markup:
     # The middle bin lies around zero; a score of five aspects moves by tenths, from bin to bin.
     edges = [(number - 10.5) / 10 for number in range(22)]
     counts = histogram([round(value, 9) for value in lift.differences], edges)
@@ -213,45 +222,3 @@ def _lift_chart(lift: Lift, name: str) -> Html:
     return charts.histogram(
         bars, f"Lift of {name}, question by question", "lift (hatched: worse, full: better)"
     )
-
-
-def published_section(runs: Sequence[Run], categories: Sequence[str]) -> Section:
-    """LaMP-QA's own numbers: beside ours where they mean the same, else apart, with the reason."""
-    why = _why_not(runs)
-    theirs = [
-        [
-            f"published: {line.method}",
-            f"{line.backbone}\n{line.split} split",
-            *(map(number, line.categories) if line.categories else [NONE] * len(published.CATEGORIES)),
-            number(line.macro),
-        ]
-        for line in published.PUBLISHED
-    ]
-    source = f"Source: {published.SOURCE}, judged by {published.JUDGE}. {NONE}: not known."
-    head = ["Run", "Answered by", *published.CATEGORIES, "Macro average"]
-    title = "LaMP-QA's published scores"
-    if why:
-        shown = Collapsed(f"Shown apart, because {' and '.join(why)}.", [Table(head, theirs), Words(source)])
-        return Section(title, [Words("They cannot be compared with the scores of this report."), shown])
-    ours = [_beside(run, summary(run, categories), categories) for run in runs]
-    return Section(
-        title, [Words(f"{source} The other lines are this report's."), Table(head, [*ours, *theirs])]
-    )
-
-
-def _beside(run: Run, scores: Summary, categories: Sequence[str]) -> list[str]:
-    by_word = {name.casefold(): scores.categories[name].score for name in categories}
-    cells = [
-        next((number(score) for name, score in by_word.items() if name.startswith(word.casefold())), NONE)
-        for word in published.CATEGORIES
-    ]
-    return [f"ours: {run.name}", _fact(run.manifest.get("policy")), *cells, number(scores.macro.score)]
-
-
-def _why_not(runs: Sequence[Run]) -> list[str]:
-    judges = dict.fromkeys(run.judge for run in runs if not run.comparable)
-    why = [f"the {judge} judge is not the kind that they were made with" for judge in judges]
-    # Own data and the sample have the same schema and categories: only the name tells them from LaMP-QA's.
-    if "lampqa" not in "".join(filter(str.isalnum, runs[0].dataset.casefold())):
-        why.append(f"this report's data set ({runs[0].dataset}) is not LaMP-QA's")
-    return why
