@@ -1,4 +1,4 @@
-"""The runs of a report: read from their folders, named apart, refused where they do not belong together."""
+"""Loads runs, finished or not, from their folders, names them, and refuses runs over different data."""
 
 import json
 from collections import Counter
@@ -14,26 +14,28 @@ from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, Record,
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """One run folder. `name` is how the report calls it: its method, with the folder where that is shared."""
+    """One run folder. `name` is its method, with the folder where several runs share the method."""
 
     name: str
     folder: Path
     manifest: dict[str, Any]
     records: tuple[Record, ...]
-    """Sorted by id: the order in which questions were finished says nothing."""
+    """Sorted by id: the order in which questions were finished means nothing."""
 
     @property
     def method(self) -> str:
         return str(self.manifest["method"])
 
     @property
-    def judge(self) -> str:
-        return str(self.manifest["judge"]["name"])
+    def judge(self) -> str | None:
+        """Name of the judge; None if the task's metric needs none."""
+        judge = self.manifest.get("judge")
+        return None if judge is None else str(judge["name"])
 
     @property
     def comparable(self) -> bool:
         """Whether the judge is the kind of judge that the published scores come from."""
-        return self.manifest["judge"].get("comparable") is True
+        return (self.manifest.get("judge") or {}).get("comparable") is True
 
     @property
     def dataset(self) -> str:
@@ -41,17 +43,30 @@ class LoadedRun:
 
     @property
     def questions(self) -> int:
-        """How many questions the run is to have, all told."""
+        """Number of questions in the run, finished or not."""
         return int(self.manifest["dataset"].get("questions") or len(self.records))
 
     @property
     def scores(self) -> dict[str, float]:
-        """Question id to score, of the questions whose aspects are all judged."""
+        """Question id to score, without the questions that have an unjudged aspect."""
         return {record.id: record.score for record in self.records if record.score is not None}
 
-    def same_judge(self, other: "LoadedRun") -> bool:
-        """Scores of two judges are on two scales: their difference says nothing about the runs."""
-        return bool(self.manifest["judge"] == other.manifest["judge"])
+    @property
+    def has_rubrics(self) -> bool:
+        """Whether responses are scored by rubric aspects; assumed of a judged run without records."""
+        return any(record.aspects for record in self.records) if self.records else self.judge is not None
+
+    @property
+    def lower_is_better(self) -> bool:
+        return (self.manifest.get("metric") or {}).get("direction") == "lower"
+
+    def gain(self, difference: float) -> float:
+        """Turn the sign of a difference of scores if lower is better, so that a gain is always positive."""
+        return -difference if self.lower_is_better else difference
+
+    def same_scale(self, other: "LoadedRun") -> bool:
+        """Whether one judge and one metric scored both runs; otherwise their difference says nothing."""
+        return all(self.manifest.get(key) == other.manifest.get(key) for key in ("judge", "metric"))
 
 
 def load_runs(folders: Sequence[Path]) -> list[LoadedRun]:
@@ -69,7 +84,7 @@ def load_runs(folders: Sequence[Path]) -> list[LoadedRun]:
     names = _names(folders, [str(manifest["method"]) for manifest in manifests])
     _check_same_data(folders, manifests)
     return [
-        LoadedRun(name, folder, manifest, _records(folder))
+        LoadedRun(name, folder, manifest, _records(folder, "judge" in manifest))
         for name, folder, manifest in zip(names, folders, manifests, strict=True)
     ]
 
@@ -113,7 +128,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _missing(manifest: Any) -> Iterator[str]:
-    for path in ("method", "judge.name", "dataset.name", "dataset.hash"):
+    # A task whose metric needs no judge names the metric.
+    scored_by = () if isinstance(manifest, dict) and "metric" in manifest else ("judge.name",)
+    for path in ("method", *scored_by, "dataset.name", "dataset.hash"):
         value = manifest
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
@@ -121,12 +138,12 @@ def _missing(manifest: Any) -> Iterator[str]:
             yield path
 
 
-def _records(folder: Path) -> tuple[Record, ...]:
+def _records(folder: Path, judged: bool) -> tuple[Record, ...]:
     if not (folder / RECORDS).exists():
         raise ValueError(f"{folder} holds no run: there is no {RECORDS}")
     records = sorted(read_records(folder), key=lambda record: record.id)
     for record in records:
-        if not record.aspects:
+        if judged and not record.aspects:
             raise ValueError(f"{folder / RECORDS}: question {record.id!r} has no rubric aspect")
     for one, other in pairwise(records):
         if one.id == other.id:

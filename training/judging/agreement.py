@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.loading import load_runs
 from training.evaluation.report.formatting import plural
 from training.evaluation.statistics import LEVEL, RESAMPLES, Interval
-from training.judging.forms import Rating, read_ratings
+from training.judging.forms import Rating, load_judged, read_ratings
 from training.judging.judge import SCALE
 
 FEW = 50
@@ -87,7 +86,7 @@ def agreement(folder: Path, file: Path, *, seed: int = 0) -> Agreement:
     may stand there, as in the form; a `response` has to be the run's. Raises InvalidFile, naming file and
     line, and ValueError for a folder that holds no run.
     """
-    run = load_runs([folder])[0]
+    run = load_judged(folder)
     records = {record.id: record for record in run.records}
     ratings, unfilled = read_ratings(file, records)
     verdicts = {
@@ -100,7 +99,7 @@ def agreement(folder: Path, file: Path, *, seed: int = 0) -> Agreement:
     beside = [(rating.question, rating.score, verdicts[rating.place]) for rating in judged]
     table = _tables([beside]).sum(axis=(0, 1))
     return Agreement(
-        judge=run.judge,
+        judge=run.judge or "none",
         raters=len({rating.rater for rating in ratings}),
         ratings=len(ratings),
         rated_aspects=len({rating.place for rating in ratings}),

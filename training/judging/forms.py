@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.loading import load_runs
+from training.evaluation.loading import LoadedRun, load_runs
 from training.evaluation.records import Record
 from training.judging.judge import is_score
 from training.tasks.lampqa.data import Question
@@ -33,6 +33,14 @@ class Rating:
         return self.question, self.aspect
 
 
+def load_judged(folder: Path) -> LoadedRun:
+    """Load a run whose responses were judged by rubric aspects. Raises ValueError if they were not."""
+    run = load_runs([folder])[0]
+    if not run.has_rubrics:
+        raise ValueError(f"{folder}: the run has no rubric aspects to rate")
+    return run
+
+
 def write_form(folder: Path, out: Path, count: int, seed: int, questions: Iterable[Question]) -> int:
     """Write `count` aspects of the run's answers, drawn at random, for people to rate; return how many.
 
@@ -46,7 +54,7 @@ def write_form(folder: Path, out: Path, count: int, seed: int, questions: Iterab
     """
     if count < 1:
         raise ValueError(f"a form holds at least one aspect, not {count}")
-    records = load_runs([folder])[0].records
+    records = load_judged(folder).records
     places = [
         (record, number)
         for record in records

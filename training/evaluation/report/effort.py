@@ -13,8 +13,8 @@ from training.evaluation.statistics import spread
 
 
 def breakdown_sections(runs: Sequence[LoadedRun]) -> list[Section]:
-    """Scores by searches, by profile size and by aspect."""
-    return [
+    """Show scores by searches, by profile size and, for rubrics, by aspect."""
+    sections = [
         _breakdown(
             "Score by number of searches",
             "Fully judged questions, by how many searches were made for them. Who searches more may have had "
@@ -28,13 +28,12 @@ def breakdown_sections(runs: Sequence[LoadedRun]) -> list[Section]:
             "documents",
             by_profile_size(runs),
         ),
-        _breakdown(
-            "Score by aspect",
-            "Judged aspects, by their place in the rubric; 0, 1 and 2 are shown as 0, 0.5 and 1.",
-            "aspect",
-            {run.name: by_aspect(run) for run in runs},
-        ),
     ]
+    if any(run.has_rubrics for run in runs):
+        about = "Judged aspects, by their place in the rubric; 0, 1 and 2 are shown as 0, 0.5 and 1."
+        by_rubric = {run.name: by_aspect(run) for run in runs}
+        sections.append(_breakdown("Score by aspect", about, "aspect", by_rubric))
+    return sections
 
 
 def _breakdown(title: str, about: str, unit: str, groups: Mapping[str, Sequence[Group]]) -> Section:

@@ -15,12 +15,12 @@ def answers_sections(runs: Sequence[LoadedRun], categories: Sequence[str]) -> li
     if best is None:
         return [Section("Best and worst answers", [Paragraph("No run has a fully judged question.")])]
     scores = best.scores
-    ranked = sorted(scores, key=lambda question: (-scores[question], question))
+    ranked = sorted(scores, key=lambda question: (-best.gain(scores[question]), question))
     top = ranked[: min(SHOWN, (len(ranked) + 1) // 2)]
     bottom = ranked[len(top) :][-SHOWN:][::-1]
     about = Paragraph(
         f"Of {best.name}, the run with the highest macro average"
-        f"{'' if all(run.same_judge(runs[0]) for run in runs) else f' by {best.judge}'}. "
+        f"{'' if all(run.same_scale(runs[0]) for run in runs) else f' by {best.judge}'}. "
         "No answer stands in both lists. Select a question to see how its answer came about."
     )
     shown = _sides(best, [*top, *bottom])
@@ -38,7 +38,7 @@ def differences_section(runs: Sequence[LoadedRun]) -> Section | None:
         return None
     first, second = runs[-2:]
     title = f"Where {first.name} and {second.name} differ most"
-    if not first.same_judge(second):
+    if not first.same_scale(second):
         return Section(title, [Paragraph("Their scores come from different judges and are not compared.")])
     ours, theirs = first.scores, second.scores
     apart = {i: abs(ours[i] - theirs[i]) for i in ours.keys() & theirs.keys()}

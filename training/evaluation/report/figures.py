@@ -77,13 +77,13 @@ def macro_mean(groups: Sequence[Sequence[float]]) -> float | None:
 
 
 def best_run(runs: Sequence[LoadedRun], categories: Sequence[str]) -> LoadedRun | None:
-    """The run with the highest macro average among those of the first run's judge.
+    """The run with the best macro average among those on the first run's scale.
 
     A run that covers more categories goes before one that covers fewer; the one given first wins a tie.
     """
-    scored = [(run, run_scores(run, categories)) for run in runs if run.same_judge(runs[0])]
-    ranked = [(s.covered, s.macro.score, -place, run) for place, (run, s) in enumerate(scored) if s.covered]
-    return max(ranked, key=lambda entry: entry[:3])[-1] if ranked else None
+    scored = [(run, run_scores(run, categories)) for run in runs if run.same_scale(runs[0])]
+    ranked = [(s.covered, run.gain(s.macro.score), run) for run, s in scored if s.macro.score is not None]
+    return max(ranked, key=lambda entry: entry[:2])[-1] if ranked else None
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def comparisons(runs: Sequence[LoadedRun]) -> list[Comparison]:
 
     The run given later is the first of its pair: baselines are given first.
     """
-    pairs = [(later, earlier) for earlier, later in combinations(runs, 2) if earlier.same_judge(later)]
+    pairs = [(later, earlier) for earlier, later in combinations(runs, 2) if earlier.same_scale(later)]
     found = [comparison for pair in pairs for comparison in _compared(*pair)]
     tested = [place for place, comparison in enumerate(found) if comparison.test.p is not None]
     corrected = holm([p for comparison in found if (p := comparison.test.p) is not None])
@@ -152,7 +152,7 @@ def lifts(runs: Sequence[LoadedRun]) -> list[Lift]:
     """
     found = []
     for run in runs:
-        bases = [base for base in runs if base.method == "none" and base.same_judge(run)]
+        bases = [base for base in runs if base.method == "none" and base.same_scale(run)]
         if run.method == "none" or not bases:
             continue
         policy = run.manifest.get("policy")

@@ -58,8 +58,10 @@ PUBLISHED = (
 )
 
 
-def published_section(runs: Sequence[LoadedRun], categories: Sequence[str]) -> Section:
+def published_section(runs: Sequence[LoadedRun], categories: Sequence[str]) -> Section | None:
     """LaMP-QA's own numbers: beside ours where they mean the same, else apart, with the reason."""
+    if not any(run.has_rubrics for run in runs):
+        return None
     why = _why_not(runs)
     theirs = [
         [

@@ -35,22 +35,6 @@ def runs_section(runs: Sequence[LoadedRun]) -> Section:
     return Section("The runs", [*blocks, Table(["", "all runs" if apart else runs[0].name], common)])
 
 
-def _warnings(runs: Sequence[LoadedRun]) -> list[Block]:
-    said = [
-        f"{judge} judge: not comparable with LaMP-QA's published scores."
-        for judge in dict.fromkeys(run.judge for run in runs if not run.comparable)
-    ]
-    if not all(run.same_judge(runs[0]) for run in runs):
-        judges = ", ".join(f"{run.name} by {run.judge}" for run in runs)
-        said.append(f"The runs were not judged alike, and scores of two judges are not compared: {judges}.")
-    said.extend(
-        f"{run.name} is not finished: {len(run.records)} of {run.questions} questions."
-        for run in runs
-        if not run.manifest.get("finished") or len(run.records) < run.questions
-    )
-    return [Caution(text) for text in said]
-
-
 def fact(value: Any) -> str:
     match value:
         case None:
@@ -65,48 +49,74 @@ def fact(value: Any) -> str:
 
 
 def scores_section(runs: Sequence[LoadedRun], categories: Sequence[str]) -> Section:
-    """Method × category, with the macro average and the intervals."""
+    """Show method × category, with the macro average and the intervals."""
     summaries = [run_scores(run, categories) for run in runs]
     rows = [
-        [f"{run.name}\n{run.judge} judge", *(_cell(s.categories[name]) for name in categories), _macro(s)]
+        [
+            f"{run.name}\n{run.judge} judge" if run.judge else run.name,
+            *(_cell(s.categories[name]) for name in categories),
+            _macro(s),
+        ]
         for run, s in zip(runs, summaries, strict=True)
     ]
     columns = [(spaced(name), [s.categories[name] for s in summaries]) for name in categories]
     columns.append(("Macro average", [s.macro for s in summaries]))
-    chart = charts.dots(
-        [
-            (
-                name,
-                [
-                    charts.Dot(run.name, score.score, score.interval, f"n {score.judged}", place)
-                    for place, (run, score) in enumerate(zip(runs, scores, strict=True))
-                    if score.score is not None
-                ],
-            )
-            for name, scores in columns
-        ],
-        "Scores by category and run, with intervals",
-    )
-    about = (
-        "A question's score is Σ/2n over its n rubric aspects, judged 0, 1 or 2; a category's is the mean "
-        "over its questions, and the macro average the mean over the categories. In brackets: "
-        f"{LEVEL * 100:g} % intervals, percentile bootstrap over the questions within each category, "
-        f"{RESAMPLES:,} resamples; none where a category has a single judged question. n counts the fully "
-        "judged questions, which alone the score is of. An aspect without a judgement is never a 0; “with "
-        "them” is the score when its question counts with the aspects that were judged."
-    )
+    groups = [
+        (
+            name,
+            [
+                charts.Dot(run.name, score.score, score.interval, f"n {score.judged}", series)
+                for series, (run, score) in enumerate(zip(runs, scores, strict=True))
+                if score.score is not None
+            ],
+        )
+        for name, scores in columns
+    ]
     return Section(
         "Scores",
         [
-            # First of all: everything below stands under them.
+            # First, because every number below depends on them.
             *_warnings(runs),
-            Paragraph(about),
+            Paragraph(_about(runs)),
             Table(["Run", *map(spaced, categories), "Macro average"], rows, range(len(runs))),
             Chart(
-                chart, "Scores by category. Dots: means over fully judged questions. Lines: 95 % intervals."
+                charts.dots(groups, "Scores by category and run, with intervals"),
+                "Scores by category. Dots: means over fully judged questions. Lines: 95 % intervals.",
             ),
         ],
     )
+
+
+def _about(runs: Sequence[LoadedRun]) -> str:
+    rubrics = any(run.has_rubrics for run in runs)
+    question = "A question's score is Σ/2n over its n rubric aspects, judged 0, 1 or 2; a category's"
+    unjudged = (
+        " An aspect without a judgement is never a 0; “with them” is the score when its question counts with "
+        "the aspects that were judged."
+    )
+    return (
+        f"{question if rubrics else 'A category’s score'} is the mean over its questions, and the macro "
+        f"average the mean over the categories.{' Lower is better.' if runs[0].lower_is_better else ''} "
+        f"In brackets: {LEVEL * 100:g} % intervals, percentile bootstrap over the questions within each "
+        f"category, {RESAMPLES:,} resamples; none where a category has a single judged question. n counts "
+        f"the fully judged questions, which alone the score is of.{unjudged if rubrics else ''}"
+    )
+
+
+def _warnings(runs: Sequence[LoadedRun]) -> list[Block]:
+    texts = [
+        f"{judge} judge: not comparable with LaMP-QA's published scores."
+        for judge in dict.fromkeys(run.judge for run in runs if run.judge and not run.comparable)
+    ]
+    if not all(run.same_scale(runs[0]) for run in runs):
+        judges = ", ".join(f"{run.name} by {run.judge}" for run in runs)
+        texts.append(f"The runs were not judged alike, and scores of two judges are not compared: {judges}.")
+    texts.extend(
+        f"{run.name} is not finished: {len(run.records)} of {run.questions} questions."
+        for run in runs
+        if not run.manifest.get("finished") or len(run.records) < run.questions
+    )
+    return [Caution(text) for text in texts]
 
 
 def _macro(scores: RunScores) -> str:
@@ -118,10 +128,10 @@ def _macro(scores: RunScores) -> str:
 def _cell(score: Score) -> str:
     counted = [f"n {score.judged}"]
     if score.unjudged:
-        counted.append(
-            f"unjudged: {plural(score.unjudged, 'question')}, {plural(score.unjudged_aspects, 'aspect')}"
-        )
-        counted.append(f"with them {number(score.with_unjudged)}")
+        counted.append(f"unjudged: {plural(score.unjudged, 'question')}")
+        if score.unjudged_aspects:
+            counted[-1] += f", {plural(score.unjudged_aspects, 'aspect')}"
+            counted.append(f"with them {number(score.with_unjudged)}")
     else:
         counted[0] += ", none unjudged"
     found = [number(score.score), *([interval(score.interval)] if score.interval else [])]
@@ -137,7 +147,7 @@ def comparisons_section(runs: Sequence[LoadedRun]) -> Section | None:
         f"{first.name} and {second.name}"
         for place, first in enumerate(runs)
         for second in runs[place + 1 :]
-        if not first.same_judge(second)
+        if not first.same_scale(second)
     ]
     blocks: list[Block] = []
     if apart:
@@ -199,7 +209,8 @@ def lift_section(runs: Sequence[LoadedRun]) -> Section | None:
     rows, drawn = [], []
     for lift in found:
         values = lift.differences
-        better, worse = sum(v > 1e-12 for v in values), sum(v < -1e-12 for v in values)
+        gains = [lift.run.gain(value) for value in values]
+        better, worse = sum(gain > 1e-12 for gain in gains), sum(gain < -1e-12 for gain in gains)
         name = f"{lift.run.name} over {lift.base.name}"
         mean = signed(sum(values) / len(values))
         rows.append(
@@ -212,13 +223,17 @@ def lift_section(runs: Sequence[LoadedRun]) -> Section | None:
 
 def _lift_chart(lift: Lift, name: str) -> Markup:
     # The middle bin lies around zero; a score of five aspects moves by tenths, from bin to bin.
-    edges = [(number - 10.5) / 10 for number in range(22)]
+    reach = max(1.0, *map(abs, lift.differences))
+    edges = [(number - 10.5) / 10 * reach for number in range(22)]
     counts = histogram([round(value, 9) for value in lift.differences], edges)
-    kinds = ["negative"] * 10 + ["zero"] + ["positive"] * 10
     bars = [
-        charts.Bar(f"{(place - 10) / 10:+.1f}" if place != 10 else "0", count, kind)
-        for place, (count, kind) in enumerate(zip(counts, kinds, strict=True))
+        charts.Bar(f"{step / 10 * reach:+.1f}" if step else "0", count, _kind(lift.run.gain(step)))
+        for step, count in zip(range(-10, 11), counts, strict=True)
     ]
     return charts.histogram(
         bars, f"Lift of {name}, question by question", "lift (hatched: worse, full: better)"
     )
+
+
+def _kind(gain: float) -> str:
+    return "zero" if not gain else "positive" if gain > 0 else "negative"
