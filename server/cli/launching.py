@@ -48,7 +48,7 @@ def policy(
     the model, for `pr2 serve --policy vllm --model DIR/model`.
     """
     with said_plainly():
-        from training.folder import alone_in, settle
+        from training.folder import locked, pin_configuration
         from training.policy import launch
         from training.policy.environment import Configuration
         from training.policy.prepare import ENVIRONMENT, TRAIN
@@ -72,12 +72,12 @@ def policy(
         elif which("ray") is None:
             raise BadInput("a job is given to Ray by its own command: pip install 'pr2[openrlhf]'")
         configuration = Configuration.model_validate_json((prepared / ENVIRONMENT).read_text("utf-8"))
-        with alone_in(out):
+        with locked(out):
             # Where it is watched from may change, and keys are nobody's to keep.
             settled = {name: value for name, value in chosen.flags.items() if not name.startswith("logger.")}
             digest = hashlib.sha256(prompts).hexdigest()
             facts = {"model": begins_with, "prompts": digest, "flags": settled}
-            settle(out / "policy.json", {**facts, **configuration.model_dump(mode="json")})
+            pin_configuration(out / "policy.json", {**facts, **configuration.model_dump(mode="json")})
             code = subprocess.run(run, env=os.environ | variables, check=False).returncode
             if code == 0 and (out / launch.MODEL).is_dir():
                 stamp(out / launch.MODEL, "policy")

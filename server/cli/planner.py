@@ -84,7 +84,7 @@ def planner(
     checkpoint; another configuration is refused. Without --data, profiles lie in DIR/../store.
     """
     with said_plainly():
-        from training.folder import alone_in
+        from training.folder import locked
         from training.planner.sft import Recipe, check_can_train, train
 
         recipe = Recipe(
@@ -106,7 +106,7 @@ def planner(
             data=data or out.parent / "store", encoder=encoder, policy="extractive", protocol="tags"
         )
         given = Data(dataset, validation, most, flags, retriever, top_k, max_length)
-        with alone_in(out):
+        with locked(out):
             recorded = asyncio.run(_prepare(out, given, model, seed))
             _print_examples(out, recorded)
             if prepare_only:
@@ -123,7 +123,7 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
     from server.cli.backend import open_local
     from server.cli.datasets import KeptProfiles
     from server.settings import QuestionLimits
-    from training.folder import settle
+    from training.folder import pin_configuration
     from training.planner.data import Unusable, make_example, write_examples
     from training.planner.sft import load_tokenizer
     from training.tasks.datasets import parts_of
@@ -151,7 +151,7 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
             "encoder": str(backend.service.profiles.encoder.manifest),
             "prompt_version": PROMPT_VERSION,
         }
-        settle(out / EXAMPLES_MANIFEST, configuration)
+        pin_configuration(out / EXAMPLES_MANIFEST, configuration)
         profiles = KeptProfiles(backend)
 
         async def search(question: "Question", k: int) -> "Sequence[Passage]":

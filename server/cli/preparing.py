@@ -73,7 +73,7 @@ def prepare(
     """
     with said_plainly():
         from server.settings import QuestionLimits
-        from training.folder import alone_in
+        from training.folder import locked
         from training.policy.advantage import Formula
         from training.policy.environment import Configuration, JudgeConfiguration
         from training.policy.reward import Costs
@@ -95,7 +95,7 @@ def prepare(
         faults: list[InvalidRecord] = []
         parts, split = parts_of(dataset, validation, most, seed, faults.append if skip_invalid else None)
         parts = {name: _storable(part, faults if skip_invalid else None) for name, part in parts.items()}
-        with alone_in(out):
+        with locked(out):
             asyncio.run(_write(out, dataset, configuration, parts, split, without_profile or []))
         _report(faults)
 
@@ -131,7 +131,7 @@ async def _write(
 ) -> None:
     from server.cli.backend import open_local
     from server.cli.datasets import KeptProfiles
-    from training.folder import settle, write_json
+    from training.folder import pin_configuration, write_json
     from training.policy.prepare import ENVIRONMENT, scores_without_profile, write_prompts
     from training.tasks.lampqa.data import dataset_hash
 
@@ -143,7 +143,7 @@ async def _write(
     known = hashlib.sha256(repr(sorted(scores.items())).encode()).hexdigest()
     hashes: dict[str, Any] = {name: dataset_hash(questions()) for name, questions in parts.items()}
     values = configuration.model_dump(mode="json")
-    settle(
+    pin_configuration(
         out / "prepared.json",
         {"dataset": dataset, "split": split, **hashes, "without_profile": known, **values},
     )

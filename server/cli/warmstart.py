@@ -42,12 +42,12 @@ def warmstart(
     The command that trains on them, by OpenRLHF, is printed; the model then lies in DIR/model.
     """
     with said_plainly():
-        from training.folder import alone_in
+        from training.folder import locked
         from training.policy.warmstart import DATA, write_data
 
         if train:
             _check_can_train()
-        with alone_in(out):
+        with locked(out):
             try:
                 counts = write_data(out, runs, least=least, most_per_question=most_per_question)
             except ValueError as error:

@@ -23,7 +23,7 @@ from training.evaluation.records import (
     Record,
     read_records,
 )
-from training.folder import alone_in, check_same, whole_lines, write_json
+from training.folder import check_unchanged, cut_torn_line, locked, write_json
 from training.judging.judge import Judge, judged
 from training.tasks.lampqa.data import Question
 from training.tasks.lampqa.scores import Summary, summary, write_responses, write_scores
@@ -65,7 +65,7 @@ class Run:
         known = folder / MANIFEST
         if known.exists():
             manifest = json.loads(known.read_text("utf-8"))
-            check_same(
+            check_unchanged(
                 {key: manifest.get(key) for key in manifest["configured"]}, self._configuration, folder
             )
         else:
@@ -213,9 +213,9 @@ def _never_begun(trajectory: Trajectory) -> bool:
 @contextmanager
 def _repaired(folder: Path) -> Iterator[None]:
     """The folder for this process alone, without what a killed run has half written."""
-    with alone_in(folder):
+    with locked(folder):
         for name in (RECORDS, TRAJECTORIES):
-            whole_lines(folder / name)
+            cut_torn_line(folder / name)
         yield
 
 

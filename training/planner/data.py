@@ -17,7 +17,7 @@ from agent.planning import as_plan, planning
 from agent.tokens import prompt_ids
 from agent.trajectory import Answer, Limits
 from index.documents import Passage
-from training.folder import whole_lines
+from training.folder import cut_torn_line
 from training.tasks.datasets import Part
 from training.tasks.lampqa.data import DataError, Question
 
@@ -103,7 +103,7 @@ async def write_examples(
 
     `finished` is told how many more questions are done. A line that was half written is written again.
     """
-    whole_lines(file)
+    cut_torn_line(file)
     counts: dict[Part, int] = {"train": 0, "validation": 0}
     known = {(example.part, example.id) for example in read_examples(file)}
     left_out = {}

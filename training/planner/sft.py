@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from training.errors import TrainingError
-from training.folder import settle
+from training.folder import pin_configuration
 from training.planner.data import Example, Tokenizer, read_examples
 from training.stamp import stamp
 from training.tasks.datasets import Part
@@ -143,7 +143,9 @@ def train(
     """
     with examples.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    settle(folder / MANIFEST, {"model": model, "examples": digest, "cpu": cpu, **recipe.model_dump()})
+    pin_configuration(
+        folder / MANIFEST, {"model": model, "examples": digest, "cpu": cpu, **recipe.model_dump()}
+    )
     trainer = make_trainer(folder / CHECKPOINTS, read_examples(examples), model, recipe, cpu=cpu)
     if watcher is not None:
         trainer.add_callback(_callback(watcher))

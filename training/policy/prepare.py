@@ -7,6 +7,7 @@ from pathlib import Path
 from agent.trajectory import Limits
 from training.errors import TrainingError
 from training.evaluation.records import MANIFEST, read_records
+from training.folder import replacing
 from training.policy.environment import JudgeConfiguration
 from training.policy.rows import Row
 
@@ -46,11 +47,9 @@ def scores_without_profile(run: Path, judge: JudgeConfiguration) -> dict[tuple[s
 
 def write_prompts(file: Path, rows: Iterable[Row], limits: Limits) -> int:
     """OpenRLHF's prompt file, all of it or nothing. Returns how many rows it has."""
-    part = file.with_name(file.name + ".part")
     count = 0
-    with part.open("w", encoding="utf-8") as lines:
+    with replacing(file) as lines:
         for row in rows:
             lines.write(json.dumps(row.to_record(limits), ensure_ascii=False) + "\n")
             count += 1
-    part.replace(file)
     return count

@@ -4,7 +4,6 @@ Any policy may have written them. So the data are texts and their authors, witho
 learns has tokens of its own.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from agent.trajectory import Trajectory
 from training.errors import TrainingError
 from training.evaluation.loading import LoadedRun, load_runs, read_trajectories
 from training.evaluation.records import Record
-from training.folder import settle
+from training.folder import pin_configuration, replacing
 
 DATA, MANIFEST = "sft.jsonl", "warmstart.json"
 _METHOD = "pr2"
@@ -105,11 +104,9 @@ def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_que
         "prompt_version": PROMPT_VERSION,
         "counts": asdict(counts),
     }
-    settle(out / MANIFEST, configuration)
-    part = out / f"{DATA}.part"
-    with part.open("wb") as lines:
-        lines.writelines(example.model_dump_json().encode() + b"\n" for example in examples)
-    os.replace(part, out / DATA)
+    pin_configuration(out / MANIFEST, configuration)
+    with replacing(out / DATA) as lines:
+        lines.writelines(example.model_dump_json() + "\n" for example in examples)
     return counts
 
 

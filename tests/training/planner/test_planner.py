@@ -13,7 +13,7 @@ from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits
 from index.documents import Passage
 from tests.training import tiny
-from training.folder import ChangedConfiguration, FolderInUse, alone_in
+from training.folder import ChangedConfiguration, FolderInUse, locked
 from training.planner.data import (
     Example,
     Unusable,
@@ -139,7 +139,7 @@ def test_a_tenth_of_the_people_is_held_out_whatever_their_order() -> None:
 
 
 def test_a_folder_is_for_one_process(tmp_path: Path) -> None:
-    with alone_in(tmp_path), pytest.raises(FolderInUse), alone_in(tmp_path):
+    with locked(tmp_path), pytest.raises(FolderInUse), locked(tmp_path):
         pass
 
 
