@@ -70,16 +70,16 @@ class LoadedRun:
 
 
 def load_runs(folders: Sequence[Path]) -> list[LoadedRun]:
-    """Runs in the order given.
+    """Load runs in the given order.
 
-    Raises ValueError, naming the folders, for one that holds no run, for one that is given twice, and for
-    runs over different data.
+    Raises ValueError, naming the folders, if one holds no run or is given twice, or if the runs are over
+    different data.
     """
     if not folders:
         raise ValueError("a report needs at least one run folder")
     twice = [str(folder) for folder, count in Counter(f.resolve() for f in folders).items() if count > 1]
     if twice:
-        raise ValueError(f"given more than once: {', '.join(twice)}")
+        raise ValueError(f"folders given more than once: {', '.join(twice)}")
     manifests = [_manifest(folder) for folder in folders]
     names = _names(folders, [str(manifest["method"]) for manifest in manifests])
     _check_same_data(folders, manifests)
@@ -90,10 +90,10 @@ def load_runs(folders: Sequence[Path]) -> list[LoadedRun]:
 
 
 def read_trajectories(folder: Path, ids: Collection[str]) -> dict[str, Trajectory]:
-    """The trajectories of these questions, as far as the run kept them; of several of one question, the last.
+    """Read the trajectories of these questions that the run kept; the last one if a question has several.
 
-    Only these are held: a whole run's trajectories may not fit. A torn last line is passed over, as in
-    `read_records`; any other that is none raises ValueError with file and line.
+    The others are not held in memory. A torn last line is skipped, as in `read_records`; any other invalid
+    line raises ValueError with file and line.
     """
     file = folder / TRAJECTORIES
     found: dict[str, Trajectory] = {}
@@ -108,7 +108,7 @@ def read_trajectories(folder: Path, ids: Collection[str]) -> dict[str, Trajector
                 if data["id"] in ids:
                     found[data["id"]] = Trajectory.from_dict(data["trajectory"])
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{file}:{number}: no trajectory ({error})") from None
+                raise ValueError(f"{file}:{number}: not a trajectory ({error})") from None
     return found
 
 
@@ -117,12 +117,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_text("utf-8"))
     except OSError:
-        raise ValueError(f"{folder} holds no run: there is no {MANIFEST}") from None
+        raise ValueError(f"{folder} holds no run: {MANIFEST} is missing") from None
     except ValueError as error:
-        raise ValueError(f"{file} is no JSON ({error})") from None
+        raise ValueError(f"{file} is not JSON ({error})") from None
     missing = list(_missing(manifest))
     if missing:
-        raise ValueError(f"{file} is no manifest of a run: it lacks {', '.join(missing)}")
+        raise ValueError(f"{file} is not the manifest of a run: it lacks {', '.join(missing)}")
     found: dict[str, Any] = manifest
     return found
 
@@ -140,14 +140,14 @@ def _missing(manifest: Any) -> Iterator[str]:
 
 def _records(folder: Path, judged: bool) -> tuple[Record, ...]:
     if not (folder / RECORDS).exists():
-        raise ValueError(f"{folder} holds no run: there is no {RECORDS}")
+        raise ValueError(f"{folder} holds no run: {RECORDS} is missing")
     records = sorted(read_records(folder), key=lambda record: record.id)
     for record in records:
         if judged and not record.aspects:
             raise ValueError(f"{folder / RECORDS}: question {record.id!r} has no rubric aspect")
     for one, other in pairwise(records):
         if one.id == other.id:
-            raise ValueError(f"{folder / RECORDS}: question {one.id!r} stands there twice")
+            raise ValueError(f"{folder / RECORDS}: question {one.id!r} occurs twice")
     return tuple(records)
 
 
@@ -164,8 +164,8 @@ def _names(folders: Sequence[Path], methods: Sequence[str]) -> list[str]:
 
 def _check_same_data(folders: Sequence[Path], manifests: Sequence[dict[str, Any]]) -> None:
     if len({manifest["dataset"]["hash"] for manifest in manifests}) > 1:
-        said = "; ".join(
+        data = "; ".join(
             f"{folder}: {manifest['dataset']['name']}, hash {manifest['dataset']['hash']}"
             for folder, manifest in zip(folders, manifests, strict=True)
         )
-        raise ValueError(f"these runs are over different data and cannot share a report ({said})")
+        raise ValueError(f"the runs are over different data and cannot share a report ({data})")

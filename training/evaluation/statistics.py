@@ -1,6 +1,6 @@
-"""What can be said about scores of a sample of questions: intervals, paired tests, bins.
+"""Statistics of scores over a sample of questions: intervals, paired tests, bins.
 
-Pure functions of numbers. Whatever draws at random takes its seed, so that a report can be made twice.
+Pure functions. Those that draw at random take a seed, so that a report is reproducible.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Interval = tuple[float, float]
 RESAMPLES = 2_000
 LEVEL = 0.95
 _DRAWS = 1_000_000
-"""Made at once, so that memory stays small however many questions there are."""
+"""Draws per batch, which bounds memory for any number of questions."""
 
 
 def bootstrap_interval(
@@ -22,9 +22,9 @@ def bootstrap_interval(
 ) -> Interval | None:
     """Percentile bootstrap interval of the mean of the groups' means (Efron & Tibshirani 1993, chapter 13).
 
-    `groups` is one sequence of scores for each category: each is drawn again with replacement within itself,
-    since the categories are no sample. One group gives the interval of a plain mean. None where a group
-    holds fewer than two scores: drawn again, one score tells nothing of how scores vary.
+    `groups` holds one sequence of scores for each category. Each is resampled within itself, since the
+    categories are not a sample. One group gives the interval of a plain mean. None if a group has fewer than
+    two scores: resampling one score says nothing about variation.
     """
     if not groups or any(len(group) < 2 for group in groups):
         return None
@@ -48,9 +48,9 @@ def paired_bootstrap(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval | None:
-    """The same for `first` minus `second`, question by question: the questions are drawn, not the runs.
+    """Bootstrap `first` minus `second`, question by question: questions are resampled, not runs.
 
-    Both hold the same groups of the same lengths, in the same order; otherwise raises ValueError.
+    Raises ValueError unless both have groups of the same lengths, in the same order.
     """
     differences = [
         [one - other for one, other in zip(left, right, strict=True)]
@@ -61,10 +61,10 @@ def paired_bootstrap(
 
 @dataclass(frozen=True)
 class PairedT:
-    """A paired t-test. `t` and `p` (two-sided) are None where the differences do not vary."""
+    """A paired t-test. `t` and `p` (two-sided) are None if the differences do not vary."""
 
     mean: float
-    """Of first minus second."""
+    """Mean of first minus second."""
     pairs: int
     t: float | None
     p: float | None
@@ -73,7 +73,7 @@ class PairedT:
 def paired_t(first: Sequence[float], second: Sequence[float]) -> PairedT:
     """Student's t-test of the differences of pairs (Student 1908), with n - 1 degrees of freedom.
 
-    Raises ValueError for sequences that are empty or of different lengths.
+    Raises ValueError if the sequences are empty or differ in length.
     """
     differences = np.array([one - other for one, other in zip(first, second, strict=True)])
     n = len(differences)
@@ -81,7 +81,7 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> PairedT:
         raise ValueError("no pairs to test")
     mean = float(differences.mean())
     deviation = float(differences.std(ddof=1)) if n > 1 else 0.0
-    # Equal differences of decimal fractions differ by rounding errors, which are no variation.
+    # Equal differences of decimal fractions still differ by rounding errors.
     if deviation <= 1e-12 * max(1.0, abs(mean)):
         return PairedT(mean, n, None, None)
     tested = stats.ttest_1samp(differences, 0.0)
@@ -89,40 +89,40 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> PairedT:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979), in the order in which they came."""
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    """Correct p-values for multiple comparisons (Holm 1979), keeping their order."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, least = [0.0] * len(p_values), 0.0
-    for done, place in enumerate(order):
-        least = max(least, min(1.0, (len(p_values) - done) * p_values[place]))
-        corrected[place] = least
+    for done, index in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - done) * p_values[index]))
+        corrected[index] = least
     return corrected
 
 
 def histogram(values: Sequence[float], edges: Sequence[float]) -> list[int]:
-    """How many values lie in each of `len(edges) - 1` bins [edge, next edge); the last holds its end too.
+    """Count the values in each of `len(edges) - 1` bins [edge, next edge); the last bin includes its end.
 
-    Raises ValueError for a value outside of the edges: none may be left out in silence.
+    Raises ValueError if a value is outside the edges, rather than drop it silently.
     """
     counted: NDArray[np.intp] = np.histogram(values, bins=np.asarray(edges))[0]
     if int(counted.sum()) != len(values):
-        raise ValueError(f"values outside of {edges[0]} to {edges[-1]}")
+        raise ValueError(f"values outside {edges[0]} to {edges[-1]}")
     return [int(count) for count in counted]
 
 
 def quartile_edges(values: Sequence[float]) -> tuple[float, float, float]:
-    """The quartiles of `values` (linear interpolation), which cut them into four bins."""
+    """Quartiles of `values` (linear interpolation), which divide them into four bins."""
     low, middle, high = np.quantile(np.asarray(values, dtype=np.float64), [0.25, 0.5, 0.75])
     return float(low), float(middle), float(high)
 
 
 def quartile_bin(value: float, edges: tuple[float, float, float]) -> int:
-    """0 to 3. A value on an edge is in the lower bin, so that equal values share one."""
+    """Bin of a value, 0 to 3. A value on an edge is in the lower bin, so that equal values share a bin."""
     return sum(value > edge for edge in edges)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How values are spread: quantiles by linear interpolation."""
+    """Quantiles of a distribution, by linear interpolation."""
 
     p10: float
     p25: float
@@ -132,7 +132,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """None for no values."""
+    """Quantiles of `values`; None if there are none."""
     if not values:
         return None
     quantiles = np.quantile(np.asarray(values, dtype=np.float64), [0.1, 0.25, 0.5, 0.75, 0.9])

@@ -1,4 +1,4 @@
-"""Run folders made up for tests of the report, as `pr2 evaluate` would leave them."""
+"""Made-up run folders for tests, as `pr2 evaluate` would write them."""
 
 import json
 import random
@@ -55,7 +55,7 @@ def made_up(seed: int, count: int = 24, *, level: float = 0.5, unjudged: float =
 
 
 def trajectory(record: Record) -> Trajectory:
-    """A trajectory with every kind of step, that ends in the record's response."""
+    """A trajectory with every kind of step, ending in the record's response."""
     steps: list[Any] = [
         Plan("Name the source."),
         Thought("I look for it."),
@@ -70,7 +70,7 @@ def trajectory(record: Record) -> Trajectory:
 
 
 def write_run(folder: Path, records: Sequence[Record], *, trajectories: bool = True, **manifest: Any) -> Path:
-    """A run folder; `manifest` holds what differs from a usual one."""
+    """Write a run folder; `manifest` overrides the usual values."""
     facts = {
         "method": "pr2",
         "policy": "extractive",

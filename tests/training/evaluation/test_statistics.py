@@ -1,4 +1,4 @@
-"""The statistics against SciPy, and against references that are slow but plain."""
+"""The statistics against SciPy, and against slow, plain references."""
 
 import itertools
 import math

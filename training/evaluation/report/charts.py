@@ -1,8 +1,7 @@
-"""Charts as inline SVG: dots with intervals, histograms, boxes.
+"""Draws charts as inline SVG: dots with intervals, histograms, box plots.
 
-Whatever a colour says, a shape, a pattern or a written number says too: they are read in print, in grey and
-by the colour-blind. Colours are CSS classes (`s0` to `s7`, `negative`, `positive`), so that the page can turn
-dark; the drawing itself knows none.
+Shapes, patterns and written numbers repeat what colours express, for print and for colour-blind readers.
+Colours are CSS classes (`s0` to `s7`, `negative`, `positive`), so that the page can have a dark mode.
 """
 
 import math
@@ -14,11 +13,11 @@ from markupsafe import Markup
 from training.evaluation.statistics import Interval, Spread
 
 SERIES = 8
-"""How many colours and shapes there are; a ninth run takes the first again, and its label tells it apart."""
+"""Number of colours and shapes; a ninth run reuses the first, and its label distinguishes it."""
 _WIDTH, _LEFT, _RIGHT = 740.0, 170.0, 180.0
 _ROW, _HEADING, _AXIS, _TOP = 22.0, 24.0, 34.0, 6.0
 _LETTERS = 24
-"""Of a row's label; the whole of it is in the tooltip."""
+"""Longest label of a row; the tooltip has the full label."""
 
 # Paths around (0, 0), about ten units wide: circle, square, triangle, diamond, plus, another triangle,
 # hourglass, cross.
@@ -39,7 +38,7 @@ _TEXT = Markup('<text x="{}" y="{}" class="{}">{}</text>')
 
 @dataclass(frozen=True)
 class Dot:
-    """A value with its interval. `note` is written behind the value."""
+    """A value with its interval. `note` follows the value."""
 
     label: str
     value: float
@@ -50,7 +49,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Box:
-    """A spread of values, whiskers at the tenth and ninetieth percentile."""
+    """A distribution, with whiskers at the 10th and 90th percentiles."""
 
     label: str
     spread: Spread
@@ -67,7 +66,7 @@ class Bar:
 
 
 def dots(groups: Sequence[tuple[str, Sequence[Dot]]], title: str) -> Markup:
-    """A row for each dot, under the headings of the groups."""
+    """Draw a row for each dot, under the headings of the groups."""
     rows = [dot for _, group in groups for dot in group]
     ends = [end for dot in rows for end in (dot.value, *(dot.interval or ()))]
     ticks = _ticks(min(ends, default=0.0), max(ends, default=1.0))
@@ -83,23 +82,23 @@ def dots(groups: Sequence[tuple[str, Sequence[Dot]]], title: str) -> Markup:
 
 
 def boxes(rows: Sequence[Box], title: str, unit: str) -> Markup:
-    """A row for each box, from zero on; the axis ends where the longest whisker does."""
+    """Draw a row for each box, on an axis from zero to the end of the longest whisker."""
     ticks = _ticks(0.0, max((row.spread.p90 for row in rows), default=1.0))
-    drawn = [_box(row, _TOP + (place + 0.5) * (_ROW + 4), ticks) for place, row in enumerate(rows)]
+    drawn = [_box(row, _TOP + (index + 0.5) * (_ROW + 4), ticks) for index, row in enumerate(rows)]
     bottom = _TOP + len(rows) * (_ROW + 4)
     return _chart([_axis(ticks, bottom, unit), *drawn], bottom + _AXIS + 12, title)
 
 
 def histogram(bars: Sequence[Bar], title: str, axis: str) -> Markup:
-    """Upright bars with their counts above them. `axis` says what the labels count."""
+    """Draw vertical bars with their counts above them. `axis` is the label of the horizontal axis."""
     width, height, left = 460.0, 170.0, 8.0
     step = (width - 2 * left) / max(len(bars), 1)
     most = max((bar.count for bar in bars), default=0) or 1
     skip = math.ceil(len(bars) * 34 / (width - 2 * left))
     drawn = []
-    for place, bar in enumerate(bars):
+    for index, bar in enumerate(bars):
         tall = (height - 60) * bar.count / most
-        x, middle = left + place * step, left + (place + 0.5) * step
+        x, middle = left + index * step, left + (index + 0.5) * step
         drawn.append(
             Markup(
                 '<rect x="{}" y="{}" width="{}" height="{}" class="bar {}"><title>{}: {}</title></rect>'
@@ -115,15 +114,15 @@ def histogram(bars: Sequence[Bar], title: str, axis: str) -> Markup:
         )
         if bar.count:
             drawn.append(_text(middle, height - 40 - tall, str(bar.count), "number middle"))
-        # Counted from the middle, so that the bar of zero of a histogram of differences has its label.
-        if (place - len(bars) // 2) % skip == 0:
+        # Counted from the middle, so that the zero bar of a histogram of differences has a label.
+        if (index - len(bars) // 2) % skip == 0:
             drawn.append(_text(middle, height - 22, bar.label, "tick middle"))
     ground = _PATH.format(f"M{left:g} {height - 36:g}H{width - left:g}", "axis")
     return _chart([*drawn, ground, _text(width / 2, height - 5, axis, "tick middle")], height, title, width)
 
 
 def mark(series: int) -> Markup:
-    """The shape of a series, small enough to stand in a line of text."""
+    """Draw the shape of a series at the size of a line of text."""
     shape = _PATH.format(_SHAPES[series % SERIES], f"mark s{series % SERIES}")
     return Markup('<svg viewBox="-7 -7 14 14" class="key" aria-hidden="true">{}</svg>').format(shape)
 
@@ -167,12 +166,12 @@ def _axis(ticks: Sequence[float], bottom: float, unit: str = "") -> Markup:
     grid = "".join(f"M{_across(tick, ticks):.2f} {_TOP:g}V{bottom:g}" for tick in ticks)
     labels = [_text(_across(t, ticks), bottom + 16, f"{t:,.{digits}f}", "tick middle") for t in ticks]
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    said = [_text(middle, bottom + 34, unit, "tick middle")] if unit else []
-    return Markup("").join([_PATH.format(grid, "grid"), *labels, *said])
+    caption = [_text(middle, bottom + 34, unit, "tick middle")] if unit else []
+    return Markup("").join([_PATH.format(grid, "grid"), *labels, *caption])
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Four to eight round numbers from below `low` to above `high`."""
+    """Choose four to eight round numbers from below `low` to above `high`."""
     wide = max(high - low, 1e-3)
     rough = wide / 5
     power = 10.0 ** math.floor(math.log10(rough))
@@ -204,7 +203,7 @@ def _group(parts: Sequence[Markup]) -> Markup:
 
 
 def _cut(value: float) -> str:
-    """At most two decimals."""
+    """Format with at most two decimals."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 

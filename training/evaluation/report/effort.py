@@ -1,4 +1,4 @@
-"""The sections of a report about what scores hang together with, and what the answers took."""
+"""Sections on how scores relate to searches, profiles and aspects, and on what the answers cost."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -37,27 +37,27 @@ def breakdown_sections(runs: Sequence[LoadedRun]) -> list[Section]:
 
 
 def _breakdown(title: str, about: str, unit: str, groups: Mapping[str, Sequence[Group]]) -> Section:
-    labels = list(dict.fromkeys(group.label for held in groups.values() for group in held))
+    labels = list(dict.fromkeys(group.label for found in groups.values() for group in found))
     if all(label.isdigit() for label in labels):
         labels.sort(key=int)
-    by_label = {name: {group.label: group for group in held} for name, held in groups.items()}
+    by_label = {name: {group.label: group for group in found} for name, found in groups.items()}
     rows = [
         [name, *(_cell(found[label]) if label in found else NONE for label in labels)]
         for name, found in by_label.items()
     ]
-    rowed = []
+    dots = []
     for label in labels:
-        found = [
-            charts.Dot(name, group.mean, group.interval, f"n {len(group.values)}", place)
-            for place, (name, held) in enumerate(by_label.items())
-            if (group := held.get(label)) and group.mean is not None
+        row = [
+            charts.Dot(name, group.mean, group.interval, f"n {len(group.values)}", series)
+            for series, (name, found) in enumerate(by_label.items())
+            if (group := found.get(label)) and group.mean is not None
         ]
-        if found:
-            rowed.append((_unit(label, unit), found))
+        if row:
+            dots.append((_unit(label, unit), row))
     head = ["Run", *(_unit(label, unit) for label in labels)]
     blocks: list[Block] = [Paragraph(about), Table(head, rows, range(len(rows)))]
-    if rowed:
-        blocks.append(Chart(charts.dots(rowed, title), "Dots: means. Lines: 95 % intervals. n: how many."))
+    if dots:
+        blocks.append(Chart(charts.dots(dots, title), "Dots: means. Lines: 95 % intervals. n: how many."))
     return Section(title, blocks)
 
 
@@ -72,7 +72,7 @@ def _cell(group: Group) -> str:
 
 
 def effort_section(runs: Sequence[LoadedRun]) -> Section:
-    """How the questions ended, and their searches, times, tokens and costs."""
+    """Show how the questions ended, and their searches, latency, tokens and costs."""
     reasons = sorted({record.finish_reason for run in runs for record in run.records})
     ended = [
         [
@@ -129,12 +129,12 @@ def _spreads(runs: Sequence[LoadedRun]) -> Table:
 
 def _searches(runs: Sequence[LoadedRun]) -> list[Chart]:
     drawn = []
-    for place, run in enumerate(runs):
+    for series, run in enumerate(runs):
         counts = Counter(record.searches for record in run.records)
         most = max(counts.keys(), default=0)
         if most:
             bars = [
-                charts.Bar(str(made), counts[made], f"s{place % charts.SERIES}") for made in range(most + 1)
+                charts.Bar(str(made), counts[made], f"s{series % charts.SERIES}") for made in range(most + 1)
             ]
             title = f"Searches per question, {run.name}"
             drawn.append(Chart(charts.histogram(bars, title, "searches"), f"{title}; bars count questions."))
@@ -143,19 +143,19 @@ def _searches(runs: Sequence[LoadedRun]) -> list[Chart]:
 
 def _boxes(runs: Sequence[LoadedRun], title: str, unit: str, value: Callable[[Record], float]) -> list[Chart]:
     rows = []
-    for place, run in enumerate(runs):
+    for series, run in enumerate(runs):
         if found := spread([value(record) for record in run.records]):
             digits = 0 if found.p90 >= 100 else 2
             note = f"median {found.median:,.{digits}f} · p90 {found.p90:,.{digits}f}"
-            rows.append(charts.Box(run.name, found, note, place))
+            rows.append(charts.Box(run.name, found, note, series))
     caption = f"{title}. Box: middle half, line: median, whiskers: 10th to 90th percentile."
     return [Chart(charts.boxes(rows, title, unit), caption)] if rows else []
 
 
 def _cost(run: LoadedRun) -> list[str]:
-    whole = cost(run)
-    if whole is None:
+    total = cost(run)
+    if total is None:
         return [run.name, NONE, NONE]
     currency = run.manifest["prices"].get("currency", "")
-    each = f"{whole / len(run.records):.6f} {currency}".rstrip() if run.records else NONE
-    return [run.name, f"{whole:.4f} {currency}".rstrip(), each]
+    each = f"{total / len(run.records):.6f} {currency}".rstrip() if run.records else NONE
+    return [run.name, f"{total:.4f} {currency}".rstrip(), each]

@@ -1,4 +1,4 @@
-"""The sections of a report that show answers: where a run is best and worst, where two runs differ most."""
+"""Sections that show answers: the best and worst of one run, and those on which two runs differ most."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ SHOWN = 10
 
 
 def answers_sections(runs: Sequence[LoadedRun], categories: Sequence[str]) -> list[Section]:
-    """The best and the worst answers of the best run."""
+    """Show the best and the worst answers of the best run."""
     best = best_run(runs, categories)
     if best is None:
         return [Section("Best and worst answers", [Paragraph("No run has a fully judged question.")])]
@@ -33,7 +33,7 @@ def answers_sections(runs: Sequence[LoadedRun], categories: Sequence[str]) -> li
 
 
 def differences_section(runs: Sequence[LoadedRun]) -> Section | None:
-    """The questions on which the last two runs differ most, side by side: baselines are given first."""
+    """Show the questions on which the last two runs differ most: baselines are given first."""
     if len(runs) < 2:
         return None
     first, second = runs[-2:]
@@ -42,7 +42,7 @@ def differences_section(runs: Sequence[LoadedRun]) -> Section | None:
         return Section(title, [Paragraph("Their scores come from different judges and are not compared.")])
     ours, theirs = first.scores, second.scores
     apart = {i: abs(ours[i] - theirs[i]) for i in ours.keys() & theirs.keys()}
-    # What differs by a rounding error only does not differ.
+    # Smaller differences are rounding errors.
     ranked = sorted((i for i in apart if apart[i] > 1e-12), key=lambda i: (-round(apart[i], 9), i))[:SHOWN]
     if not ranked:
         return Section(title, [Paragraph("No question that both have fully judged was scored differently.")])

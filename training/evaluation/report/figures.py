@@ -1,4 +1,4 @@
-"""The numbers of a report, made from the records and from nothing else."""
+"""Computes the numbers of a report, from the runs' records and prices alone."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,39 +18,39 @@ from training.evaluation.statistics import (
 )
 
 SEED = 0
-"""Of every bootstrap: the same runs give the same report."""
+"""Seed of every bootstrap: the same runs give the same report."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score from 0 to 1 and what it rests on. It is None where no question is fully judged."""
+    """A mean score and the questions behind it. `score` is None if no question is fully judged."""
 
     score: float | None
     interval: Interval | None
     judged: int
-    """Questions whose aspects are all judged: those that `score` and `interval` are of."""
+    """Questions whose aspects are all judged; only these enter `score` and `interval`."""
     unjudged: int
-    """Questions of which an aspect is unjudged."""
+    """Questions with an unjudged aspect."""
     unjudged_aspects: int
     with_unjudged: float | None
-    """The score when those questions count with the aspects of theirs that were judged."""
+    """The score if those questions are included, each scored on its judged aspects."""
 
 
 @dataclass(frozen=True)
 class RunScores:
-    """A run's scores. The macro average is over the categories that it has a judged question of."""
+    """A run's scores. The macro average is over the categories with a judged question."""
 
     categories: dict[str, Score]
     macro: Score
 
     @property
     def covered(self) -> int:
-        """Of how many categories `macro` is the average."""
+        """Number of categories that `macro` averages."""
         return sum(score.score is not None for score in self.categories.values())
 
 
 def run_scores(run: LoadedRun, categories: Sequence[str]) -> RunScores:
-    """The scores of one run, for these categories and over them."""
+    """Score one run in each category and over all of them."""
     groups = [[record for record in run.records if record.category == name] for name in categories]
     each = {name: _score([group]) for name, group in zip(categories, groups, strict=True)}
     return RunScores(each, _score(groups))
@@ -71,15 +71,15 @@ def _score(groups: Sequence[Sequence[Record]]) -> Score:
 
 
 def macro_mean(groups: Sequence[Sequence[float]]) -> float | None:
-    """The mean of the means of the groups that are not empty; None where all are."""
+    """Average the means of the non-empty groups; None if all groups are empty."""
     means = [sum(group) / len(group) for group in groups if group]
     return sum(means) / len(means) if means else None
 
 
 def best_run(runs: Sequence[LoadedRun], categories: Sequence[str]) -> LoadedRun | None:
-    """The run with the best macro average among those on the first run's scale.
+    """Find the run with the best macro average among those on the first run's scale.
 
-    A run that covers more categories goes before one that covers fewer; the one given first wins a tie.
+    A run that covers more categories precedes one that covers fewer; of equal runs the first is taken.
     """
     scored = [(run, run_scores(run, categories)) for run in runs if run.same_scale(runs[0])]
     ranked = [(s.covered, run.gain(s.macro.score), run) for run, s in scored if s.macro.score is not None]
@@ -88,30 +88,30 @@ def best_run(runs: Sequence[LoadedRun], categories: Sequence[str]) -> LoadedRun 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`first` minus `second`, over the questions that both have fully judged."""
+    """`first` minus `second`, over the questions that are fully judged in both."""
 
     first: LoadedRun
     second: LoadedRun
     test: PairedT
     interval: Interval | None
-    """Of the mean difference over questions, which is what the t-test is about as well."""
+    """Interval of the mean difference over questions, which the t-test is about as well."""
     macro: float
     macro_interval: Interval | None
     corrected_p: float | None = None
-    """p by Holm's correction for the number of comparisons in the report."""
+    """p with Holm's correction for the number of comparisons in the report."""
 
 
 def comparisons(runs: Sequence[LoadedRun]) -> list[Comparison]:
-    """All pairs of runs that one judge has judged and that share a judged question.
+    """Compare all pairs of runs that are on the same scale and share a judged question.
 
-    The run given later is the first of its pair: baselines are given first.
+    The run given later comes first in its pair, because baselines are given first.
     """
     pairs = [(later, earlier) for earlier, later in combinations(runs, 2) if earlier.same_scale(later)]
     found = [comparison for pair in pairs for comparison in _compared(*pair)]
-    tested = [place for place, comparison in enumerate(found) if comparison.test.p is not None]
+    tested = [index for index, comparison in enumerate(found) if comparison.test.p is not None]
     corrected = holm([p for comparison in found if (p := comparison.test.p) is not None])
-    for place, p in zip(tested, corrected, strict=True):
-        found[place] = replace(found[place], corrected_p=p)
+    for index, p in zip(tested, corrected, strict=True):
+        found[index] = replace(found[index], corrected_p=p)
     return found
 
 
@@ -138,7 +138,7 @@ def _compared(first: LoadedRun, second: LoadedRun) -> Iterator[Comparison]:
 
 @dataclass(frozen=True)
 class Lift:
-    """Score of `run` minus score of `base`, a run without the profile, for each question both have judged."""
+    """Score of `run` minus score of `base`, a run without the profile, for each question judged in both."""
 
     run: LoadedRun
     base: LoadedRun
@@ -146,9 +146,9 @@ class Lift:
 
 
 def lifts(runs: Sequence[LoadedRun]) -> list[Lift]:
-    """For every run that a run of the method `none` with the same judge stands beside.
+    """Compare every run with a run of the method `none` on the same scale, if there is one.
 
-    Where there are several of those, the first of the same policy is taken, else the first.
+    Of several, the first with the same policy is taken, else the first.
     """
     found = []
     for run in runs:
@@ -166,7 +166,7 @@ def lifts(runs: Sequence[LoadedRun]) -> list[Lift]:
 
 @dataclass(frozen=True)
 class Group:
-    """Scores of the questions, or aspects, that have something in common."""
+    """Scores of questions, or aspects, that share a property, named by `label`."""
 
     label: str
     values: tuple[float, ...]
@@ -181,13 +181,13 @@ class Group:
 
 
 def by_searches(run: LoadedRun) -> list[Group]:
-    """Scores by the number of searches that were made for the question, fewest first."""
+    """Group scores by the number of searches made for the question, fewest first."""
     numbers = sorted({record.searches for record in run.records})
     return [_group(str(number), (r for r in run.records if r.searches == number)) for number in numbers]
 
 
 def by_profile_size(runs: Sequence[LoadedRun]) -> dict[str, list[Group]]:
-    """LoadedRun name to scores by quartile of the profile size; the bins are the same for all runs."""
+    """Group scores by quartile of the profile size, for each run name. All runs share the bins."""
     sizes = sorted({r.id: r.profile_size for run in runs for r in run.records}.values())
     if not sizes:
         return {}
@@ -208,18 +208,18 @@ def by_profile_size(runs: Sequence[LoadedRun]) -> dict[str, list[Group]]:
 
 
 def by_aspect(run: LoadedRun) -> list[Group]:
-    """Aspect scores, halved to 0 to 1, by the aspect's place in its rubric; unjudged ones are left out."""
+    """Group aspect scores, halved to 0 to 1, by position in the rubric; unjudged aspects are left out."""
     longest = max((len(record.aspects) for record in run.records), default=0)
     return [
         Group(
-            str(place + 1),
+            str(position + 1),
             tuple(
                 score / 2
                 for record in run.records
-                if len(record.aspects) > place and (score := record.aspects[place].score) is not None
+                if len(record.aspects) > position and (score := record.aspects[position].score) is not None
             ),
         )
-        for place in range(longest)
+        for position in range(longest)
     ]
 
 
@@ -228,12 +228,12 @@ def _group(label: str, records: Iterable[Record]) -> Group:
 
 
 def tokens(record: Record) -> int:
-    """What the policy read and wrote for one question."""
+    """Count the tokens that the policy read and wrote for one question."""
     return record.prompt_tokens + record.policy_tokens
 
 
 def cost(run: LoadedRun) -> float | None:
-    """What the policy's tokens cost at the manifest's prices; None where it gives none."""
+    """Price the policy's tokens by the manifest; None if it gives no prices."""
     prices = run.manifest.get("prices")
     if not isinstance(prices, dict):
         return None

@@ -1,4 +1,4 @@
-"""How numbers, names and text are written, the same in every table of the report."""
+"""Formats numbers, names and text alike throughout the report."""
 
 import re
 
@@ -11,13 +11,13 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206
 
 
 def printable(text: str) -> str:
-    """Replace each character that a page cannot show with U+FFFD, and end lines with a line feed alone."""
+    """Replace unprintable characters and half surrogate pairs with U+FFFD, and CR LF with LF."""
     whole = text.replace("\r\n", "\n").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return _UNPRINTABLE.sub("\ufffd", whole)
 
 
 def spaced(category: str) -> str:
-    """Replace underscores, with which LaMP-QA joins the words of a category's name."""
+    """Replace the underscores in LaMP-QA's category names."""
     return category.replace("_", " ")
 
 

@@ -1,7 +1,7 @@
-"""LaMP-QA's published scores, to be shown beside ours and never mixed with them.
+"""LaMP-QA's published scores, shown beside ours and never mixed with them.
 
 Source: Salemi & Zamani, LaMP-QA, arXiv 2506.00137 (test table and validation averages), as this project
-transcribed them. What is not known is None; nothing here is estimated.
+transcribed them. Unknown values are None; nothing here is estimated.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ CATEGORIES = ("Art", "Lifestyle", "Society")
 
 @dataclass(frozen=True)
 class Published:
-    """One published line: the backbone that answered, the method, and its scores from 0 to 1."""
+    """One published row: the backbone that answered, the method, and its scores from 0 to 1."""
 
     split: Literal["test", "validation"]
     backbone: str
@@ -59,7 +59,10 @@ PUBLISHED = (
 
 
 def published_section(runs: Sequence[LoadedRun], categories: Sequence[str]) -> Section | None:
-    """LaMP-QA's own numbers: beside ours where they mean the same, else apart, with the reason."""
+    """Show LaMP-QA's numbers beside ours if they are comparable, else collapsed, with the reason.
+
+    None for runs that are not scored by rubrics.
+    """
     if not any(run.has_rubrics for run in runs):
         return None
     why = _why_not(runs)
@@ -97,7 +100,7 @@ def _beside(run: LoadedRun, scores: RunScores, categories: Sequence[str]) -> lis
 def _why_not(runs: Sequence[LoadedRun]) -> list[str]:
     judges = dict.fromkeys(run.judge for run in runs if not run.comparable)
     why = [f"the {judge} judge is not the kind that they were made with" for judge in judges]
-    # Own data and the sample have the same schema and categories: only the name tells them from LaMP-QA's.
+    # The sample and data of one's own share schema and categories with LaMP-QA: only the name differs.
     if "lampqa" not in "".join(filter(str.isalnum, runs[0].dataset.casefold())):
         why.append(f"this report's data set ({runs[0].dataset}) is not LaMP-QA's")
     return why

@@ -1,4 +1,4 @@
-"""The sections of a report about scores: what the runs are, how they scored, and how they differ."""
+"""Sections on scores: what the runs are, how they scored, and how they differ."""
 
 import json
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ _BOOKKEEPING = frozenset({"configured"})
 
 
 def runs_section(runs: Sequence[LoadedRun]) -> Section:
-    """The facts of the manifests: once what all runs have in common, and side by side in what they differ."""
+    """Show the manifests: facts that all runs share once, and facts that differ side by side."""
     keys = dict.fromkeys([*_FIRST_FACTS, *(key for run in runs for key in run.manifest)])
     facts = {key: [fact(run.manifest.get(key)) for run in runs] for key in keys if key not in _BOOKKEEPING}
-    common = [[key, said[0]] for key, said in facts.items() if len(set(said)) == 1]
-    apart = [[key, *said] for key, said in facts.items() if len(set(said)) > 1]
+    common = [[key, texts[0]] for key, texts in facts.items() if len(set(texts)) == 1]
+    apart = [[key, *texts] for key, texts in facts.items() if len(set(texts)) > 1]
     blocks: list[Block] = [Table(["", *(run.name for run in runs)], apart)] if apart else []
     return Section("The runs", [*blocks, Table(["", "all runs" if apart else runs[0].name], common)])
 
@@ -139,14 +139,14 @@ def _cell(score: Score) -> str:
 
 
 def comparisons_section(runs: Sequence[LoadedRun]) -> Section | None:
-    """Every pair of runs, tested over the questions that both have judged."""
+    """Test every pair of runs over the questions that are judged in both."""
     if len(runs) < 2:
         return None
     found = comparisons(runs)
     apart = [
         f"{first.name} and {second.name}"
-        for place, first in enumerate(runs)
-        for second in runs[place + 1 :]
+        for index, first in enumerate(runs)
+        for second in runs[index + 1 :]
         if not first.same_scale(second)
     ]
     blocks: list[Block] = []
@@ -196,7 +196,7 @@ def _with_interval(value: float, ends: Interval | None) -> str:
 
 
 def lift_section(runs: Sequence[LoadedRun]) -> Section | None:
-    """What the profile changed, question by question."""
+    """Show how the profile changed scores, question by question."""
     found = lifts(runs)
     if not found:
         return None
@@ -222,7 +222,7 @@ def lift_section(runs: Sequence[LoadedRun]) -> Section | None:
 
 
 def _lift_chart(lift: Lift, name: str) -> Markup:
-    # The middle bin lies around zero; a score of five aspects moves by tenths, from bin to bin.
+    # The middle bin is centred on zero. With five aspects, scores differ by tenths: one bin each.
     reach = max(1.0, *map(abs, lift.differences))
     edges = [(number - 10.5) / 10 * reach for number in range(22)]
     counts = histogram([round(value, 9) for value in lift.differences], edges)
