@@ -121,13 +121,13 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
     from agent.prompts import PROMPT_VERSION
     from index.errors import InvalidDocument
     from server.cli.backend import open_local
-    from server.cli.datasets import KeptProfiles
     from server.settings import QuestionLimits
+    from training.evaluation.profiles import KeptProfiles
+    from training.evaluation.task import dataset_hash
     from training.folder import pin_configuration
     from training.planner.data import Unusable, make_example, write_examples
     from training.planner.sft import load_tokenizer
     from training.tasks.datasets import parts_of
-    from training.tasks.lampqa.data import dataset_hash
 
     parts, split = parts_of(data.dataset, data.validation, data.most, seed)
     counts = {part: sum(1 for _ in questions()) for part, questions in parts.items()}

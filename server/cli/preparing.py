@@ -14,11 +14,11 @@ from server.cli.printable import one_line
 from server.cli.progress import bar
 
 if TYPE_CHECKING:
-    from server.cli.datasets import KeptProfiles
+    from training.evaluation.profiles import KeptProfiles
     from training.policy.environment import Configuration
     from training.policy.rows import Row
     from training.tasks.datasets import Part, Questions
-    from training.tasks.lampqa.data import InvalidRecord
+    from training.tasks.errors import InvalidRecord
 
 STORE = "store"
 _SHOWN = 20
@@ -104,7 +104,7 @@ def _storable(questions: "Questions", faults: "list[InvalidRecord] | None") -> "
     """Those whose profile the store takes; the others are faults, or an error."""
     from index.documents import parse_document
     from index.errors import InvalidDocument
-    from training.tasks.lampqa.data import InvalidRecord
+    from training.tasks.errors import InvalidRecord
 
     left_out = set()
     for number, question in enumerate(questions(), 1):
@@ -130,10 +130,10 @@ async def _write(
     runs: list[Path],
 ) -> None:
     from server.cli.backend import open_local
-    from server.cli.datasets import KeptProfiles
+    from training.evaluation.profiles import KeptProfiles
+    from training.evaluation.task import dataset_hash
     from training.folder import pin_configuration, write_json
     from training.policy.prepare import ENVIRONMENT, scores_without_profile, write_prompts
-    from training.tasks.lampqa.data import dataset_hash
 
     scores = {
         question: score

@@ -28,7 +28,7 @@ from tests.openrlhf.world import (
     says,
     script,
 )
-from training.judging.judge import LexicalJudge
+from training.judging.lexical import LexicalJudge
 from training.policy.environment import CONFIGURATION, Configuration, InvalidConfiguration
 from training.policy.openrlhf import agent
 from training.policy.reward import Costs

@@ -27,7 +27,7 @@ from tests.golden.tokens import BOS, TOKENIZER, encode, expected_ids
 from tests.openrlhf.world import GoldenTokenizer
 from tests.training import tiny
 from tests.training.evaluation.fabricated_runs import write_run
-from training.evaluation.records import TRAJECTORIES, AspectScore, Record
+from training.evaluation.records import TRAJECTORIES, AspectScore, Record, by_rubric
 from training.policy.openrlhf.sft import Trajectories
 from training.policy.warmstart import Example, Stretch
 
@@ -227,7 +227,7 @@ def trained(folder: Path, cases: Sequence[Case]) -> Path:
             question=case.question,
             response="",
             finish_reason="answered",
-            aspects=(AspectScore("a", 2),),
+            assessment=by_rubric([AspectScore("a", 2)]),
             searches=0,
             documents_read=0,
             profile_size=0,

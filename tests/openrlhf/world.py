@@ -16,7 +16,8 @@ from index.storage.store import Store
 from tests.golden.cases import RETRIEVER, Case
 from tests.golden.tokens import encode, sampled, written
 from tests.index.fakes import HashEncoder
-from training.judging.judge import Judge, LexicalJudge, Unjudged
+from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
+from training.judging.lexical import LexicalJudge
 from training.policy.environment import Configuration, Environment
 from training.policy.openrlhf.agent import AgentExecutor
 from training.policy.rows import Row
@@ -93,7 +94,7 @@ class BrokenJudge:
 
     name, comparable = "broken", False
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         raise Unjudged("the server has left")
 
     async def aclose(self) -> None:

@@ -58,7 +58,8 @@ class LoadedRun:
 
     @property
     def lower_is_better(self) -> bool:
-        return (self.manifest.get("metric") or {}).get("direction") == "lower"
+        """Whether lower scores of the task's main metric are better."""
+        return next(iter(self.manifest.get("metrics", {}).values()), "higher") == "lower"
 
     def gain(self, difference: float) -> float:
         """Turn the sign of a difference of scores if lower is better, so that a gain is always positive."""
@@ -66,7 +67,7 @@ class LoadedRun:
 
     def same_scale(self, other: "LoadedRun") -> bool:
         """Whether one judge and one metric scored both runs; otherwise their difference says nothing."""
-        return all(self.manifest.get(key) == other.manifest.get(key) for key in ("judge", "metric"))
+        return all(self.manifest.get(key) == other.manifest.get(key) for key in ("judge", "metrics"))
 
 
 def load_runs(folders: Sequence[Path]) -> list[LoadedRun]:
@@ -128,8 +129,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _missing(manifest: Any) -> Iterator[str]:
-    # A task whose metric needs no judge names the metric.
-    scored_by = () if isinstance(manifest, dict) and "metric" in manifest else ("judge.name",)
+    # Runs without a judge name their metrics.
+    scored_by = () if isinstance(manifest, dict) and "metrics" in manifest else ("judge.name",)
     for path in ("method", *scored_by, "dataset.name", "dataset.hash"):
         value = manifest
         for key in path.split("."):

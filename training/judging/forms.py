@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.errors import TrainingError
 from training.evaluation.loading import LoadedRun, load_runs
 from training.evaluation.records import Record
 from training.judging.judge import is_score
 from training.tasks.lampqa.data import Question
-from training.tasks.lampqa.scores import InvalidFile
+
+
+class InvalidFile(TrainingError, ValueError):
+    """A form cannot be written, or holds something other than ratings."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from agent.engines.capabilities import CHAT, Json
 from agent.engines.errors import EngineError
 from agent.engines.openai import Refused
 from agent.tags import escape
-from training.judging.judge import PROMPT_VERSION, SCALE, Unjudged, UnjudgedReply, parse_score
-from training.tasks.lampqa.data import Aspect, Question
+from training.judging.judge import JUDGE_PROMPT_VERSION, SCALE, RubricAspect, RubricQuestion, Unjudged
+from training.judging.reply import UnjudgedReply, parse_score
 
 PUBLISHED_JUDGE = "qwen2.5-32b-instruct"
 """Small judges inflate: of the published scores, only those of one judge can be compared with others."""
@@ -132,7 +132,7 @@ class LLMJudge:
             raise ValueError("a judge needs the name of its model")
         if rounds < 1 or concurrency < 1:
             raise ValueError("a judge needs at least one round and one call at a time")
-        self.name = f"{server.model}@{PROMPT_VERSION}"
+        self.name = f"{server.model}@{JUDGE_PROMPT_VERSION}"
         is_published = server.model.lower().rpartition("/")[2] == PUBLISHED_JUDGE
         self.comparable = is_published if comparable is None else comparable
         self.calls = 0
@@ -152,7 +152,7 @@ class LLMJudge:
         await server.served_model()
         return cls(server, **options)
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         """See Judge."""
         asked = prompt(question, aspect, response)
         plain, temperature, why = False, 0.0, ""
@@ -222,7 +222,7 @@ class LLMJudge:
         return (choices[0].message.content or "") if choices else ""
 
 
-def prompt(question: Question, aspect: Aspect, response: str) -> str:
+def prompt(question: RubricQuestion, aspect: RubricAspect, response: str) -> str:
     """What the judge is asked about one aspect.
 
     The texts that are graded come from people and models, so they are fenced twice. The lines around them

@@ -19,7 +19,8 @@ from agent.trajectory import Answer, Limits
 from index.documents import Passage
 from training.folder import cut_torn_line
 from training.tasks.datasets import Part
-from training.tasks.lampqa.data import DataError, Question
+from training.tasks.errors import DataError
+from training.tasks.lampqa.data import Question
 
 Tokenizer = Any
 """A tokenizer of transformers."""

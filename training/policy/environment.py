@@ -25,9 +25,10 @@ from index.ranking.retrievers import retriever
 from index.storage.store import Store
 from index.together import Together
 from training.errors import TrainingError
-from training.judging.judge import Judge, LexicalJudge, Unjudged, judged
+from training.judging.cache import CachedJudge, CacheUnavailable, VerdictCache
+from training.judging.judge import Judge, Unjudged, judged
+from training.judging.lexical import LexicalJudge
 from training.judging.llm import LLMJudge
-from training.judging.verdicts import CachedJudge, CacheUnavailable, VerdictCache
 from training.policy.advantage import Formula
 from training.policy.reward import Costs, Reward, reward
 from training.policy.rows import Row

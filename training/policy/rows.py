@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agent.episode import Episode
 from agent.trajectory import Limits
 from index.documents import first_fault
-from training.tasks.lampqa.data import InvalidRecord, Question
+from training.tasks.errors import InvalidRecord
+from training.tasks.lampqa.data import Question
 
 INPUT, LABEL = "input", "label"
 

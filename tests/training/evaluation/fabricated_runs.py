@@ -20,7 +20,7 @@ from agent.trajectory import (
     Trajectory,
 )
 from index.documents import Passage
-from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, AspectScore, Record
+from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, AspectScore, Record, by_rubric
 
 CATEGORIES = ("Art_and_Entertainment", "Lifestyle_and_Personal_Development", "Society_and_Culture")
 
@@ -42,7 +42,7 @@ def made_up(seed: int, count: int = 24, *, level: float = 0.5, unjudged: float =
                 question=f"What about thing {number}?",
                 response="" if number % 11 == 7 else f"Answer {number} of seed {seed} [1].",
                 finish_reason="answered" if number % 11 != 7 else "invalid",
-                aspects=tuple(AspectScore(f"aspect {n}", score) for n, score in enumerate(scores)),
+                assessment=by_rubric([AspectScore(f"aspect {n}", score) for n, score in enumerate(scores)]),
                 searches=searches,
                 documents_read=3 * searches,
                 profile_size=30 + (number * 37) % 270,

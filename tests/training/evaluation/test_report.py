@@ -13,7 +13,7 @@ import pytest
 
 from tests.training.evaluation.fabricated_runs import CATEGORIES, made_up, three_runs, trajectory, write_run
 from training.evaluation.loading import load_runs, read_trajectories
-from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, AspectScore, Record
+from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, AspectScore, Record, by_rubric
 from training.evaluation.report import write_report
 from training.evaluation.report.markdown import escaped
 from training.evaluation.report.published import PUBLISHED
@@ -169,7 +169,7 @@ def test_nothing_that_others_wrote_becomes_markup(tmp_path: Path) -> None:
             question=BAD,
             response=BAD,
             finish_reason=BAD,
-            aspects=tuple(AspectScore(BAD, aspect.score) for aspect in record.aspects),
+            assessment=by_rubric([AspectScore(BAD, aspect.score) for aspect in record.aspects]),
         )
 
     facts: dict[str, Any] = {

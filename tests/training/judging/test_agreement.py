@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from tests.training.evaluation.fabricated_runs import write_run
-from training.evaluation.records import AspectScore, Record
+from training.evaluation.records import AspectScore, Record, by_rubric
 from training.judging.agreement import FEW, Compared, Estimate, agreement, as_text
-from training.judging.forms import write_form
+from training.judging.forms import InvalidFile, write_form
 from training.tasks.lampqa.data import Question
-from training.tasks.lampqa.scores import InvalidFile
 
 # Not a dependency of this project, but of its dependencies.
 metrics = pytest.importorskip("sklearn.metrics")
@@ -30,7 +29,7 @@ def record(number: int, scores: Sequence[int | None]) -> Record:
         question=f"What about thing {number}?",
         response=f"Answer {number}.\nWith é, 茶 and \u2028 in it.",
         finish_reason="answered",
-        aspects=tuple(AspectScore(f"aspect {number}", score) for number, score in enumerate(scores)),
+        assessment=by_rubric([AspectScore(f"aspect {n}", score) for n, score in enumerate(scores)]),
         searches=1,
         documents_read=3,
         profile_size=30,
@@ -280,7 +279,7 @@ def test_files_of_windows_editors_are_read(tmp_path: Path) -> None:
 def test_a_bad_line_is_named_with_its_file(tmp_path: Path, line: Any, why: str) -> None:
     records = [record(0, [0, 1]), record(1, [2, 2])]
     same = AspectScore("aspect 0", 1)
-    records[1] = replace(records[1], aspects=(same, same))
+    records[1] = replace(records[1], assessment=by_rubric([same, same]))
     folder = write_run(tmp_path / "run", records, trajectories=False)
     file = tmp_path / "ratings.jsonl"
     text = line if isinstance(line, str) else json.dumps(line)
@@ -418,7 +417,7 @@ def test_a_form_needs_the_questions_of_the_run_and_a_count(tmp_path: Path) -> No
 
 
 def test_aspects_that_a_rubric_names_twice_are_not_in_the_form(tmp_path: Path) -> None:
-    twice = replace(record(0, []), aspects=tuple(AspectScore(name, 1) for name in ("a", "b", "a")))
+    twice = replace(record(0, []), assessment=by_rubric([AspectScore(name, 1) for name in ("a", "b", "a")]))
     folder = write_run(tmp_path / "run", [twice], trajectories=False)
     out = tmp_path / "form.jsonl"
     assert write_form(folder, out, 9, 0, [question(twice)]) == 1

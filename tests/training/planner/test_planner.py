@@ -23,7 +23,8 @@ from training.planner.data import (
 )
 from training.planner.sft import Recipe, load_tokenizer, make_trainer, memory_needed, train
 from training.tasks.datasets import Part, held_out
-from training.tasks.lampqa.data import DataError, Question
+from training.tasks.errors import DataError
+from training.tasks.lampqa.data import Question
 
 # peft asks transformers for a name that it has replaced.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

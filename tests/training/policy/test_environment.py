@@ -16,8 +16,9 @@ from index.profiles import Profiles
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
 from tests.openrlhf.judge_server import Handler
-from training.judging.judge import Judge, LexicalJudge, Unjudged
-from training.judging.verdicts import CachedJudge, VerdictCache
+from training.judging.cache import CachedJudge, VerdictCache
+from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
+from training.judging.lexical import LexicalJudge
 from training.policy.environment import (
     CONFIGURATION,
     Configuration,
@@ -87,7 +88,7 @@ class Failing:
 
     name, comparable = "failing", False
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         if aspect == question.rubric_aspects[1]:
             raise Unjudged("no more")
         return 2
@@ -180,7 +181,7 @@ async def test_a_judge_that_refuses_is_named_before_anything_is_trained(
     tmp_path: Path, profiles: Profiles
 ) -> None:
     class Refusing(Failing):
-        async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+        async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
             raise Unjudged("it has no model 'judge'")
 
     configuration = configured(tmp_path, JudgeConfiguration(url="http://judge/v1"))

@@ -6,7 +6,8 @@ import pytest
 from agent.episode import Episode
 from agent.trajectory import Limits
 from training.policy.rows import INPUT, LABEL, Row, read_rows
-from training.tasks.lampqa.data import Aspect, InvalidRecord, Question
+from training.tasks.errors import InvalidRecord
+from training.tasks.lampqa.data import Aspect, Question
 
 QUESTION = Question(
     id="q1",

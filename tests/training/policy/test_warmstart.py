@@ -12,7 +12,7 @@ from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Trajectory
 from tests.golden.cases import CASES, Case, replay
 from tests.training.evaluation.fabricated_runs import write_run
-from training.evaluation.records import TRAJECTORIES, AspectScore, Record
+from training.evaluation.records import TRAJECTORIES, AspectScore, Record, by_rubric
 from training.folder import ChangedConfiguration
 from training.policy.warmstart import DATA, MANIFEST, Counts, NothingToLearnFrom, write_data
 
@@ -43,7 +43,7 @@ class Rolled:
             question=self.question or f"What of {self.id}?",
             response=trajectory.answer.text if trajectory.answer else "",
             finish_reason=str(trajectory.finish_reason),
-            aspects=tuple(AspectScore(f"aspect {number}", score) for number, score in enumerate(self.scores)),
+            assessment=by_rubric([AspectScore(f"aspect {n}", score) for n, score in enumerate(self.scores)]),
             searches=trajectory.searches,
             documents_read=0,
             profile_size=5,
