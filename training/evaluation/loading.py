@@ -85,7 +85,7 @@ def load_runs(folders: Sequence[Path]) -> list[LoadedRun]:
     names = _names(folders, [str(manifest["method"]) for manifest in manifests])
     _check_same_data(folders, manifests)
     return [
-        LoadedRun(name, folder, manifest, _records(folder, "judge" in manifest))
+        LoadedRun(name, folder, manifest, _records(folder, judged="judge" in manifest))
         for name, folder, manifest in zip(names, folders, manifests, strict=True)
     ]
 
@@ -139,7 +139,7 @@ def _missing(manifest: Any) -> Iterator[str]:
             yield path
 
 
-def _records(folder: Path, judged: bool) -> tuple[Record, ...]:
+def _records(folder: Path, *, judged: bool) -> tuple[Record, ...]:
     if not (folder / RECORDS).exists():
         raise ValueError(f"{folder} holds no run: {RECORDS} is missing")
     records = sorted(read_records(folder), key=lambda record: record.id)

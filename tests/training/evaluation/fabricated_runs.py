@@ -70,7 +70,7 @@ def trajectory(record: Record) -> Trajectory:
 
 
 def write_run(folder: Path, records: Sequence[Record], *, trajectories: bool = True, **manifest: Any) -> Path:
-    """Write a run folder; `manifest` overrides the usual values."""
+    """Write a run folder; `manifest` overrides the usual values, or drops them if None."""
     facts = {
         "method": "pr2",
         "policy": "extractive",
@@ -84,7 +84,8 @@ def write_run(folder: Path, records: Sequence[Record], *, trajectories: bool = T
         "configured": ["method"],
     }
     folder.mkdir(parents=True)
-    (folder / MANIFEST).write_text(json.dumps(facts | manifest), "utf-8")
+    facts = {key: value for key, value in (facts | manifest).items() if value is not None}
+    (folder / MANIFEST).write_text(json.dumps(facts), "utf-8")
     with (folder / RECORDS).open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(record.to_dict()) + "\n" for record in records)
     if trajectories:

@@ -13,10 +13,19 @@ import pytest
 
 from tests.training.evaluation.fabricated_runs import CATEGORIES, made_up, three_runs, trajectory, write_run
 from training.evaluation.loading import load_runs, read_trajectories
-from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, AspectScore, Record, by_rubric
+from training.evaluation.records import (
+    MANIFEST,
+    RECORDS,
+    TRAJECTORIES,
+    AspectScore,
+    Assessment,
+    Record,
+    by_rubric,
+)
 from training.evaluation.report import write_report
 from training.evaluation.report.markdown import escaped
 from training.evaluation.report.published import PUBLISHED
+from training.judging.forms import write_form
 
 BAD = "</script></style></title><img src=x onerror=alert(1)>\" ' | `a` [x](javascript:1) \ud800\x00 http://e.vil"
 JUDGE = {"name": "Qwen2.5-32B-Instruct", "comparable": True}
@@ -286,6 +295,31 @@ def test_runs_of_different_judges_are_shown_and_not_compared(tmp_path: Path) -> 
     assert "Not compared, because the judges differ: none and pr2." in page.words
     assert "## Lift" not in markdown
     assert "Their scores come from different judges and are not compared." in markdown
+
+
+def test_runs_without_rubrics_or_judges_are_reported_by_their_metric(tmp_path: Path) -> None:
+    def errors(seed: int, scale: float) -> list[Record]:
+        return [
+            replace(record, assessment=Assessment({"mae": scale * (index % 5)}, {}))
+            for index, record in enumerate(made_up(seed))
+        ]
+
+    facts: dict[str, Any] = {"judge": None, "metrics": {"mae": "lower"}}
+    worse = write_run(tmp_path / "none", errors(1, 1.5), method="none", **facts)
+    better = write_run(tmp_path / "pr2", errors(2, 0.5), **facts)
+    page, markdown = report([worse, better], tmp_path / "out")
+    assert not [word for word in ("aspect", "rubric", "LaMP-QA", "None", "lexical") if word in markdown]
+    assert "Lower is better." in page.words
+    means = [sum(0.5 * (index % 5) for index in range(start, 24, 3)) / 8 for start in range(3)]
+    assert [cell[0] for cell in table(markdown, "Scores")["pr2"]] == [
+        f"{m:.4f}" for m in [*means, sum(means) / 3]
+    ]
+    assert "Of pr2, the run with" in page.words
+    assert re.findall(r"q\d{3}", markdown.split("\n## Best answers\n")[1])[0] == "q000"
+    lift = table(markdown, "Lift over no profile")["pr2 over none"]
+    assert lift[2:] == [["19"], ["5"], ["0"]]
+    with pytest.raises(ValueError, match="no rubric aspects"):
+        write_form(better, tmp_path / "form.jsonl", 5, 0, [])
 
 
 def test_refused_with_the_reason(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def lift_section(runs: Sequence[LoadedRun]) -> Section | None:
     blocks: list[Block] = [
         Paragraph(
             "Lift is a question's score with the profile minus its score without it (the run with the method "
-            "none). Questions with unjudged aspects are left out."
+            f"none).{' Questions with unjudged aspects are left out.' if runs[0].has_rubrics else ''}"
         )
     ]
     rows, drawn = [], []
