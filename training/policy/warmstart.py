@@ -19,7 +19,7 @@ from training.evaluation.loading import LoadedRun, load_runs, read_trajectories
 from training.evaluation.records import Record
 from training.folder import pin_configuration, replacing
 
-DATA, MANIFEST = "sft.jsonl", "warmstart.json"
+DATA, WARMSTART_MANIFEST = "sft.jsonl", "warmstart.json"
 _METHOD = "pr2"
 """The one whose transcripts begin as the policy's do, and in which it searches by itself."""
 
@@ -28,7 +28,7 @@ class NothingToLearnFrom(TrainingError, ValueError):
     """No data can be made of these runs; the message says why."""
 
 
-class Stretch(BaseModel):
+class WarmstartSegment(BaseModel):
     """A segment of a transcript, without tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +37,7 @@ class Stretch(BaseModel):
     text: str
 
 
-class Example(BaseModel):
+class WarmstartExample(BaseModel):
     """A trajectory to learn from: what the policy wrote in it, given what stands before."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +46,7 @@ class Example(BaseModel):
     """The question's."""
     score: float
     prompt_version: str
-    segments: tuple[Stretch, ...]
+    segments: tuple[WarmstartSegment, ...]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Counts:
 class _Candidate:
     question: str
     searches: int
-    example: Example
+    example: WarmstartExample
 
 
 def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_question: int) -> Counts:
@@ -104,7 +104,7 @@ def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_que
         "prompt_version": PROMPT_VERSION,
         "counts": asdict(counts),
     }
-    pin_configuration(out / MANIFEST, configuration)
+    pin_configuration(out / WARMSTART_MANIFEST, configuration)
     with replacing(out / DATA) as lines:
         lines.writelines(example.model_dump_json() + "\n" for example in examples)
     return counts
@@ -172,12 +172,14 @@ def _checked(trajectory: Trajectory | None, record: Record, folder: Path) -> Tra
     return trajectory
 
 
-def _example(question_id: str, score: float, trajectory: Trajectory) -> Example:
-    segments = tuple(Stretch(author=one.author, text=one.text) for one in trajectory.segments)
-    return Example(id=question_id, score=score, prompt_version=PROMPT_VERSION, segments=segments)
+def _example(question_id: str, score: float, trajectory: Trajectory) -> WarmstartExample:
+    segments = tuple(WarmstartSegment(author=one.author, text=one.text) for one in trajectory.segments)
+    return WarmstartExample(id=question_id, score=score, prompt_version=PROMPT_VERSION, segments=segments)
 
 
-def _best(candidates: Iterator[_Candidate], most_per_question: int, counter: Counter[str]) -> list[Example]:
+def _best(
+    candidates: Iterator[_Candidate], most_per_question: int, counter: Counter[str]
+) -> list[WarmstartExample]:
     # By its text as well: data sets of one's own may give two questions the same id.
     questions: dict[tuple[str, str], list[_Candidate]] = {}
     for candidate in candidates:

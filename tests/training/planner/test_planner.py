@@ -15,7 +15,7 @@ from index.documents import Passage
 from tests.training import tiny
 from training.folder import ChangedConfiguration, FolderInUse, locked
 from training.planner.data import (
-    Example,
+    PlannerExample,
     Unusable,
     make_example,
     read_examples,
@@ -104,7 +104,7 @@ async def test_examples_killed_half_way_come_to_the_same_file(model: str, tmp_pa
     ]
     made = []
 
-    async def make(part: Part, one: Question) -> Example:
+    async def make(part: Part, one: Question) -> PlannerExample:
         made.append(one.id)
         return await make_example(one, part, search, tokenizer, LIMITS, LONGEST)
 
@@ -121,7 +121,7 @@ async def test_examples_killed_half_way_come_to_the_same_file(model: str, tmp_pa
 
 
 async def test_a_part_without_examples_is_refused(model: str, tmp_path: Path) -> None:
-    async def make(part: Part, one: Question) -> Example:
+    async def make(part: Part, one: Question) -> PlannerExample:
         raise Unusable("it is too long")
 
     with pytest.raises(DataError, match="no example for train; it is too long"):
@@ -147,7 +147,7 @@ def test_a_folder_is_for_one_process(tmp_path: Path) -> None:
 def written(file: Path, model: str, asked: Sequence[tuple[Part, Question]]) -> Path:
     tokenizer = load_tokenizer(model)
 
-    async def make(part: Part, one: Question) -> Example:
+    async def make(part: Part, one: Question) -> PlannerExample:
         return await make_example(one, part, search, tokenizer, LIMITS, LONGEST)
 
     asyncio.run(write_examples(file, asked, make))
@@ -188,7 +188,7 @@ def adapter_weights(folder: Path) -> dict[str, Any]:
     return dict(load_file(folder / "adapter_model.safetensors"))
 
 
-def certainty(network: Any, example: Example, tokens: int) -> float:
+def certainty(network: Any, example: PlannerExample, tokens: int) -> float:
     """The log-probability of the first tokens of the completion."""
     import torch
 
