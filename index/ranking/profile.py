@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.documents import Document, Passage, iso
-from index.ranking.lexical import LexicalIndex, terms
+from index.ranking.lexical import LexicalIndex
 from index.ranking.vectors import VectorIndex
 from index.storage.store import StoredProfile
 from index.text.sentences import SPEAKER
+from index.text.words import terms
 
 _SITTING = timedelta(hours=6)
 """Documents of one source with a longer time between them are no context of each other."""

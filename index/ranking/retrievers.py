@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from index.encoding.encoders import Vectors
 from index.errors import UnknownRetriever
 from index.ranking.hybrid import scores
-from index.ranking.lexical import terms
 from index.ranking.profile import Profile
+from index.text.words import terms
 
 Ranking = Sequence[tuple[int, float]]
 """(position of a passage in the profile, score), best first."""

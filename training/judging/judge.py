@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
-from index.ranking.lexical import content_terms, terms
+from index.text.words import content_terms, terms
 from training.evaluation.records import AspectScore
 from training.tasks.lampqa.data import Aspect, Question
 

@@ -7,10 +7,10 @@ import pytest
 from index.documents import Document
 from index.errors import UnknownRetriever
 from index.profiles import Profiles
-from index.ranking.lexical import terms
 from index.ranking.profile import Profile
 from index.ranking.retrievers import RETRIEVERS, Query, retriever
 from index.storage.store import Store
+from index.text.words import terms
 from tests.index.fakes import HashEncoder
 
 TEXTS = [
