@@ -27,7 +27,8 @@ from index.encoding.encoders import NoEncoder, Vectors, load_encoder
 from index.errors import InvalidDocument, StoreUnavailable
 from index.profiles import Profiles, PutReport
 from index.ranking.retrievers import retriever
-from index.storage.store import Receipt, Store, StoredAnswer
+from index.storage.answers import StoredAnswer
+from index.storage.store import Receipt, Store
 from index.together import Together
 from server.queue import Busy, FairQueue, Place
 from server.settings import QUESTION_CHARACTERS, PolicySettings, Settings

@@ -13,7 +13,8 @@ from index.documents import Document
 from index.encoding.encoders import Encoder
 from index.errors import StoreUnavailable, UnknownUser
 from index.ranking.profile import encoded_text
-from index.storage.store import EncodedDocument, EncodedPassage, Store
+from index.storage.profiles import EncodedDocument, EncodedPassage
+from index.storage.store import Store
 from index.text.passages import split
 
 Progress = Callable[[int], None]

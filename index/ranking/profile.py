@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from index.documents import Document, Passage, iso
 from index.ranking.lexical import LexicalIndex
 from index.ranking.vectors import VectorIndex
-from index.storage.store import StoredProfile
+from index.storage.profiles import StoredProfile
 from index.text.sentences import SPEAKER
 from index.text.words import terms
 
