@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
@@ -22,12 +21,6 @@ from index.errors import StoreUnavailable
 
 BUSY_MS = 30_000
 """How long a connection waits for another process that is writing."""
-FILE = "pr2.db"
-
-
-def file_url(folder: Path) -> str:
-    """The URL of the SQLite file that a data folder holds."""
-    return f"sqlite:///{folder / FILE}"
 
 
 class Database:
