@@ -25,6 +25,7 @@ from agent.trajectory import (
 )
 from index.documents import Passage
 from tests.agent import texts
+from tests.waiting import soon
 
 Item = str | Chunk | float | Exception
 """Text in one chunk, a chunk, a pause in seconds, or a failure."""
@@ -352,15 +353,16 @@ async def test_a_cancelled_task_closes_the_generation(where: str) -> None:
     turn: list[Item] = ["<think>a</think>", 30.0] if where == "policy" else ["<search>tea</search>"]
     policy = Writes(turn)
 
-    begun = asyncio.Event()
+    found = Finds(pause=30)
+    seen = []
 
     async def consume() -> None:
-        async for _ in drive(episode, policy, Finds(pause=30)):
-            begun.set()
+        async for event in drive(episode, policy, found):
+            seen.append(event)
 
     task = asyncio.create_task(consume())
-    await begun.wait()
-    await asyncio.sleep(0.01)
+    # The first event is out, and with it the pause of the policy or of the search has begun.
+    assert await soon(lambda: bool(seen and (where == "policy" or found.calls)))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

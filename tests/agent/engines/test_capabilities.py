@@ -36,6 +36,7 @@ from tests.engine import (
     turns,
     writes,
 )
+from tests.waiting import soon
 
 SEARCHES = "<think>Which café? 🦊</think><search>café by the sea</search>"
 ANSWERS = "<think>Found it.</think><answer>You liked the Strandcafé 🌊 [1].</answer>"
@@ -377,10 +378,7 @@ async def test_an_episode_that_is_cut_off_while_it_asks_leaves_the_others_to_ask
         async with serving(engine) as server:
             policy = OpenAIPolicy(server)
             first = asyncio.create_task(run(policy, Limits(deadline_ms=300)))
-            for _ in range(100):
-                if engine.asked("/v1/models"):
-                    break
-                await asyncio.sleep(0.01)
+            assert await soon(lambda: bool(engine.asked("/v1/models")))
             second = asyncio.create_task(run(policy))
             engine.instead.clear()
             assert (await first).finish_reason == "deadline"

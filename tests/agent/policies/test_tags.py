@@ -39,6 +39,7 @@ from tests.engine import (
     turns,
     writes,
 )
+from tests.waiting import soon
 
 SEARCHES = "<think>Which café? 🦊</think><search>café by the sea</search>"
 ANSWERS = "<think>Found it.</think><answer>You liked the <b>Strandcafé</b> 🌊 [1].</answer>"
@@ -96,15 +97,6 @@ async def chunks_of(reply: Reply) -> list[Chunk]:
 
 def written(trajectory: Trajectory) -> list[str]:
     return [segment.text for segment in trajectory.segments if segment.author == "policy"]
-
-
-async def soon(seen: Callable[[], bool]) -> bool:
-    """Whether it happens within a second; the engine lives in another thread."""
-    for _ in range(100):
-        if seen():
-            return True
-        await asyncio.sleep(0.01)
-    return False
 
 
 @pytest.mark.parametrize("speak", [writes, trims], ids=["stop_reason", "trimmed"])

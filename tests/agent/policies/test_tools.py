@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -34,6 +34,7 @@ from tests.chat_engine import (
     usage,
 )
 from tests.engine import DONE, HANG_BEFORE_HEADERS, Engine, Part, Reply, Request, fails, in_order
+from tests.waiting import soon
 
 QUESTION = "Where did I like it?"
 PASSAGES = {
@@ -107,15 +108,6 @@ async def ask(
 
 def chats(engine: Engine) -> list[Request]:
     return [request for request in engine.requests if request.path == "/v1/chat/completions"]
-
-
-async def soon(seen: Callable[[], bool]) -> bool:
-    """Whether it happens within a second; the engine lives in another thread."""
-    for _ in range(100):
-        if seen():
-            return True
-        await asyncio.sleep(0.01)
-    return False
 
 
 async def test_a_question_is_searched_for_and_answered_with_citations() -> None:

@@ -1,7 +1,7 @@
 """What of the policy needs no vLLM; the rest is in tests/engines."""
 
 import asyncio
-import time
+import threading
 
 import pytest
 
@@ -11,21 +11,26 @@ from agent.policies.vllm import VLLMPolicy
 
 
 class Slow(VLLMEngine):
-    """Takes its time to start, and counts how often it does."""
+    """Starts when it is let go, and counts how often it does."""
 
-    starts = 0
+    def __init__(self) -> None:
+        super().__init__("tiny")
+        self.starts = 0
+        self.entered, self.go = threading.Event(), threading.Event()
 
     def _start(self) -> None:
         self.starts += 1
-        time.sleep(0.2)
+        self.entered.set()
+        self.go.wait(10)
         self._engine = "an engine"
 
 
 async def test_who_stops_waiting_does_not_make_the_engine_start_twice() -> None:
-    engine = Slow("tiny")
+    engine = Slow()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await engine.started()
+    engine.go.set()
     assert set(await asyncio.gather(engine.started(), engine.started())) == {"an engine"}
     assert engine.starts == 1
 
@@ -38,7 +43,8 @@ async def test_a_start_that_failed_is_tried_again() -> None:
                 raise EngineError("unavailable", "no memory")
             super()._start()
 
-    engine = Fails("tiny")
+    engine = Fails()
+    engine.go.set()
     with pytest.raises(EngineError, match="no memory"):
         await engine.started()
     assert await engine.started() == "an engine"
@@ -62,9 +68,12 @@ async def test_an_engine_that_is_just_starting_is_ended_too() -> None:
         async def _end(self, engine: object) -> None:
             ended.append(engine)
 
-    engine = Ends("tiny")
+    engine = Ends()
     starting = asyncio.create_task(engine.started())
-    await asyncio.sleep(0.05)
-    await engine.aclose()
+    await asyncio.to_thread(engine.entered.wait, 10)
+    closing = asyncio.create_task(engine.aclose())
+    await asyncio.sleep(0)
+    engine.go.set()
+    await closing
     assert ended == ["an engine"]
     await starting

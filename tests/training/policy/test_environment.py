@@ -137,8 +137,8 @@ async def test_queries_of_rollouts_that_run_at_once_are_encoded_together(
     encoder.hold = threading.Event()
     encoder.entered.clear()
     searches = [asyncio.create_task(made.search("ana", f"tea {n}", 1, ())) for n in range(9)]
+    # Once the first batch is encoded, all nine have asked: they were started before it.
     await asyncio.to_thread(encoder.entered.wait, 10)
-    await asyncio.sleep(0.05)
     encoder.hold.set()
     found = await asyncio.gather(*searches)
     assert all(len(passages) == 1 for passages in found)
