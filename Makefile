@@ -40,6 +40,12 @@ test: $(VENV)/.installed-test ## Lint, check types, run all tests
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+test-fast: $(VENV)/.installed-test ## Run the tests that need no encoder and train nothing
+	$(BIN)/pytest -q -m "not slow and not wheel"
+
+test-wheel: $(VENV)/.installed-test ## Build the wheel, install it in an empty environment, and use it there
+	$(BIN)/pytest -q -m wheel tests/wheel
+
 $(ENGINE_VENV)/.installed: tests/engines/requirements.txt tests/engines/constraints.txt
 	$(PYTHON) -m venv $(ENGINE_VENV)
 	$(ENGINE_BIN)/pip install --quiet --constraint tests/engines/constraints.txt --requirement tests/engines/requirements.txt
@@ -75,4 +81,4 @@ bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped hist
 clean: ## Remove the virtual environment and caches; DATA is kept
 	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help install serve test test-engines test-openrlhf evaluate train-demo bench clean
+.PHONY: help install serve test test-fast test-wheel test-engines test-openrlhf evaluate train-demo bench clean

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
-
 from agent.driver import Event, drive
 from agent.engines.factory import make_policy
 from agent.engines.settings import EngineSettings
@@ -22,14 +20,14 @@ from agent.episode import Episode
 from agent.methods import METHODS, Method
 from agent.policy import Policy
 from agent.trajectory import Limits, Message, Trajectory
+from index.batching import Batcher
 from index.documents import Document, Passage, check_name, iso
 from index.encoding.embedding import Progress
-from index.encoding.encoders import NoEncoder, Vectors, load_encoder
 from index.errors import InvalidDocument, StoreUnavailable
-from index.profiles import Profiles, PutReport
-from index.ranking.retrievers import retriever
-from index.storage.store import Receipt, Store, StoredAnswer
-from index.together import Together
+from index.profiles import Profiles, PutReport, open_profiles
+from index.searching import AsyncSearch
+from index.storage.answers import StoredAnswer
+from index.storage.store import Receipt
 from server.queue import Busy, FairQueue, Place
 from server.settings import QUESTION_CHARACTERS, Settings
 
@@ -162,8 +160,8 @@ class Service:
         self._searches = ThreadPoolExecutor(THREADS, "pr2-search")
         # Of their own: imports take minutes, and nobody's question should wait for one to end.
         self._imports = ThreadPoolExecutor(IMPORTS, "pr2-import")
-        self._encode = Together(self._encode_together)
-        self._save = Together(self._save_together)
+        self._search = AsyncSearch(profiles, self._searches)
+        self._save = Batcher(self._save_together)
 
     async def aclose(self) -> None:
         """Let go of the engine's connections, the threads and the database."""
@@ -202,9 +200,7 @@ class Service:
         exclude: Collection[tuple[str, int]] = (),
     ) -> list[list[Passage]]:
         """See Profiles.search. The queries of concurrent requests are encoded together."""
-        vectors = await self._encode(queries) if retriever(name).needs_vectors else None
-        search = functools.partial(self.profiles.search, user, queries, k, name, exclude, vectors)
-        return await self._in(self._searches, search)
+        return await self._search.search(user, queries, k, name, exclude)
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
         """All documents, in the order in which they were first put. Raises UnknownUser."""
@@ -215,7 +211,7 @@ class Service:
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""
-        return await self._in(self._searches, functools.partial(self.profiles.similar, user, document_ids, k))
+        return await self._search.similar(user, document_ids, k)
 
     async def erase(self, user: str) -> Receipt:
         """See Profiles.erase."""
@@ -251,7 +247,7 @@ class Service:
         if compare and self.settings.limits.concurrency + self.settings.limits.queue < 2:
             raise InvalidQuestion("compare gives two answers at a time, and this server admits only one")
         name = retriever_name or self.settings.retriever
-        retriever(name)
+        self.profiles.retrievers.get(name)
         await self.run(self.profiles.store.version, user)
         return AnswerRequest(
             user,
@@ -352,11 +348,6 @@ class Service:
         # Asked now: a policy without a model's name has learned it from its server by this time.
         return replace(episode.trajectory, policy=self.policy.name)
 
-    async def _encode_together(self, requests: Sequence[Sequence[str]]) -> list[Vectors]:
-        texts = [text for queries in requests for text in queries]
-        vectors = await self._in(self._searches, functools.partial(self.profiles.encoder.encode, texts))
-        return np.split(vectors, np.cumsum([len(queries) for queries in requests])[:-1])
-
     async def _save_together(self, answers: Sequence[StoredAnswer]) -> Sequence[Exception | None]:
         # One transaction for all: what it takes is mostly the disk's time to make it durable.
         return await self.run(self.profiles.store.save_answers, answers)
@@ -378,10 +369,14 @@ def open_service(settings: Settings) -> Service:
     """
     policy = make_policy(settings.policy)
     planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
-    encoder = load_encoder(settings.encoder, settings.passage_tokens)
+    profiles = open_profiles(
+        settings.url,
+        settings.encoder,
+        passage_tokens=settings.passage_tokens,
+        cache_bytes=settings.cache_mb * 2**20,
+    )
     with suppress(OSError):  # The store says what it cannot do when it is used.
         settings.data.mkdir(parents=True, exist_ok=True)
-    profiles = Profiles(Store(settings.url, encoder.manifest), encoder, settings.cache_mb * 2**20)
     return Service(profiles, policy, settings, planner if settings.planning.has_model else None)
 
 
@@ -394,5 +389,5 @@ def open_to_look(settings: Settings) -> Service:
         raise StoreUnavailable(
             f"there is no store in {settings.data}; pr2 profile import USER FILE makes one"
         )
-    profiles = Profiles(Store(settings.url, None), NoEncoder(), settings.cache_mb * 2**20)
+    profiles = open_profiles(settings.url, None, cache_bytes=settings.cache_mb * 2**20)
     return Service(profiles, make_policy(EngineSettings()), settings)

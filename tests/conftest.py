@@ -38,3 +38,10 @@ def profiles(tmp_path: Path, minilm: "SentenceTransformerEncoder") -> "Iterator[
     store = Store(f"sqlite:///{tmp_path / 'profiles.db'}", minilm.manifest)
     yield Profiles(store, minilm)
     store.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow whatever loads the real encoder through a fixture."""
+    for item in items:
+        if "minilm" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Trajectory
 from training.errors import TrainingError
+from training.evaluation.loading import LoadedRun, load_runs, read_trajectories
 from training.evaluation.records import Record
-from training.evaluation.report.runs import Run, load_runs, read_trajectories
 from training.folder import pin_configuration, replacing
 
 DATA, WARMSTART_MANIFEST = "sft.jsonl", "warmstart.json"
@@ -110,7 +110,7 @@ def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_que
     return counts
 
 
-def _runs(folders: Sequence[Path]) -> list[Run]:
+def _runs(folders: Sequence[Path]) -> list[LoadedRun]:
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise NothingToLearnFrom("a run is given more than once")
     # One by one: unlike those of a report, they may be on different questions.
@@ -132,7 +132,7 @@ def _runs(folders: Sequence[Path]) -> list[Run]:
     return runs
 
 
-def _candidates(runs: Sequence[Run], least: float, counter: Counter[str]) -> Iterator[_Candidate]:
+def _candidates(runs: Sequence[LoadedRun], least: float, counter: Counter[str]) -> Iterator[_Candidate]:
     """What is good enough by itself; `counter` is told of all else."""
     for run in runs:
         good = []
@@ -193,7 +193,7 @@ def _best(
     return chosen
 
 
-def _why_none(runs: Sequence[Run], least: float) -> str:
+def _why_none(runs: Sequence[LoadedRun], least: float) -> str:
     scores = [
         record.score
         for run in runs
