@@ -377,10 +377,7 @@ async def test_an_episode_that_is_cut_off_while_it_asks_leaves_the_others_to_ask
         async with serving(engine) as server:
             policy = OpenAIPolicy(server)
             first = asyncio.create_task(run(policy, Limits(deadline_ms=300)))
-            for _ in range(100):
-                if engine.asked("/v1/models"):
-                    break
-                await asyncio.sleep(0.01)
+            assert await engine.until(lambda: engine.asked("/v1/models") == 1)
             second = asyncio.create_task(run(policy))
             engine.instead.clear()
             assert (await first).finish_reason == "deadline"

@@ -98,15 +98,6 @@ def written(trajectory: Trajectory) -> list[str]:
     return [segment.text for segment in trajectory.segments if segment.author == "policy"]
 
 
-async def soon(seen: Callable[[], bool]) -> bool:
-    """Whether it happens within a second; the engine lives in another thread."""
-    for _ in range(100):
-        if seen():
-            return True
-        await asyncio.sleep(0.01)
-    return False
-
-
 @pytest.mark.parametrize("speak", [writes, trims], ids=["stop_reason", "trimmed"])
 async def test_stop_strings_that_the_engine_trimmed_are_restored(speak: Callable[[str], Reply]) -> None:
     trajectory = await ask(turns(speak(SEARCHES), speak(ANSWERS)))
@@ -467,7 +458,7 @@ async def test_a_deadline_ends_a_hanging_engine_and_the_engine_sees_it(reply: Re
             took = time.monotonic() - began
             assert trajectory.finish_reason == "deadline"
             assert 0.25 < took < 0.6
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
 
 
 async def test_a_caller_that_leaves_cancels_the_engines_request() -> None:
@@ -477,7 +468,7 @@ async def test_a_caller_that_leaves_cancels_the_engines_request() -> None:
             async with aclosing(drive(episode, policy, find)) as events:
                 async for _ in events:
                     break
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
     assert episode.finish_reason == "cancelled"
 
 
@@ -485,18 +476,18 @@ async def test_a_cancelled_task_cancels_the_engines_request() -> None:
     with Engine(turns(Reply((THOUGHT, "hang")))) as engine:
         async with writing(engine.base_url) as policy:
             task = asyncio.create_task(run(policy))
-            assert await soon(lambda: len(engine.completions) == 1)
+            assert await engine.until(lambda: len(engine.completions) == 1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
 
 
 async def test_an_engine_that_would_write_on_after_the_action_is_stopped() -> None:
     with Engine(turns(Reply((event(ANSWERS), "hang")))) as engine:
         async with writing(engine.base_url) as policy:
             assert (await run(policy)).finish_reason == "answered"
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
 
 
 async def test_an_end_of_stream_that_does_not_come_hardly_delays_the_turn() -> None:
@@ -506,7 +497,7 @@ async def test_an_end_of_stream_that_does_not_come_hardly_delays_the_turn() -> N
             began = time.monotonic()
             assert (await run(policy)).finish_reason == "answered"
             assert time.monotonic() - began < 0.5
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
 
 
 async def test_many_episodes_run_at_once_and_none_waits_for_another() -> None:
