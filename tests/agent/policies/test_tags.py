@@ -14,7 +14,7 @@ from agent.driver import drive
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.policy import Chunk
 from agent.tags import STOP
 from agent.trajectory import Limits, Trajectory
@@ -59,7 +59,7 @@ async def writing(
     idle: float = 5.0,
     retries: int = 0,
     waits: list[float] | None = None,
-) -> AsyncIterator[OpenAIPolicy]:
+) -> AsyncIterator[TagsPolicy]:
     async def sleep(seconds: float) -> None:
         if waits is not None:
             waits.append(seconds)
@@ -67,14 +67,14 @@ async def writing(
     server = OpenAIServer(
         base_url, model, api_key, connect_timeout_s=1.0, idle_timeout_s=idle, retries=retries, sleep=sleep
     )
-    policy = OpenAIPolicy(server)
+    policy = TagsPolicy(server)
     try:
         yield policy
     finally:
         await policy.aclose()
 
 
-async def run(policy: OpenAIPolicy, limits: Limits | None = None) -> Trajectory:
+async def run(policy: TagsPolicy, limits: Limits | None = None) -> Trajectory:
     """A whole episode. Every piece of the answer is read on the way."""
     episode = Episode(QUESTION, limits=limits)
     async for _ in drive(episode, policy, find):
@@ -345,7 +345,7 @@ async def test_a_host_that_does_not_answer_the_connection_is_a_timeout() -> None
             caller.setblocking(False)
             caller.connect_ex(busy.getsockname())
         base_url = f"http://127.0.0.1:{busy.getsockname()[1]}/v1"
-        policy = OpenAIPolicy(OpenAIServer(base_url, "tiny", connect_timeout_s=0.2))
+        policy = TagsPolicy(OpenAIServer(base_url, "tiny", connect_timeout_s=0.2))
         with pytest.raises(EngineError, match=f"no connection to {base_url} in 0.2 s") as raised:
             await policy.check()
         await policy.aclose()

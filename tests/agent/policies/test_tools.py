@@ -17,7 +17,7 @@ from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.policies.tool_reply import decided
-from agent.policies.tools import TOLD, TOOLS, ChatPolicy
+from agent.policies.tools import TOLD, TOOLS, ToolsPolicy
 from agent.tags import escape
 from agent.trajectory import Answer, AnswerDelta, Limits, Message, Search, Thought, Trajectory
 from index.documents import Passage
@@ -51,9 +51,9 @@ async def find(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequ
 @asynccontextmanager
 async def chatting(
     engine: Engine, context: int | None = None, idle: float = 5.0
-) -> AsyncIterator[ChatPolicy]:
+) -> AsyncIterator[ToolsPolicy]:
     server = OpenAIServer(engine.base_url, "tiny", connect_timeout_s=1.0, idle_timeout_s=idle, retries=0)
-    policy = ChatPolicy(server, context=context)
+    policy = ToolsPolicy(server, context=context)
     try:
         yield policy
     finally:
@@ -64,7 +64,7 @@ def episode_of(question: str = QUESTION, **options: Any) -> Episode:
     return Episode(question, protocol="tools", **options)
 
 
-async def run(policy: ChatPolicy, episode: Episode) -> tuple[Trajectory, list[Event]]:
+async def run(policy: ToolsPolicy, episode: Episode) -> tuple[Trajectory, list[Event]]:
     events = [event async for event in drive(episode, policy, find)]
     return episode.trajectory, events
 
@@ -772,7 +772,7 @@ async def test_a_check_does_not_wait_for_a_server_that_only_sends_comments() -> 
 
 async def test_the_name_is_the_models_as_soon_as_it_is_known() -> None:
     with chat_engine(in_order(says(ANSWER)), ["first", "second"]) as engine:
-        policy = ChatPolicy(OpenAIServer(engine.base_url))
+        policy = ToolsPolicy(OpenAIServer(engine.base_url))
         assert policy.name == "tools"
         await run(policy, episode_of())
         assert policy.name == "tools:first"
