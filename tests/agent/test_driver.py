@@ -25,7 +25,6 @@ from agent.trajectory import (
 )
 from index.documents import Passage
 from tests.agent import texts
-from tests.waiting import soon
 
 Item = str | Chunk | float | Exception
 """Text in one chunk, a chunk, a pause in seconds, or a failure."""
@@ -44,6 +43,7 @@ class Writes:
         self.budgets: list[int] = []
         self.prompts: list[str] = []
         self.closed = 0
+        self.pausing = asyncio.Event()
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
         self.budgets.append(max_tokens)
@@ -56,6 +56,7 @@ class Writes:
                     case Chunk():
                         yield item
                     case float():
+                        self.pausing.set()
                         await asyncio.sleep(item)
                     case Exception():
                         raise item
@@ -75,10 +76,12 @@ class Finds:
     def __init__(self, *results: Sequence[Passage] | Exception, pause: float = 0) -> None:
         self._results = iter(results)
         self._pause = pause
+        self.pausing = asyncio.Event()
         self.calls: list[tuple[str, int, frozenset[tuple[str, int]]]] = []
 
     async def __call__(self, query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
         self.calls.append((query, k, frozenset(exclude)))
+        self.pausing.set()
         await asyncio.sleep(self._pause)
         result = next(self._results, ())
         if isinstance(result, Exception):
@@ -351,18 +354,14 @@ async def test_a_caller_that_leaves_closes_the_generation() -> None:
 async def test_a_cancelled_task_closes_the_generation(where: str) -> None:
     episode = Episode("q")
     turn: list[Item] = ["<think>a</think>", 30.0] if where == "policy" else ["<search>tea</search>"]
-    policy = Writes(turn)
-
-    found = Finds(pause=30)
-    seen = []
+    policy, search = Writes(turn), Finds(pause=30)
 
     async def consume() -> None:
-        async for event in drive(episode, policy, found):
-            seen.append(event)
+        async for _ in drive(episode, policy, search):
+            pass
 
     task = asyncio.create_task(consume())
-    # The first event is out, and with it the pause of the policy or of the search has begun.
-    assert await soon(lambda: bool(seen and (where == "policy" or found.calls)))
+    await (policy if where == "policy" else search).pausing.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

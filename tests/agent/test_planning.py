@@ -111,18 +111,11 @@ async def test_a_deadline_while_planning_is_a_deadline() -> None:
 
 
 async def test_whoever_leaves_while_the_plan_is_written_stops_it() -> None:
-    writing = asyncio.Event()
-
-    class Slow(ScriptedPolicy):
-        def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
-            writing.set()
-            return super().generate(episode, max_tokens)
-
-    planner = Slow([["<answer>", f"{PLAN}</answer>"]], delay_s=10)
+    planner = ScriptedPolicy([["<answer>", f"{PLAN}</answer>"]], delay_s=10)
     episode = METHODS["planpers"].begin(QUESTION, Limits())
     async with aclosing(drive(episode, ScriptedPolicy([ANSWER]), Finds(*HISTORY), planner)) as events:
         asking = asyncio.ensure_future(anext(events))
-        await writing.wait()
+        await planner.started.wait()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking

@@ -11,22 +11,22 @@ from agent.policies.vllm import VLLMPolicy
 
 
 class Slow(VLLMEngine):
-    """Starts when it is let go, and counts how often it does."""
+    """Starts when it is let `go`, and counts how often it begins to."""
 
-    def __init__(self) -> None:
-        super().__init__("tiny")
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
         self.starts = 0
-        self.entered, self.go = threading.Event(), threading.Event()
+        self.begun, self.go = threading.Event(), threading.Event()
 
     def _start(self) -> None:
         self.starts += 1
-        self.entered.set()
-        self.go.wait(10)
+        self.begun.set()
+        self.go.wait()
         self._engine = "an engine"
 
 
 async def test_who_stops_waiting_does_not_make_the_engine_start_twice() -> None:
-    engine = Slow()
+    engine = Slow("tiny")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await engine.started()
@@ -43,7 +43,7 @@ async def test_a_start_that_failed_is_tried_again() -> None:
                 raise EngineError("unavailable", "no memory")
             super()._start()
 
-    engine = Fails()
+    engine = Fails("tiny")
     engine.go.set()
     with pytest.raises(EngineError, match="no memory"):
         await engine.started()
@@ -68,12 +68,11 @@ async def test_an_engine_that_is_just_starting_is_ended_too() -> None:
         async def _end(self, engine: object) -> None:
             ended.append(engine)
 
-    engine = Ends()
+    engine = Ends("tiny")
     starting = asyncio.create_task(engine.started())
-    await asyncio.to_thread(engine.entered.wait, 10)
-    closing = asyncio.create_task(engine.aclose())
-    await asyncio.sleep(0)
+    await asyncio.to_thread(engine.begun.wait)
+    ending = asyncio.create_task(engine.aclose())
     engine.go.set()
-    await closing
+    await ending
     assert ended == ["an engine"]
     await starting
