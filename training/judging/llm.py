@@ -6,15 +6,16 @@ ours. A reply without exactly one score is asked for again, a bounded number of 
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from agent.engines.capabilities import CHAT, Json
+from agent.engines.completions import CHAT, Json
 from agent.engines.errors import EngineError
 from agent.engines.openai import Refused
+from agent.engines.registry import ChatModel
+from agent.engines.retry import wait_s
 from agent.tags import escape
 from training.judging.judge import JUDGE_PROMPT_VERSION, SCALE, RubricAspect, RubricQuestion, Unjudged
 from training.judging.reply import UnjudgedReply, parse_score
@@ -25,7 +26,7 @@ PUBLISHED_ROUNDS = 100
 TOP_P = 0.95
 
 _STEP, _HOTTEST = 0.1, 1.0
-_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
+_WAITS = {"first": 0.5, "longest": 8.0, "longest_asked": 0.0}
 _DOUBTS = 3
 """So many calls that failed with a schema and not without, while none went well with one, are no chance."""
 _NOT_TAKEN = (400, 404, 415, 422, 501)
@@ -74,28 +75,6 @@ class _Choice(BaseModel):
 
 class _Reply(BaseModel):
     choices: list[_Choice]
-
-
-class ChatModel(Protocol):
-    """What has the judge's model: an OpenAIServer, or a VLLMChat in this process."""
-
-    model: str
-    """Its name; '' until it is known."""
-
-    @property
-    def place(self) -> str:
-        """What failures name."""
-        ...
-
-    async def served_model(self) -> str:
-        """The name, asked for if need be. Raises EngineError."""
-        ...
-
-    async def ask(self, path: str, request: Json) -> Any:
-        """The reply to a chat request, in OpenAI's shape. Raises EngineError."""
-        ...
-
-    async def aclose(self) -> None: ...
 
 
 class LLMJudge:
@@ -169,9 +148,7 @@ class LLMJudge:
                 plain = self._takes_schema is None and not plain
                 why = str(error)
                 if number + 1 < self._rounds:
-                    await self._sleep(
-                        min(_BACK_OFF_S * 2.0**number, _LONGEST_BACK_OFF_S) * random.uniform(0.5, 1)
-                    )
+                    await self._sleep(wait_s(number, "", **_WAITS))
         raise Unjudged(f"{why} (after {self._rounds} rounds)")
 
     async def aclose(self) -> None:
@@ -212,12 +189,12 @@ class LLMJudge:
             async with asyncio.timeout(self._timeout_s):
                 content = await self._server.ask(CHAT, request)
         except TimeoutError:
-            why = f"{self._server.place} gave no verdict within {self._timeout_s:g} s"
+            why = f"{self._server.address} gave no verdict within {self._timeout_s:g} s"
             raise EngineError("timeout", why) from None
         try:
             choices = _Reply.model_validate(content).choices
         except ValidationError:
-            raise EngineError("bad_reply", f"{self._server.place} sent JSON of another shape") from None
+            raise EngineError("bad_reply", f"{self._server.address} sent JSON of another shape") from None
         # No words are a reply that holds no score.
         return (choices[0].message.content or "") if choices else ""
 
