@@ -8,7 +8,7 @@ from agent.trajectory import Limits
 from training.errors import TrainingError
 from training.evaluation.records import MANIFEST, read_records
 from training.folder import replacing
-from training.policy.environment import JudgeConfiguration
+from training.judging.factory import JudgeConfiguration
 from training.policy.rows import Row
 
 ENVIRONMENT = "environment.json"
