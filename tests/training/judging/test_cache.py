@@ -146,10 +146,10 @@ async def test_it_goes_by_the_name_of_the_judge_behind_it(tmp_path: Path) -> Non
     with VerdictCache(tmp_path / "v.db") as cache:
         slow, judge = judge_of([], cache)
         assert (judge.name, judge.comparable) == ("slow@1", True)
-        await judge.aclose()
-        assert slow.closed
         lexical: Judge = CachedJudge(LexicalJudge(), cache)
         assert await lexical.judge(QUESTION, ASPECT, "its weight") == 2
+        await judge.aclose()
+        assert slow.closed
 
 
 def test_what_is_no_score_cannot_be_put(tmp_path: Path) -> None:

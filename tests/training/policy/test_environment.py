@@ -18,6 +18,7 @@ from index.storage.store import Store
 from tests.index.fakes import HashEncoder
 from tests.openrlhf.judge_server import Handler
 from training.judging.cache import CachedJudge, VerdictCache
+from training.judging.factory import JudgeConfiguration, JudgeUnavailable
 from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
 from training.judging.lexical import LexicalJudge
 from training.policy.environment import (
@@ -25,8 +26,6 @@ from training.policy.environment import (
     Configuration,
     Environment,
     InvalidConfiguration,
-    JudgeConfiguration,
-    JudgeUnavailable,
     check,
 )
 from training.policy.rows import Row
