@@ -109,12 +109,12 @@ class OpenAICompatible:
 
     def policy(self, settings: "EngineSettings") -> "Policy":
         from agent.policies.json import JSONPolicy
-        from agent.policies.tags import OpenAIPolicy
-        from agent.policies.tools import ChatPolicy
+        from agent.policies.tags import TagsPolicy
+        from agent.policies.tools import ToolsPolicy
 
-        policies: dict[PolicyProtocol, type[OpenAIPolicy | ChatPolicy | JSONPolicy]] = {
-            "tags": OpenAIPolicy,
-            "tools": ChatPolicy,
+        policies: dict[PolicyProtocol, type[TagsPolicy | ToolsPolicy | JSONPolicy]] = {
+            "tags": TagsPolicy,
+            "tools": ToolsPolicy,
             "json": JSONPolicy,
         }
         server = self.chat_model(settings)

@@ -21,7 +21,7 @@ from agent.tags import STOP, missing_close
 from agent.tokens import estimated, make_room, prompt_ids
 
 
-class OpenAIPolicy:
+class TagsPolicy:
     """Writes the tags, as the model of `server`, at this temperature.
 
     `context` is how many tokens the model reads and writes together; without it, the server is asked.

@@ -41,7 +41,7 @@ _NO_TOOLS = re.compile(r" answered \d+: [^(]*\b(?:tools|tool (?:choice|use|calli
 """How servers say that the model has no tools, or that nobody told them how it calls one."""
 
 
-class ChatPolicy:
+class ToolsPolicy:
     """Answers as the chat model of `server`, which searches by calling a tool. Use it in one event loop.
 
     While tools are offered, only the end of a reply shows whether its content is the answer or was said
