@@ -15,8 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from agent.checkpoints import check_prompts
 from agent.driver import Event, drive
+from agent.engines.factory import make_policy
+from agent.engines.settings import EngineSettings
 from agent.episode import Episode
 from agent.methods import METHODS, Method
 from agent.policy import Policy
@@ -30,7 +31,7 @@ from index.ranking.retrievers import retriever
 from index.storage.store import Receipt, Store, StoredAnswer
 from index.together import Together
 from server.queue import Busy, FairQueue, Place
-from server.settings import QUESTION_CHARACTERS, PolicySettings, Settings
+from server.settings import QUESTION_CHARACTERS, Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -381,7 +382,7 @@ def open_service(settings: Settings) -> Service:
     with suppress(OSError):  # The store says what it cannot do when it is used.
         settings.data.mkdir(parents=True, exist_ok=True)
     profiles = Profiles(Store(settings.url, encoder.manifest), encoder, settings.cache_mb * 2**20)
-    return Service(profiles, policy, settings, planner if settings.planning.engine != "extractive" else None)
+    return Service(profiles, policy, settings, planner if settings.planning.has_model else None)
 
 
 def open_to_look(settings: Settings) -> Service:
@@ -394,38 +395,4 @@ def open_to_look(settings: Settings) -> Service:
             f"there is no store in {settings.data}; pr2 profile import USER FILE makes one"
         )
     profiles = Profiles(Store(settings.url, None), NoEncoder(), settings.cache_mb * 2**20)
-    return Service(profiles, make_policy(PolicySettings()), settings)
-
-
-def make_policy(settings: PolicySettings) -> Policy:
-    """The policy that the settings name. Raises EngineError for a model that was trained on other prompts."""
-    check_prompts(settings.model)
-    if settings.engine == "openai":
-        from agent.engines.openai import OpenAIServer
-        from agent.policies.tags import OpenAIPolicy
-
-        server = OpenAIServer(
-            base_url=str(settings.base_url),
-            model=settings.model,
-            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-            connect_timeout_s=settings.connect_timeout_s,
-            idle_timeout_s=settings.idle_timeout_s,
-            retries=settings.retries,
-        )
-        if settings.protocol == "tools":
-            from agent.policies.tools import ChatPolicy
-
-            return ChatPolicy(server, settings.temperature, settings.context_tokens)
-        if settings.protocol == "json":
-            from agent.policies.json import JSONPolicy
-
-            return JSONPolicy(server, settings.temperature, settings.context_tokens)
-        return OpenAIPolicy(server, settings.temperature, settings.context_tokens)
-    if settings.engine == "vllm":
-        from agent.engines.vllm import VLLMEngine
-        from agent.policies.vllm import VLLMPolicy
-
-        return VLLMPolicy(VLLMEngine(settings.model, settings.engine_args), settings.temperature)
-    from agent.policies.extractive import ExtractivePolicy
-
-    return ExtractivePolicy()
+    return Service(profiles, make_policy(EngineSettings()), settings)

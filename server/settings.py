@@ -1,9 +1,9 @@
 """One settings class. Later ones win: defaults, `pr2.toml`, environment (`PR2_…`), flags."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, Field, HttpUrl, SecretStr, model_validator
+from pydantic import BaseModel, Field, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -11,42 +11,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from agent.trajectory import Limits, PolicyProtocol
+from agent.engines.settings import EngineSettings
+from agent.trajectory import Limits
 from index.text.passages import PASSAGE_TOKENS
 
 QUESTION_CHARACTERS = 8_000
 """The longest question."""
-
-
-class PolicySettings(BaseModel, extra="forbid"):
-    """What writes the answers."""
-
-    engine: Literal["extractive", "openai", "vllm"] = "extractive"
-    protocol: PolicyProtocol = "tags"
-    """`tags` for a policy that was trained on them, `tools` for chat models that call tools, `json` for
-    LaMP-QA's baselines, which reply with JSON and cannot search."""
-    base_url: HttpUrl = HttpUrl("http://127.0.0.1:8001/v1")
-    """Of an OpenAI-compatible server, up to and with /v1."""
-    model: str = ""
-    """Its name at the server; for `vllm`, the folder or the hub's name of the model."""
-    api_key: SecretStr | None = None
-    connect_timeout_s: float = Field(5.0, gt=0)
-    idle_timeout_s: float = Field(30.0, gt=0)
-    """The longest silence of a stream before it counts as broken."""
-    retries: int = Field(3, ge=0, le=10)
-    temperature: float = Field(0.0, ge=0, le=2)
-    context_tokens: int | None = Field(None, ge=256)
-    """What the model reads and writes together, for servers that do not tell."""
-    engine_args: dict[str, Any] = {}
-    """For `vllm`: its own engine arguments, like max_model_len or tensor_parallel_size."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.engine == "vllm" and not self.model:
-            raise ValueError("vllm needs a model: a folder, or a name on the hub")
-        if self.protocol != "tags" and self.engine != "openai":
-            raise ValueError(f"the protocol {self.protocol} is a chat's: it needs the engine openai")
-        return self
 
 
 class QuestionLimits(BaseModel, extra="forbid"):
@@ -95,7 +65,7 @@ class Settings(BaseSettings):
     """Memory for loaded profiles."""
     upload_mb: int = Field(1_024, ge=1)
     """The largest body of one request."""
-    policy: PolicySettings = PolicySettings()
+    policy: EngineSettings = EngineSettings()
     planner: dict[str, Any] = {}
     """What writes the plans of the method `planpers`: the fields in which it differs from `policy`."""
     limits: LimitSettings = LimitSettings()
@@ -106,18 +76,18 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def planning(self) -> PolicySettings:
+    def planning(self) -> EngineSettings:
         """What writes the plans: the policy, with what the planner's own settings change.
 
         A policy without a model has no planner, unless that has an engine of its own.
         """
-        if self.policy.engine == "extractive" and "engine" not in self.planner:
+        if not self.policy.has_model and "engine" not in self.planner:
             return self.policy
         base = self.policy.model_dump(exclude_unset=True)
         if "base_url" in self.planner:
             # One server's key is not told to another.
             base.pop("api_key", None)
-        return PolicySettings.model_validate(base | self.planner)
+        return EngineSettings.model_validate(base | self.planner)
 
     @property
     def database(self) -> Path:

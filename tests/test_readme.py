@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from agent.engines.factory import make_policy
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
 from index.storage.store import Store
 from server import demo
 from server.cli import app
-from server.service import Service, make_policy
+from server.service import Service
 from server.settings import Settings
 
 ROOT = Path(__file__).parents[1]

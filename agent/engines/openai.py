@@ -97,7 +97,7 @@ class OpenAIServer:
             raise ValueError("the API key holds characters that no HTTP header can carry")
         self._key = key
         self._base_url = base_url.rstrip("/")
-        self.place = str(URL(self._base_url).with_user(None).with_query(None))
+        self.address = str(URL(self._base_url).with_user(None).with_query(None))
         """The address, as errors name it."""
         self.model = model
         self._is_named = bool(model)
@@ -128,7 +128,7 @@ class OpenAIServer:
             if not self._listed:
                 await self.models(retries)
             if not self._listed:
-                raise EngineError("refused", f"{self.place} lists no model; name one")
+                raise EngineError("refused", f"{self.address} lists no model; name one")
             self.model = self.model or self._listed[0]
         return self.model
 
@@ -188,15 +188,15 @@ class OpenAIServer:
     def broken(self, error: JsonValue, request: Mapping[str, Any], said: str = "") -> EngineError:
         """What an `error` in the middle of a stream means. `said` as for `stream`."""
         words = self._own_words(error, f"{_said(request)}\n{said}")
-        return EngineError("broken_stream", f"{self.place} broke off{words}")
+        return EngineError("broken_stream", f"{self.address} broke off{words}")
 
     def ended(self, reason: str | None) -> EngineError:
         """What it means that a text ended for `reason`, other than being complete or long enough."""
         if reason is None:
-            return EngineError("broken_stream", f"{self.place} ended the stream without a finish_reason")
+            return EngineError("broken_stream", f"{self.address} ended the stream without a finish_reason")
         if reason == "content_filter":
-            return EngineError("refused", f"a content filter of {self.place} ended the text")
-        return EngineError("broken_stream", f"{self.place} ended the text: {reason[:40]!r}")
+            return EngineError("refused", f"a content filter of {self.address} ended the text")
+        return EngineError("broken_stream", f"{self.address} ended the text: {reason[:40]!r}")
 
     def parse(self, shape: type[Body], data: str | bytes) -> Body:
         """`data` as `shape`. Raises EngineError."""
@@ -207,7 +207,7 @@ class OpenAIServer:
 
     def bad_reply(self, what: str) -> EngineError:
         """The server does not speak as it should."""
-        return EngineError("bad_reply", f"{self.place} {what}; is it an OpenAI-compatible server?")
+        return EngineError("bad_reply", f"{self.address} {what}; is it an OpenAI-compatible server?")
 
     async def _whole(
         self, method: str, url: str, request: Mapping[str, Any] | None, retries: int | None
@@ -230,7 +230,7 @@ class OpenAIServer:
         except aiohttp.ClientError as error:
             if isinstance(error.__cause__, ContentEncodingError):
                 raise self.bad_reply("sent a body that cannot be decompressed") from None
-            raise EngineError("broken_stream", f"{self.place} broke the connection") from None
+            raise EngineError("broken_stream", f"{self.address} broke the connection") from None
 
     @asynccontextmanager
     async def _response(
@@ -256,10 +256,10 @@ class OpenAIServer:
             except aiohttp.ServerTimeoutError as error:
                 raise self._timeout(error) from None
             except aiohttp.ClientConnectorError as error:
-                problem = EngineError("unavailable", f"{self.place} cannot be reached: {error.strerror}")
+                problem = EngineError("unavailable", f"{self.address} cannot be reached: {error.strerror}")
             except aiohttp.ClientError:
                 # Most often a kept connection that the server closed at the same moment.
-                problem = EngineError("unavailable", f"{self.place} gave no HTTP answer")
+                problem = EngineError("unavailable", f"{self.address} gave no HTTP answer")
             else:
                 if response.status == 200:
                     return response
@@ -303,7 +303,7 @@ class OpenAIServer:
                     content += piece
                     if len(content) > _ERROR_BYTES:
                         break
-        message = f"{self.place} answered {status}"
+        message = f"{self.address} answered {status}"
         with suppress(ValidationError):
             refusal = _Refusal.model_validate_json(content)
             message += self._own_words(refusal.error or refusal.message or refusal.detail, prompt)
@@ -329,8 +329,8 @@ class OpenAIServer:
 
     def _timeout(self, error: aiohttp.ServerTimeoutError) -> EngineError:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return EngineError("timeout", f"no connection to {self.place} in {self._connect_timeout_s:g} s")
-        return EngineError("timeout", f"{self.place} was silent for {self._idle_timeout_s:g} s")
+            return EngineError("timeout", f"no connection to {self.address} in {self._connect_timeout_s:g} s")
+        return EngineError("timeout", f"{self.address} was silent for {self._idle_timeout_s:g} s")
 
 
 def _said(request: Mapping[str, Any]) -> str:

@@ -146,7 +146,7 @@ class OpenAIPolicy:
         except TimeoutError:
             seconds = self._server.check_timeout_s
             raise EngineError(
-                "timeout", f"{self._server.place} wrote no token within {seconds:g} s"
+                "timeout", f"{self._server.address} wrote no token within {seconds:g} s"
             ) from None
 
     async def aclose(self) -> None:

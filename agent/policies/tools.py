@@ -119,7 +119,7 @@ class ChatPolicy:
                     self._context, self._asks_left = None, _ASKS
                     await self._known_context(retries=0)
         except TimeoutError:
-            why = f"{self._server.place} wrote no token within {seconds:g} s"
+            why = f"{self._server.address} wrote no token within {seconds:g} s"
             raise EngineError("timeout", why) from None
         context = f"context {self._context} tokens" if self._context else "context of unknown length"
         return f"{context}, chat with tools, tokens {'counted' if reply.usage else 'estimated'}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from server.cli.errors import BadInput
 
 if TYPE_CHECKING:
+    from agent.engines.registry import ChatModel
     from training.judging.judge import Judge
-    from training.judging.llm import ChatModel
 
 JudgeName = Literal["lexical", "openai", "vllm"]
 
@@ -58,7 +58,7 @@ def _model(choice: JudgeChoice) -> "ChatModel":
         if not choice.model:
             raise BadInput("--judge vllm needs --judge-model: a folder, or a name on the hub")
         from agent.engines.vllm import VLLMEngine
-        from training.judging.vllm_model import VLLMChat
+        from agent.engines.vllm_chat import VLLMChat
 
         return VLLMChat(VLLMEngine(choice.model, choice.engine_args))
     if choice.url is None:

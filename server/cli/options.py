@@ -1,9 +1,16 @@
 """The options that several commands share, and how they become settings."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from agent.engines.registry import ENGINES
+
+if TYPE_CHECKING:
+    EngineName = str
+else:
+    EngineName = Literal[*ENGINES]
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Whose profile it is.", show_default=False)]
 Server = Annotated[
@@ -23,7 +30,7 @@ Retriever = Annotated[
     typer.Option("--retriever", help="How to rank the profile: hybrid, dense, bm25, recency, rrf, …"),
 ]
 PolicyName = Annotated[
-    Literal["extractive", "openai", "vllm"] | None,
+    EngineName | None,
     typer.Option(
         "--policy",
         help="What writes the answers: no model at all, an OpenAI-compatible server, or vLLM in process.",

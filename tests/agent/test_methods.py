@@ -11,10 +11,10 @@ from agent.driver import drive
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.policies.extractive import UNREAD, ExtractivePolicy
+from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Policy
 from agent.trajectory import Answer, Information, Invalid, Limits, Message, PolicyProtocol, Trajectory
 from index.documents import Passage
-from tests.scripted import ScriptedPolicy
 
 QUESTION = "What should I cook for my sister?"
 SISTER = Passage("n1", "My sister Ines is coming on 3 March. I bought a kettle.", score=0.9, rank=1)

@@ -13,11 +13,11 @@ from agent.episode import Episode
 from agent.methods import METHODS
 from agent.planning import as_plan, planning
 from agent.policies.extractive import ExtractivePolicy
+from agent.policies.scripted import ScriptedPolicy
 from agent.policies.tools import chat_messages
 from agent.policy import Chunk
 from agent.trajectory import Limits, Plan, Trajectory
 from tests.agent.test_methods import HISTORY, QUESTION, Finds
-from tests.scripted import ScriptedPolicy
 
 PLAN = as_plan(["No aubergine", "When  she\ncomes"])
 ANSWER = "<think>b</think><answer>No aubergine [2].</answer>"

@@ -4,10 +4,10 @@ import pytest
 
 from agent.engines.errors import EngineError
 from agent.engines.vllm import VLLMEngine
+from agent.engines.vllm_chat import VLLMChat
 from agent.policies.vllm import VLLMPolicy
 from training.judging.judge import SCALE, Unjudged
 from training.judging.llm import LLMJudge
-from training.judging.vllm_model import VLLMChat
 from training.tasks.lampqa.data import Aspect, Question
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Policy
 from index.documents import parse_document
 from index.encoding.encoders import SentenceTransformerEncoder
@@ -15,7 +16,6 @@ from index.profiles import Profiles
 from index.storage.store import Store
 from server.service import Service
 from server.settings import Settings
-from tests.scripted import ScriptedPolicy
 from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of
 
 MakeService = Callable[..., Service]

@@ -11,13 +11,13 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from agent.policies.scripted import ScriptedPolicy
 from index.documents import parse_document
 from server.cli import app
 from server.http.app import create_app
 from server.service import Service
 from tests.engine import Engine, turns, writes
 from tests.golden.cases import CASES, RETRIEVER, Case, comparable, expected
-from tests.scripted import ScriptedPolicy
 from tests.server.live import serving
 
 USER = "ana"

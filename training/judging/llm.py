@@ -8,13 +8,14 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from agent.engines.capabilities import CHAT, Json
 from agent.engines.errors import EngineError
 from agent.engines.openai import Refused
+from agent.engines.registry import ChatModel
 from agent.tags import escape
 from training.judging.judge import PROMPT_VERSION, SCALE, Unjudged, UnjudgedReply, parse_score
 from training.tasks.lampqa.data import Aspect, Question
@@ -74,28 +75,6 @@ class _Choice(BaseModel):
 
 class _Reply(BaseModel):
     choices: list[_Choice]
-
-
-class ChatModel(Protocol):
-    """What has the judge's model: an OpenAIServer, or a VLLMChat in this process."""
-
-    model: str
-    """Its name; '' until it is known."""
-
-    @property
-    def place(self) -> str:
-        """What failures name."""
-        ...
-
-    async def served_model(self) -> str:
-        """The name, asked for if need be. Raises EngineError."""
-        ...
-
-    async def ask(self, path: str, request: Json) -> Any:
-        """The reply to a chat request, in OpenAI's shape. Raises EngineError."""
-        ...
-
-    async def aclose(self) -> None: ...
 
 
 class LLMJudge:
@@ -212,12 +191,12 @@ class LLMJudge:
             async with asyncio.timeout(self._timeout_s):
                 content = await self._server.ask(CHAT, request)
         except TimeoutError:
-            why = f"{self._server.place} gave no verdict within {self._timeout_s:g} s"
+            why = f"{self._server.address} gave no verdict within {self._timeout_s:g} s"
             raise EngineError("timeout", why) from None
         try:
             choices = _Reply.model_validate(content).choices
         except ValidationError:
-            raise EngineError("bad_reply", f"{self._server.place} sent JSON of another shape") from None
+            raise EngineError("bad_reply", f"{self._server.address} sent JSON of another shape") from None
         # No words are a reply that holds no score.
         return (choices[0].message.content or "") if choices else ""
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from agent.engines.errors import EngineError
 from agent.episode import Episode
+from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Chunk
 from agent.trajectory import Trajectory
 from index.documents import parse_document
@@ -28,7 +29,6 @@ from server.client import AsyncClient
 from server.http.app import create_app
 from server.service import AnswerRecord, Service
 from server.settings import Settings
-from tests.scripted import ScriptedPolicy
 from tests.server.live import ANA, serving
 
 run = CliRunner().invoke

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from agent.episode import Episode
+from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Chunk
 from agent.trajectory import Answer, AnswerDelta, Search, Thought
 from index.documents import Document, parse_document
@@ -28,7 +29,6 @@ from server.client import ApiError, AsyncClient, Client
 from server.http.app import create_app
 from server.service import AnswerRecord, Service
 from server.settings import Settings
-from tests.scripted import ScriptedPolicy
 from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, serving
 
 Reply = Callable[[httpx.Request], httpx.Response]

@@ -9,11 +9,11 @@ from pydantic import TypeAdapter
 
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
+from agent.policies.scripted import ScriptedPolicy
 from agent.policies.tags import OpenAIPolicy
 from agent.trajectory import PolicyFault, Trajectory
 from server.http.bodies import AnswerBody
 from tests.engine import Engine, turns, writes
-from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of
 

@@ -8,16 +8,17 @@ import pytest
 from pydantic import ValidationError
 
 from agent.engines.errors import EngineError
+from agent.engines.settings import EngineSettings
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.planning import as_plan
 from agent.policies.extractive import ExtractivePolicy
+from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Chunk
 from agent.trajectory import Trajectory
 from server.http.bodies import AnswerBody
 from server.service import AnswerRecord
-from server.settings import PolicySettings, Settings
-from tests.scripted import ScriptedPolicy
+from server.settings import Settings
 from tests.server.conftest import MakeService
 from tests.server.http.test_scheduling import Visit, counts, is_busy
 from tests.server.http.test_streams import events_of
@@ -399,7 +400,7 @@ async def test_whether_to_compare_is_yes_or_no(make_service: MakeService, compar
 
 async def test_a_policy_that_cannot_search_is_not_asked_to(make_service: MakeService) -> None:
     service = make_service(Told([THINK_ANSWER], [GENERAL]))
-    service.settings.policy = PolicySettings(engine="openai", protocol="json")
+    service.settings.policy = EngineSettings(engine="openai", protocol="json")
     async with api_of(service) as api:
         refused = await api.ask("ana", "Which fruit?", method="pr2")
         assert refused.status_code == 422

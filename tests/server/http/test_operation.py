@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from agent.engines.errors import EngineError
+from agent.policies.scripted import ScriptedPolicy
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.errors import EncoderMismatch
 from index.storage.store import Store
 from server.http.app import create_app
 from server.http.bodies import Readiness
 from server.service import Service
-from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
 

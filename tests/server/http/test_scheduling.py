@@ -15,6 +15,7 @@ import pytest
 
 from agent.engines.errors import EngineError
 from agent.episode import Episode
+from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Chunk, Policy
 from index.documents import Passage
 from index.encoding.encoders import Encoder, Vectors
@@ -25,7 +26,6 @@ from server.http.bodies import AnswerBody
 from server.http.sse import EventStream
 from server.service import AnswerRecord, Service
 from server.settings import LimitSettings, Settings
-from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.http.test_streams import events_of
 from tests.server.live import THINK_ANSWER, THINK_SEARCH, Api, api_of, soon

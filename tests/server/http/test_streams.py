@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from agent.engines.errors import EngineError
+from agent.policies.scripted import ScriptedPolicy
 from server.http.app import create_app
 from server.http.sse import with_keep_alive
-from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, full_disk, serving, soon
 

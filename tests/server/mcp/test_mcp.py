@@ -18,6 +18,7 @@ from mcp import Client, MCPError, StdioServerParameters, types
 from typer.testing import CliRunner
 
 from agent.engines.errors import EngineError
+from agent.policies.scripted import ScriptedPolicy
 from index.documents import Document, parse_document
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
@@ -27,7 +28,6 @@ from server.mcp.endpoint import MCPEndpoint, mcp_server
 from server.mcp.tools import Added, Answered, Found
 from server.service import Service
 from server.settings import Settings
-from tests.scripted import ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, full_disk, serving, soon
 

@@ -19,6 +19,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk, completion_cr
 from agent.citations import resolve
 from agent.engines.errors import EngineError
 from agent.episode import Episode
+from agent.policies.scripted import Piece, ScriptedPolicy
 from agent.policy import Chunk
 from agent.trajectory import Read
 from index.documents import Passage
@@ -26,7 +27,6 @@ from server.http.app import create_app
 from server.openai.bodies import CONVERSATION_CHARACTERS, IGNORED, MODELS, REFUSED, ChatRequest, Marks
 from server.service import Service
 from tests.agent import texts
-from tests.scripted import Piece, ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of, serving, soon
 

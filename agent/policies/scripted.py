@@ -1,4 +1,7 @@
-"""A policy that writes what it is told to: answers without a model, and failures on demand."""
+"""A policy that writes what a test tells it to: turns and failures on demand, without a model.
+
+For tests of code that uses the service or the driver; no network and no weights are needed.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -9,14 +12,18 @@ from agent.policy import Chunk
 from agent.trajectory import Search
 
 Piece = str | Exception
-"""What is streamed, or in its place the failure that is raised."""
+"""A piece of text to stream, or an exception to raise in its place."""
 
 
 class ScriptedPolicy:
-    """One turn for each round of an episode; every episode starts with the first, the last one repeats.
+    """Writes one of `turns` in each round of an episode.
 
-    A turn is its text, or the pieces in which it comes, each after `delay_s`. `cancelled` holds the
-    questions whose generation was stopped before the turn was over.
+    Every episode starts with the first turn; after the last one, that one is repeated. A turn is a string, or
+    the pieces in which it is streamed, each after `delay_s` seconds and counted as one token. `cancelled`
+    lists the questions whose generation was stopped before the turn was over. `checks` counts the calls of
+    `check`, which raises `check_fault` if that is set.
+
+    >>> ScriptedPolicy(["<think>Tea?</think><search>tea</search>", "<think>Tea.</think><answer>Tea.</answer>"])
     """
 
     name = "scripted"
@@ -29,6 +36,7 @@ class ScriptedPolicy:
         self.checks = 0
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
+        """See Policy. `max_tokens` is ignored: the driver enforces the limit."""
         searched = sum(isinstance(step, Search) for step in episode.steps)
         turn = self.turns[min(searched, len(self.turns) - 1)]
         pieces: Sequence[Piece] = [turn] if isinstance(turn, str) else turn
@@ -39,16 +47,17 @@ class ScriptedPolicy:
                     raise piece
                 yield Chunk(piece, tokens=1, finish="stop" if number == len(pieces) else None)
         except (asyncio.CancelledError, GeneratorExit):
-            # Closed after an action, which ends the turn anyway, it has lost nothing.
+            # Closed after the action that ended the turn, the policy has lost nothing.
             if episode.pending is None and episode.finish_reason is None:
                 self.cancelled.append(episode.question)
             raise
 
     async def check(self) -> str:
+        """See Policy. Raises `check_fault` if that is set."""
         self.checks += 1
         if self.check_fault is not None:
             raise self.check_fault
         return "scripted"
 
     async def aclose(self) -> None:
-        """Holds nothing."""
+        """Nothing to release."""

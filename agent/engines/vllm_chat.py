@@ -1,0 +1,74 @@
+"""A chat model in this process, with vLLM, in place of an OpenAI-compatible server."""
+
+import itertools
+import json
+from contextlib import aclosing
+from typing import Any
+
+from agent.engines.capabilities import Json
+from agent.engines.errors import EngineError
+from agent.engines.vllm import VLLMEngine
+
+
+class VLLMChat:
+    """Answers chat requests with the model of `engine`; see ChatModel."""
+
+    def __init__(self, engine: VLLMEngine) -> None:
+        self.model = engine.name
+        self.address = f"vLLM with {engine.name}"
+        self._engine = engine
+
+    async def served_model(self) -> str:
+        """The model's name, once the engine has started. Raises EngineError."""
+        await self._engine.started()
+        return self.model
+
+    async def ask(self, path: str, request: Json) -> Any:
+        """The reply to a chat request, in OpenAI's format. Raises EngineError."""
+        tokenizer = await self._engine.tokenizer()
+        try:
+            ids = tokenizer.apply_chat_template(
+                request["messages"], add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+        except ValueError as error:
+            raise EngineError("refused", f"{self.address}: it is no chat model ({error})") from None
+        room = await self._engine.context() - len(ids)
+        if room <= 0:
+            raise EngineError("refused", f"{self.address}: {len(ids)} tokens are more than its context")
+        sampling: Json = {
+            "temperature": request["temperature"],
+            "top_p": request["top_p"],
+            "max_tokens": min(request["max_tokens"], room),
+        }
+        if "response_format" in request:
+            from vllm.sampling_params import StructuredOutputsParams
+
+            schema = request["response_format"]["json_schema"]["schema"]
+            values = finite_values(schema)
+            sampling["structured_outputs"] = (
+                StructuredOutputsParams(choice=values) if values else StructuredOutputsParams(json=schema)
+            )
+        text = ""
+        async with aclosing(self._engine.write(ids, **sampling)) as parts:
+            async for part in parts:
+                text += part.text
+        return {"choices": [{"message": {"content": text}}]}
+
+    async def aclose(self) -> None:
+        """Stop the engine."""
+        await self._engine.aclose()
+
+
+def finite_values(schema: Json) -> list[str]:
+    """All JSON texts that an object schema of enumerated, required properties allows; [] for other schemas.
+
+    Given the schema itself, a weak model may write white space without end.
+    """
+    properties: Json = schema.get("properties", {})
+    is_closed = schema.get("additionalProperties") is False and set(schema.get("required", ())) == {
+        *properties
+    }
+    if not is_closed or not all("enum" in rules for rules in properties.values()):
+        return []
+    combinations = itertools.product(*(rules["enum"] for rules in properties.values()))
+    return [json.dumps(dict(zip(properties, values, strict=True))) for values in combinations]
