@@ -2,28 +2,16 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from index.documents import Document, Passage, check_name
-from index.encoding.embedding import Progress, Spool, embedded
+from index.encoding.embedding import Spool, embedded
 from index.encoding.encoders import Encoder, Vectors
 from index.errors import InvalidDocument, UnknownDocument
 from index.ranking.profile import Profile
 from index.ranking.retrievers import DEFAULT, Query, Ranking, dense, retriever
-from index.storage.store import Receipt, Store
-
-
-@dataclass(frozen=True)
-class PutReport:
-    """What became of a request to put documents."""
-
-    put: int
-    """Distinct documents that are now stored."""
-    duplicates: list[str] = field(default_factory=list)
-    """Ids that came more than once; the last one counts."""
-    skipped: list[InvalidDocument] = field(default_factory=list)
-    """Only with `on_error="skip"`: what was left out, with its line."""
+from index.storage.store import Store
+from index.values import Documents, Progress, PutReport, Receipt
 
 
 class Profiles:
@@ -43,7 +31,7 @@ class Profiles:
     def put(
         self,
         user: str,
-        documents: Iterable[Document | InvalidDocument],
+        documents: Documents,
         *,
         on_error: str = "fail",
         progress: Progress | None = None,

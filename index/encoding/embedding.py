@@ -2,7 +2,7 @@
 
 import pickle
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
@@ -15,8 +15,7 @@ from index.errors import StoreUnavailable, UnknownUser
 from index.ranking.profile import encoded_text
 from index.storage.store import EncodedDocument, EncodedPassage, Store
 from index.text.passages import split
-
-Progress = Callable[[int], None]
+from index.values import Progress
 
 _BATCH = 1_024
 """Documents encoded at a time: enough to sort by length, few enough to hold in memory."""

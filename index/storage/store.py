@@ -33,6 +33,7 @@ from index.encoding.encoders import EncoderManifest
 from index.errors import EncoderMismatch, StoreUnavailable, UnknownDocument, UnknownUser
 from index.storage import schema
 from index.storage.database import as_unavailable, make_engine, scrub_log
+from index.values import Receipt
 
 SCHEMA_VERSION = 1
 _AT_ONCE = 500
@@ -74,21 +75,6 @@ class StoredAnswer:
     user: str
     id: str
     body: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """Proof of an erasure: what was deleted, and when."""
-
-    id: str
-    user: str
-    erased_at: str
-    documents: int
-    passages: int
-    answers: int
-    scrubbed: bool
-    """Whether the erased text is off the disk by now. Else somebody is still reading an older state, and
-    it goes when they are done."""
 
 
 class Store:

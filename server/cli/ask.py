@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing, nullcontext
-from typing import Annotated, Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from server.cli import options
 from server.cli.errors import said_plainly
 from server.cli.printable import one_line, to_json
+
+if TYPE_CHECKING:
+    from agent.driver import Event
 
 
 def ask(
@@ -68,21 +71,18 @@ async def _ask(
     as_json: bool,
     no_color: bool,
 ) -> None:
+    from server.answers import record_of
     from server.cli.backend import open_backend
     from server.cli.render import StepPrinter, console
-    from server.service import AnswerRecord
 
     printer = StepPrinter(console(no_color=no_color))
-    record: AnswerRecord | None = None
+
+    async def show(event: "Event") -> None:
+        printer.show(event)
+
     async with open_backend(server, flags) as backend:
         with nullcontext() if as_json else printer:
-            async with aclosing(backend.answer(user, question, **asked)) as events:
-                async for event in events:
-                    if isinstance(event, AnswerRecord):
-                        record = event
-                    elif not as_json:
-                        printer.show(event)
-    assert record is not None, "the record comes last, in every case"
+            record = await record_of(backend.answer(user, question, **asked), None if as_json else show)
     if as_json:
         typer.echo(to_json(record.to_dict(), indent=2))
     else:

@@ -4,7 +4,7 @@ import platform
 import random
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -188,20 +188,15 @@ def _service_of(backend: "Backend", asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _answer(backend: "Backend", user: str, question: str, options: Mapping[str, Any]) -> "Trajectory":
+    from server.answers import record_of
     from server.client import ApiError
-    from server.service import AnswerRecord, InvalidQuestion
+    from server.service import InvalidQuestion
     from training.evaluation.runs import Unanswered
 
-    record: AnswerRecord | None = None
     try:
-        async with aclosing(backend.answer(user, question, **options)) as events:
-            async for event in events:
-                if isinstance(event, AnswerRecord):
-                    record = event
+        return (await record_of(backend.answer(user, question, **options))).trajectory
     except (ApiError, InvalidQuestion) as error:
         raise Unanswered(str(error)) from None
-    assert record is not None, "the record comes last, in every case"
-    return record.trajectory
 
 
 class _Watcher:

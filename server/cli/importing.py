@@ -17,7 +17,7 @@ from server.cli.printable import one_line
 from server.cli.sources import Format, Source, opened
 
 if TYPE_CHECKING:
-    from index.profiles import PutReport
+    from index.values import PutReport
 
 _SHOWN = 20
 """Duplicate ids that the report names."""

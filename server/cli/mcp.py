@@ -57,9 +57,8 @@ async def _serve(flags: Mapping[str, Any], user: str | None) -> None:
     if user is not None:
         check_name(user)
     async with open_local(flags) as local:
-        service = local.service
-        server = mcp_server(lambda: service, user)
-        await service.run(service.profiles.store.open)
+        server = mcp_server(lambda connection: local, user)
+        await local.service.run(local.service.profiles.store.open)
         # Reading stdin cannot be interrupted, so Ctrl-C would only be heeded after the next line. To end at
         # once loses nothing: what is stored is stored whole.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -16,7 +16,7 @@ def reembed(data: options.Data = None, encoder: options.Encoder = None) -> None:
     with said_plainly():
         from index.encoding.embedding import reembed as embed_again
         from index.encoding.encoders import load_encoder
-        from server.service import open_to_look
+        from server.assembly import open_to_look
         from server.settings import Settings
 
         settings = Settings(**options.flags(data=data, encoder=encoder))

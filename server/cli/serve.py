@@ -100,8 +100,8 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
     import uvicorn
 
     from server import demo
+    from server.assembly import open_service
     from server.http.app import create_app
-    from server.service import open_service
 
     service = open_service(settings)
     try:

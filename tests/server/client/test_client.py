@@ -25,9 +25,10 @@ from index.encoding.encoders import SentenceTransformerEncoder
 from index.errors import InvalidDocument, InvalidName
 from index.profiles import Profiles
 from index.storage.store import Store
+from server.answers import AnswerRecord
 from server.client import ApiError, AsyncClient, Client
 from server.http.app import create_app
-from server.service import AnswerRecord, Service
+from server.service import Service
 from server.settings import Settings
 from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, serving
 

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import json
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 import typer
 from fastapi import FastAPI
 from mcp import Client, MCPError, StdioServerParameters, types
+from starlette.requests import HTTPConnection
 from typer.testing import CliRunner
 
 from agent.engines.errors import EngineError
@@ -23,8 +24,10 @@ from index.documents import Document, parse_document
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
 from index.storage.store import Store
+from server.access.access import Access
+from server.access.gate import LOCAL, OpenGate
 from server.cli.mcp import mcp
-from server.mcp.endpoint import MCPEndpoint, mcp_server
+from server.mcp.endpoint import AccessOf, MCPEndpoint, mcp_server
 from server.mcp.tools import Added, Answered, Found
 from server.service import Service
 from server.settings import Settings
@@ -38,9 +41,13 @@ LONG = [THINK_SEARCH, ["<think>Let me see.</think><answer>", *["Pears. "] * 1_00
 ROOT = Path(__file__).parents[3]
 
 
-def application(service_of: Callable[[], Service]) -> FastAPI:
+def access_to(service: Service) -> AccessOf:
+    return lambda connection: Access(service, OpenGate(), LOCAL)
+
+
+def application(access_of: AccessOf) -> FastAPI:
     """As the server has it: without redirects, at /mcp."""
-    endpoint = MCPEndpoint(service_of)
+    endpoint = MCPEndpoint(access_of)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
@@ -60,7 +67,7 @@ def introduce(profiles: Profiles) -> None:
 @contextmanager
 def served(service: Service) -> Iterator[str]:
     introduce(service.profiles)
-    with serving(application(lambda: service)) as url:
+    with serving(application(access_to(service))) as url:
         yield f"{url}/mcp"
 
 
@@ -327,7 +334,7 @@ async def test_a_full_disk_is_an_error_that_says_to_come_back(make_service: Make
 async def test_a_fault_of_ours_is_logged_and_not_given_away(
     make_service: MakeService, caplog: pytest.LogCaptureFixture, mode: Mode
 ) -> None:
-    def broken() -> Service:
+    def broken(connection: HTTPConnection | None) -> Access:
         raise RuntimeError("the password is swordfish")
 
     policy = ScriptedPolicy([[RuntimeError("the key is swordfish")]])
@@ -387,7 +394,7 @@ async def test_cancelling_a_call_over_a_pipe_stops_the_generation(make_service: 
     policy = ScriptedPolicy(LONG, delay_s=0.01)
     service = make_service(policy)
     introduce(service.profiles)
-    async with Client(mcp_server(lambda: service), mode="legacy") as client:
+    async with Client(mcp_server(access_to(service)), mode="legacy") as client:
         call = await amid_its_answer(client)
         assert policy.cancelled == []
         call.cancel()
@@ -438,7 +445,7 @@ async def test_a_web_page_is_let_in_only_from_this_machine(url: str, origin: str
 
 async def test_an_application_can_be_started_again(make_service: MakeService) -> None:
     service = make_service()
-    app = application(lambda: service)
+    app = application(access_to(service))
     for _ in range(2):
         with serving(app) as url:
             assert (await post(f"{url}/mcp")).status_code == 200
