@@ -59,11 +59,10 @@ async def _turn(episode: Episode, policy: Policy, deadline: float) -> AsyncGener
     """One turn of the policy, up to a pending search or the end of the episode."""
     clock = asyncio.get_running_loop().time
     began = clock()
-    budget = episode.limits.max_tokens - episode.policy_tokens
     alarm = _Alarm(deadline)
-    async with aclosing(policy.generate(episode, max(budget, 0))) as chunks, aclosing(alarm):
+    async with aclosing(policy.generate(episode, max(episode.tokens_left, 0))) as chunks, aclosing(alarm):
         while episode.pending is None and episode.finish_reason is None:
-            if episode.policy_tokens >= episode.limits.max_tokens:
+            if episode.tokens_left <= 0:
                 episode.cut_off("max_tokens")
             else:
                 try:
@@ -71,15 +70,7 @@ async def _turn(episode: Episode, policy: Policy, deadline: float) -> AsyncGener
                     if chunk is None:
                         episode.end_turn()
                     else:
-                        episode.policy_tokens += chunk.tokens
-                        episode.prompt_tokens += chunk.prompt_tokens
-                        episode.feed(chunk.text, chunk.token_ids)
-                        if chunk.invalid:
-                            episode.reject(chunk.invalid)
-                        elif chunk.finish == "length":
-                            episode.cut_off("max_tokens")
-                        elif chunk.finish == "stop":
-                            episode.end_turn()
+                        episode.take(chunk)
                 except TimeoutError:
                     episode.cut_off("deadline")
                 except EngineError as error:
@@ -131,11 +122,10 @@ async def _look_up(episode: Episode, search: Searcher, deadline: float) -> None:
     clock = asyncio.get_running_loop().time
     began = clock()
     query = episode.pending.query if episode.pending else ""
-    k = min(episode.limits.top_k, episode.documents_left)
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
-            passages = await search(query, k, episode.passages_read)
+            passages = await search(query, episode.passages_wanted, episode.passages_read)
     except TimeoutError:
         if not limit.expired():
             raise

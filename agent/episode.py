@@ -7,10 +7,12 @@ server, the batch client and training all drive this class, so what is trained i
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from agent import citations, prompts, tags
+from agent.information import InformationBlock, passage_line, unread
+from agent.policy import Chunk
 from agent.trajectory import (
     Answer,
     AnswerDelta,
@@ -91,7 +93,7 @@ class Episode:
         """The episode that writes the plan, until it has."""
         self.now = now
         self._segments = [Segment("environment", self._opening())]
-        self._blocks: list[_Block] = []
+        self._blocks: list[InformationBlock] = []
         self._turn = tags.TagParser()
         self._turn_ids: list[int] = []
         self.pending = None if first_query is None else Search(first_query)
@@ -141,6 +143,21 @@ class Episode:
         return max(self.limits.max_documents - len(self._documents_read), 0)
 
     @property
+    def passages_wanted(self) -> int:
+        """How many passages to look for in the next search."""
+        return min(self.limits.top_k, self.documents_left)
+
+    @property
+    def tokens_left(self) -> int:
+        """How many more tokens the policy may write; negative if it has written too many."""
+        return self.limits.max_tokens - self.policy_tokens
+
+    @property
+    def information(self) -> tuple[str, ...]:
+        """What each information block says, without its tags."""
+        return tuple(block.body for block in self._blocks)
+
+    @property
     def passages_read(self) -> frozenset[tuple[str, int]]:
         """Keys of the passages that were shown; searching skips them, so that every search brings news."""
         return frozenset(read.passage.key for read, _ in self._reads.values())
@@ -164,6 +181,18 @@ class Episode:
         else:
             why = f"no plan was written ({planned.detail or planned.finish_reason})"
             self.finish(planned.finish_reason or "cancelled", why, fault=planned.fault)
+
+    def take(self, chunk: Chunk) -> None:
+        """Count and read a piece of the policy's turn; where the chunk ends the turn, end it."""
+        self.policy_tokens += chunk.tokens
+        self.prompt_tokens += chunk.prompt_tokens
+        self.feed(chunk.text, chunk.token_ids)
+        if chunk.invalid:
+            self.reject(chunk.invalid)
+        elif chunk.finish == "length":
+            self.cut_off("max_tokens")
+        elif chunk.finish == "stop":
+            self.end_turn()
 
     def feed(self, text: str, token_ids: Sequence[int] = ()) -> Action | None:
         """Take the next piece of what the policy writes. Returns the action that ends the turn, once.
@@ -198,27 +227,21 @@ class Episode:
         self.finish(reason)
         return answer
 
+    def preview(self, passages: Iterable[Passage], *, last: bool = False) -> str:
+        """The information block that `provide` would append; nothing changes."""
+        return self._block(*self._found(passages, last)).text
+
     def provide(self, passages: Iterable[Passage], *, last: bool = False) -> str:
         """Answer the pending search. Returns the information block that was appended to the transcript.
 
         `last=True` asks the policy to answer now, whatever searches are left (the deadline is near).
         Raises RuntimeError when no search is pending: that is an error of the driver, not of the policy.
         """
-        if self.pending is None:
-            raise RuntimeError("no search is waiting for passages")
+        new, self._last_turn = self._found(passages, last)
+        block = self._block(new, self._last_turn)
         step = len(self.steps)
-        shown = []
-        for passage in passages:
-            affordable = self.documents_left > 0 or passage.document_id in self._documents_read
-            if affordable and passage.key not in self.passages_read:
-                read = Read(len(self._reads) + 1, passage)
-                self._reads[read.number] = (read, step)
-                shown.append(read)
-        self._add(Information(tuple(shown), self._now()))
-        self._last_turn = last or self.searches_left == 0 or self.documents_left == 0
-        lines = [_passage_line(read) for read in shown]
-        asks = self.now if self._last_turn else ""
-        block = _Block(len(self._segments), lines, prompts.NOTHING_FOUND, asks)
+        self._reads |= {read.number: (read, step) for read in new}
+        self._add(Information(tuple(new), self._now()))
         self._blocks.append(block)
         self._segments.append(Segment("environment", block.text))
         self._turn = tags.TagParser()
@@ -289,6 +312,20 @@ class Episode:
             policy_ms=round(self.policy_ms, 3),
             search_ms=round(self.search_ms, 3),
             total_ms=round((ended - self._began) * 1000, 3),
+        )
+
+    def _found(self, passages: Iterable[Passage], last: bool) -> tuple[list[Read], bool]:
+        """What is shown of the passages, and whether the policy then has to answer."""
+        if self.pending is None:
+            raise RuntimeError("no search is waiting for passages")
+        new = unread(passages, self.reads, self.limits.max_documents)
+        documents = self._documents_read | {read.passage.document_id for read in new}
+        return new, last or self.searches_left == 0 or len(documents) >= self.limits.max_documents
+
+    def _block(self, new: list[Read], must_answer: bool) -> InformationBlock:
+        asks = self.now if must_answer else ""
+        return InformationBlock(
+            len(self._segments), [passage_line(read) for read in new], prompts.NOTHING_FOUND, asks
         )
 
     def _opening(self, plan: str = "") -> str:
@@ -367,32 +404,3 @@ class Episode:
 
     def _now(self) -> float:
         return round((self._clock() - self._began) * 1000, 3)
-
-
-@dataclass
-class _Block:
-    """An information block of the transcript."""
-
-    segment: int
-    """Its place among the segments."""
-    lines: list[str]
-    empty: str
-    """What stands in place of passages when there are none."""
-    asks: str
-    """What asks the policy to answer, if it has to."""
-
-    @property
-    def text(self) -> str:
-        lines = (self.lines or [self.empty]) + ([self.asks] if self.asks else [])
-        return "\n<information>\n" + "\n".join(lines) + "\n</information>\n"
-
-
-def _passage_line(read: Read) -> str:
-    """`[n] (date) title: text`, escaped, with later lines indented so that none looks like a passage."""
-    passage = read.passage
-    head = f"[{read.number}]"
-    if passage.created_at:
-        head += f" ({passage.created_at[:10]})"
-    if passage.title:
-        head += f" {tags.escape(' '.join(passage.title.split()))}:"
-    return head + " " + "\n    ".join(tags.escape(passage.text).splitlines())

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from agent.episode import Episode
+if TYPE_CHECKING:
+    from agent.episode import Episode
 
 STREAM_INTERVAL = 8
 """Tokens that an engine sends at a time, where it can be asked to, after the first one. To read each token
@@ -35,7 +36,7 @@ class Policy(Protocol):
     @property
     def name(self) -> str: ...
 
-    def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]: ...
+    def generate(self, episode: "Episode", max_tokens: int) -> AsyncGenerator[Chunk, None]: ...
 
     async def check(self) -> str:
         """Produce one token, to show that the policy is ready. Raises EngineError.

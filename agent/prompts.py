@@ -79,10 +79,15 @@ def opening(
 
     `now` asks for the end of it, where there is nothing to search.
     """
-    budget = f"You can search {max_searches} times at the most." if max_searches else now
     said = "".join(f"{message.role}: {_indented(message.text)}\n" for message in conversation)
     before = f"Earlier in this conversation:\n{said}\n" if said else ""
-    return f"{instructions.rstrip()}\n{budget}\n\n{before}Question: {asked(question, plan)}\n\n"
+    return f"{briefing(instructions, max_searches, now=now)}\n\n{before}Question: {asked(question, plan)}\n\n"
+
+
+def briefing(instructions: str, max_searches: int, *, now: str = ANSWER_NOW) -> str:
+    """The instructions, and how often the policy can search; where it cannot, `now` stands there instead."""
+    budget = f"You can search {max_searches} times at the most." if max_searches else now
+    return f"{instructions.rstrip()}\n{budget}"
 
 
 def asked(question: str, plan: str = "") -> str:

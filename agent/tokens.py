@@ -5,10 +5,13 @@ wrote is encoded, each segment by itself. Text that was encoded as one string co
 than the policy has written. Training follows the same rule.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from agent.engines.errors import EngineError
 from agent.episode import Episode
+
+_log = logging.getLogger(__name__)
 
 Encode = Callable[[str, bool], Awaitable[list[int]]]
 """Gives the tokens of a text. True for the opening, which begins as the model's texts do (a BOS token)."""
@@ -49,9 +52,12 @@ async def make_room(
     if context is None:
         return max_tokens
     wanted = min(max_tokens, max(context // ANSWER_SHARE, 1))
+    before = episode.passages_dropped
     while (room := context - await count()) < wanted:
         if not episode.drop_oldest_passage():
             break
+    if dropped := episode.passages_dropped - before:
+        _log.info("the context of %d tokens is full: dropped %d passages, oldest first", context, dropped)
     if room <= 0 and all(segment.author == "environment" for segment in episode.segments):
         raise EngineError(
             "refused", f"the question does not fit into the policy's context of {context} tokens"

@@ -36,8 +36,9 @@ from benchmarks.episodes import waited_for_a_core
 from benchmarks.judge import MODEL, Pace, Station, running
 from benchmarks.speed import PROFILE, Figure, table_of
 from index.documents import Passage
-from training.evaluation.runs import Outcome, Run
+from training.evaluation.runs import RunOutcome, open_run
 from training.judging.llm import LLMJudge
+from training.tasks import TASKS
 from training.tasks.lampqa.data import CATEGORIES, Aspect, Item, Question
 
 QUESTIONS, ASPECTS = 1000, 5
@@ -154,8 +155,10 @@ async def evaluate(base_url: str, load: Load, at_once: int, folder: Path) -> Mea
     asked = questions(load.questions, load.aspects)
     async with aclosing(policy), aclosing(judge):
         before, began, spent, waited = peak_mb(), time.monotonic(), time.process_time(), waited_for_a_core()
-        run = Run(folder, {"method": "none", "judge": {"name": judge.name, "comparable": judge.comparable}})
-        outcome = await run.work_off(asked, answer, judge, concurrency=at_once)
+        task = TASKS["lamp-qa"]
+        metrics = task.metrics(judge)
+        with open_run(folder, {"method": "none", **metrics[0].configuration}) as run:
+            outcome = await run.drain(asked, answer, task, metrics, concurrency=at_once)
         wall, cpu = time.monotonic() - began, time.process_time() - spent
     check_complete(outcome, load.questions)
     return Measured(
@@ -163,7 +166,7 @@ async def evaluate(base_url: str, load: Load, at_once: int, folder: Path) -> Mea
     )
 
 
-def check_complete(outcome: Outcome, count: int) -> None:
+def check_complete(outcome: RunOutcome, count: int) -> None:
     """Raises RuntimeError if a question stays owed or an aspect unjudged: what is left out takes no time."""
     macro = outcome.summary.macro
     if outcome.failed or macro.questions != count or macro.unjudged_aspects:

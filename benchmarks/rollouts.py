@@ -25,6 +25,7 @@ from benchmarks.speed import Figure, FixedEncoder, table_of
 from index.documents import Document
 from index.profiles import Profiles
 from index.storage.store import Store
+from training.judging.judge import RubricAspect, RubricQuestion
 from training.policy.environment import Configuration, Environment
 from training.policy.openrlhf.agent import AgentExecutor
 from training.policy.rows import Row
@@ -81,7 +82,7 @@ class FixedJudge:
     def __init__(self) -> None:
         self.calls = self.running = self.most = 0
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         self.calls += 1
         self.running += 1
         self.most = max(self.most, self.running)

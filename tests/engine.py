@@ -14,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
-from agent.engines.capabilities import OPTIONS, Json
+from agent.engines.capabilities import OPTIONS
+from agent.engines.completions import Json
 from agent.tags import STOP
 
 

@@ -1,5 +1,9 @@
-"""What is expected to go wrong in training and measuring."""
+"""Errors that training and measuring are expected to raise."""
 
 
 class TrainingError(Exception):
-    """Something that people can mend; the message says what, in words."""
+    """Something that the user can fix; the message says how."""
+
+
+class TrainingUnavailable(TrainingError):
+    """Training cannot begin here; the message says what it needs."""

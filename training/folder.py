@@ -1,6 +1,6 @@
-"""A folder of training that is worked on by one process at a time, and by one configuration for ever.
+"""A folder of training or evaluation: locked to one process, pinned to one configuration.
 
-What is started again goes on where it was; what would go on with other settings is refused.
+Restarted work continues where it stopped; with another configuration it is refused.
 """
 
 import fcntl
@@ -9,24 +9,24 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from training.errors import TrainingError
 
 
 class ChangedConfiguration(TrainingError, ValueError):
-    """The folder holds work of another configuration."""
+    """The folder was begun with another configuration."""
 
 
 class FolderInUse(TrainingError, ValueError):
-    """Somebody else is at work in the folder."""
+    """Another process has locked the folder."""
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """The folder, made if need be, for this process alone. Raises FolderInUse.
+def locked(folder: Path) -> Iterator[None]:
+    """Create the folder if needed and lock it to this process. Raises FolderInUse.
 
-    The system lets go of it when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -37,8 +37,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def settle(manifest: Path, configuration: Mapping[str, Any]) -> None:
-    """Write what the work depends on, as JSON values; or compare it with what was written before.
+def pin_configuration(manifest: Path, configuration: Mapping[str, Any]) -> None:
+    """Write the configuration (JSON values) to a new manifest, or compare it with an existing one.
 
     Raises ChangedConfiguration, naming the keys that differ.
     """
@@ -47,10 +47,10 @@ def settle(manifest: Path, configuration: Mapping[str, Any]) -> None:
         manifest.parent.mkdir(parents=True, exist_ok=True)
         write_json(manifest, now)
         return
-    check_same(json.loads(manifest.read_text("utf-8")), now, manifest.parent)
+    check_unchanged(json.loads(manifest.read_text("utf-8")), now, manifest.parent)
 
 
-def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     """Raises ChangedConfiguration, naming the keys that differ."""
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
@@ -60,15 +60,28 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) 
         )
 
 
+@contextmanager
+def replacing(file: Path) -> Iterator[IO[str]]:
+    """Open a draft that replaces `file` once it is complete and on disk; on an error `file` stays."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("w", encoding="utf-8", newline="\n") as lines:
+            yield lines
+            lines.flush()
+            os.fsync(lines.fileno())
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
-    """All of it or nothing: a reader never sees half a file."""
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(part, file)
+    """Write indented JSON. A reader never sees half a file."""
+    with replacing(file) as draft:
+        draft.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
-def whole_lines(file: Path) -> None:
-    """Cut off a last line that a killed process has half written; make the file if there is none."""
+def cut_torn_line(file: Path) -> None:
+    """Cut off a last line that a killed process left incomplete; create the file if it is missing."""
     file.touch()
     with file.open("rb+") as stream:
         whole = 0

@@ -2,17 +2,11 @@
 
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any
 
-from pydantic import BaseModel, JsonValue
-
+from agent.engines.completions import CHAT, COMPLETIONS, Json, events
 from agent.engines.errors import EngineError
 from agent.engines.openai import Model, OpenAIServer, Refused
 from agent.policy import STREAM_INTERVAL
-
-COMPLETIONS, CHAT = "/completions", "/chat/completions"
-
-Json = dict[str, Any]
 
 OPTIONS: Json = {
     "stream_options": {"include_usage": True},
@@ -36,32 +30,6 @@ _CONTEXTS = (
 )
 _MOST_PROBE_TOKENS = 12
 """The probe as a prompt of more tokens than this has had a chat template put around it."""
-
-
-class Choice(BaseModel):
-    text: str | None = None
-    delta: dict[str, JsonValue] | None = None
-    finish_reason: str | None = None
-    stop_reason: JsonValue = None
-    token_ids: list[int] | None = None
-
-    @property
-    def piece(self) -> str:
-        """What was written, on either endpoint."""
-        return self.text or str((self.delta or {}).get("content") or "")
-
-
-class Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class Event(BaseModel):
-    """One event of a stream of text, of either endpoint."""
-
-    choices: list[Choice] | None = None
-    usage: Usage | None = None
-    error: JsonValue = None
 
 
 @dataclass(frozen=True)
@@ -195,16 +163,11 @@ class _Probe:
         limits: Json = {"max_tokens": 1, "temperature": 0.0, "stream": True}
         request = {"model": self._model} | said | limits | options
         text, ids, prompt_tokens = "", list[int](), None
-        async with aclosing(self._server.stream(path, request, Event, retries=self._retries)) as events:
-            async for event in events:
-                if event.error is not None:
-                    raise self._server.broken(event.error, request)
-                if event.choices is None:
-                    raise self._server.bad_reply("sent an event without choices")
-                if event.usage is not None:
-                    prompt_tokens = event.usage.prompt_tokens
-                for choice in event.choices:
-                    text += choice.piece
+        async with aclosing(events(self._server, path, request, retries=self._retries)) as stream:
+            async for choices, usage in stream:
+                prompt_tokens = usage.prompt_tokens if usage else prompt_tokens
+                for choice in choices:
+                    text += choice.written
                     ids += choice.token_ids or ()
         return _Written(text, ids, prompt_tokens)
 

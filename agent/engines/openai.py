@@ -101,8 +101,6 @@ class OpenAIServer:
         """The address, as errors name it."""
         self.model = model
         self._is_named = bool(model)
-        self.check_timeout_s = connect_timeout_s + idle_timeout_s
-        """Enough for a request that is tried once."""
         self._connect_timeout_s = connect_timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._retries = retries
@@ -116,6 +114,17 @@ class OpenAIServer:
         if self._owns_session and self._session is not None:
             session, self._session = self._session, None
             await session.close()
+
+    @asynccontextmanager
+    async def check_deadline(self) -> AsyncGenerator[None, None]:
+        """Bounds a readiness check by the time that one request may take. Raises EngineError."""
+        seconds = self._connect_timeout_s + self._idle_timeout_s
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            why = f"{self.address} wrote no token within {seconds:g} s"
+            raise EngineError("timeout", why) from None
 
     def forget_model(self) -> None:
         """Ask again which model there is, unless one was named."""

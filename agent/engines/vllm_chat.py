@@ -5,7 +5,7 @@ import json
 from contextlib import aclosing
 from typing import Any
 
-from agent.engines.capabilities import Json
+from agent.engines.completions import Json
 from agent.engines.errors import EngineError
 from agent.engines.vllm import VLLMEngine
 

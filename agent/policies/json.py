@@ -10,10 +10,10 @@ from contextlib import aclosing
 from typing import Any
 
 from agent import prompts
-from agent.engines.capabilities import CHAT, Event, Json, Usage, context_of
+from agent.engines.capabilities import context_of
+from agent.engines.completions import CHAT, Json, Usage, pieces
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
-from agent.policies.tags import usage_after
 from agent.policy import Chunk
 from agent.tags import escape
 from agent.tokens import estimated, make_room
@@ -101,19 +101,11 @@ class JSONPolicy:
             "stream_options": {"include_usage": True},
         }
         text = ""
-        # Streamed, though nothing is told before the end: a server's silence is then told from its work.
-        async with aclosing(self._server.stream(CHAT, request, Event, retries=retries)) as events:
-            async for event in events:
-                if event.error is not None:
-                    raise self._server.broken(event.error, request)
-                for choice in event.choices or ():
-                    text += choice.piece
-                    if choice.finish_reason in ("stop", "length"):
-                        usage = await usage_after(events) or event.usage
-                        return text, usage, choice.finish_reason == "stop"
-                    if choice.finish_reason:
-                        raise self._server.ended(choice.finish_reason)
-        raise self._server.ended(None)
+        # Streamed, though only the whole reply is used: a silent server shows, and a working one can go on.
+        async with aclosing(pieces(self._server, CHAT, request, retries=retries)) as written:
+            async for piece in written:
+                text += piece.choice.written
+        return text, piece.usage, piece.choice.finish_reason == "stop"
 
 
 def json_messages(episode: Episode) -> list[Json]:

@@ -22,8 +22,6 @@ class ScriptedPolicy:
     the pieces in which it is streamed, each after `delay_s` seconds and counted as one token. `cancelled`
     lists the questions whose generation was stopped before the turn was over. `checks` counts the calls of
     `check`, which raises `check_fault` if that is set.
-
-    >>> ScriptedPolicy(["<think>Tea?</think><search>tea</search>", "<think>Tea.</think><answer>Tea.</answer>"])
     """
 
     name = "scripted"

@@ -7,13 +7,14 @@ the assistant's message.
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from agent.engines.capabilities import CHAT, Capabilities, Choice, Event, Usage, encode_request, probe
+from agent.engines.capabilities import Capabilities, encode_request, probe
+from agent.engines.completions import CHAT, Choice, pieces
 from agent.engines.errors import EngineError
-from agent.engines.openai import REST_S, OpenAIServer, Refused
+from agent.engines.openai import OpenAIServer, Refused
 from agent.episode import Episode
 from agent.policy import Chunk
 from agent.tags import STOP, missing_close
@@ -96,58 +97,37 @@ class OpenAIPolicy:
             "temperature": self._temperature,
         }
         text, counted, said = "", 0, episode.prompt
-        # Told with the first chunk: the last one is not read when the action comes before it.
-        expected = untold = len(ids) if known.takes_ids else estimated(said)
-        async with aclosing(self._server.stream(known.path, request, Event, said=said)) as events:
-            async for event in events:
-                if event.error is not None:
-                    raise self._server.broken(event.error, request, said)
-                if event.choices is None:
-                    raise self._server.bad_reply("sent an event without choices")
-                if not event.choices:
-                    continue
-                choice = event.choices[0]
-                piece = choice.piece
+        # Reported with the first chunk: the last one is not read when the action comes before it.
+        expected = unreported = len(ids) if known.takes_ids else estimated(said)
+        stream = pieces(self._server, known.path, request, said=said)
+        async with aclosing(stream) as written:
+            async for piece in written:
+                choice = piece.choice
+                new = choice.written
                 sampled = tuple(choice.token_ids or ()) if known.takes_ids else ()
-                text += piece
-                tokens = len(sampled) if known.takes_ids else int(bool(piece))
+                text += new
+                tokens = len(sampled) if known.takes_ids else int(bool(new))
                 counted += tokens
-                if known.takes_ids and piece and not counted:
+                if known.takes_ids and new and not counted:
                     raise self._server.bad_reply("sent text without its tokens")
-                if not choice.finish_reason:
-                    if piece or sampled:
-                        yield Chunk(piece, tokens, None, sampled, untold)
-                        untold = 0
-                    continue
-                usage = await usage_after(events) or event.usage
-                if usage is not None:
-                    tokens += max((usage.completion_tokens or counted) - counted, 0)
-                    untold += (usage.prompt_tokens or expected) - expected
-                match choice.finish_reason:
-                    case "stop":
-                        piece += _trimmed_stop(choice, text)
-                        yield Chunk(piece, tokens, "stop", sampled, untold)
-                        return
-                    case "length":
-                        yield Chunk(piece, tokens, "length", sampled, untold)
-                        return
-                    case reason:
-                        raise self._server.ended(reason)
-        # Also after [DONE]: without a reason the text may have been cut off anywhere, and to take it for
-        # a whole turn could close a half-written answer.
-        raise self._server.ended(None)
+                if choice.finish_reason:
+                    if piece.usage is not None:
+                        tokens += max((piece.usage.completion_tokens or counted) - counted, 0)
+                        unreported += (piece.usage.prompt_tokens or expected) - expected
+                    if choice.finish_reason == "stop":
+                        yield Chunk(new + _trimmed_stop(choice, text), tokens, "stop", sampled, unreported)
+                    else:
+                        yield Chunk(new, tokens, "length", sampled, unreported)
+                elif new or sampled:
+                    yield Chunk(new, tokens, None, sampled, unreported)
+                    unreported = 0
 
     async def check(self) -> str:
         """See Policy. Tries once, and takes no longer than a request may."""
-        try:
-            async with asyncio.timeout(self._server.check_timeout_s):
-                self._known = None
-                return str(await self._capabilities(retries=0))
-        except TimeoutError:
-            seconds = self._server.check_timeout_s
-            raise EngineError(
-                "timeout", f"{self._server.address} wrote no token within {seconds:g} s"
-            ) from None
+        async with self._server.check_deadline():
+            self._known = None
+            known = await self._capabilities(retries=0)
+        return str(known)
 
     async def aclose(self) -> None:
         """See Policy."""
@@ -189,19 +169,6 @@ def _transcript(known: Capabilities, episode: Episode, ids: list[int]) -> dict[s
         return {"messages": messages}
     messages.append({"role": "assistant", "content": "".join(rest)})
     return {"messages": messages, **known.continuing}
-
-
-async def usage_after(events: AsyncGenerator[Event, None]) -> Usage | None:
-    """Read to the end, if that is near: the usage may still come, and the connection lives on.
-
-    The turn is whole whatever comes.
-    """
-    usage = None
-    with suppress(EngineError, TimeoutError):
-        async with asyncio.timeout(REST_S):
-            async for event in events:
-                usage = event.usage or usage
-    return usage
 
 
 def _trimmed_stop(choice: Choice, text: str) -> str:

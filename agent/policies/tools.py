@@ -4,19 +4,18 @@ It translates and decides nothing: the episode becomes chat messages, and what t
 calls becomes the tags that the episode reads, under the same limits.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
 from agent import prompts
-from agent.engines.capabilities import CHAT, Event, Json, context_of
+from agent.engines.capabilities import context_of
+from agent.engines.completions import CHAT, Json, Piece, pieces
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer, Refused
 from agent.episode import Episode
-from agent.policies.chat_reply import TOOL, Reply, parsed, to_json
-from agent.policies.tags import usage_after
+from agent.policies.tool_reply import TOOL, Reply, parsed, to_json
 from agent.policy import Chunk
 from agent.tags import escape
 from agent.tokens import estimated, make_room
@@ -36,6 +35,7 @@ _REPEATS = 2
 _ASKS = 3
 _LATE = 0.05
 """The last part of the deadline, in which a search leads to no answer any more."""
+_FINISHES = ("stop", "tool_calls", "function_call", "length")
 _USAGE: Json = {"stream_options": {"include_usage": True}}
 _NO_TOOLS = re.compile(r" answered \d+: [^(]*\b(?:tools|tool (?:choice|use|calling)|jinja)\b", re.IGNORECASE)
 """How servers say that the model has no tools, or that nobody told them how it calls one."""
@@ -110,17 +110,13 @@ class ChatPolicy:
         """See Policy. Tries once, and takes no longer than a request may."""
         self._options = [_USAGE, {}]
         said = {"messages": [{"role": "user", "content": "Hello"}], **TOOLS}
-        reply, seconds = Reply(offered=True), self._server.check_timeout_s
-        try:
-            async with asyncio.timeout(seconds):
-                async for _ in self._read(said, 1, reply, Episode(""), retries=0):
-                    pass
-                if not self._is_given:
-                    self._context, self._asks_left = None, _ASKS
-                    await self._known_context(retries=0)
-        except TimeoutError:
-            why = f"{self._server.address} wrote no token within {seconds:g} s"
-            raise EngineError("timeout", why) from None
+        reply = Reply(offered=True)
+        async with self._server.check_deadline():
+            async for _ in self._read(said, 1, reply, Episode(""), retries=0):
+                pass
+            if not self._is_given:
+                self._context, self._asks_left = None, _ASKS
+                await self._known_context(retries=0)
         context = f"context {self._context} tokens" if self._context else "context of unknown length"
         return f"{context}, chat with tools, tokens {'counted' if reply.usage else 'estimated'}"
 
@@ -143,39 +139,29 @@ class ChatPolicy:
         late, transcript = _LATE * episode.limits.deadline_ms / 1000, episode.prompt
         request = {"model": await self._server.served_model(retries), **said, "stream": True}
         request |= {"max_tokens": max_tokens, "temperature": self._temperature}
-        async with aclosing(self._events(request, retries, transcript)) as events:
-            async for event in events:
-                if event.error is not None:
-                    raise self._server.broken(event.error, request, transcript)
-                if event.choices is None:
-                    raise self._server.bad_reply("sent an event without choices")
-                if not event.choices:
-                    continue
-                choice = event.choices[0]
-                reply.take(choice.delta or {})
+        async with aclosing(self._pieces(request, retries, transcript)) as written:
+            async for piece in written:
+                reply.take(piece.choice.delta or {})
                 reply.holds = reply.holds and episode.seconds_left > late
                 # What is held back is in no chunk that the driver could count, so it is bounded here.
-                match choice.finish_reason or ("length" if reply.pieces > max_tokens else ""):
-                    case "":
-                        if chunk := reply.chunk():
-                            yield chunk
-                    case "stop" | "tool_calls" | "function_call" | "length" as finish:
-                        reply.cut = finish == "length"
-                        reply.usage = await usage_after(events) or event.usage
-                        return
-                    case reason:
-                        raise self._server.ended(reason)
-        raise self._server.ended(None)
+                if piece.choice.finish_reason or reply.pieces > max_tokens:
+                    reply.cut = (piece.choice.finish_reason or "length") == "length"
+                    reply.usage = piece.usage
+                    return
+                if chunk := reply.chunk():
+                    yield chunk
 
-    async def _events(self, request: Json, retries: int | None, said: str) -> AsyncGenerator[Event, None]:
-        """The events of a reply. Whether the server also takes `_USAGE` is found out once."""
+    async def _pieces(self, request: Json, retries: int | None, said: str) -> AsyncGenerator[Piece, None]:
+        """The pieces of a reply. Whether the server also takes `_USAGE` is found out once."""
         for option in (options := self._options):
-            stream = self._server.stream(CHAT, request | option, Event, retries=retries, said=said)
+            stream = pieces(
+                self._server, CHAT, request | option, finishes=_FINISHES, retries=retries, said=said
+            )
             try:
-                async with aclosing(stream) as events:
-                    async for event in events:
+                async with aclosing(stream) as written:
+                    async for piece in written:
                         self._options = [option]
-                        yield event
+                        yield piece
                 return
             except EngineError as error:
                 # Whatever its status: llama.cpp says so with a 500.
@@ -192,21 +178,20 @@ def chat_messages(episode: Episode) -> list[Json]:
     Thoughts are left out, since most servers refuse or drop them. All that the system says is one message,
     since many templates take no second. Text that is not ours is escaped, as in the transcript.
     """
-    opening = prompts.opening("", episode.instructions, episode.limits.max_searches, now=episode.now)
+    briefing = prompts.briefing(episode.instructions, episode.limits.max_searches, now=episode.now)
     said = [(message.role, escape(message.text)) for message in episode.conversation]
-    system = [opening.rpartition("\n\nQuestion:")[0], *(text for role, text in said if role == "system")]
+    system = [briefing, *(text for role, text in said if role == "system")]
     messages: list[Json] = [{"role": "system", "content": "\n\n".join(system)}]
     messages += [{"role": role, "content": text} for role, text in said if role != "system"]
     messages.append({"role": "user", "content": prompts.asked(episode.question, episode.plan)})
-    blocks = (segment.text for segment in episode.segments[1:] if segment.author == "environment")
+    information = iter(episode.information)
     # In `rag` the first passages are there before anybody has searched: the question was the query.
     query = episode.question
     for step in episode.steps:
         if isinstance(step, Search):
             query = step.query
         elif isinstance(step, Information):
-            found = next(blocks).removeprefix("\n<information>\n").removesuffix("\n</information>\n")
-            _add_call(messages, TOOL, to_json({"query": query}), found)
+            _add_call(messages, TOOL, to_json({"query": query}), next(information))
     return messages
 
 

@@ -2,23 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.progress import Progress, TaskID
 
 from server.cli import options
 from server.cli.errors import BadInput, said_plainly
-from server.cli.evaluation import Evaluation, MethodName
-from server.cli.evaluation import run as run_evaluation
 from server.cli.judging import JudgeChoice, JudgeName, open_judge
 from server.cli.printable import one_line
+from server.cli.progress import bar
 
 if TYPE_CHECKING:
-    from training.evaluation.runs import Outcome
+    from training.evaluation.evaluate import Evaluation
+    from training.evaluation.records import Record
+    from training.evaluation.runs import RunOutcome
+
+MethodName = Literal["none", "rag", "rag-random", "planpers", "planpers-oracle", "pr2"]
 
 evaluate = typer.Typer(help="Measure how well answers fit the person who asked, as LaMP-QA does.")
 
@@ -114,31 +117,26 @@ def run(
         planner_protocol=planner_protocol,
     )
     limits = {"top_k": top_k, "max_searches": max_searches, "max_tokens": max_tokens}
-    asked = {
-        "retriever": retriever,
-        "limits": {name: value for name, value in limits.items() if value is not None},
-    }
     with said_plainly():
-        from training.tasks.datasets import questions_of
-        from training.tasks.lampqa.data import split_named
+        from training.evaluation.evaluate import Evaluation
+        from training.tasks import task_named
 
-        wanted = Evaluation(
+        evaluation = Evaluation(
             out=out,
-            dataset=dataset,
-            split=split_named(split) if dataset == "lamp-qa" else None,
-            questions=questions_of(dataset, category or [], split, most),
+            task=task_named(dataset),
             method=method,
+            categories=category or [],
+            split=split,
+            most=most,
+            retriever=retriever,
+            limits={name: value for name, value in limits.items() if value is not None},
             seed=seed,
-            asked=asked,
-            server=server,
-            flags=flags,
             concurrency=concurrency,
             per_second=per_second,
             prices=prices,
         )
         chosen = JudgeChoice(judge, judge_url, judge_model, _arguments(judge_args))
-        # Beside the runs, so that what one has paid for serves the others.
-        outcome = asyncio.run(run_evaluation(wanted, partial(open_judge, chosen, out.parent / "verdicts.db")))
+        outcome = asyncio.run(_evaluate(evaluation, chosen, server, flags))
     _print(outcome)
     if outcome.failed:
         raise typer.Exit(1)
@@ -206,10 +204,60 @@ def _refusals() -> Iterator[None]:
             raise BadInput(str(error)) from None
 
 
-def _print(outcome: "Outcome") -> None:
-    from training.tasks.lampqa.scores import as_text
+async def _evaluate(
+    evaluation: "Evaluation[Any]", judge: JudgeChoice, server: str | None, flags: Mapping[str, Any]
+) -> "RunOutcome":
+    from server.cli.answers import BackendAnswers
+    from server.cli.backend import open_backend
+    from training.evaluation.evaluate import evaluate
 
-    typer.echo(as_text(outcome.summary))
+    # Read one question first: a wrong name is reported before models are loaded.
+    next(evaluation.questions(), None)
+    out = evaluation.out
+    # Verdicts are kept beside the runs, so that every run uses those that were paid for.
+    async with (
+        open_judge(judge, out.parent / "verdicts.db") as judging,
+        open_backend(server, flags) as backend,
+    ):
+        with bar(one_line(out.name, 30), 1) as (progress, task):
+            return await evaluate(evaluation, BackendAnswers(backend), judging, _Watcher(progress, task))
+
+
+class _Watcher:
+    """Shows the mean score of this session in the progress bar."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+        self._scores: list[float] = []
+        self._failed = 0
+
+    def started(self, questions: int, finished: int) -> None:
+        self._progress.update(self._task, total=questions, completed=finished)
+
+    def finished(self, record: "Record") -> None:
+        if record.score is not None:
+            self._scores.append(record.score)
+        self._show()
+
+    def failed(self, question_id: str, why: str) -> None:
+        self._failed += 1
+        self._progress.console.print(one_line(f"{question_id}: {why}"), style="red", highlight=False)
+        self._show()
+
+    def _show(self) -> None:
+        mean = f"score {sum(self._scores) / len(self._scores):.3f}" if self._scores else ""
+        failed = f", {self._failed} failed" if self._failed else ""
+        self._progress.update(self._task, advance=1, description=mean + failed)
+
+
+def _print(outcome: "RunOutcome") -> None:
+    from training.evaluation.summary import as_text
+
+    for name, summary in outcome.summaries.items():
+        if len(outcome.summaries) > 1:
+            typer.echo(name)
+        typer.echo(as_text(summary))
     for question, why in outcome.failed.items():
         typer.echo(one_line(f"still owed: {question}: {why}"), err=True)
 

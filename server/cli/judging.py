@@ -33,14 +33,14 @@ class JudgeChoice:
 @asynccontextmanager
 async def open_judge(choice: JudgeChoice, verdicts: Path) -> "AsyncIterator[Judge]":
     """The judge, with the verdicts of earlier runs in the file `verdicts`. Raises BadInput."""
-    from training.judging.judge import LexicalJudge
+    from training.judging.lexical import LexicalJudge
 
     if choice.kind == "lexical":
         yield LexicalJudge()
         return
     from agent.engines.errors import EngineError
+    from training.judging.cache import CachedJudge, VerdictCache
     from training.judging.llm import LLMJudge
-    from training.judging.verdicts import CachedJudge, VerdictCache
 
     model = _model(choice)
     with VerdictCache(verdicts) as cache:

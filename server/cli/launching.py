@@ -1,19 +1,14 @@
 """`pr2 train policy`: the policy on OpenRLHF, by a command that is shown and then run."""
 
-import hashlib
-import os
-import subprocess
-from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import said_plainly
 
 if TYPE_CHECKING:
-    from training.policy.launch import Preset
+    from training.policy.preset import Preset
 
 
 def policy(
@@ -48,85 +43,28 @@ def policy(
     the model, for `pr2 serve --policy vllm --model DIR/model`.
     """
     with said_plainly():
-        from training.folder import alone_in, settle
         from training.policy import launch
-        from training.policy.environment import Configuration
-        from training.policy.prepare import ENVIRONMENT, TRAIN
-        from training.stamp import stamp
+        from training.policy.preset import changed, load_preset
 
-        chosen = launch.changed(launch.load_preset(preset), flag or [])
-        if not all((prepared / name).is_file() for name in (ENVIRONMENT, TRAIN)):
-            raise BadInput(f"{prepared} was not prepared: pr2 train prepare --out {prepared}")
-        begins_with = model or chosen.model
-        _check_warm(begins_with, cold_start)
-        prompts = (prepared / TRAIN).read_bytes()
-        words = launch.flags(chosen, prepared, out, begins_with, prompts.count(b"\n"))
-        variables = launch.environment(prepared)
-        run = launch.command(words, ray, variables)
+        chosen = changed(load_preset(preset), flag or [])
+        job = launch.make_job(prepared, out, chosen, model or chosen.model, cold_start=cold_start, ray=ray)
         typer.echo(_needs(chosen, preset))
-        typer.echo(launch.as_shell(run, {} if ray else variables))
+        typer.echo(launch.as_shell(job.command, {} if ray else job.variables))
         if dry_run:
             return
-        if ray is None:
-            _check_machine(chosen, preset)
-        elif which("ray") is None:
-            raise BadInput("a job is given to Ray by its own command: pip install 'pr2[openrlhf]'")
-        configuration = Configuration.model_validate_json((prepared / ENVIRONMENT).read_text("utf-8"))
-        with alone_in(out):
-            # Where it is watched from may change, and keys are nobody's to keep.
-            settled = {name: value for name, value in chosen.flags.items() if not name.startswith("logger.")}
-            digest = hashlib.sha256(prompts).hexdigest()
-            facts = {"model": begins_with, "prompts": digest, "flags": settled}
-            settle(out / "policy.json", {**facts, **configuration.model_dump(mode="json")})
-            code = subprocess.run(run, env=os.environ | variables, check=False).returncode
-            if code == 0 and (out / launch.MODEL).is_dir():
-                stamp(out / launch.MODEL, "policy")
-                typer.echo(f"{out / launch.MODEL}: pr2 serve --policy vllm --model {out / launch.MODEL}")
+        launch.check_can_run(job, preset)
+        code = launch.run(job)
+        trained = out / launch.MODEL
+        if code == 0 and trained.is_dir():
+            typer.echo(f"{trained}: pr2 serve --policy vllm --model {trained}")
     raise typer.Exit(code)
 
 
-def _check_warm(model: str, cold_start: bool) -> None:
-    """A model that never saw the tags seldom writes them, and learns nothing from trajectories without."""
-    from agent.checkpoints import STAMP, check_prompts, prompt_version
-
-    check_prompts(model)
-    if prompt_version(model) is None and not cold_start:
-        raise BadInput(
-            f"{model} has no {STAMP} that says on which prompts it was trained: warm it up first "
-            "(pr2 train warmstart), or begin all the same with --cold-start"
-        )
-
-
 def _needs(preset: "Preset", name: str) -> str:
-    from training.policy.launch import gpus, memory_needed
+    from training.policy.launch import counted_gpus
+    from training.policy.preset import gpus, memory_needed
 
     return (
-        f"{name}: {_gpus(gpus(preset))} of {preset.gpus.gib} GiB; by the estimate, "
+        f"{name}: {counted_gpus(gpus(preset))} of {preset.gpus.gib} GiB; by the estimate, "
         f"{memory_needed(preset):.0f} GiB of each are needed at the most"
     )
-
-
-def _gpus(count: int) -> str:
-    return f"{count} GPU{'s' * (count != 1)}"
-
-
-def _check_machine(preset: "Preset", name: str) -> None:
-    """Said now, since a training takes minutes to find out."""
-    import torch
-
-    from training.policy.launch import gpus, memory_needed
-
-    wanted = gpus(preset)
-    count = torch.cuda.device_count()
-    memory = [torch.cuda.get_device_properties(index).total_memory / 2**30 for index in range(count)]
-    needed = memory_needed(preset)
-    if count < wanted or min(memory) < needed:
-        here = f"{count} of {min(memory):.0f} GiB" if memory else "none"
-        raise BadInput(
-            f"{name} needs {_gpus(wanted)} with about {needed:.0f} GiB each, and here "
-            f"{'is' if count == 1 else 'are'} {here}: take another preset, or change it by --flag "
-            "(ds.adam_offload=true moves the optimizer to the host)"
-        )
-    missing = [module for module in ("openrlhf", "ray", "deepspeed", "vllm") if find_spec(module) is None]
-    if missing:
-        raise BadInput(f"training needs {', '.join(missing)}: pip install 'pr2[openrlhf]'")

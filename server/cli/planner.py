@@ -1,10 +1,9 @@
 """`pr2 train planner`: the model that writes the plans of the method planpers, from data set to adapter."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,11 +18,8 @@ from server.cli.progress import bar
 if TYPE_CHECKING:
     from index.documents import Passage
     from training.planner.data import Recorded
-    from training.planner.sft import Outcome, Recipe
-    from training.tasks.datasets import Part
-    from training.tasks.lampqa.data import Question
+    from training.planner.sft import KeptAdapter, Recipe
 
-EXAMPLES, EXAMPLES_MANIFEST = "examples.jsonl", "examples.json"
 _VLLM_RANK = 16
 """The highest rank of an adapter that vLLM takes without being told."""
 _SHOWN = 5
@@ -84,7 +80,8 @@ def planner(
     checkpoint; another configuration is refused. Without --data, profiles lie in DIR/../store.
     """
     with said_plainly():
-        from training.folder import alone_in
+        from training.folder import locked
+        from training.planner.prepare import EXAMPLES
         from training.planner.sft import Recipe, check_can_train, train
 
         recipe = Recipe(
@@ -106,9 +103,9 @@ def planner(
             data=data or out.parent / "store", encoder=encoder, policy="extractive", protocol="tags"
         )
         given = Data(dataset, validation, most, flags, retriever, top_k, max_length)
-        with alone_in(out):
+        with locked(out):
             recorded = asyncio.run(_prepare(out, given, model, seed))
-            _print_examples(out, recorded)
+            _print_examples(out / EXAMPLES, recorded)
             if prepare_only:
                 return
             with bar("training", steps) as (progress, task):
@@ -117,20 +114,17 @@ def planner(
 
 
 async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
-    """Write the examples that are still owed."""
-    from agent.prompts import PROMPT_VERSION
-    from index.errors import InvalidDocument
     from server.cli.backend import open_local
-    from server.cli.datasets import KeptProfiles
     from server.settings import QuestionLimits
-    from training.folder import settle
-    from training.planner.data import Unusable, make_example, write_examples
+    from training.evaluation.profiles import KeptProfiles
+    from training.planner.prepare import Preparation
     from training.planner.sft import load_tokenizer
     from training.tasks.datasets import parts_of
-    from training.tasks.lampqa.data import dataset_hash
+    from training.tasks.survey import survey
 
-    parts, split = parts_of(data.dataset, data.validation, data.most, seed)
-    counts = {part: sum(1 for _ in questions()) for part, questions in parts.items()}
+    questions, split = parts_of(data.dataset, data.validation, data.most, seed)
+    parts = {name: survey(part) for name, part in questions.items()}
+    counts = {name: part.count for name, part in parts.items()}
     typer.echo(f"{counts['train']} questions to train on, {counts['validation']} to validate with: {split}")
     tokenizer = load_tokenizer(model)
     async with open_local(data.flags) as backend:
@@ -138,39 +132,18 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
         defaults = asdict(settings.limits.limits())
         limits = QuestionLimits(**defaults | {"top_k": data.top_k}).limits()
         retriever = data.retriever or settings.retriever
-        configuration = {
-            "dataset": data.dataset,
-            "split": split,
-            "train": dataset_hash(parts["train"]()),
-            "validation": dataset_hash(parts["validation"]()),
-            "model": model,
-            "max_length": data.max_length,
-            "top_k": limits.top_k,
-            "max_documents": limits.max_documents,
-            "retriever": retriever,
-            "encoder": str(backend.service.profiles.encoder.manifest),
-            "prompt_version": PROMPT_VERSION,
-        }
-        settle(out / EXAMPLES_MANIFEST, configuration)
-        profiles = KeptProfiles(backend)
+        encoder = str(backend.service.profiles.encoder.manifest)
+        preparation = Preparation(
+            data.dataset, split, parts, model, data.max_length, limits, retriever, encoder
+        )
+        preparation.pin(out)
 
-        async def search(question: "Question", k: int) -> "Sequence[Passage]":
-            try:
-                user = await profiles.keep(question)
-            except InvalidDocument as error:
-                raise Unusable(f"its profile cannot be stored: {error}") from None
-            return (await backend.search(user, [question.question], k, retriever))[0]
+        async def search(user: str, query: str, k: int) -> "Sequence[Passage]":
+            return (await backend.search(user, [query], k, retriever))[0]
 
-        def questions() -> "Iterator[tuple[Part, Question]]":
-            return chain.from_iterable(((part, one) for one in parts[part]()) for part in parts)
-
+        keep = KeptProfiles(backend).keep
         with bar("examples", sum(counts.values())) as (progress, task):
-            return await write_examples(
-                out / EXAMPLES,
-                questions(),
-                lambda part, one: make_example(one, part, search, tokenizer, limits, data.max_length),
-                partial(progress.advance, task),
-            )
+            return await preparation.write(out, tokenizer, keep, search, partial(progress.advance, task))
 
 
 class _Watcher:
@@ -187,18 +160,16 @@ class _Watcher:
         self._progress.console.print(f"step {step}: validation loss {loss:.4f}", highlight=False)
 
 
-def _print_examples(out: Path, recorded: "Recorded") -> None:
+def _print_examples(file: Path, recorded: "Recorded") -> None:
     counts = recorded.examples
-    typer.echo(
-        f"{out / EXAMPLES}: {counts['train']} examples to train on, {counts['validation']} to validate"
-    )
+    typer.echo(f"{file}: {counts['train']} examples to train on, {counts['validation']} to validate")
     if recorded.left_out:
         typer.echo(f"{len(recorded.left_out)} questions make no example:", err=True)
     for question, why in list(recorded.left_out.items())[:_SHOWN]:
         typer.echo(one_line(f"  {question}: {why}"), err=True)
 
 
-def _print_outcome(outcome: "Outcome", model: str, recipe: "Recipe", data: Data) -> None:
+def _print_outcome(outcome: "KeptAdapter", model: str, recipe: "Recipe", data: Data) -> None:
     ranks = f" --max-lora-rank {recipe.lora_rank}" if recipe.lora_rank > _VLLM_RANK else ""
     same = {"retriever": data.retriever, "encoder": data.flags.get("encoder")}
     found = "".join(f" --{option} {value}" for option, value in same.items() if value)

@@ -1,10 +1,9 @@
 """`pr2 train prepare`: a data set as prompts, with the profiles in one store that all workers share."""
 
 import asyncio
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,13 +13,9 @@ from server.cli.printable import one_line
 from server.cli.progress import bar
 
 if TYPE_CHECKING:
-    from server.cli.datasets import KeptProfiles
-    from training.policy.environment import Configuration
-    from training.policy.rows import Row
-    from training.tasks.datasets import Part, Questions
-    from training.tasks.lampqa.data import InvalidRecord
+    from training.policy.prepare import Preparation, Prompts
+    from training.tasks.errors import InvalidRecord
 
-STORE = "store"
 _SHOWN = 20
 """Faulty records that are named."""
 
@@ -73,11 +68,13 @@ def prepare(
     """
     with said_plainly():
         from server.settings import QuestionLimits
-        from training.folder import alone_in
+        from training.folder import locked
         from training.policy.advantage import Formula
         from training.policy.environment import Configuration, JudgeConfiguration
+        from training.policy.prepare import STORE, Preparation, check_storable, scores_without_profile
         from training.policy.reward import Costs
         from training.tasks.datasets import parts_of
+        from training.tasks.survey import survey
 
         if judge == "openai" and not (judge_url and judge_model):
             raise BadInput("--judge openai needs --judge-url and --judge-model")
@@ -93,96 +90,44 @@ def prepare(
             formula=Formula(formula, weight=weight),
         )
         faults: list[InvalidRecord] = []
-        parts, split = parts_of(dataset, validation, most, seed, faults.append if skip_invalid else None)
-        parts = {name: _storable(part, faults if skip_invalid else None) for name, part in parts.items()}
-        with alone_in(out):
-            asyncio.run(_write(out, dataset, configuration, parts, split, without_profile or []))
+        skip = faults.append if skip_invalid else None
+        parts, split = parts_of(dataset, validation, most, seed, skip)
+        checked = {name: survey(part, check_storable, skip) for name, part in parts.items()}
+        with locked(out):
+            scores = scores_without_profile(without_profile or [], configuration.judge)
+            preparation = Preparation(dataset, split, checked, configuration, scores)
+            preparation.pin(out)
+            _print(out, preparation, asyncio.run(_write(out, preparation)))
         _report(faults)
 
 
-def _storable(questions: "Questions", faults: "list[InvalidRecord] | None") -> "Questions":
-    """Those whose profile the store takes; the others are faults, or an error."""
-    from index.documents import parse_document
-    from index.errors import InvalidDocument
-    from training.tasks.lampqa.data import InvalidRecord
-
-    left_out = set()
-    for number, question in enumerate(questions(), 1):
-        for place, item in enumerate(question.profile):
-            try:
-                parse_document({"id": item.id, "text": item.text})
-            except InvalidDocument as error:
-                fault = InvalidRecord(f"question {question.id}", number, f"profile.{place}", str(error))
-                if faults is None:
-                    raise fault from None
-                faults.append(fault)
-                left_out.add(question.id)
-                break
-    return lambda: (question for question in questions() if question.id not in left_out)
-
-
-async def _write(
-    out: Path,
-    dataset: str,
-    configuration: "Configuration",
-    parts: "dict[Part, Questions]",
-    split: str,
-    runs: list[Path],
-) -> None:
+async def _write(out: Path, preparation: "Preparation") -> "Sequence[Prompts]":
     from server.cli.backend import open_local
-    from server.cli.datasets import KeptProfiles
-    from training.folder import settle, write_json
-    from training.policy.prepare import ENVIRONMENT, scores_without_profile, write_prompts
-    from training.tasks.lampqa.data import dataset_hash
+    from training.evaluation.profiles import KeptProfiles
 
-    scores = {
-        question: score
-        for run in runs
-        for question, score in scores_without_profile(run, configuration.judge).items()
-    }
-    known = hashlib.sha256(repr(sorted(scores.items())).encode()).hexdigest()
-    hashes: dict[str, Any] = {name: dataset_hash(questions()) for name, questions in parts.items()}
-    values = configuration.model_dump(mode="json")
-    settle(
-        out / "prepared.json",
-        {"dataset": dataset, "split": split, **hashes, "without_profile": known, **values},
-    )
+    configuration = preparation.configuration
     flags = options.flags(
-        data=out / STORE, encoder=configuration.encoder, policy="extractive", protocol="tags"
+        data=configuration.data, encoder=configuration.encoder, policy="extractive", protocol="tags"
     )
+    count = sum(part.count for part in preparation.parts.values())
     async with open_local(flags) as backend:
-        profiles = KeptProfiles(backend)
-        for name, questions in parts.items():
-            rows = await _rows(name, questions, profiles, scores)
-            count = write_prompts(out / f"{name}.jsonl", rows, configuration.limits)
-            told = sum(row.without_profile is not None for row in rows)
-            typer.echo(f"{out / f'{name}.jsonl'}: {count} questions, {told} with a score without the profile")
-    write_json(out / ENVIRONMENT, values)
-    typer.echo(f"validated with: {split}\n{out / ENVIRONMENT}: what the environment is made of")
-    if configuration.formula.name != "grpo" and not scores:
+        with bar("questions", count) as (progress, task):
+            return await preparation.write(out, KeptProfiles(backend).keep, lambda: progress.advance(task))
+
+
+def _print(out: Path, preparation: "Preparation", written: "Sequence[Prompts]") -> None:
+    from training.policy.prepare import ENVIRONMENT
+
+    for part in written:
+        typer.echo(f"{part.file}: {part.questions} questions, {part.scored} with a score without the profile")
+    typer.echo(f"validated with: {preparation.split}\n{out / ENVIRONMENT}: what the environment is made of")
+    formula = preparation.configuration.formula.name
+    if formula != "grpo" and not preparation.without_profile:
         typer.echo(
-            f"No run was given with --without-profile, so the formula {configuration.formula.name} takes the "
-            "mean of each question's samples in its place.",
+            f"No run was given with --without-profile, so the formula {formula} takes the mean of each "
+            "question's samples in its place.",
             err=True,
         )
-
-
-async def _rows(
-    name: str, questions: "Questions", profiles: "KeptProfiles", scores: Mapping[tuple[str, str], float]
-) -> "list[Row]":
-    """Each question with its profile in the store."""
-    from training.policy.rows import Row
-
-    rows = []
-    with bar(name, sum(1 for _ in questions())) as (progress, task):
-        for question in questions():
-            user = await profiles.keep(question)
-            bare = question.model_copy(update={"profile": ()})
-            rows.append(
-                Row(user=user, question=bare, without_profile=scores.get((question.id, question.question)))
-            )
-            progress.advance(task)
-    return rows
 
 
 def _report(faults: "list[InvalidRecord]") -> None:

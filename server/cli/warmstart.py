@@ -1,9 +1,6 @@
 """`pr2 train warmstart`: from judged runs to the data, and the training, of a policy's warm start."""
 
 import shlex
-import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +10,6 @@ from server.cli.errors import BadInput, said_plainly
 
 if TYPE_CHECKING:
     from training.policy.warmstart import Counts
-
-_BATCH = 32
 
 
 def warmstart(
@@ -42,57 +37,23 @@ def warmstart(
     The command that trains on them, by OpenRLHF, is printed; the model then lies in DIR/model.
     """
     with said_plainly():
-        from training.folder import alone_in
+        from training.extras import require
+        from training.folder import locked
+        from training.policy.launch import MODEL, run_warm_start, warm_start_flags
         from training.policy.warmstart import DATA, write_data
 
         if train:
-            _check_can_train()
-        with alone_in(out):
+            require("openrlhf", "openrlhf", "deepspeed")
+        with locked(out):
             try:
                 counts = write_data(out, runs, least=least, most_per_question=most_per_question)
             except ValueError as error:
                 raise BadInput(str(error)) from None
             _print(out / DATA, counts, least)
-            flags = _flags(out / DATA, out / "model", model, counts.kept)
+            flags = warm_start_flags(out / DATA, out / MODEL, model, counts.kept)
             typer.echo(f"To train on them:\n  {shlex.join(['deepspeed', *flags])}")
             if train:
-                # As `deepspeed` itself does, which need not be on the path.
-                done = subprocess.run(
-                    [sys.executable, "-m", "deepspeed.launcher.runner", *flags], check=False
-                )
-                raise typer.Exit(done.returncode)
-
-
-def _check_can_train() -> None:
-    from training.planner.sft import TrainingUnavailable
-
-    for needed in ("openrlhf", "deepspeed"):
-        if find_spec(needed) is None:
-            raise TrainingUnavailable(f"training needs {needed}: pip install 'pr2[openrlhf]'")
-
-
-def _flags(data: Path, trained: Path, model: str, examples: int) -> list[str]:
-    """What deepspeed is called with."""
-    import torch
-
-    # OpenRLHF does not begin with less than one whole batch, and batches are divided among GPUs.
-    gpus = max(torch.cuda.device_count(), 1)
-    if examples < gpus:
-        raise BadInput(
-            f"{examples} trajectories cannot be divided among {gpus} GPUs: use fewer, or more runs"
-        )
-    batch = gpus << ((min(_BATCH, examples) // gpus or 1).bit_length() - 1)
-    return [
-        *("--module", "training.policy.openrlhf.sft"),
-        *("--model.model_name_or_path", model),
-        *("--data.dataset", str(data)),
-        *("--data.max_len", "8192"),
-        *("--train.batch_size", str(batch)),
-        *("--train.micro_batch_size", "1"),
-        *("--ds.zero_stage", "3"),
-        "--model.gradient_checkpointing_enable",
-        *("--ckpt.output_dir", str(trained)),
-    ]
+                raise typer.Exit(run_warm_start(flags))
 
 
 def _print(data: Path, counts: "Counts", least: float) -> None:

@@ -277,10 +277,26 @@ def test_the_driver_can_ask_for_the_answer_before_the_searches_are_used_up() -> 
     assert episode.feed("<search>dog</search>") == Invalid("max_searches")
 
 
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("documents", [1, 2, 9])
+def test_a_preview_is_the_block_that_provide_appends_and_changes_nothing(last: bool, documents: int) -> None:
+    episode = start(Limits(max_documents=documents))
+    episode.feed("<search>tea</search>")
+    episode.provide([DOG])
+    if episode.feed("<search>coffee</search>") != Search("coffee"):
+        return
+    before = episode.trajectory
+    previewed = episode.preview([DOG, TEA], last=last)
+    assert episode.trajectory == before
+    assert episode.pending
+    assert episode.provide([DOG, TEA], last=last) == previewed
+
+
 def test_passages_without_a_search_are_an_error_of_the_driver() -> None:
     episode = start()
-    with pytest.raises(RuntimeError, match="no search"):
-        episode.provide([TEA])
+    for show in (episode.provide, episode.preview):
+        with pytest.raises(RuntimeError, match="no search"):
+            show([TEA])
     episode.feed("<search>tea</search>")
     episode.finish("cancelled")
     with pytest.raises(RuntimeError, match="no search"):

@@ -168,6 +168,18 @@ async def test_passages_are_dropped_the_oldest_first_and_no_more_than_needed() -
         assert again.prompt == episode.prompt
 
 
+async def test_dropped_passages_are_counted_in_the_log_and_nothing_is_quoted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    long = [Passage(f"d{i}", f"Note {i}. " * 9) for i in range(3)]
+    episode = after_searches(long)
+    context = len(episode.prompt.encode()) - 5
+    with caplog.at_level("INFO", "agent.tokens"):
+        await room(episode, context + 100, 20)
+        await room(episode, context, 20)
+    assert caplog.messages == [f"the context of {context} tokens is full: dropped 1 passages, oldest first"]
+
+
 async def test_an_information_block_that_lost_all_says_so_and_asks_as_before() -> None:
     episode = begun(Limits(max_searches=1))
     episode.feed(SEARCH, sampled(SEARCH))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from benchmarks import evaluate, judge
 from benchmarks.evaluate import Load, bound
 from benchmarks.judge import Pace, Station
 from benchmarks.speed import PROFILE
-from training.evaluation.records import MANIFEST, SCORES, AspectScore, Record, read_records
-from training.evaluation.runs import Outcome
-from training.tasks.lampqa.scores import summary
+from training.evaluation.records import MANIFEST, SCORE, SCORES, AspectScore, Record, by_rubric, read_records
+from training.evaluation.runs import RunOutcome
+from training.evaluation.summary import mean_score, summarize
 
 QUICK = Load(20, 2, Pace(4, 0.01), Pace(4, 0.01))
 
@@ -91,10 +92,10 @@ def test_a_run_in_a_process_of_its_own_reports_its_memory(base_url: str) -> None
 
 
 def test_a_run_that_left_something_out_is_no_measurement() -> None:
-    def outcome(scores: list[int | None], failed: dict[str, str]) -> Outcome:
-        aspects = tuple(AspectScore("a", score) for score in scores)
-        record = Record("q0", "Hobbies", "Which?", "This.", "answered", aspects, 0, 0, 1, 1, 1, 1.0)
-        return Outcome(summary([record]), failed)
+    def outcome(scores: list[int | None], failed: dict[str, str]) -> RunOutcome:
+        assessment = by_rubric([AspectScore("a", score) for score in scores])
+        record = Record("q0", "Hobbies", "Which?", "This.", "answered", assessment, 0, 0, 1, 1, 1, 1.0)
+        return RunOutcome({SCORE: summarize(partial(mean_score, SCORE), lambda: [record])}, failed)
 
     evaluate.check_complete(outcome([0, 2], {}), 1)
     for left_out, count in ((outcome([0, None], {}), 1), (outcome([0, 2], {"q1": "gone"}), 1),

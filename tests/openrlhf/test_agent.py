@@ -28,7 +28,7 @@ from tests.openrlhf.world import (
     says,
     script,
 )
-from training.judging.judge import LexicalJudge
+from training.judging.lexical import LexicalJudge
 from training.policy.environment import CONFIGURATION, Configuration, InvalidConfiguration
 from training.policy.openrlhf import agent
 from training.policy.reward import Costs
@@ -105,7 +105,10 @@ async def test_a_search_with_the_last_token_of_the_budget_ends_the_rollout(tmp_p
     assert rollout["observation_tokens"] == tokens_of(trajectory)
 
 
-async def test_long_passages_leave_room_for_the_answer(tmp_path: Path) -> None:
+async def test_long_passages_leave_room_for_the_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "training.policy.openrlhf.agent")
     documents = [Document(id=f"d{n}", text=f"tea {n} " * 60) for n in range(5)]
     environment = made(tmp_path, documents, Limits(top_k=5))
     row = row_of("Tea?")
@@ -117,6 +120,7 @@ async def test_long_passages_leave_room_for_the_answer(tmp_path: Path) -> None:
     shown = len(trajectory.documents_read)
     assert 0 < shown < 5
     assert rollout["extra_logs"]["passages_left_out"] == 5 - shown
+    assert caplog.messages == [f"the context is full: withheld {5 - shown} of the 5 passages found"]
     assert engine.sampling[-1].max_tokens >= context // 4
     assert ANSWER_NOW in trajectory.segments[2].text, "there is no room for another search"
     assert trajectory.finish_reason == "answered"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.policy import launch
+from training.policy import launch, preset
 
 _NAME = re.compile(r'f?"--([\w.{}]+)"')
 
@@ -19,9 +19,9 @@ def known() -> set[str]:
     return {name.replace("{prefix}", part) for name in found for part in ("actor", "critic")}
 
 
-@pytest.mark.parametrize("name", launch.names())
+@pytest.mark.parametrize("name", preset.names())
 def test_every_flag_of_a_preset_is_one_of_openrlhfs(name: str, tmp_path: Path) -> None:
-    words = launch.flags(launch.load_preset(name), tmp_path, tmp_path, "model", rows=100)
+    words = launch.flags(preset.load_preset(name), tmp_path, tmp_path, "model", rows=100)
     flags = {word.removeprefix("--") for word in words if word.startswith("--")}
     assert len(flags) > 30
     assert flags <= known()

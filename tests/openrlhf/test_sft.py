@@ -27,9 +27,9 @@ from tests.golden.tokens import BOS, TOKENIZER, encode, expected_ids
 from tests.openrlhf.world import GoldenTokenizer
 from tests.training import tiny
 from tests.training.evaluation.fabricated_runs import write_run
-from training.evaluation.records import TRAJECTORIES, AspectScore, Record
+from training.evaluation.records import TRAJECTORIES, AspectScore, Record, by_rubric
 from training.policy.openrlhf.sft import Trajectories
-from training.policy.warmstart import Example, Stretch
+from training.policy.warmstart import WarmstartExample, WarmstartSegment
 
 BY_NAME = {case.name: case for case in CASES}
 LONGEST = 16_384
@@ -59,9 +59,9 @@ class Strategy:
         return False
 
 
-def example(case: Case, **changes: Any) -> Example:
-    segments = tuple(Stretch(author=one.author, text=one.text) for one in replay(case).segments)
-    made = Example(id=case.name, score=1.0, prompt_version=PROMPT_VERSION, segments=segments)
+def example(case: Case, **changes: Any) -> WarmstartExample:
+    segments = tuple(WarmstartSegment(author=one.author, text=one.text) for one in replay(case).segments)
+    made = WarmstartExample(id=case.name, score=1.0, prompt_version=PROMPT_VERSION, segments=segments)
     return made.model_copy(update=changes)
 
 
@@ -227,7 +227,7 @@ def trained(folder: Path, cases: Sequence[Case]) -> Path:
             question=case.question,
             response="",
             finish_reason="answered",
-            aspects=(AspectScore("a", 2),),
+            assessment=by_rubric([AspectScore("a", 2)]),
             searches=0,
             documents_read=0,
             profile_size=0,

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from agent.episode import Episode
 from agent.trajectory import Limits
+from benchmarks.rollouts import Sampling as Sampling
 from index.documents import Document, parse_document
 from index.encoding.encoders import NoEncoder
 from index.profiles import Profiles
@@ -16,7 +16,8 @@ from index.storage.store import Store
 from tests.golden.cases import RETRIEVER, Case
 from tests.golden.tokens import encode, sampled, written
 from tests.index.fakes import HashEncoder
-from training.judging.judge import Judge, LexicalJudge, Unjudged
+from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
+from training.judging.lexical import LexicalJudge
 from training.policy.environment import Configuration, Environment
 from training.policy.openrlhf.agent import AgentExecutor
 from training.policy.rows import Row
@@ -25,17 +26,6 @@ from training.tasks.lampqa.data import Aspect, Question
 CONTEXT = 8_192
 Turn = tuple[str, list[int], str]
 """What an engine gives: a text, its tokens, and why it ended."""
-
-
-@dataclass
-class Sampling:
-    """The part of vLLM's SamplingParams that matters here."""
-
-    max_tokens: int | None = None
-    logprobs: int | None = None
-    stop: list[str] = field(default_factory=list)
-    include_stop_str_in_output: bool = False
-    skip_special_tokens: bool = False
 
 
 class GoldenTokenizer:
@@ -93,7 +83,7 @@ class BrokenJudge:
 
     name, comparable = "broken", False
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         raise Unjudged("the server has left")
 
     async def aclose(self) -> None:

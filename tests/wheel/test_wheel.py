@@ -104,7 +104,7 @@ def test_its_documentation_needs_no_other_host(url: str) -> None:
 
 def test_it_evaluates_on_the_sample_and_writes_a_report(pr2: Path, outside: Path) -> None:
     evaluated = run(
-        pr2, outside, "evaluate", "--dataset", "sample", "--method", "none", "--most", "3", "--out", "run"
+        pr2, outside, "evaluate", "--dataset", "sample", "--method", "none", "--limit", "3", "--out", "run"
     )
     assert evaluated.returncode == 0, evaluated.stderr
     reported = run(pr2, outside, "evaluate", "report", "run")

@@ -1,8 +1,7 @@
 """A judge that knows the right words: it cannot be talked round, and saying everything does not pay."""
 
 from index.ranking.lexical import words
-from training.judging.judge import SCALE
-from training.tasks.lampqa.data import Aspect, Question
+from training.judging.judge import SCALE, RubricAspect, RubricQuestion
 
 
 class RubricJudge:
@@ -15,7 +14,7 @@ class RubricJudge:
     name = "rubric"
     comparable = False
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         """See Judge. Never raises Unjudged."""
         said = words(response)
         expected = len(question.rubric_aspects)

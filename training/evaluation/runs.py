@@ -1,109 +1,94 @@
-"""A run: every question of a data set answered and judged, in a folder that survives being killed.
+"""A run: every question of a data set answered and scored, in a folder that survives being killed.
 
-Each finished question is one line on the disk, written before anything else is made of it. A run that is
-started again does only what is owed, and comes to the same files as one that was never interrupted.
+Each finished question is one line on disk, written before anything is derived from it. A restarted run does
+only what is owed, and ends with the same files as one that was never interrupted.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
 
 from agent.trajectory import Trajectory
-from training.evaluation.records import (
-    MANIFEST,
-    RECORDS,
-    RESPONSES,
-    SCORES,
-    TRAJECTORIES,
-    Record,
-    read_records,
-)
-from training.folder import alone_in, check_same, whole_lines, write_json
-from training.judging.judge import Judge, judged
-from training.tasks.lampqa.data import Question
-from training.tasks.lampqa.scores import Summary, summary, write_responses, write_scores
+from training.evaluation.answers import Unanswered
+from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, Record, read_records
+from training.evaluation.summary import ScoreSummary, summarize
+from training.evaluation.task import Metric, Q, Task, assess
+from training.folder import check_unchanged, cut_torn_line, locked, write_json
 
-Answerer = Callable[[Question], Awaitable[Trajectory]]
-"""Answers a question from its own profile, and sees nothing of its narrative or rubric."""
-
-
-class Unanswered(Exception):
-    """No answer was got, for a reason outside of the question."""
+T = TypeVar("T")
 
 
 class Watcher(Protocol):
-    """Is told how a run goes on."""
+    """Is notified of each question of a run."""
 
     def finished(self, record: Record) -> None: ...
 
     def failed(self, question_id: str, why: str) -> None:
-        """The question could not be answered for a reason outside of it. It stays owed."""
+        """The question could not be answered for a reason outside of it. It is still owed."""
         ...
 
 
 @dataclass
-class Outcome:
-    """How a run ended. `failed` holds the questions that are still owed, and why."""
+class RunOutcome:
+    """How a run ended."""
 
-    summary: Summary
+    summaries: Mapping[str, ScoreSummary]
+    """By metric, the task's main one first."""
     failed: dict[str, str] = field(default_factory=dict)
+    """The questions that are still owed, and why."""
+
+    @property
+    def summary(self) -> ScoreSummary:
+        """By the task's main metric."""
+        return next(iter(self.summaries.values()))
 
 
 class Run:
-    """One folder. `configuration` is what the answers and scores depend on, as JSON values."""
+    """A run's folder, locked to this process; made by `open_run`."""
 
-    def __init__(self, folder: Path, configuration: Mapping[str, Any]) -> None:
-        """Opens the folder, or begins it. Raises ChangedConfiguration, naming the keys that differ."""
+    def __init__(self, folder: Path, configuration: Mapping[str, Any], finished: dict[str, int]) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._configuration: dict[str, Any] = json.loads(json.dumps(dict(configuration)))
-        known = folder / MANIFEST
-        if known.exists():
-            manifest = json.loads(known.read_text("utf-8"))
-            check_same(
-                {key: manifest.get(key) for key in manifest["configured"]}, self._configuration, folder
-            )
-        else:
-            self._write_manifest({"finished": False})
-        self._done = _places(folder)
+        self._configuration = configuration
+        self._finished = finished
+        """Where the record of each finished question begins."""
 
     @property
-    def done(self) -> frozenset[str]:
+    def finished(self) -> frozenset[str]:
         """Ids of the questions that are finished."""
-        return frozenset(self._done)
+        return frozenset(self._finished)
 
-    async def work_off(
+    async def drain(
         self,
-        questions: Iterable[Question],
-        answer: Answerer,
-        judge: Judge,
+        questions: Iterable[Q],
+        answer: Callable[[Q], Awaitable[Trajectory]],
+        task: Task[Q],
+        metrics: Sequence[Metric[Q]],
         *,
         concurrency: int = 8,
         per_second: float | None = None,
         watcher: Watcher | None = None,
         facts: Mapping[str, Any] | None = None,
-    ) -> Outcome:
-        """Answer and judge what is owed, so many questions at a time, and write the run's files.
+    ) -> RunOutcome:
+        """Answer and score the questions that are owed, then write the run's files.
 
-        `per_second` is how many are begun in a second at the most, for servers that count requests.
-        `questions` is read as far as it is needed. `facts` go into the manifest: versions, prices.
-        Raises FolderInUse.
+        At most `concurrency` questions are in flight, and at most `per_second` are begun in a second, for
+        servers that count requests. `questions` is read only as far as needed. `answer` raises Unanswered.
+        `facts` are added to the manifest: versions, prices.
         """
         failed: dict[str, str] = {}
         order: list[str] = []
         with (
-            _repaired(self.folder),
             (self.folder / RECORDS).open("ab") as records,
             (self.folder / TRAJECTORIES).open("ab") as trajectories,
         ):
-            self._done = _places(self.folder)
 
-            async def work(question: Question) -> None:
+            async def work(question: Q) -> None:
                 try:
                     trajectory = await answer(question)
                     if trajectory.finish_reason in ("policy_error", "cancelled"):
@@ -111,55 +96,76 @@ class Run:
                     if _never_begun(trajectory):
                         raise Unanswered(trajectory.detail or "the deadline came before anything was written")
                 except Unanswered as error:
-                    # Nothing that the answer is to blame for, so there is no score: the question stays owed.
+                    # The answer is not to blame, so there is no score: the question is still owed.
                     failed[question.id] = str(error)
                     if watcher:
                         watcher.failed(question.id, str(error))
                     return
-                record = await _judged(question, trajectory, judge)
+                record = await _record(question, trajectory, metrics)
                 # The record comes last: with it the question is finished.
                 _append(trajectories, {"id": question.id, "trajectory": trajectory.to_dict()})
-                self._done[question.id] = _append(records, record.to_dict())
+                self._finished[question.id] = _append(records, record.to_dict())
                 if watcher:
                     watcher.finished(record)
 
-            async def owed() -> AsyncIterator[Question]:
+            async def owed() -> AsyncIterator[Q]:
                 for question in questions:
                     order.append(question.id)
-                    if question.id not in self._done:
+                    if question.id not in self._finished:
                         yield question
 
             await _each(owed(), work, concurrency, 1 / per_second if per_second else 0.0)
-        return self._finish(order, failed, facts or {})
-
-    def _finish(self, order: list[str], failed: dict[str, str], facts: Mapping[str, Any]) -> Outcome:
-        """Write the files that are made from the records, in the order of the data set."""
-        finished = [question for question in order if question in self._done]
+        finished = [question for question in order if question in self._finished]
+        records_of = partial(self._records, finished)
         totals = {
             "questions": len(order),
             "finished": len(finished),
             "failed": len(failed),
-            "prompt_tokens": sum(record.prompt_tokens for record in self._records(finished)),
-            "policy_tokens": sum(record.policy_tokens for record in self._records(finished)),
+            "prompt_tokens": sum(record.prompt_tokens for record in records_of()),
+            "policy_tokens": sum(record.policy_tokens for record in records_of()),
         }
-        write_responses(self.folder / RESPONSES, self._records(finished))
-        write_scores(self.folder / SCORES, self._records(finished))
-        self._write_manifest({**facts, "totals": totals, "finished": len(finished) == len(order)})
-        return Outcome(summary(self._records(finished)), failed)
+        task.write(self.folder, records_of)
+        _write_manifest(
+            self.folder,
+            self._configuration,
+            {**(facts or {}), "totals": totals, "finished": len(finished) == len(order)},
+        )
+        return RunOutcome({one.name: summarize(one.aggregate, records_of) for one in metrics}, failed)
 
     def _records(self, ids: Iterable[str]) -> Iterator[Record]:
         """The records of these questions, one at a time: a run may be larger than memory."""
         with (self.folder / RECORDS).open("rb") as file:
             for question in ids:
-                file.seek(self._done[question])
+                file.seek(self._finished[question])
                 yield Record.from_dict(json.loads(file.readline()))
 
-    def _write_manifest(self, facts: Mapping[str, Any]) -> None:
-        values = {**self._configuration, "configured": sorted(self._configuration), **facts}
-        write_json(self.folder / MANIFEST, values)
+
+@contextmanager
+def open_run(folder: Path, configuration: Mapping[str, Any]) -> Iterator[Run]:
+    """Lock the folder, and begin a run in it or continue one.
+
+    `configuration` holds JSON values: all that the answers and scores depend on. Raises FolderInUse,
+    ChangedConfiguration, and ValueError for an invalid record.
+    """
+    now: dict[str, Any] = json.loads(json.dumps(dict(configuration)))
+    manifest = folder / MANIFEST
+    with locked(folder):
+        if manifest.exists():
+            before = json.loads(manifest.read_text("utf-8"))
+            check_unchanged({key: before.get(key) for key in before["configured"]}, now, folder)
+        else:
+            _write_manifest(folder, now, {"finished": False})
+        for name in (RECORDS, TRAJECTORIES):
+            cut_torn_line(folder / name)
+        with (folder / RECORDS).open("rb") as lines:
+            offsets = accumulate(map(len, lines), initial=0)
+            finished = {
+                record.id: offset for record, offset in zip(read_records(folder), offsets, strict=False)
+            }
+        yield Run(folder, now, finished)
 
 
-async def _judged(question: Question, trajectory: Trajectory, judge: Judge) -> Record:
+async def _record(question: Q, trajectory: Trajectory, metrics: Sequence[Metric[Q]]) -> Record:
     response = trajectory.answer.text if trajectory.answer else ""
     return Record(
         id=question.id,
@@ -167,7 +173,7 @@ async def _judged(question: Question, trajectory: Trajectory, judge: Judge) -> R
         question=question.question,
         response=response,
         finish_reason=str(trajectory.finish_reason),
-        aspects=await judged(judge, question, response),
+        assessment=await assess(metrics, question, response),
         searches=trajectory.searches,
         documents_read=len(trajectory.documents_read),
         profile_size=len(question.profile),
@@ -178,8 +184,8 @@ async def _judged(question: Question, trajectory: Trajectory, judge: Judge) -> R
 
 
 async def _each(
-    items: AsyncIterator[Question],
-    work: Callable[[Question], Awaitable[None]],
+    items: AsyncIterator[T],
+    work: Callable[[T], Awaitable[None]],
     concurrency: int,
     pause_s: float,
 ) -> None:
@@ -189,7 +195,7 @@ async def _each(
     """
     room = asyncio.Semaphore(concurrency)
 
-    async def one(item: Question) -> None:
+    async def one(item: T) -> None:
         try:
             await work(item)
         finally:
@@ -210,21 +216,8 @@ def _never_begun(trajectory: Trajectory) -> bool:
     return trajectory.finish_reason == "deadline" and silent
 
 
-@contextmanager
-def _repaired(folder: Path) -> Iterator[None]:
-    """The folder for this process alone, without what a killed run has half written."""
-    with alone_in(folder):
-        for name in (RECORDS, TRAJECTORIES):
-            whole_lines(folder / name)
-        yield
-
-
-def _places(folder: Path) -> dict[str, int]:
-    """The finished questions, and where their lines begin."""
-    (folder / RECORDS).touch()
-    with (folder / RECORDS).open("rb") as lines:
-        places = accumulate(map(len, lines), initial=0)
-        return {record.id: place for record, place in zip(read_records(folder), places, strict=False)}
+def _write_manifest(folder: Path, configuration: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    write_json(folder / MANIFEST, {**configuration, "configured": sorted(configuration), **facts})
 
 
 def _append(stream: IO[bytes], value: Mapping[str, Any]) -> int:

@@ -1,21 +1,20 @@
-"""What can be said about scores of a sample of questions: intervals, paired tests, bins.
+"""Statistics of scores over a sample of questions: intervals, paired tests, bins.
 
-Pure functions of numbers. Whatever draws at random takes its seed, so that a report can be made twice.
+Pure functions. Those that draw at random take a seed, so that a report is reproducible.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Interval = tuple[float, float]
 RESAMPLES = 2_000
 LEVEL = 0.95
 _DRAWS = 1_000_000
-"""Made at once, so that memory stays small however many questions there are."""
-_TINY = 1e-300
+"""Draws per batch, which bounds memory for any number of questions."""
 
 
 def bootstrap_interval(
@@ -23,9 +22,9 @@ def bootstrap_interval(
 ) -> Interval | None:
     """Percentile bootstrap interval of the mean of the groups' means (Efron & Tibshirani 1993, chapter 13).
 
-    `groups` is one sequence of scores for each category: each is drawn again with replacement within itself,
-    since the categories are no sample. One group gives the interval of a plain mean. None where a group
-    holds fewer than two scores: drawn again, one score tells nothing of how scores vary.
+    `groups` holds one sequence of scores for each category. Each is resampled within itself, since the
+    categories are not a sample. One group gives the interval of a plain mean. None if a group has fewer than
+    two scores: resampling one score says nothing about variation.
     """
     if not groups or any(len(group) < 2 for group in groups):
         return None
@@ -49,9 +48,9 @@ def paired_bootstrap(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval | None:
-    """The same for `first` minus `second`, question by question: the questions are drawn, not the runs.
+    """Bootstrap `first` minus `second`, question by question: questions are resampled, not runs.
 
-    Both hold the same groups of the same lengths, in the same order; otherwise raises ValueError.
+    Raises ValueError unless both have groups of the same lengths, in the same order.
     """
     differences = [
         [one - other for one, other in zip(left, right, strict=True)]
@@ -62,10 +61,10 @@ def paired_bootstrap(
 
 @dataclass(frozen=True)
 class PairedT:
-    """A paired t-test. `t` and `p` (two-sided) are None where the differences do not vary."""
+    """A paired t-test. `t` and `p` (two-sided) are None if the differences do not vary."""
 
     mean: float
-    """Of first minus second."""
+    """Mean of first minus second."""
     pairs: int
     t: float | None
     p: float | None
@@ -74,7 +73,7 @@ class PairedT:
 def paired_t(first: Sequence[float], second: Sequence[float]) -> PairedT:
     """Student's t-test of the differences of pairs (Student 1908), with n - 1 degrees of freedom.
 
-    Raises ValueError for sequences that are empty or of different lengths.
+    Raises ValueError if the sequences are empty or differ in length.
     """
     differences = np.array([one - other for one, other in zip(first, second, strict=True)])
     n = len(differences)
@@ -82,107 +81,59 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> PairedT:
         raise ValueError("no pairs to test")
     mean = float(differences.mean())
     deviation = float(differences.std(ddof=1)) if n > 1 else 0.0
-    # Equal differences of decimal fractions differ by rounding errors, which are no variation.
+    # Equal differences of decimal fractions still differ by rounding errors.
     if deviation <= 1e-12 * max(1.0, abs(mean)):
         return PairedT(mean, n, None, None)
-    t = mean / (deviation / math.sqrt(n))
-    return PairedT(mean, n, t, student_p(t, n - 1))
-
-
-def student_p(t: float, freedom: float) -> float:
-    """P(|T| ≥ |t|) for Student's t: I_x(freedom/2, 1/2) at x = freedom/(freedom + t²) (DLMF 8.17)."""
-    whole = freedom + t * t
-    # Near x = 1 floating point has too few digits left for t.
-    if t * t < 1:
-        return 1 - incomplete_beta(t * t / whole, 0.5, freedom / 2)
-    return incomplete_beta(freedom / whole, freedom / 2, 0.5)
-
-
-def incomplete_beta(x: float, a: float, b: float) -> float:
-    """The regularized incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22)."""
-    if x <= 0 or x >= 1:
-        return 0.0 if x <= 0 else 1.0
-    if x > (a + 1) / (a + b + 2):
-        # There the fraction converges slowly; the mirrored one does not.
-        return 1 - incomplete_beta(1 - x, b, a)
-    front = math.exp(
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )
-    return front * _beta_fraction(x, a, b) / a
-
-
-def _beta_fraction(x: float, a: float, b: float) -> float:
-    # Lentz's method as modified by Thompson and Barnett (1986).
-    d = 1 / _nonzero(1 - (a + b) * x / (a + 1))
-    c, value = 1.0, d
-    for m in range(1, 10_000):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        step = 1.0
-        for coefficient in (even, odd):
-            d = 1 / _nonzero(1 + coefficient * d)
-            c = _nonzero(1 + coefficient / c)
-            step = c * d
-            value *= step
-        if abs(step - 1) < 1e-15:
-            return value
-    raise ArithmeticError(f"I_x(a, b) did not converge at x={x}, a={a}, b={b}")
-
-
-def _nonzero(value: float) -> float:
-    return value if abs(value) > _TINY else _TINY
+    tested = stats.ttest_1samp(differences, 0.0)
+    return PairedT(mean, n, float(tested.statistic), float(tested.pvalue))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979), in the order in which they came."""
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    """Correct p-values for multiple comparisons (Holm 1979), keeping their order."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, least = [0.0] * len(p_values), 0.0
-    for done, place in enumerate(order):
-        least = max(least, min(1.0, (len(p_values) - done) * p_values[place]))
-        corrected[place] = least
+    for done, index in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - done) * p_values[index]))
+        corrected[index] = least
     return corrected
 
 
 def histogram(values: Sequence[float], edges: Sequence[float]) -> list[int]:
-    """How many values lie in each of `len(edges) - 1` bins [edge, next edge); the last holds its end too.
+    """Count the values in each of `len(edges) - 1` bins [edge, next edge); the last bin includes its end.
 
-    Raises ValueError for a value outside of the edges: none may be left out in silence.
+    Raises ValueError if a value is outside the edges, rather than drop it silently.
     """
     counted: NDArray[np.intp] = np.histogram(values, bins=np.asarray(edges))[0]
     if int(counted.sum()) != len(values):
-        raise ValueError(f"values outside of {edges[0]} to {edges[-1]}")
+        raise ValueError(f"values outside {edges[0]} to {edges[-1]}")
     return [int(count) for count in counted]
 
 
 def quartile_edges(values: Sequence[float]) -> tuple[float, float, float]:
-    """The quartiles of `values` (linear interpolation), which cut them into four bins."""
+    """Quartiles of `values` (linear interpolation), which divide them into four bins."""
     low, middle, high = np.quantile(np.asarray(values, dtype=np.float64), [0.25, 0.5, 0.75])
     return float(low), float(middle), float(high)
 
 
 def quartile_bin(value: float, edges: tuple[float, float, float]) -> int:
-    """0 to 3. A value on an edge is in the lower bin, so that equal values share one."""
+    """Bin of a value, 0 to 3. A value on an edge is in the lower bin, so that equal values share a bin."""
     return sum(value > edge for edge in edges)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How values are spread: quantiles by linear interpolation."""
+    """Quantiles of a distribution, by linear interpolation."""
 
-    count: int
-    mean: float
     p10: float
     p25: float
     median: float
     p75: float
     p90: float
-    maximum: float
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """None for no values."""
+    """Quantiles of `values`; None if there are none."""
     if not values:
         return None
-    array = np.asarray(values, dtype=np.float64)
-    p10, p25, median, p75, p90 = (float(q) for q in np.quantile(array, [0.1, 0.25, 0.5, 0.75, 0.9]))
-    return Spread(len(values), float(array.mean()), p10, p25, median, p75, p90, float(array.max()))
+    quantiles = np.quantile(np.asarray(values, dtype=np.float64), [0.1, 0.25, 0.5, 0.75, 0.9])
+    return Spread(*map(float, quantiles))

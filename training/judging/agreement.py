@@ -1,6 +1,6 @@
-"""How far a judge's verdicts are those of people, who rate a sample of the same answers on the same scale.
+"""Measures how far a judge's verdicts agree with people, who rate a sample of the same answers.
 
-People fill in a form (training/judging/forms.py) that does not show them the verdicts.
+People use the same scale and a form (training/judging/forms.py) that does not show the verdicts.
 """
 
 from collections import defaultdict
@@ -12,23 +12,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.report.runs import load_runs
-from training.evaluation.report.words import plural
+from training.evaluation.report.formatting import plural
 from training.evaluation.statistics import LEVEL, RESAMPLES, Interval
-from training.judging.forms import Rating, read_ratings
+from training.judging.forms import Rating, load_judged, read_ratings
 from training.judging.judge import SCALE
 
 FEW = 50
-"""With fewer rated aspects than about so many, an agreement is a hint and no measurement."""
+"""With fewer rated aspects than about this, an agreement is a hint, not a measurement."""
 
 _SIZE = len(SCALE)
 _UNDEFINED = 0.05
-"""The largest share of resamples without a kappa from which an interval is still taken."""
+"""Largest fraction of resamples without a kappa for which an interval is still given."""
 _CELLS = 4_000_000
 _NOMINAL = 1.0 - np.eye(_SIZE)
 _QUADRATIC = np.subtract.outer(np.arange(_SIZE), np.arange(_SIZE)).astype(np.float64) ** 2
 
-Table = tuple[tuple[int, ...], ...]
+Confusion = tuple[tuple[int, ...], ...]
 _Pair = tuple[str, int, int]
 """A question, and two scores of one of its aspects."""
 _Counts = NDArray[np.float64]
@@ -36,10 +35,10 @@ _Counts = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number about a sample, with its 95 % interval: percentile bootstrap over the questions.
+    """A statistic of a sample, with its 95 % interval: percentile bootstrap over the questions.
 
-    `value` is None where it is undefined. `interval` is None then too, for a single question, and where
-    many of the resamples leave it undefined.
+    `value` is None if undefined. `interval` is None as well in that case, for a single question, and if the
+    value is undefined in many resamples.
     """
 
     value: float | None
@@ -48,46 +47,46 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Compared:
-    """How alike two readings of the same answers are, over `pairs` pairs of scores."""
+    """Agreement of two readings of the same answers, over `pairs` pairs of scores."""
 
     aspects: int
     pairs: int
     exact: Estimate
     """Share of the pairs whose scores are equal."""
     kappa: Estimate
-    """Cohen (1960). Undefined where both sides gave one and the same score throughout."""
+    """Cohen (1960). Undefined if both sides gave one and the same score throughout."""
     weighted_kappa: Estimate
-    """Cohen (1968), with the squares of the differences as weights: a 2 for a 0 counts four times a 1."""
+    """Cohen (1968), weighted by squared differences: a 2 for a 0 counts four times a 1 for a 0."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """A run's verdicts beside people's ratings. Every rating is compared by itself: none is averaged away."""
+    """A run's verdicts beside people's ratings. Ratings are compared one by one, not averaged."""
 
     judge: str
     raters: int
     ratings: int
-    """Lines with a score, of all raters."""
+    """Number of lines with a score, from all raters."""
     rated_aspects: int
     unfilled: int
-    """Lines of the form whose score is still null."""
+    """Number of lines whose score is still null."""
     unjudged: int
-    """Ratings of aspects for which the judge gave no verdict. They are in no other number below."""
+    """Number of ratings of aspects without a verdict, which no number below includes."""
     with_judge: Compared
-    table: Table
-    """table[rating][verdict]: how many pairs."""
+    table: Confusion
+    """table[rating][verdict]: the number of pairs."""
     between_raters: Compared | None
-    """Mean of the kappas of all pairs of raters that have one; None where no two rated the same aspect."""
+    """Mean of the defined kappas over pairs of raters; None if no two rated the same aspect."""
 
 
 def agreement(folder: Path, file: Path, *, seed: int = 0) -> Agreement:
     """Compare the verdicts of the run in `folder` with the ratings in `file` (JSONL).
 
     A line is `{"id": question id, "aspect": its text, "score": 0, 1, 2 or null, "rater"?: who}`. More keys
-    may stand there, as in the form; a `response` has to be the run's. Raises InvalidFile, naming file and
-    line, and ValueError for a folder that holds no run.
+    are allowed, as in the form; a `response` must be the run's. Raises InvalidFile, naming file and line,
+    and ValueError if the folder holds no run with rubrics.
     """
-    run = load_runs([folder])[0]
+    run = load_judged(folder)
     records = {record.id: record for record in run.records}
     ratings, unfilled = read_ratings(file, records)
     verdicts = {
@@ -96,24 +95,24 @@ def agreement(folder: Path, file: Path, *, seed: int = 0) -> Agreement:
         for aspect in record.aspects
         if aspect.score is not None
     }
-    judged = [rating for rating in ratings if rating.place in verdicts]
-    beside = [(rating.question, rating.score, verdicts[rating.place]) for rating in judged]
+    judged = [rating for rating in ratings if rating.rated in verdicts]
+    beside = [(rating.question, rating.score, verdicts[rating.rated]) for rating in judged]
     table = _tables([beside]).sum(axis=(0, 1))
     return Agreement(
-        judge=run.judge,
+        judge=run.judge or "none",
         raters=len({rating.rater for rating in ratings}),
         ratings=len(ratings),
-        rated_aspects=len({rating.place for rating in ratings}),
+        rated_aspects=len({rating.rated for rating in ratings}),
         unfilled=unfilled,
         unjudged=len(ratings) - len(beside),
-        with_judge=_compared([beside], len({rating.place for rating in judged}), seed),
+        with_judge=_compared([beside], len({rating.rated for rating in judged}), seed),
         table=tuple(tuple(int(count) for count in row) for row in table),
         between_raters=_between(ratings, seed),
     )
 
 
 def as_text(found: Agreement) -> str:
-    """The agreement as tables in plain text, and what they say in words."""
+    """Format the agreement as plain-text tables, with their meaning in words."""
     unfilled = f"; {plural(found.unfilled, 'line')} not filled in" if found.unfilled else ""
     lines = [
         f"Judge: {found.judge}",
@@ -141,7 +140,7 @@ def as_text(found: Agreement) -> str:
 def _between(ratings: Sequence[Rating], seed: int) -> Compared | None:
     by_aspect: dict[tuple[str, str], list[Rating]] = defaultdict(list)
     for rating in ratings:
-        by_aspect[rating.place].append(rating)
+        by_aspect[rating.rated].append(rating)
     groups: dict[tuple[str, str], list[_Pair]] = defaultdict(list)
     for same in by_aspect.values():
         for one, other in combinations(sorted(same, key=lambda rating: rating.rater), 2):
@@ -153,7 +152,7 @@ def _between(ratings: Sequence[Rating], seed: int) -> Compared | None:
 
 
 def _compared(groups: Sequence[Sequence[_Pair]], aspects: int, seed: int) -> Compared:
-    """`groups` holds the pairs of one rater and the judge, or one group for each two raters."""
+    """`groups` holds one group for people and the judge, or one for each pair of raters."""
     tables = _tables(groups)
     resampled = _resampled(tables, seed)
     point = tables.sum(axis=1)[np.newaxis]
@@ -176,20 +175,20 @@ def _compared(groups: Sequence[Sequence[_Pair]], aspects: int, seed: int) -> Com
 
 
 def _tables(groups: Sequence[Sequence[_Pair]]) -> _Counts:
-    """Counts of pairs of scores: (groups, questions, 3, 3)."""
+    """Count pairs of scores: (groups, questions, 3, 3)."""
     questions = sorted({question for group in groups for question, _, _ in group})
-    places = {question: place for place, question in enumerate(questions)}
+    rows = {question: row for row, question in enumerate(questions)}
     counts = np.zeros((len(groups), len(questions), _SIZE, _SIZE))
     for number, group in enumerate(groups):
         for question, one, other in group:
-            counts[number, places[question], one, other] += 1
+            counts[number, rows[question], one, other] += 1
     return counts
 
 
 def _resampled(tables: _Counts, seed: int) -> _Counts:
-    """Tables of samples drawn again with replacement: (RESAMPLES, groups, 3, 3), or none of one question.
+    """Bootstrap the tables: (RESAMPLES, groups, 3, 3), or (0, groups, 3, 3) for fewer than two questions.
 
-    Questions are drawn, with all their aspects: verdicts on one and the same answer are not independent.
+    Whole questions are drawn, with all their aspects: verdicts on the same answer are not independent.
     """
     groups, questions = tables.shape[:2]
     if questions < 2:
@@ -206,13 +205,13 @@ def _resampled(tables: _Counts, seed: int) -> _Counts:
 
 
 def _exact(tables: _Counts) -> _Counts:
-    """Share of equal scores over all groups together, by resample; nan where there are no pairs."""
+    """Fraction of equal scores over all groups together, by resample; nan if there are no pairs."""
     pooled = tables.sum(axis=1)
     return _divided(np.trace(pooled, axis1=1, axis2=2), pooled.sum(axis=(1, 2)))
 
 
 def _mean_kappa(tables: _Counts, weights: _Counts) -> _Counts:
-    """1 - Σwo / Σwe of each group, with the mean over the groups where it is defined, by resample."""
+    """Mean of 1 - Σwo / Σwe over the groups in which it is defined, by resample."""
     rows, columns = tables.sum(axis=3), tables.sum(axis=2)
     expected = rows[..., :, np.newaxis] * columns[..., np.newaxis, :]
     disagreed = (weights * tables).sum(axis=(2, 3)) * tables.sum(axis=(2, 3))
@@ -244,7 +243,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def _in_words(found: Agreement) -> Iterator[str]:
     compared, kappa = found.with_judge, found.with_judge.kappa
     if not compared.pairs:
-        yield "No rating has a verdict beside it, so nothing is compared."
+        yield "No rating has a verdict, so nothing is compared."
         return
     more = sum(found.table[i][j] for i in SCALE for j in SCALE if j > i)
     less = sum(found.table[i][j] for i in SCALE for j in SCALE if j < i)
@@ -252,18 +251,18 @@ def _in_words(found: Agreement) -> Iterator[str]:
     if kappa.value is None:
         yield "Kappa is undefined: people and judge gave one and the same score throughout."
     else:
-        yield "Kappa is 0 for an agreement that chance alone would bring, and 1 for a complete one."
+        yield "Kappa is 0 for chance agreement and 1 for complete agreement."
         if kappa.interval and kappa.interval[0] <= 0:
-            yield "Its interval holds 0: these ratings do not show that the judge agrees beyond chance."
+            yield "Its interval includes 0: these ratings do not show that the judge agrees beyond chance."
     between = found.between_raters
     if between is None:
-        yield "No aspect was rated by two people, so it is not known how far people agree among themselves."
+        yield "No aspect was rated by two people, so it is not known how far people agree with each other."
     elif between.kappa.value is None:
         yield "Between people kappa is undefined: they gave one and the same score throughout."
     else:
-        yield "What people reach among themselves is about as much as can be asked of a judge."
+        yield "The agreement between people is about the most that can be expected of a judge."
         if between.kappa.interval and between.kappa.interval[0] <= 0:
-            yield "But that too may be chance: look at the aspects before you look at the judge."
+            yield "But that may be chance as well: look at the aspects before you look at the judge."
     if compared.aspects < FEW:
         yield (
             f"Only {plural(compared.aspects, 'aspect')} could be compared: with fewer than about {FEW}, "

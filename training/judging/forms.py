@@ -1,6 +1,6 @@
-"""The form in which people rate aspects of a run's answers, and what they filled in.
+"""Writes the form in which people rate aspects of a run's answers, and reads the ratings back.
 
-It shows nobody the judge's verdicts. What comes back is checked line by line.
+The form does not show the judge's verdicts. Ratings are validated line by line.
 """
 
 import json
@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.errors import TrainingError
+from training.evaluation.loading import LoadedRun, load_runs
 from training.evaluation.records import Record
-from training.evaluation.report.runs import load_runs
 from training.judging.judge import is_score
 from training.tasks.lampqa.data import Question
-from training.tasks.lampqa.scores import InvalidFile
+
+
+class InvalidFile(TrainingError, ValueError):
+    """A form cannot be written, or holds something other than ratings."""
 
 
 @dataclass(frozen=True)
 class Rating:
-    """What one person said of one aspect."""
+    """One person's rating of one aspect."""
 
     question: str
     aspect: str
@@ -28,35 +32,43 @@ class Rating:
     rater: str
 
     @property
-    def place(self) -> tuple[str, str]:
+    def rated(self) -> tuple[str, str]:
         """The question and the aspect."""
         return self.question, self.aspect
 
 
+def load_judged(folder: Path) -> LoadedRun:
+    """Load a run whose responses were judged by rubric aspects. Raises ValueError if they were not."""
+    run = load_runs([folder])[0]
+    if not run.has_rubrics:
+        raise ValueError(f"{folder}: the run has no rubric aspects to rate")
+    return run
+
+
 def write_form(folder: Path, out: Path, count: int, seed: int, questions: Iterable[Question]) -> int:
-    """Write `count` aspects of the run's answers, drawn at random, for people to rate; return how many.
+    """Write `count` randomly drawn aspects of the run's answers for people to rate; return their number.
 
-    JSONL, in the order of the questions' ids, without the verdicts. A line holds what the judge is given,
-    with `score` and `rater` null. There are fewer lines where the run has fewer aspects; aspects that a
-    rubric names twice are left out, since their ratings could not be told apart. `questions` has to hold
-    the run's: the narratives are not in the run.
+    The form is JSONL, sorted by question id, without the verdicts. A line holds what the judge is given,
+    with `score` and `rater` null. The number is lower than `count` if the run has fewer aspects. Aspects
+    that a rubric names twice are left out, since their ratings would be ambiguous. `questions` must include
+    the run's, because a run does not hold the narratives.
 
-    Raises InvalidFile where `out` is there already (it may hold ratings) or cannot be written, and
-    ValueError for a count below 1, a folder that holds no run, and questions that are not the run's.
+    Raises InvalidFile if `out` already exists (it may hold ratings) or cannot be written, and ValueError if
+    `count` is below 1, the folder holds no run with rubrics, or the questions are not the run's.
     """
     if count < 1:
-        raise ValueError(f"a form holds at least one aspect, not {count}")
-    records = load_runs([folder])[0].records
-    places = [
-        (record, number)
+        raise ValueError(f"a form needs at least one aspect, not {count}")
+    records = load_judged(folder).records
+    aspects = [
+        (record.id, number)
         for record in records
         for number, aspect in enumerate(record.aspects)
         if _named(record, aspect.aspect) == 1
     ]
-    chosen = sorted(random.Random(seed).sample(range(len(places)), min(count, len(places))))
+    chosen = random.Random(seed).sample(aspects, min(count, len(aspects)))
     numbers: dict[str, list[int]] = defaultdict(list)
-    for place in chosen:
-        numbers[places[place][0].id].append(places[place][1])
+    for question, number in sorted(chosen):
+        numbers[question].append(number)
     narrated = {question.id: question for question in questions if question.id in numbers}
     lines = [
         line
@@ -67,23 +79,23 @@ def write_form(folder: Path, out: Path, count: int, seed: int, questions: Iterab
     try:
         with out.open("xb") as file:
             for line in lines:
-                # Half a surrogate pair in what a model wrote becomes JSON's own escape.
+                # Half a surrogate pair in a model's output becomes a JSON escape.
                 text = json.dumps(line, ensure_ascii=False)
                 file.write(text.encode("utf-8", "backslashreplace") + b"\n")
     except FileExistsError:
-        raise InvalidFile(f"{out}: is there already, and may hold ratings; name another file") from None
+        raise InvalidFile(f"{out}: already exists, and may hold ratings; choose another file") from None
     except OSError as error:
         raise InvalidFile(f"{out}: cannot be written: {error.strerror or error}") from None
     return len(lines)
 
 
 def read_ratings(file: Path, records: Mapping[str, Record]) -> tuple[list[Rating], int]:
-    """The lines with a score, and how many have none yet. Raises InvalidFile."""
+    """Read the lines with a score, and count those without. Raises InvalidFile."""
     found: list[Rating] = []
     first: dict[tuple[str, str, str], int] = {}
     unfilled = 0
     try:
-        # Editors on Windows begin a file with a byte order mark.
+        # Editors on Windows add a byte order mark.
         content = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise InvalidFile(f"{file}: cannot be read: {error.strerror or error}") from None
@@ -95,14 +107,14 @@ def read_ratings(file: Path, records: Mapping[str, Record]) -> tuple[list[Rating
             if rating is None:
                 unfilled += 1
                 continue
-            if (earlier := first.setdefault((*rating.place, rating.rater), number)) != number:
+            if (earlier := first.setdefault((*rating.rated, rating.rater), number)) != number:
                 who = f"by {rating.rater!r}" if rating.rater else "(name the raters if there are several)"
-                raise ValueError(f"{_at(*rating.place)} is rated already on line {earlier} {who}")
+                raise ValueError(f"{_at(*rating.rated)} is already rated on line {earlier} {who}")
         except (ValueError, RecursionError) as error:
             raise InvalidFile(f"{file}, line {number}: {error}") from None
         found.append(rating)
     if not found and not unfilled:
-        raise InvalidFile(f"{file}: holds no rating")
+        raise InvalidFile(f"{file}: has no ratings")
     return found, unfilled
 
 
@@ -129,7 +141,7 @@ def _form_lines(
 
 
 def _rating(line: bytes, records: Mapping[str, Record]) -> Rating | None:
-    """One line; None where its score is null. Raises ValueError, which says what is wrong with it."""
+    """Parse one line; None if its score is null. Raises ValueError with the fault."""
     try:
         data = json.loads(line.decode())
     except (ValueError, RecursionError) as error:

@@ -6,19 +6,19 @@ ours. A reply without exactly one score is asked for again, a bounded number of 
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from agent.engines.capabilities import CHAT, Json
+from agent.engines.completions import CHAT, Json
 from agent.engines.errors import EngineError
 from agent.engines.openai import Refused
 from agent.engines.registry import ChatModel
+from agent.engines.retry import wait_s
 from agent.tags import escape
-from training.judging.judge import PROMPT_VERSION, SCALE, Unjudged, UnjudgedReply, parse_score
-from training.tasks.lampqa.data import Aspect, Question
+from training.judging.judge import JUDGE_PROMPT_VERSION, SCALE, RubricAspect, RubricQuestion, Unjudged
+from training.judging.reply import UnjudgedReply, parse_score
 
 PUBLISHED_JUDGE = "qwen2.5-32b-instruct"
 """Small judges inflate: of the published scores, only those of one judge can be compared with others."""
@@ -26,7 +26,7 @@ PUBLISHED_ROUNDS = 100
 TOP_P = 0.95
 
 _STEP, _HOTTEST = 0.1, 1.0
-_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.5, 8.0
+_WAITS = {"first": 0.5, "longest": 8.0, "longest_asked": 0.0}
 _DOUBTS = 3
 """So many calls that failed with a schema and not without, while none went well with one, are no chance."""
 _NOT_TAKEN = (400, 404, 415, 422, 501)
@@ -111,7 +111,7 @@ class LLMJudge:
             raise ValueError("a judge needs the name of its model")
         if rounds < 1 or concurrency < 1:
             raise ValueError("a judge needs at least one round and one call at a time")
-        self.name = f"{server.model}@{PROMPT_VERSION}"
+        self.name = f"{server.model}@{JUDGE_PROMPT_VERSION}"
         is_published = server.model.lower().rpartition("/")[2] == PUBLISHED_JUDGE
         self.comparable = is_published if comparable is None else comparable
         self.calls = 0
@@ -131,7 +131,7 @@ class LLMJudge:
         await server.served_model()
         return cls(server, **options)
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         """See Judge."""
         asked = prompt(question, aspect, response)
         plain, temperature, why = False, 0.0, ""
@@ -148,9 +148,7 @@ class LLMJudge:
                 plain = self._takes_schema is None and not plain
                 why = str(error)
                 if number + 1 < self._rounds:
-                    await self._sleep(
-                        min(_BACK_OFF_S * 2.0**number, _LONGEST_BACK_OFF_S) * random.uniform(0.5, 1)
-                    )
+                    await self._sleep(wait_s(number, "", **_WAITS))
         raise Unjudged(f"{why} (after {self._rounds} rounds)")
 
     async def aclose(self) -> None:
@@ -201,7 +199,7 @@ class LLMJudge:
         return (choices[0].message.content or "") if choices else ""
 
 
-def prompt(question: Question, aspect: Aspect, response: str) -> str:
+def prompt(question: RubricQuestion, aspect: RubricAspect, response: str) -> str:
     """What the judge is asked about one aspect.
 
     The texts that are graded come from people and models, so they are fenced twice. The lines around them

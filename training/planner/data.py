@@ -17,9 +17,10 @@ from agent.planning import as_plan, planning
 from agent.tokens import prompt_ids
 from agent.trajectory import Answer, Limits
 from index.documents import Passage
-from training.folder import whole_lines
+from training.folder import cut_torn_line
 from training.tasks.datasets import Part
-from training.tasks.lampqa.data import DataError, Question
+from training.tasks.errors import DataError
+from training.tasks.lampqa.data import Question
 
 Tokenizer = Any
 """A tokenizer of transformers."""
@@ -34,7 +35,7 @@ class Unusable(Exception):
     """No example can be made of a question, for the reason given."""
 
 
-class Example(BaseModel):
+class PlannerExample(BaseModel):
     """A prompt, and what is to be written behind it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,7 +59,7 @@ class Recorded:
 
 async def make_example(
     question: Question, part: Part, search: Search, tokenizer: Tokenizer, limits: Limits, max_length: int
-) -> Example:
+) -> PlannerExample:
     """The example of one question, of at most `max_length` tokens.
 
     As in use, a prompt that is too long loses passages, the first ones first. Raises Unusable.
@@ -83,7 +84,7 @@ async def make_example(
         or episode.trajectory.transcript != prompt + completion
     ):
         raise Unusable("a tag in its rubric ends the plan too early")
-    return Example(
+    return PlannerExample(
         id=question.id,
         part=part,
         prompt=prompt,
@@ -96,19 +97,19 @@ async def make_example(
 async def write_examples(
     file: Path,
     questions: Iterable[tuple[Part, Question]],
-    make: Callable[[Part, Question], Awaitable[Example]],
+    make: Callable[[Part, Question], Awaitable[PlannerExample]],
     finished: Callable[[int], None] = lambda count: None,
 ) -> Recorded:
     """Add to `file`, in the order of the questions, the examples that it does not hold yet.
 
     `finished` is told how many more questions are done. A line that was half written is written again.
     """
-    whole_lines(file)
+    cut_torn_line(file)
     counts: dict[Part, int] = {"train": 0, "validation": 0}
     known = {(example.part, example.id) for example in read_examples(file)}
     left_out = {}
 
-    async def one(part: Part, question: Question) -> Example | str:
+    async def one(part: Part, question: Question) -> PlannerExample | str:
         try:
             return await make(part, question)
         except Unusable as error:
@@ -138,8 +139,8 @@ async def write_examples(
     return Recorded(counts, left_out)
 
 
-def read_examples(file: Path) -> Iterator[Example]:
+def read_examples(file: Path) -> Iterator[PlannerExample]:
     """The examples of a file that `write_examples` wrote."""
     with file.open("rb") as lines:
         for line in lines:
-            yield Example.model_validate_json(line)
+            yield PlannerExample.model_validate_json(line)

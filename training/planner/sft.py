@@ -13,23 +13,20 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.errors import TrainingError
-from training.folder import settle
-from training.planner.data import Example, Tokenizer, read_examples
+from training.errors import TrainingUnavailable
+from training.extras import require
+from training.folder import pin_configuration
+from training.planner.data import PlannerExample, Tokenizer, read_examples
 from training.stamp import stamp
 from training.tasks.datasets import Part
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
-MANIFEST = "training.json"
+TRAINING_MANIFEST = "training.json"
 
 _IGNORED = -100
 """The label of a token that the loss does not see, in PyTorch and all that build on it."""
 _CLIP = 1.0
-
-
-class TrainingUnavailable(TrainingError):
-    """Training cannot begin here; the message says what it needs."""
 
 
 class Recipe(BaseModel):
@@ -66,7 +63,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class KeptAdapter:
     """The adapter that was kept: that of the step with the lowest validation loss."""
 
     adapter: Path
@@ -86,15 +83,11 @@ def load_tokenizer(model: str) -> Tokenizer:
 
 def check_can_train(model: str, recipe: Recipe, max_length: int, *, cpu: bool) -> None:
     """Raises TrainingUnavailable where something is missing: asked before hours are spent on examples."""
-    try:
-        import datasets  # noqa: F401
-        import peft  # noqa: F401
-        import torch
-        import trl  # noqa: F401
-    except ImportError as error:
-        raise TrainingUnavailable(f"training needs {error.name}: pip install 'pr2[train]'") from None
+    require("train", "datasets", "peft", "torch", "trl")
     if cpu:
         return
+    import torch
+
     if not torch.cuda.is_available():
         parameters, size = memory_needed(model, recipe, max_length)
         raise TrainingUnavailable(
@@ -136,25 +129,29 @@ def train(
     *,
     cpu: bool = False,
     watcher: Watcher | None = None,
-) -> Outcome:
+) -> KeptAdapter:
     """Train, or go on from the last checkpoint, and keep the best adapter in `folder`/adapter.
 
     Raises ChangedConfiguration when the folder was begun with another recipe or other examples.
     """
     with examples.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    settle(folder / MANIFEST, {"model": model, "examples": digest, "cpu": cpu, **recipe.model_dump()})
+    pin_configuration(
+        folder / TRAINING_MANIFEST, {"model": model, "examples": digest, "cpu": cpu, **recipe.model_dump()}
+    )
     trainer = make_trainer(folder / CHECKPOINTS, read_examples(examples), model, recipe, cpu=cpu)
     if watcher is not None:
         trainer.add_callback(_callback(watcher))
     last = _last_checkpoint(folder / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    best = Outcome(folder / ADAPTER, trainer.state.best_global_step, trainer.state.best_metric)
+    best = KeptAdapter(folder / ADAPTER, trainer.state.best_global_step, trainer.state.best_metric)
     _keep(trainer, best)
     return best
 
 
-def make_trainer(folder: Path, examples: Iterable[Example], model: str, recipe: Recipe, *, cpu: bool) -> Any:
+def make_trainer(
+    folder: Path, examples: Iterable[PlannerExample], model: str, recipe: Recipe, *, cpu: bool
+) -> Any:
     """TRL's trainer, whose checkpoints go to `folder`."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -198,7 +195,7 @@ def make_trainer(folder: Path, examples: Iterable[Example], model: str, recipe: 
     return trainer
 
 
-def _datasets(examples: Iterable[Example]) -> dict[Part, Any]:
+def _datasets(examples: Iterable[PlannerExample]) -> dict[Part, Any]:
     import numpy as np
     from datasets import Dataset
 
@@ -248,7 +245,7 @@ def _last_checkpoint(folder: Path) -> Path | None:
     return max((file.parent for file in whole), key=lambda made: int(made.name.split("-")[1]), default=None)
 
 
-def _keep(trainer: Any, best: Outcome) -> None:
+def _keep(trainer: Any, best: KeptAdapter) -> None:
     """Write the adapter, its tokenizer and what they are for: all of it or nothing."""
     part = best.adapter.with_name(ADAPTER + ".part")
     shutil.rmtree(part, ignore_errors=True)

@@ -11,11 +11,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
+from agent.methods import METHODS
 from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits, Trajectory
 from index.documents import Passage, first_fault
@@ -25,18 +26,22 @@ from index.ranking.retrievers import retriever
 from index.storage.store import Store
 from index.together import Together
 from training.errors import TrainingError
-from training.judging.judge import Judge, LexicalJudge, Unjudged, judged
+from training.judging.cache import CachedJudge, CacheUnavailable, VerdictCache
+from training.judging.judge import Judge, Unjudged, judged
+from training.judging.lexical import LexicalJudge
 from training.judging.llm import LLMJudge
-from training.judging.verdicts import CachedJudge, CacheUnavailable, VerdictCache
 from training.policy.advantage import Formula
 from training.policy.reward import Costs, Reward, reward
-from training.policy.rows import Row
+from training.policy.rows import DEFAULT_METHOD, Row
 from training.tasks.lampqa.data import Aspect, Question
 
 CONFIGURATION = "PR2_TRAINING"
 """The environment variable that names the configuration's file."""
 JUDGE_KEY = "PR2_JUDGE_API_KEY"
 """The environment variable with the key of the judge's server, where it wants one."""
+
+TRAINABLE = (DEFAULT_METHOD,)
+"""The methods whose policy can be trained: each turn is the policy's, and its searches are its own."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +75,9 @@ class Configuration(BaseModel):
 
     data: Path
     """The folder of the store."""
+    method: str = Field(DEFAULT_METHOD, exclude_if=lambda name: name == DEFAULT_METHOD)
+    """How episodes begin, a name in agent.methods. The default is not written, so that folders prepared
+    before there was a choice can be used."""
     encoder: str = "minilm"
     """The one that the store was made with; it is loaded where the retriever needs vectors."""
     retriever: str = "hybrid"
@@ -80,16 +88,28 @@ class Configuration(BaseModel):
     """How rewards become advantages."""
     prompt_version: str = PROMPT_VERSION
 
+    @field_validator("method")
+    @classmethod
+    def _is_trainable(cls, name: str) -> str:
+        if name not in TRAINABLE:
+            raise ValueError(f"there is no training for the method {name!r}, only for {', '.join(TRAINABLE)}")
+        return name
+
     @classmethod
     def load(cls) -> "Configuration":
-        """The one in the file that PR2_TRAINING names. Raises InvalidConfiguration."""
+        """Read the file that PR2_TRAINING names. Raises InvalidConfiguration."""
         file = os.environ.get(CONFIGURATION)
         if not file:
             raise InvalidConfiguration(
                 f"{CONFIGURATION} names no file with the configuration of the training"
             )
+        return cls.read(Path(file))
+
+    @classmethod
+    def read(cls, file: Path) -> "Configuration":
+        """Read a configuration that `pr2 train prepare` wrote. Raises InvalidConfiguration."""
         try:
-            return cls.model_validate_json(Path(file).read_text("utf-8"))
+            return cls.model_validate_json(file.read_text("utf-8"))
         except OSError as error:
             raise InvalidConfiguration(f"{file} cannot be read: {error.strerror}") from None
         except ValidationError as error:
@@ -108,6 +128,7 @@ class Environment:
     ) -> None:
         """`open` makes one of what the configuration names. `cache` is closed with it."""
         self.configuration = configuration
+        self._method = METHODS[configuration.method]
         self._profiles = profiles
         self._judge = judge
         self._cache = cache
@@ -153,7 +174,7 @@ class Environment:
 
     def episode(self, row: Row) -> Episode:
         """The episode of the row's question, as the service would begin it."""
-        return Episode(row.question.question, limits=self.configuration.limits)
+        return self._method.begin(row.question.question, self.configuration.limits)
 
     async def search(
         self, user: str, query: str, k: int, exclude: Collection[tuple[str, int]]

@@ -1,115 +1,118 @@
-"""The command that trains a policy on OpenRLHF: from a preset, which is a file, to flags.
+"""Builds and runs the commands that train a policy on OpenRLHF, here or on a Ray cluster."""
 
-Nothing is started here: what would be is a list of words, to be printed, run, or given to Ray.
-"""
-
+import hashlib
 import json
+import os
 import shlex
+import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from shutil import which
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
-
-from index.documents import first_fault
-from training.errors import TrainingError
-from training.policy.environment import CONFIGURATION
+from agent.checkpoints import STAMP, check_prompts, prompt_version
+from training.errors import TrainingUnavailable
+from training.extras import require
+from training.folder import locked, pin_configuration
+from training.policy.environment import CONFIGURATION, Configuration
 from training.policy.prepare import ENVIRONMENT, TRAIN, VALIDATION
+from training.policy.preset import InvalidPreset, Preset, gpus, memory_needed
+from training.stamp import stamp
 
 CHECKPOINTS, MODEL, CURVES = "checkpoints", "model", "tensorboard"
 TRAINER = "training.policy.openrlhf.trainer"
-_PRESETS = files("training.policy.presets")
-_GIB = 2**30
+_MANIFEST = "policy.json"
+_SFT = "training.policy.openrlhf.sft"
+_SFT_BATCH = 32
 
 
-class InvalidPreset(TrainingError, ValueError):
-    """There is no such preset, or it is none."""
+@dataclass(frozen=True)
+class Job:
+    """A training of a policy that can be shown or run."""
+
+    out: Path
+    preset: Preset
+    command: Sequence[str]
+    variables: Mapping[str, str]
+    """Of the environment; they tell workers where the environment's configuration is."""
+    ray: str | None
+    """Address of the cluster that runs it; None for this machine."""
+    configuration: Mapping[str, Any]
+    """What `out` is pinned to."""
 
 
-class Size(BaseModel):
-    """What a model's memory is estimated from."""
+def make_job(
+    prepared: Path, out: Path, preset: Preset, model: str, *, cold_start: bool = False, ray: str | None = None
+) -> Job:
+    """The training of `model` on a folder that `pr2 train prepare` wrote.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    parameters: int
-    hidden_size: int
-    layers: int
-    vocabulary: int
-
-
-class GPUs(BaseModel):
-    """The machine that a preset is made for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    count: int
-    gib: int
-    """Memory of each."""
-
-
-class Preset(BaseModel):
-    """A model, a machine, and OpenRLHF's flags for both."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str
-    size: Size
-    gpus: GPUs
-    flags: Annotated[dict[str, Any], BeforeValidator(lambda tables: _flattened(tables))]
-    """By name, as `train.batch_size`; in a file they stand in tables."""
-
-    def flag(self, name: str) -> Any:
-        """The value of a flag. Raises InvalidPreset where it has none."""
-        if self.flags.get(name) is None:
-            raise InvalidPreset(f"the preset does not set {name}")
-        return self.flags[name]
-
-    @property
-    def actor_gpus(self) -> int:
-        """How many GPUs train."""
-        return int(self.flag("actor.num_nodes") * self.flag("actor.num_gpus_per_node"))
-
-
-def names() -> list[str]:
-    """Of the presets that come with us."""
-    return sorted(
-        file.name.removesuffix(".toml") for file in _PRESETS.iterdir() if file.name.endswith(".toml")
-    )
-
-
-def load_preset(name: str) -> Preset:
-    """The preset of that name, or the one in that TOML file. Raises InvalidPreset."""
-    known = name in names()
-    source = _PRESETS / f"{name}.toml" if known else Path(name)
-    if not known and not Path(name).is_file():
-        raise InvalidPreset(f"there is no preset {name!r}, and no such file; there are {', '.join(names())}")
-    try:
-        return Preset.model_validate(tomllib.loads(source.read_text("utf-8")))
-    except ValidationError as error:
-        raise InvalidPreset(f"{name}, {first_fault(error, 'file')}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidPreset(f"{name} is no TOML: {error}") from None
-
-
-def changed(preset: Preset, given: Sequence[str]) -> Preset:
-    """The preset with other flags: `NAME=VALUE`, several values apart. Raises InvalidPreset."""
-    return preset.model_copy(update={"flags": preset.flags | _own(given)})
-
-
-def gpus(preset: Preset) -> int:
-    """How many GPUs these flags take. Raises InvalidPreset where they cannot be had together."""
-    actor = preset.actor_gpus
-    engines = preset.flag("vllm.num_engines") * preset.flag("vllm.tensor_parallel_size")
-    is_async = bool(preset.flags.get("train.async_enable"))
-    if not is_async and actor != engines:
-        raise InvalidPreset(
-            f"all share the GPUs, so the actor's {actor} have to be the engines' {engines} "
-            "(actor.num_gpus_per_node, vllm.num_engines)"
+    Raises TrainingUnavailable if nothing was prepared, or if the model was not warmed up and `cold_start` is
+    not set: a model that never saw the tags seldom writes them, and learns nothing from trajectories without
+    them. Raises InvalidPreset, InvalidConfiguration, and EngineError for a model trained on other prompts.
+    """
+    if not all((prepared / name).is_file() for name in (ENVIRONMENT, TRAIN)):
+        raise TrainingUnavailable(f"{prepared} was not prepared: pr2 train prepare --out {prepared}")
+    check_prompts(model)
+    if prompt_version(model) is None and not cold_start:
+        raise TrainingUnavailable(
+            f"{model} has no {STAMP} that says on which prompts it was trained: warm it up first "
+            "(pr2 train warmstart), or begin all the same with --cold-start"
         )
-    return int(actor + engines if is_async else actor)
+    prompts = (prepared / TRAIN).read_bytes()
+    variables = environment(prepared)
+    words = command(flags(preset, prepared, out, model, prompts.count(b"\n")), ray, variables)
+    # Where it is watched from may change, and keys are nobody's to keep.
+    pinned = {name: value for name, value in preset.flags.items() if not name.startswith("logger.")}
+    facts = {"model": model, "prompts": hashlib.sha256(prompts).hexdigest(), "flags": pinned}
+    configuration = facts | Configuration.read(prepared / ENVIRONMENT).model_dump(mode="json")
+    return Job(out, preset, words, variables, ray, configuration)
+
+
+def check_can_run(job: Job, name: str) -> None:
+    """Raises TrainingUnavailable where something is missing; a training takes minutes to find that out.
+
+    `name` is the preset's, for the message.
+    """
+    if job.ray is None:
+        _check_gpus(job.preset, name)
+        require("openrlhf", "openrlhf", "ray", "deepspeed", "vllm")
+    elif which("ray") is None:
+        raise TrainingUnavailable("a job is given to Ray by its own command: pip install 'pr2[openrlhf]'")
+
+
+def _check_gpus(preset: Preset, name: str) -> None:
+    import torch
+
+    wanted, needed = gpus(preset), memory_needed(preset)
+    count = torch.cuda.device_count()
+    memory = [torch.cuda.get_device_properties(index).total_memory / 2**30 for index in range(count)]
+    if count < wanted or min(memory) < needed:
+        here = f"{count} of {min(memory):.0f} GiB" if memory else "none"
+        raise TrainingUnavailable(
+            f"{name} needs {counted_gpus(wanted)} with about {needed:.0f} GiB each, and here "
+            f"{'is' if count == 1 else 'are'} {here}: take another preset, or change it by --flag "
+            "(ds.adam_offload=true moves the optimizer to the host)"
+        )
+
+
+def counted_gpus(count: int) -> str:
+    """In words."""
+    return f"{count} GPU{'s' * (count != 1)}"
+
+
+def run(job: Job) -> int:
+    """Run the job and return its exit code. The trained model is stamped with the version of its prompts.
+
+    Raises FolderInUse, and ChangedConfiguration if the folder was begun with another configuration.
+    """
+    with locked(job.out):
+        pin_configuration(job.out / _MANIFEST, job.configuration)
+        code = subprocess.run(job.command, env=os.environ | job.variables, check=False).returncode
+        if code == 0 and (job.out / MODEL).is_dir():
+            stamp(job.out / MODEL, "policy")
+    return code
 
 
 def flags(preset: Preset, prepared: Path, out: Path, model: str, rows: int) -> list[str]:
@@ -165,60 +168,39 @@ def as_shell(words: Sequence[str], variables: Mapping[str, str]) -> str:
     return " \\\n  ".join([*lines, " ".join(line)])
 
 
-def memory_needed(preset: Preset) -> float:
-    """About how many GiB each GPU needs at the most, while it trains or while it rolls out.
-
-    Training: bfloat16 weights and gradients, and float32 weights and two moments of Adam, 16 bytes for each
-    parameter, spread over the GPUs from ZeRO stage 3 on (below, of stage 2, the weights are not); the
-    reference's weights; of every token in a micro batch the input of each layer, the activations of one (34
-    bytes for each hidden unit; Korthikanti et al. 2022, section 4), and its logits and their gradient in
-    float32.
-    Rolling out: the weights in the engine's share of the memory. It is a formula, not a measurement.
-    """
-    size, count = preset.size, preset.actor_gpus
-    weights = 2 * size.parameters
-    offloaded = 12 if preset.flags.get("ds.adam_offload") else 0
-    if preset.flag("ds.zero_stage") >= 3:
-        states = ((16 - offloaded) * size.parameters + weights) / count
-    else:
-        states = 2 * weights + (14 - offloaded) * size.parameters / count
-    tokens = preset.flag("train.micro_batch_size") * preset.flag("data.max_len")
-    activations = tokens * size.hidden_size * (2 * size.layers + 34) + tokens * size.vocabulary * 8
-    engine = weights / preset.flag("vllm.tensor_parallel_size") / preset.flag("vllm.gpu_memory_utilization")
-    return float(max(states + activations, engine) / _GIB)
-
-
-def _flattened(tables: Any) -> Any:
-    return dict(_flat(tables)) if isinstance(tables, Mapping) else tables
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield before + name, value
-
-
-def _own(given: Sequence[str]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for flag in given:
-        name, equals, text = flag.partition("=")
-        if not equals or not name.strip("-"):
-            raise InvalidPreset(f"{flag!r} is no flag: give NAME=VALUE, like actor.adam.lr=2e-6")
-        values = [_value(word) for word in shlex.split(text)]
-        named[name.lstrip("-")] = values[0] if len(values) == 1 else values
-    return named
-
-
-def _value(word: str) -> Any:
-    try:
-        return json.loads(word)
-    except ValueError:
-        return word
-
-
 def _words(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"--{name}"] if value else []
     return [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+
+
+def warm_start_flags(data: Path, out: Path, model: str, examples: int) -> list[str]:
+    """Flags of DeepSpeed's launcher for the fine-tuning on so many examples.
+
+    Raises TrainingUnavailable where they cannot be divided among the GPUs.
+    """
+    import torch
+
+    # OpenRLHF does not begin with less than one whole batch, and batches are divided among GPUs.
+    count = max(torch.cuda.device_count(), 1)
+    if examples < count:
+        raise TrainingUnavailable(
+            f"{examples} trajectories cannot be divided among {count} GPUs: use fewer, or more runs"
+        )
+    batch = count << ((min(_SFT_BATCH, examples) // count or 1).bit_length() - 1)
+    return [
+        *("--module", _SFT),
+        *("--model.model_name_or_path", model),
+        *("--data.dataset", str(data)),
+        *("--data.max_len", "8192"),
+        *("--train.batch_size", str(batch)),
+        *("--train.micro_batch_size", "1"),
+        *("--ds.zero_stage", "3"),
+        "--model.gradient_checkpointing_enable",
+        *("--ckpt.output_dir", str(out)),
+    ]
+
+
+def run_warm_start(flags: Sequence[str]) -> int:
+    """Run DeepSpeed's launcher, whose own command need not be on the path, and return its exit code."""
+    return subprocess.run([sys.executable, "-m", "deepspeed.launcher.runner", *flags], check=False).returncode

@@ -1,29 +1,117 @@
-"""The files that a training of the policy reads: prompts, and what its environment is made of."""
+"""Turns a data set into what a policy's training reads: prompts, and the settings of its environment."""
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from agent.methods import METHODS, Method
 from agent.trajectory import Limits
+from index.documents import parse_document
+from index.errors import InvalidDocument
 from training.errors import TrainingError
 from training.evaluation.records import MANIFEST, read_records
-from training.policy.environment import JudgeConfiguration
-from training.policy.rows import Row
+from training.folder import pin_configuration, replacing, write_json
+from training.policy.environment import Configuration, JudgeConfiguration
+from training.policy.rows import DEFAULT_METHOD, Row
+from training.tasks.datasets import Part
+from training.tasks.errors import InvalidRecord
+from training.tasks.lampqa.data import Question
+from training.tasks.survey import Survey
 
 ENVIRONMENT = "environment.json"
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+STORE = "store"
+_PREPARED = "prepared.json"
+
+Keep = Callable[[Question], Awaitable[str]]
+"""Stores the profile of a question, and returns the user who has it."""
+Scores = Mapping[tuple[str, str], float]
+"""By id and text of a question, from 0 to 1."""
 
 
 class UnfitRun(TrainingError, ValueError):
     """A run's scores cannot be those of answers without a profile."""
 
 
-def scores_without_profile(run: Path, judge: JudgeConfiguration) -> dict[tuple[str, str], float]:
-    """By id and text of a question, what a finished run of `pr2 evaluate --method none` scored.
+@dataclass(frozen=True)
+class Prompts:
+    """A prompt file that was written."""
+
+    file: Path
+    questions: int
+    scored: int
+    """Questions with a score without the profile."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A data set, how it is split, and the environment that a policy is trained in on it."""
+
+    dataset: str
+    split: str
+    """In words, see parts_of."""
+    parts: Mapping[Part, Survey]
+    configuration: Configuration
+    without_profile: Scores
+
+    def pin(self, out: Path) -> None:
+        """Bind the folder to this preparation. Raises ChangedConfiguration if it holds another one."""
+        scores = hashlib.sha256(repr(sorted(self.without_profile.items())).encode()).hexdigest()
+        pin_configuration(
+            out / _PREPARED,
+            {
+                "dataset": self.dataset,
+                "split": self.split,
+                **{name: part.digest for name, part in self.parts.items()},
+                "without_profile": scores,
+                **self.configuration.model_dump(mode="json"),
+            },
+        )
+
+    async def write(self, out: Path, keep: Keep, finished: Callable[[], None]) -> Sequence[Prompts]:
+        """Store every profile, then write the prompts and the environment's settings to `out`.
+
+        `finished` is called after each question.
+        """
+        method = METHODS[self.configuration.method]
+        written = []
+        for name, part in self.parts.items():
+            rows = []
+            for question in part.questions():
+                user = await keep(question)
+                score = self.without_profile.get((question.id, question.question))
+                bare = question.model_copy(update={"profile": ()})
+                rows.append(Row(user=user, question=bare, without_profile=score))
+                finished()
+            file = out / f"{name}.jsonl"
+            count = write_prompts(file, rows, self.configuration.limits, method)
+            written.append(Prompts(file, count, sum(row.without_profile is not None for row in rows)))
+        write_json(out / ENVIRONMENT, self.configuration.model_dump(mode="json"))
+        return written
+
+
+def check_storable(number: int, question: Question) -> None:
+    """Raises InvalidRecord, naming the item, if a store does not accept the question's profile."""
+    for position, item in enumerate(question.profile):
+        try:
+            parse_document({"id": item.id, "text": item.text})
+        except InvalidDocument as error:
+            where = f"profile.{position}"
+            raise InvalidRecord(f"question {question.id}", number, where, str(error)) from None
+
+
+def scores_without_profile(runs: Iterable[Path], judge: JudgeConfiguration) -> Scores:
+    """Scores of finished runs of `pr2 evaluate --method none`; of a question in several, the last one's.
 
     Only what was judged. Raises UnfitRun for another method's run, one by another judge than training has,
     and one that has not finished.
     """
+    return {question: score for run in runs for question, score in _scores(run, judge)}
+
+
+def _scores(run: Path, judge: JudgeConfiguration) -> Iterator[tuple[tuple[str, str], float]]:
     try:
         manifest = json.loads((run / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):
@@ -39,18 +127,18 @@ def scores_without_profile(run: Path, judge: JudgeConfiguration) -> dict[tuple[s
             f"{run} was judged by {name}, and training has {judge.model or judge.kind}: scores of different "
             "judges cannot be compared"
         )
-    return {
-        (record.id, record.question): record.score for record in read_records(run) if record.score is not None
-    }
+    for record in read_records(run):
+        if record.score is not None:
+            yield (record.id, record.question), record.score
 
 
-def write_prompts(file: Path, rows: Iterable[Row], limits: Limits) -> int:
+def write_prompts(
+    file: Path, rows: Iterable[Row], limits: Limits, method: Method = METHODS[DEFAULT_METHOD]
+) -> int:
     """OpenRLHF's prompt file, all of it or nothing. Returns how many rows it has."""
-    part = file.with_name(file.name + ".part")
     count = 0
-    with part.open("w", encoding="utf-8") as lines:
+    with replacing(file) as lines:
         for row in rows:
-            lines.write(json.dumps(row.to_record(limits), ensure_ascii=False) + "\n")
+            lines.write(json.dumps(row.to_record(limits, method), ensure_ascii=False) + "\n")
             count += 1
-    part.replace(file)
     return count

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.trajectory import Trajectory
-from training.evaluation.records import AspectScore
+from training.evaluation.records import AspectScore, rubric_score
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,8 @@ def reward(trajectory: Trajectory, aspects: Sequence[AspectScore] | None, costs:
     `aspects` is None where there was no answer to judge: it covers nothing, so its score is 0.
     """
     return Reward(
-        score=_score(aspects) if trajectory.answer is not None else 0.0,
+        score=rubric_score(aspects or ()) if trajectory.answer is not None else 0.0,
         searches=costs.search * trajectory.searches,
         violations=costs.violation * sum(trajectory.violations.values()),
         invalid=costs.invalid * (trajectory.answer is None),
     )
-
-
-def _score(aspects: Sequence[AspectScore] | None) -> float | None:
-    judged = [aspect.score for aspect in aspects or () if aspect.score is not None]
-    return sum(judged) / (2 * len(judged)) if aspects and len(judged) == len(aspects) else None

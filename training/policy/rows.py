@@ -4,18 +4,15 @@ The label says whose history may be searched and what the judge expects. Of a da
 keeps these two.
 """
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agent.episode import Episode
+from agent.methods import METHODS, Method
 from agent.trajectory import Limits
 from index.documents import first_fault
-from training.tasks.lampqa.data import InvalidRecord, Question
+from training.tasks.lampqa.data import Question
 
 INPUT, LABEL = "input", "label"
+DEFAULT_METHOD = "pr2"
 
 
 class Row(BaseModel):
@@ -30,9 +27,10 @@ class Row(BaseModel):
     without_profile: float | None = None
     """What the policy's own answer without the profile scored, from 0 to 1; None where it is not known."""
 
-    def to_record(self, limits: Limits) -> dict[str, str]:
+    def to_record(self, limits: Limits, method: Method = METHODS[DEFAULT_METHOD]) -> dict[str, str]:
         """A line of OpenRLHF's prompt file."""
-        return {INPUT: Episode(self.question.question, limits=limits).prompt, LABEL: self.model_dump_json()}
+        episode = method.begin(self.question.question, limits)
+        return {INPUT: episode.prompt, LABEL: self.model_dump_json()}
 
     @classmethod
     def from_label(cls, label: str) -> "Row":
@@ -42,13 +40,3 @@ class Row(BaseModel):
         except ValidationError as error:
             why = first_fault(error, "label")
             raise ValueError(f"no label of a question to train on ({why})") from None
-
-
-def read_rows(file: Path) -> Iterator[Row]:
-    """The rows of a prompt file. Raises InvalidRecord, with the line's number."""
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield Row.from_label(json.loads(line)[LABEL])
-            except (ValueError, KeyError, TypeError) as error:
-                raise InvalidRecord(str(file), number, LABEL, str(error)) from None

@@ -4,7 +4,6 @@ Any policy may have written them. So the data are texts and their authors, witho
 learns has tokens of its own.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,11 +15,11 @@ from pydantic import BaseModel, ConfigDict
 from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Trajectory
 from training.errors import TrainingError
+from training.evaluation.loading import LoadedRun, load_runs, read_trajectories
 from training.evaluation.records import Record
-from training.evaluation.report.runs import Run, load_runs, read_trajectories
-from training.folder import settle
+from training.folder import pin_configuration, replacing
 
-DATA, MANIFEST = "sft.jsonl", "warmstart.json"
+DATA, WARMSTART_MANIFEST = "sft.jsonl", "warmstart.json"
 _METHOD = "pr2"
 """The one whose transcripts begin as the policy's do, and in which it searches by itself."""
 
@@ -29,7 +28,7 @@ class NothingToLearnFrom(TrainingError, ValueError):
     """No data can be made of these runs; the message says why."""
 
 
-class Stretch(BaseModel):
+class WarmstartSegment(BaseModel):
     """A segment of a transcript, without tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +37,7 @@ class Stretch(BaseModel):
     text: str
 
 
-class Example(BaseModel):
+class WarmstartExample(BaseModel):
     """A trajectory to learn from: what the policy wrote in it, given what stands before."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +46,7 @@ class Example(BaseModel):
     """The question's."""
     score: float
     prompt_version: str
-    segments: tuple[Stretch, ...]
+    segments: tuple[WarmstartSegment, ...]
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Counts:
 class _Candidate:
     question: str
     searches: int
-    example: Example
+    example: WarmstartExample
 
 
 def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_question: int) -> Counts:
@@ -105,15 +104,13 @@ def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_que
         "prompt_version": PROMPT_VERSION,
         "counts": asdict(counts),
     }
-    settle(out / MANIFEST, configuration)
-    part = out / f"{DATA}.part"
-    with part.open("wb") as lines:
-        lines.writelines(example.model_dump_json().encode() + b"\n" for example in examples)
-    os.replace(part, out / DATA)
+    pin_configuration(out / WARMSTART_MANIFEST, configuration)
+    with replacing(out / DATA) as lines:
+        lines.writelines(example.model_dump_json() + "\n" for example in examples)
     return counts
 
 
-def _runs(folders: Sequence[Path]) -> list[Run]:
+def _runs(folders: Sequence[Path]) -> list[LoadedRun]:
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise NothingToLearnFrom("a run is given more than once")
     # One by one: unlike those of a report, they may be on different questions.
@@ -135,7 +132,7 @@ def _runs(folders: Sequence[Path]) -> list[Run]:
     return runs
 
 
-def _candidates(runs: Sequence[Run], least: float, counter: Counter[str]) -> Iterator[_Candidate]:
+def _candidates(runs: Sequence[LoadedRun], least: float, counter: Counter[str]) -> Iterator[_Candidate]:
     """What is good enough by itself; `counter` is told of all else."""
     for run in runs:
         good = []
@@ -175,12 +172,14 @@ def _checked(trajectory: Trajectory | None, record: Record, folder: Path) -> Tra
     return trajectory
 
 
-def _example(question_id: str, score: float, trajectory: Trajectory) -> Example:
-    segments = tuple(Stretch(author=one.author, text=one.text) for one in trajectory.segments)
-    return Example(id=question_id, score=score, prompt_version=PROMPT_VERSION, segments=segments)
+def _example(question_id: str, score: float, trajectory: Trajectory) -> WarmstartExample:
+    segments = tuple(WarmstartSegment(author=one.author, text=one.text) for one in trajectory.segments)
+    return WarmstartExample(id=question_id, score=score, prompt_version=PROMPT_VERSION, segments=segments)
 
 
-def _best(candidates: Iterator[_Candidate], most_per_question: int, counter: Counter[str]) -> list[Example]:
+def _best(
+    candidates: Iterator[_Candidate], most_per_question: int, counter: Counter[str]
+) -> list[WarmstartExample]:
     # By its text as well: data sets of one's own may give two questions the same id.
     questions: dict[tuple[str, str], list[_Candidate]] = {}
     for candidate in candidates:
@@ -194,7 +193,7 @@ def _best(candidates: Iterator[_Candidate], most_per_question: int, counter: Cou
     return chosen
 
 
-def _why_none(runs: Sequence[Run], least: float) -> str:
+def _why_none(runs: Sequence[LoadedRun], least: float) -> str:
     scores = [
         record.score
         for run in runs

@@ -1,15 +1,15 @@
 """Data sets by name or file, and their parts for training and validation."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from training.tasks import sample
-from training.tasks.lampqa import data
-from training.tasks.lampqa.data import DataError, Question, Skip
+from training.evaluation.profiles import user_of
+from training.tasks import task_named
+from training.tasks.errors import DataError, Skip
+from training.tasks.lampqa.data import Question
 
 Questions = Callable[[], Iterator[Question]]
 Part = Literal["train", "validation"]
@@ -23,24 +23,8 @@ def questions_of(
 
     `skip` is told of each record that does not fit; without it, such a record is an error.
     """
-    wanted = {data.category_named(category) for category in categories} or set(data.CATEGORIES)
-
-    def read() -> Iterator[Question]:
-        found: Iterator[Question]
-        if dataset == "sample":
-            found = (data.Question.model_validate(record) for record in sample.records())
-        elif dataset == "lamp-qa":
-            found = (
-                question for name in sorted(wanted) for question in data.from_hub(name, split, skip=skip)
-            )
-        else:
-            # One of LaMP-QA's files may name its parts otherwise; for them, one category is what it is of.
-            name = next(iter(wanted)) if len(categories) == 1 else None
-            found = data.read(Path(dataset), category=name, skip=skip)
-        own = dataset not in ("sample", "lamp-qa") and not categories
-        yield from islice((question for question in found if own or question.category in wanted), most)
-
-    return read
+    task = task_named(dataset)
+    return lambda: islice(task.read(categories, split, skip), most)
 
 
 def parts_of(
@@ -55,7 +39,7 @@ def parts_of(
         return lambda: islice(filter(keep, questions()), most)
 
     every = questions_of(dataset, [], "train", None, skip)
-    if validation is not None or dataset == "lamp-qa":
+    if validation is not None or task_named(dataset).split("validation"):
         named = str(validation or dataset)
         other = questions_of(named, [], "validation", None, skip)
         split = named if validation else "LaMP-QA's own split"
@@ -66,12 +50,6 @@ def parts_of(
         "train": part(every, lambda question: user_of(question) not in held),
         "validation": part(every, lambda question: user_of(question) in held),
     }, f"all of {len(held)} of the {len(people)} profiles, drawn with seed {seed}"
-
-
-def user_of(question: Question) -> str:
-    """The user whose profile this question has, in a store that KeptProfiles has filled."""
-    items = [[item.id, item.text] for item in question.profile]
-    return f"lampqa-{hashlib.sha256(json.dumps(items).encode()).hexdigest()[:24]}"
 
 
 def held_out(people: Iterable[str], seed: int) -> frozenset[str]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from agent.driver import drive
-from agent.engines.capabilities import CHAT, COMPLETIONS, CONTINUING, OPTIONS, Capabilities, probe
+from agent.engines.capabilities import CONTINUING, OPTIONS, Capabilities, probe
+from agent.engines.completions import CHAT, COMPLETIONS
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode

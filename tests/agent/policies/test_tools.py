@@ -16,7 +16,7 @@ from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.methods import METHODS
-from agent.policies.chat_reply import decided
+from agent.policies.tool_reply import decided
 from agent.policies.tools import TOLD, TOOLS, ChatPolicy
 from agent.tags import escape
 from agent.trajectory import Answer, AnswerDelta, Limits, Message, Search, Thought, Trajectory

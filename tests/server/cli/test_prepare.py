@@ -14,7 +14,7 @@ from server.cli import app
 from tests.server.cli.test_evaluate import RECORDS, record
 from training.policy.environment import Configuration
 from training.policy.prepare import ENVIRONMENT, TRAIN, VALIDATION
-from training.policy.rows import read_rows
+from training.policy.rows import LABEL, Row
 
 
 @pytest.fixture
@@ -25,6 +25,10 @@ def dataset(tmp_path: Path) -> Path:
 def written(file: Path, records: list[dict[str, Any]]) -> Path:
     file.write_text("".join(json.dumps(one) + "\n" for one in records))
     return file
+
+
+def rows_of(file: Path) -> list[Row]:
+    return [Row.from_label(json.loads(line)[LABEL]) for line in file.read_text("utf-8").splitlines()]
 
 
 def pr2(*arguments: object) -> Result:
@@ -43,7 +47,7 @@ def test_questions_become_prompts_and_their_profiles_one_store(
     result = prepare(*asked, "--formula", "grpo")
     assert result.exit_code == 0, result.output
     assert "validated with: all of 1 of the 2 profiles" in result.stdout
-    rows = {name: list(read_rows(out / name)) for name in (TRAIN, VALIDATION)}
+    rows = {name: rows_of(out / name) for name in (TRAIN, VALIDATION)}
     people = [{row.user for row in part} for part in rows.values()]
     assert people[0].isdisjoint(people[1])
     assert sorted(row.question.id for part in rows.values() for row in part) == ["q1", "q2", "q3"]
@@ -69,8 +73,8 @@ def test_scores_without_the_profile_come_from_a_run_of_none(dataset: Path, tmp_p
     result = prepare("--dataset", dataset, "--out", tmp_path / "out", "--without-profile", runs / "none")
     assert result.exit_code == 0, result.output
     assert "with a score without the profile" in result.stdout
-    assert [row.without_profile for row in read_rows(tmp_path / "out" / VALIDATION)] != [None]
-    assert all(row.without_profile == 0.0 for row in read_rows(tmp_path / "out" / TRAIN))
+    assert [row.without_profile for row in rows_of(tmp_path / "out" / VALIDATION)] != [None]
+    assert all(row.without_profile == 0.0 for row in rows_of(tmp_path / "out" / TRAIN))
     assert result.stderr == ""
 
 
@@ -130,7 +134,7 @@ def test_a_record_that_does_not_fit_stops_it_or_is_listed(tmp_path: Path, change
     assert skipped.exit_code == 0, skipped.output
     assert skipped.stderr.splitlines()[0] == "1 records do not fit, and were left out:"
     assert f"record 4, {next(iter(change))}" in skipped.stderr.splitlines()[1]
-    rows = [row for name in (TRAIN, VALIDATION) for row in read_rows(tmp_path / "out" / name)]
+    rows = [row for name in (TRAIN, VALIDATION) for row in rows_of(tmp_path / "out" / name)]
     assert len(rows) == 3
 
 

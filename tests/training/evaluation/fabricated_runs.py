@@ -1,4 +1,4 @@
-"""Run folders made up for tests of the report, as `pr2 evaluate` would leave them."""
+"""Made-up run folders for tests, as `pr2 evaluate` would write them."""
 
 import json
 import random
@@ -7,9 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent.trajectory import Answer, Citation, Information, Invalid, Limits, Read, Search, Thought, Trajectory
+from agent.trajectory import (
+    Answer,
+    Citation,
+    Information,
+    Invalid,
+    Limits,
+    Plan,
+    Read,
+    Search,
+    Thought,
+    Trajectory,
+)
 from index.documents import Passage
-from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, AspectScore, Record
+from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, AspectScore, Record, by_rubric
 
 CATEGORIES = ("Art_and_Entertainment", "Lifestyle_and_Personal_Development", "Society_and_Culture")
 
@@ -31,7 +42,7 @@ def made_up(seed: int, count: int = 24, *, level: float = 0.5, unjudged: float =
                 question=f"What about thing {number}?",
                 response="" if number % 11 == 7 else f"Answer {number} of seed {seed} [1].",
                 finish_reason="answered" if number % 11 != 7 else "invalid",
-                aspects=tuple(AspectScore(f"aspect {n}", score) for n, score in enumerate(scores)),
+                assessment=by_rubric([AspectScore(f"aspect {n}", score) for n, score in enumerate(scores)]),
                 searches=searches,
                 documents_read=3 * searches,
                 profile_size=30 + (number * 37) % 270,
@@ -44,8 +55,13 @@ def made_up(seed: int, count: int = 24, *, level: float = 0.5, unjudged: float =
 
 
 def trajectory(record: Record) -> Trajectory:
-    """A trajectory with every kind of step, that ends in the record's response."""
-    steps: list[Any] = [Thought("I look for it."), Search(record.question), Information(())]
+    """A trajectory with every kind of step, ending in the record's response."""
+    steps: list[Any] = [
+        Plan("Name the source."),
+        Thought("I look for it."),
+        Search(record.question),
+        Information(()),
+    ]
     read = Read(1, Passage("d1", "A note.", created_at="2024-05-06", title="Notes", score=0.5))
     steps += [Search("again"), Information((read,)), Invalid("no tag")]
     if record.response:
@@ -54,7 +70,7 @@ def trajectory(record: Record) -> Trajectory:
 
 
 def write_run(folder: Path, records: Sequence[Record], *, trajectories: bool = True, **manifest: Any) -> Path:
-    """A run folder; `manifest` holds what differs from a usual one."""
+    """Write a run folder; `manifest` overrides the usual values, or drops them if None."""
     facts = {
         "method": "pr2",
         "policy": "extractive",
@@ -68,7 +84,8 @@ def write_run(folder: Path, records: Sequence[Record], *, trajectories: bool = T
         "configured": ["method"],
     }
     folder.mkdir(parents=True)
-    (folder / MANIFEST).write_text(json.dumps(facts | manifest), "utf-8")
+    facts = {key: value for key, value in (facts | manifest).items() if value is not None}
+    (folder / MANIFEST).write_text(json.dumps(facts), "utf-8")
     with (folder / RECORDS).open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(record.to_dict()) + "\n" for record in records)
     if trajectories:

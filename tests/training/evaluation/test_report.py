@@ -1,4 +1,4 @@
-"""The report of made-up runs: its numbers, its markup, and what it refuses."""
+"""The report on made-up runs: its numbers, its markup, and the runs that it refuses."""
 
 import json
 import re
@@ -12,18 +12,27 @@ from typing import Any
 import pytest
 
 from tests.training.evaluation.fabricated_runs import CATEGORIES, made_up, three_runs, trajectory, write_run
-from training.evaluation.records import MANIFEST, RECORDS, TRAJECTORIES, AspectScore, Record
+from training.evaluation.loading import load_runs, read_trajectories
+from training.evaluation.records import (
+    MANIFEST,
+    RECORDS,
+    TRAJECTORIES,
+    AspectScore,
+    Assessment,
+    Record,
+    by_rubric,
+)
 from training.evaluation.report import write_report
 from training.evaluation.report.markdown import escaped
 from training.evaluation.report.published import PUBLISHED
-from training.evaluation.report.runs import load_runs, read_trajectories
+from training.judging.forms import write_form
 
 BAD = "</script></style></title><img src=x onerror=alert(1)>\" ' | `a` [x](javascript:1) \ud800\x00 http://e.vil"
 JUDGE = {"name": "Qwen2.5-32B-Instruct", "comparable": True}
 
 
 class Page(HTMLParser):
-    """Checks that elements are closed in the order in which they were opened, and keeps their words."""
+    """Checks that elements nest properly, and collects their text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -54,7 +63,7 @@ def report(folders: Sequence[Path], out: Path) -> tuple[Page, str]:
 
 
 def table(markdown: str, section: str) -> dict[str, list[list[str]]]:
-    """First cell to the other cells, each as its lines, of the first table of a section."""
+    """Map the first cell of each row to its other cells, each as lines, in the first table of a section."""
     rows = markdown.split(f"\n## {section}\n")[1].split("\n## ")[0].split("\n| --- ")[1].splitlines()[1:]
     rows = [row for row in rows[: rows.index("") if "" in rows else None] if row.startswith("|")]
     cells = [[cell.strip().split("<br>") for cell in row.strip("|").split(" | ")] for row in rows]
@@ -62,7 +71,7 @@ def table(markdown: str, section: str) -> dict[str, list[list[str]]]:
 
 
 def reference_means(records: Sequence[Record], *, lenient: bool = False) -> list[float]:
-    """By the published definition: Σ / 2n, the mean in a category, and last the mean of those."""
+    """Apply the published definition: Σ / 2n, the mean of each category, and the mean of those."""
     found = defaultdict(list)
     for record in records:
         scores = [aspect.score for aspect in record.aspects]
@@ -152,7 +161,7 @@ def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     folders = three_runs(tmp_path)
     report(folders, tmp_path / "one")
     for folder in folders:
-        # As if the questions had been finished in another order.
+        # The same questions, finished in another order.
         lines = (folder / RECORDS).read_text("utf-8").splitlines(keepends=True)
         (folder / RECORDS).write_text("".join(reversed(lines)), "utf-8")
     report(folders, tmp_path / "two")
@@ -169,7 +178,7 @@ def test_nothing_that_others_wrote_becomes_markup(tmp_path: Path) -> None:
             question=BAD,
             response=BAD,
             finish_reason=BAD,
-            aspects=tuple(AspectScore(BAD, aspect.score) for aspect in record.aspects),
+            assessment=by_rubric([AspectScore(BAD, aspect.score) for aspect in record.aspects]),
         )
 
     facts: dict[str, Any] = {
@@ -288,6 +297,31 @@ def test_runs_of_different_judges_are_shown_and_not_compared(tmp_path: Path) -> 
     assert "Their scores come from different judges and are not compared." in markdown
 
 
+def test_runs_without_rubrics_or_judges_are_reported_by_their_metric(tmp_path: Path) -> None:
+    def errors(seed: int, scale: float) -> list[Record]:
+        return [
+            replace(record, assessment=Assessment({"mae": scale * (index % 5)}, {}))
+            for index, record in enumerate(made_up(seed))
+        ]
+
+    facts: dict[str, Any] = {"judge": None, "metrics": {"mae": "lower"}}
+    worse = write_run(tmp_path / "none", errors(1, 1.5), method="none", **facts)
+    better = write_run(tmp_path / "pr2", errors(2, 0.5), **facts)
+    page, markdown = report([worse, better], tmp_path / "out")
+    assert not [word for word in ("aspect", "rubric", "LaMP-QA", "None", "lexical") if word in markdown]
+    assert "Lower is better." in page.words
+    means = [sum(0.5 * (index % 5) for index in range(start, 24, 3)) / 8 for start in range(3)]
+    assert [cell[0] for cell in table(markdown, "Scores")["pr2"]] == [
+        f"{m:.4f}" for m in [*means, sum(means) / 3]
+    ]
+    assert "Of pr2, the run with" in page.words
+    assert re.findall(r"q\d{3}", markdown.split("\n## Best answers\n")[1])[0] == "q000"
+    lift = table(markdown, "Lift over no profile")["pr2 over none"]
+    assert lift[2:] == [["19"], ["5"], ["0"]]
+    with pytest.raises(ValueError, match="no rubric aspects"):
+        write_form(better, tmp_path / "form.jsonl", 5, 0, [])
+
+
 def test_refused_with_the_reason(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", made_up(1))
     other = write_run(tmp_path / "other", made_up(1), dataset={"name": "own", "hash": "ffff", "questions": 1})
@@ -299,23 +333,23 @@ def test_refused_with_the_reason(tmp_path: Path) -> None:
         write_report([], tmp_path / "out")
     with pytest.raises(ValueError, match=r"more than once: .*run"):
         write_report([run, tmp_path / "other" / ".." / "run"], tmp_path / "out")
-    with pytest.raises(ValueError, match=r"nowhere holds no run: there is no manifest\.json"):
+    with pytest.raises(ValueError, match=r"nowhere holds no run: manifest\.json is missing"):
         write_report([tmp_path / "nowhere"], tmp_path / "out")
     (other / RECORDS).unlink()
-    with pytest.raises(ValueError, match=r"other holds no run: there is no records\.jsonl"):
+    with pytest.raises(ValueError, match=r"other holds no run: records\.jsonl is missing"):
         write_report([other], tmp_path / "out")
     (other / MANIFEST).write_text('{"method": "pr2", "dataset": {"name": "x"}}')
     with pytest.raises(ValueError, match=r"manifest\.json .*it lacks judge\.name, dataset\.hash"):
         write_report([other], tmp_path / "out")
     (other / MANIFEST).write_text("{")
-    with pytest.raises(ValueError, match=r"manifest\.json is no JSON"):
+    with pytest.raises(ValueError, match=r"manifest\.json is not JSON"):
         write_report([other], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_records_that_cannot_be_counted_are_refused(tmp_path: Path) -> None:
     record = made_up(1, 1)[0]
-    with pytest.raises(ValueError, match="'q000' stands there twice"):
+    with pytest.raises(ValueError, match="'q000' occurs twice"):
         load_runs([write_run(tmp_path / "twice", [record, record])])
     run = write_run(tmp_path / "empty", [record])
     (run / RECORDS).write_text(json.dumps(record.to_dict() | {"aspects": []}) + "\n")
@@ -334,5 +368,5 @@ def test_of_a_trajectory_that_was_written_twice_the_last_counts(tmp_path: Path) 
     assert set(found) == {"q000", "q001"}
     with (run / TRAJECTORIES).open("a") as lines:
         lines.write("\n")
-    with pytest.raises(ValueError, match=r"trajectories\.jsonl:5: no trajectory"):
+    with pytest.raises(ValueError, match=r"trajectories\.jsonl:5: not a trajectory"):
         read_trajectories(run, {"q000"})

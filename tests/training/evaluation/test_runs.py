@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agent.trajectory import Answer, Limits, Search, Trajectory
+from training.evaluation.answers import Unanswered
 from training.evaluation.records import (
     MANIFEST,
     RECORDS,
@@ -23,11 +24,14 @@ from training.evaluation.records import (
     Record,
     read_records,
 )
-from training.evaluation.runs import Outcome, Run, Unanswered
+from training.evaluation.runs import RunOutcome, open_run
 from training.folder import ChangedConfiguration, FolderInUse
-from training.judging.judge import LexicalJudge, Unjudged
+from training.judging.judge import RubricAspect, RubricQuestion, Unjudged
+from training.judging.lexical import LexicalJudge
+from training.tasks import TASKS
 from training.tasks.lampqa.data import Question
 
+TASK = TASKS["sample"]
 CONFIGURATION = {"method": "pr2", "dataset": {"hash": "abc"}}
 
 
@@ -76,9 +80,19 @@ def work(
     judge: Any = None,
     count: int = 12,
     **options: Any,
-) -> Outcome:
-    run = Run(folder, CONFIGURATION)
-    return asyncio.run(run.work_off(questions(count), answer, judge or LexicalJudge(), **options))
+) -> RunOutcome:
+    return asyncio.run(drain(folder, questions(count), answer, judge, **options))
+
+
+async def drain(
+    folder: Path,
+    questions: Iterator[Question],
+    answer: Callable[[Question], Awaitable[Trajectory]],
+    judge: Any = None,
+    **options: Any,
+) -> RunOutcome:
+    with open_run(folder, CONFIGURATION) as run:
+        return await run.drain(questions, answer, TASK, TASK.metrics(judge or LexicalJudge()), **options)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -183,14 +197,16 @@ def test_a_line_in_the_middle_that_is_no_record_is_named(tmp_path: Path) -> None
     lines = (tmp_path / RECORDS).read_text().splitlines(keepends=True)
     (tmp_path / RECORDS).write_text("".join([*lines[:3], '{"id": 1}\n', *lines[3:]]))
     with pytest.raises(ValueError, match=r"records\.jsonl:4: no record"):
-        Run(tmp_path, CONFIGURATION)
+        work(tmp_path)
 
 
 def test_another_configuration_is_refused_and_the_keys_that_differ_are_named(tmp_path: Path) -> None:
     work(tmp_path)
     before = files(tmp_path)
-    with pytest.raises(ChangedConfiguration, match="method: 'pr2' then, 'rag' now; top_k: None then, 5 now"):
-        Run(tmp_path, {**CONFIGURATION, "method": "rag", "top_k": 5})
+    changed = {**CONFIGURATION, "method": "rag", "top_k": 5}
+    said = "method: 'pr2' then, 'rag' now; top_k: None then, 5 now"
+    with pytest.raises(ChangedConfiguration, match=said), open_run(tmp_path, changed):
+        pass
     assert files(tmp_path) == before
 
 
@@ -233,7 +249,7 @@ def test_an_answer_that_never_came_is_an_empty_response(tmp_path: Path) -> None:
 
 def test_an_unjudged_aspect_is_never_a_score(tmp_path: Path) -> None:
     class Moody(LexicalJudge):
-        async def judge(self, question: Question, aspect: Any, response: str) -> int:
+        async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
             if question.id == "q1" and aspect.aspect == "Blue pots":
                 raise Unjudged("no")
             return await super().judge(question, aspect, response)
@@ -265,7 +281,7 @@ def test_no_more_than_so_many_questions_are_under_way_and_none_is_read_too_early
         finished += 1
         return answered(one)
 
-    asyncio.run(Run(tmp_path, CONFIGURATION).work_off(counted(), slow, LexicalJudge(), concurrency=4))
+    asyncio.run(drain(tmp_path, counted(), slow, concurrency=4))
     assert most == 4
 
 
@@ -309,10 +325,10 @@ async def test_two_at_once_are_kept_off_each_other(tmp_path: Path) -> None:
         await go_on.wait()
         return answered(one)
 
-    first = asyncio.create_task(Run(tmp_path, CONFIGURATION).work_off(questions(), waits, LexicalJudge()))
+    first = asyncio.create_task(drain(tmp_path, questions(), waits))
     await begun.wait()
     with pytest.raises(FolderInUse, match="another process"):
-        await Run(tmp_path, CONFIGURATION).work_off(questions(), answer, LexicalJudge())
+        await drain(tmp_path, questions(), answer)
     go_on.set()
     assert (await first).summary.macro.questions == 12
     assert len(list(read_records(tmp_path))) == 12

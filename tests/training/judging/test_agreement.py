@@ -1,4 +1,4 @@
-"""Agreement of a judge with people: kappa against scikit-learn's, and all that a file can get wrong."""
+"""Agreement of a judge with people: kappa against scikit-learn's, and invalid files of ratings."""
 
 import json
 import math
@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from tests.training.evaluation.fabricated_runs import write_run
-from training.evaluation.records import AspectScore, Record
+from training.evaluation.records import AspectScore, Record, by_rubric
 from training.judging.agreement import FEW, Compared, Estimate, agreement, as_text
-from training.judging.forms import write_form
+from training.judging.forms import InvalidFile, write_form
 from training.tasks.lampqa.data import Question
-from training.tasks.lampqa.scores import InvalidFile
 
 # Not a dependency of this project, but of its dependencies.
 metrics = pytest.importorskip("sklearn.metrics")
@@ -30,7 +29,7 @@ def record(number: int, scores: Sequence[int | None]) -> Record:
         question=f"What about thing {number}?",
         response=f"Answer {number}.\nWith é, 茶 and \u2028 in it.",
         finish_reason="answered",
-        aspects=tuple(AspectScore(f"aspect {place}", score) for place, score in enumerate(scores)),
+        assessment=by_rubric([AspectScore(f"aspect {n}", score) for n, score in enumerate(scores)]),
         searches=1,
         documents_read=3,
         profile_size=30,
@@ -121,8 +120,8 @@ def test_intervals_are_those_of_a_plain_bootstrap_over_questions(tmp_path: Path)
     for _ in range(1500):
         drawn = chance.choices(range(30), k=30)
         again.append(kappas([s for n in drawn for s in people[n]], [s for n in drawn for s in verdicts[n]]))
-    for place, estimate in enumerate((found.with_judge.kappa, found.with_judge.weighted_kappa)):
-        values = sorted(kappa[place] for kappa in again)
+    for index, estimate in enumerate((found.with_judge.kappa, found.with_judge.weighted_kappa)):
+        values = sorted(kappa[index] for kappa in again)
         assert estimate.interval == pytest.approx((values[37], values[1462]), abs=0.03)
 
 
@@ -140,7 +139,7 @@ def test_between_raters_is_the_mean_of_scikit_learns_kappas_over_pairs_of_raters
     chance = random.Random(8)
     verdicts = [[chance.randrange(3) for _ in range(4)] for _ in range(20)]
     folder, _ = run(tmp_path, verdicts)
-    # Everyone rated other aspects; which two share which is left to chance.
+    # Each rater rated different aspects; chance decides which ones two raters share.
     ratings = {
         (rater, n, a): noisy(chance, score, accuracy)
         for rater, accuracy in (("ana", 0.9), ("ben", 0.6), ("cleo", 0.4))
@@ -269,7 +268,7 @@ def test_files_of_windows_editors_are_read(tmp_path: Path) -> None:
         ({"id": 4, "aspect": "aspect 0", "score": 1}, "id: 4 is not text"),
         ({"id": "q000", "score": 1}, "lacks aspect"),
         ({"id": "q000", "aspect": "aspect 0"}, "lacks score"),
-        (rated(0, 0, 1), "aspect 'aspect 0' of question 'q000' is rated already on line 1 (name the raters"),
+        (rated(0, 0, 1), "aspect 'aspect 0' of question 'q000' is already rated on line 1 (name the raters"),
         (rated(0, 1, 1, response="Another."), "question 'q000' has another answer in this run"),
         ([1], "a rating is a JSON object, not list"),
         ("{", "not JSON"),
@@ -280,7 +279,7 @@ def test_files_of_windows_editors_are_read(tmp_path: Path) -> None:
 def test_a_bad_line_is_named_with_its_file(tmp_path: Path, line: Any, why: str) -> None:
     records = [record(0, [0, 1]), record(1, [2, 2])]
     same = AspectScore("aspect 0", 1)
-    records[1] = replace(records[1], aspects=(same, same))
+    records[1] = replace(records[1], assessment=by_rubric([same, same]))
     folder = write_run(tmp_path / "run", records, trajectories=False)
     file = tmp_path / "ratings.jsonl"
     text = line if isinstance(line, str) else json.dumps(line)
@@ -294,13 +293,13 @@ def test_a_bad_line_is_named_with_its_file(tmp_path: Path, line: Any, why: str) 
 def test_one_rater_rates_an_aspect_once(tmp_path: Path) -> None:
     folder, _ = run(tmp_path, [[0]])
     lines = [rated(0, 0, 0, rater="ana"), rated(0, 0, 1, rater="ben"), rated(0, 0, 1, rater=" ana ")]
-    with pytest.raises(InvalidFile, match=r"line 3: .* is rated already on line 1 by 'ana'"):
+    with pytest.raises(InvalidFile, match=r"line 3: .* is already rated on line 1 by 'ana'"):
         agreement(folder, file_of(tmp_path, lines))
 
 
 def test_an_empty_or_missing_file_and_a_folder_without_a_run_are_errors(tmp_path: Path) -> None:
     folder, _ = run(tmp_path, [[0]])
-    with pytest.raises(InvalidFile, match="holds no rating"):
+    with pytest.raises(InvalidFile, match="has no ratings"):
         agreement(folder, file_of(tmp_path, [""]))
     with pytest.raises(InvalidFile, match="cannot be read"):
         agreement(folder, tmp_path / "none.jsonl")
@@ -393,11 +392,11 @@ def test_a_form_is_drawn_by_its_seed_and_not_by_the_order_of_the_run(tmp_path: P
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_a_form_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
+def test_a_form_never_replaces_a_file(tmp_path: Path) -> None:
     folder, records = run(tmp_path, [[0]])
     out = file_of(tmp_path, [rated(0, 0, 2)])
     before = out.read_bytes()
-    with pytest.raises(InvalidFile, match="is there already"):
+    with pytest.raises(InvalidFile, match="already exists"):
         write_form(folder, out, 1, 0, map(question, records))
     assert out.read_bytes() == before
 
@@ -418,7 +417,7 @@ def test_a_form_needs_the_questions_of_the_run_and_a_count(tmp_path: Path) -> No
 
 
 def test_aspects_that_a_rubric_names_twice_are_not_in_the_form(tmp_path: Path) -> None:
-    twice = replace(record(0, []), aspects=tuple(AspectScore(name, 1) for name in ("a", "b", "a")))
+    twice = replace(record(0, []), assessment=by_rubric([AspectScore(name, 1) for name in ("a", "b", "a")]))
     folder = write_run(tmp_path / "run", [twice], trajectories=False)
     out = tmp_path / "form.jsonl"
     assert write_form(folder, out, 9, 0, [question(twice)]) == 1

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.evaluation.records import AspectScore
-from training.judging.judge import LexicalJudge, Unjudged, UnjudgedReply, judged, parse_score
+from training.judging.judge import RubricAspect, RubricQuestion, Unjudged, judged
+from training.judging.lexical import LexicalJudge
+from training.judging.reply import UnjudgedReply, parse_score
 from training.tasks.lampqa.data import Aspect, Item, Question
 
 
@@ -31,7 +33,7 @@ class Scripted:
     comparable: bool = False
     asked: list[str] = field(default_factory=list)
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         self.asked.append(aspect.aspect)
         await asyncio.sleep(0)
         score = self.scores[aspect.aspect]

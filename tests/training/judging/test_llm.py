@@ -12,7 +12,7 @@ import pytest
 from agent.engines.openai import OpenAIServer
 from tests.engine import HANG_BEFORE_HEADERS, Dialect, Engine, Reply, Request, Script, fails, in_order
 from training.evaluation.records import AspectScore
-from training.judging.judge import PROMPT_VERSION, Unjudged, judged
+from training.judging.judge import JUDGE_PROMPT_VERSION, Unjudged, judged
 from training.judging.llm import LLMJudge, prompt
 from training.tasks.lampqa.data import Aspect, Item, Question
 
@@ -246,7 +246,7 @@ async def test_a_judge_that_is_left_closes_its_connections() -> None:
 async def test_its_name_is_its_model_and_its_prompt() -> None:
     with Engine(in_order(verdict(1)), ["org/Qwen2.5-32B-Instruct"], CHAT) as engine:
         judge = await LLMJudge.connect(OpenAIServer(engine.base_url), rounds=3)
-        assert judge.name == f"org/Qwen2.5-32B-Instruct@{PROMPT_VERSION}"
+        assert judge.name == f"org/Qwen2.5-32B-Instruct@{JUDGE_PROMPT_VERSION}"
         await judge.aclose()
 
 

@@ -13,9 +13,9 @@ from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits
 from index.documents import Passage
 from tests.training import tiny
-from training.folder import ChangedConfiguration, FolderInUse, alone_in
+from training.folder import ChangedConfiguration, FolderInUse, locked
 from training.planner.data import (
-    Example,
+    PlannerExample,
     Unusable,
     make_example,
     read_examples,
@@ -23,7 +23,8 @@ from training.planner.data import (
 )
 from training.planner.sft import Recipe, load_tokenizer, make_trainer, memory_needed, train
 from training.tasks.datasets import Part, held_out
-from training.tasks.lampqa.data import DataError, Question
+from training.tasks.errors import DataError
+from training.tasks.lampqa.data import Question
 
 # peft asks transformers for a name that it has replaced.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -103,7 +104,7 @@ async def test_examples_killed_half_way_come_to_the_same_file(model: str, tmp_pa
     ]
     made = []
 
-    async def make(part: Part, one: Question) -> Example:
+    async def make(part: Part, one: Question) -> PlannerExample:
         made.append(one.id)
         return await make_example(one, part, search, tokenizer, LIMITS, LONGEST)
 
@@ -120,7 +121,7 @@ async def test_examples_killed_half_way_come_to_the_same_file(model: str, tmp_pa
 
 
 async def test_a_part_without_examples_is_refused(model: str, tmp_path: Path) -> None:
-    async def make(part: Part, one: Question) -> Example:
+    async def make(part: Part, one: Question) -> PlannerExample:
         raise Unusable("it is too long")
 
     with pytest.raises(DataError, match="no example for train; it is too long"):
@@ -139,14 +140,14 @@ def test_a_tenth_of_the_people_is_held_out_whatever_their_order() -> None:
 
 
 def test_a_folder_is_for_one_process(tmp_path: Path) -> None:
-    with alone_in(tmp_path), pytest.raises(FolderInUse), alone_in(tmp_path):
+    with locked(tmp_path), pytest.raises(FolderInUse), locked(tmp_path):
         pass
 
 
 def written(file: Path, model: str, asked: Sequence[tuple[Part, Question]]) -> Path:
     tokenizer = load_tokenizer(model)
 
-    async def make(part: Part, one: Question) -> Example:
+    async def make(part: Part, one: Question) -> PlannerExample:
         return await make_example(one, part, search, tokenizer, LIMITS, LONGEST)
 
     asyncio.run(write_examples(file, asked, make))
@@ -187,7 +188,7 @@ def adapter_weights(folder: Path) -> dict[str, Any]:
     return dict(load_file(folder / "adapter_model.safetensors"))
 
 
-def certainty(network: Any, example: Example, tokens: int) -> float:
+def certainty(network: Any, example: PlannerExample, tokens: int) -> float:
     """The log-probability of the first tokens of the completion."""
     import torch
 

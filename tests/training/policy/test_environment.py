@@ -1,4 +1,5 @@
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from index.profiles import Profiles
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
 from tests.openrlhf.judge_server import Handler
-from training.judging.judge import Judge, LexicalJudge, Unjudged
-from training.judging.verdicts import CachedJudge, VerdictCache
+from training.judging.cache import CachedJudge, VerdictCache
+from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
+from training.judging.lexical import LexicalJudge
 from training.policy.environment import (
     CONFIGURATION,
     Configuration,
@@ -87,7 +89,7 @@ class Failing:
 
     name, comparable = "failing", False
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         if aspect == question.rubric_aspects[1]:
             raise Unjudged("no more")
         return 2
@@ -107,6 +109,18 @@ async def test_the_configured_environment_searches_and_scores(tmp_path: Path, pr
     assert await opened.search("ana", "tea", 3, {found[0].key}) == []
     assert (await opened.reward(ROW, answered("Green tea, and no coffee.").trajectory)).score == 1.0
     await opened.aclose()
+
+
+def test_only_a_method_that_can_be_trained_is_accepted(tmp_path: Path) -> None:
+    written = configured(tmp_path).model_dump_json()
+    assert "method" not in json.loads(written), "files that were prepared before there was a choice"
+    file = tmp_path / "training.json"
+    file.write_text(written, "utf-8")
+    assert Configuration.read(file).method == "pr2"
+    for name in ("rag", "psychic"):
+        file.write_text(json.dumps({**json.loads(written), "method": name}), "utf-8")
+        with pytest.raises(InvalidConfiguration, match=f"method: .*'{name}', only for pr2"):
+            Configuration.read(file)
 
 
 def test_the_episode_is_the_one_of_the_prompt(tmp_path: Path, profiles: Profiles) -> None:
@@ -180,7 +194,7 @@ async def test_a_judge_that_refuses_is_named_before_anything_is_trained(
     tmp_path: Path, profiles: Profiles
 ) -> None:
     class Refusing(Failing):
-        async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+        async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
             raise Unjudged("it has no model 'judge'")
 
     configuration = configured(tmp_path, JudgeConfiguration(url="http://judge/v1"))

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from training.policy import launch
-from training.policy.launch import InvalidPreset, load_preset, memory_needed
+from training.policy import preset as presets
+from training.policy.preset import InvalidPreset, load_preset, memory_needed
 
-PRESETS = launch.names()
+PRESETS = presets.names()
 GOOD = {name: load_preset(name) for name in PRESETS}
 
 
@@ -40,14 +41,14 @@ def test_more_parameters_and_longer_texts_need_more_memory_and_more_gpus_less() 
     preset = GOOD["qwen2.5-7b"]
     size = preset.size.model_copy(update={"parameters": 2 * preset.size.parameters})
     assert memory_needed(preset.model_copy(update={"size": size})) > memory_needed(preset)
-    assert memory_needed(launch.changed(preset, ["actor.num_gpus_per_node=4"])) > memory_needed(preset)
-    assert memory_needed(launch.changed(preset, ["data.max_len=16384"])) > memory_needed(preset)
+    assert memory_needed(presets.changed(preset, ["actor.num_gpus_per_node=4"])) > memory_needed(preset)
+    assert memory_needed(presets.changed(preset, ["data.max_len=16384"])) > memory_needed(preset)
 
 
 def test_flags_are_those_of_the_preset_the_places_and_what_is_given(tmp_path: Path) -> None:
     (tmp_path / "warm").mkdir()
     given = ["--actor.adam.lr=2e-6", "vllm.enable_sleep=false", "reward.clip_range=-5 5"]
-    preset = launch.changed(GOOD["tiny"], given)
+    preset = presets.changed(GOOD["tiny"], given)
     words = launch.flags(preset, tmp_path / "data", tmp_path / "out", str(tmp_path / "warm"), 19)
     pairs = dict(zip(words, [*words[1:], ""], strict=True))
     assert float(pairs["--actor.adam.lr"]) == 2e-6
@@ -74,13 +75,13 @@ def test_a_turn_is_capped_by_the_limits_alone() -> None:
 
 def test_what_is_given_counts_for_what_is_needed() -> None:
     preset = GOOD["tiny"]
-    assert memory_needed(launch.changed(preset, ["ds.adam_offload=true"])) < memory_needed(preset)
-    assert memory_needed(launch.changed(preset, ["data.max_len=32768"])) > memory_needed(preset)
-    assert launch.gpus(preset) == 1
+    assert memory_needed(presets.changed(preset, ["ds.adam_offload=true"])) < memory_needed(preset)
+    assert memory_needed(presets.changed(preset, ["data.max_len=32768"])) > memory_needed(preset)
+    assert presets.gpus(preset) == 1
     split = ["train.async_enable=true", "vllm.num_engines=3"]
-    assert launch.gpus(launch.changed(preset, split)) == 4
+    assert presets.gpus(presets.changed(preset, split)) == 4
     with pytest.raises(InvalidPreset, match="the actor's 1 have to be the engines' 3"):
-        launch.gpus(launch.changed(preset, split[1:]))
+        presets.gpus(presets.changed(preset, split[1:]))
 
 
 def test_keys_of_services_are_not_shown() -> None:
@@ -90,7 +91,7 @@ def test_keys_of_services_are_not_shown() -> None:
 @pytest.mark.parametrize("flag", ["actor.adam.lr", "=3", "--=3"])
 def test_what_is_no_flag_is_refused(flag: str) -> None:
     with pytest.raises(InvalidPreset, match="give NAME=VALUE"):
-        launch.changed(GOOD["tiny"], [flag])
+        presets.changed(GOOD["tiny"], [flag])
 
 
 def test_a_job_of_ray_carries_where_the_configuration_is(tmp_path: Path) -> None:

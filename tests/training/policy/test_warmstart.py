@@ -12,9 +12,9 @@ from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Trajectory
 from tests.golden.cases import CASES, Case, replay
 from tests.training.evaluation.fabricated_runs import write_run
-from training.evaluation.records import TRAJECTORIES, AspectScore, Record
+from training.evaluation.records import TRAJECTORIES, AspectScore, Record, by_rubric
 from training.folder import ChangedConfiguration
-from training.policy.warmstart import DATA, MANIFEST, Counts, NothingToLearnFrom, write_data
+from training.policy.warmstart import DATA, WARMSTART_MANIFEST, Counts, NothingToLearnFrom, write_data
 
 CASE: dict[str, Case] = {case.name: case for case in CASES}
 
@@ -43,7 +43,7 @@ class Rolled:
             question=self.question or f"What of {self.id}?",
             response=trajectory.answer.text if trajectory.answer else "",
             finish_reason=str(trajectory.finish_reason),
-            aspects=tuple(AspectScore(f"aspect {number}", score) for number, score in enumerate(self.scores)),
+            assessment=by_rubric([AspectScore(f"aspect {n}", score) for n, score in enumerate(self.scores)]),
             searches=trajectory.searches,
             documents_read=0,
             profile_size=5,
@@ -149,7 +149,7 @@ def test_of_a_question_that_was_answered_again_the_last_trajectory_counts(tmp_pa
 def test_the_manifest_says_where_the_data_are_from(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", Rolled("q", (2,)), Rolled("r", (0,)))
     counts = made(tmp_path / "out", folder)
-    manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
+    manifest = json.loads((tmp_path / "out" / WARMSTART_MANIFEST).read_text())
     assert manifest == {
         "runs": [
             {

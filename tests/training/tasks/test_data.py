@@ -9,18 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.tasks.lampqa import data
-from training.tasks.lampqa.data import (
-    CATEGORIES,
-    DatasetUnavailable,
-    InvalidRecord,
-    Question,
-    UnknownCategory,
-    category_named,
-    dataset_hash,
-    from_hub,
-    read,
-)
+from training.evaluation.task import dataset_hash
+from training.tasks import stream
+from training.tasks.errors import DatasetUnavailable, InvalidRecord
+from training.tasks.lampqa import hub
+from training.tasks.lampqa.data import CATEGORIES, Question, UnknownCategory, category_named, read
+from training.tasks.lampqa.hub import from_hub
 
 Json = dict[str, Any]
 
@@ -56,7 +50,7 @@ class Files:
 
 class Nothing:
     def files(self) -> Sequence[str]:
-        raise data._unreachable(ConnectionError("no route to host"))
+        raise hub._unreachable(ConnectionError("no route to host"))
 
     def fetch(self, file: str) -> Path:
         raise AssertionError
@@ -81,7 +75,7 @@ def test_lines_and_arrays_give_the_same_questions(tmp_path: Path) -> None:
 def test_an_array_is_read_whatever_the_pieces(chunk: int, indent: int | None, number: int) -> None:
     records = [record(f"q{i}", question='Wozu dient „]“, \\ und "}, ]"? 🙂') for i in range(number)]
     content = io.BytesIO(json.dumps(records, indent=indent, ensure_ascii=False).encode())
-    assert list(data._elements("a.json", content, chunk)) == list(enumerate(records, 1))
+    assert list(stream._elements("a.json", content, chunk)) == list(enumerate(records, 1))
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json"])
@@ -295,7 +289,7 @@ def test_the_real_hub_out_of_reach_is_told_like_that() -> None:
     with pytest.raises(DatasetUnavailable, match="cannot be had from the Hub"):
         list(from_hub("art", "test"))
     with pytest.raises(DatasetUnavailable, match="cannot be had from the Hub"):
-        data.HuggingFaceHub().fetch("Art_and_Entertainment/test.json")
+        hub.HuggingFaceHub().fetch("Art_and_Entertainment/test.json")
 
 
 def test_a_misspelt_split_is_answered_with_the_right_ones() -> None:

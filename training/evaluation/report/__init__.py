@@ -1,33 +1,33 @@
-"""The report of runs over one data set: a page to look at and Markdown to paste, made from the run folders.
+"""Writes a report on runs over one data set, as an HTML page and as Markdown, from the run folders alone.
 
-The same folders give the same bytes: there is no date in it, and every bootstrap has its seed.
+The same folders give the same bytes: the report has no date, and every bootstrap is seeded.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.evaluation.loading import load_runs
 from training.evaluation.report.effort import breakdown_sections, effort_section
 from training.evaluation.report.examples import answers_sections, differences_section
+from training.evaluation.report.formatting import plural
 from training.evaluation.report.html import page
 from training.evaluation.report.markdown import markdown
-from training.evaluation.report.runs import load_runs
-from training.evaluation.report.sections import (
+from training.evaluation.report.published import published_section
+from training.evaluation.report.scores import (
     comparisons_section,
     lift_section,
-    published_section,
     runs_section,
     scores_section,
 )
-from training.evaluation.report.words import plural
 
 PAGE, MARKDOWN = "report.html", "report.md"
 
 
 def write_report(folders: Sequence[Path], out: Path) -> None:
-    """Write `report.html` and `report.md` into `out`, which is made where it is missing.
+    """Write `report.html` and `report.md` into `out`, which is created if missing.
 
-    Raises ValueError, naming folder, file or line: for a folder that holds no run or is given twice, for a
-    line that is no record, and for runs over different data.
+    Raises ValueError, naming the folder, file or line, if a folder holds no run or is given twice, if a line
+    is not a record, or if the runs are over different data.
     """
     runs = load_runs(folders)
     categories = sorted({record.category for run in runs for record in run.records})

@@ -1,22 +1,21 @@
-"""What a report is made of, before it is a page or Markdown: both show the same words and numbers."""
+"""The content of a report before it becomes HTML or Markdown: both show the same words and numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from agent.trajectory import Trajectory
 from training.evaluation.records import Record
-from training.evaluation.report.elements import Html
 
 
 @dataclass(frozen=True)
-class Words:
-    """A paragraph."""
-
+class Paragraph:
     text: str
 
 
 @dataclass(frozen=True)
-class Warned:
+class Caution:
     """A paragraph that no reader of the numbers may miss."""
 
     text: str
@@ -28,15 +27,15 @@ class Table:
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    marks: Sequence[int | None] = ()
-    """For each row, the series whose shape stands before its name in the page."""
+    marks: Sequence[int] = ()
+    """For each row, the series whose shape precedes its name on the page."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing of numbers that a table beside it gives too: Markdown does without it."""
+    """A drawing of numbers that a table beside it gives too: Markdown omits it."""
 
-    drawing: Html
+    drawing: Markup
     caption: str
 
 
@@ -48,10 +47,16 @@ class Side:
     record: Record
     trajectory: Trajectory | None
 
+    @property
+    def ends_in_response(self) -> bool:
+        """Whether the trajectory's answer is the response that was judged."""
+        answer = self.trajectory.answer if self.trajectory else None
+        return answer is not None and answer.text == self.record.response
+
 
 @dataclass(frozen=True)
-class Example:
-    """A question with one answer, or with those of two runs beside each other."""
+class Answers:
+    """A question with the answer of one run, or the answers of two runs side by side."""
 
     sides: Sequence[Side]
 
@@ -70,4 +75,4 @@ class Section:
     blocks: "Sequence[Block]"
 
 
-Block = Words | Warned | Table | Chart | Example | Collapsed
+Block = Paragraph | Caution | Table | Chart | Answers | Collapsed

@@ -1,23 +1,23 @@
-"""Charts as inline SVG: dots with intervals, histograms, boxes.
+"""Draws charts as inline SVG: dots with intervals, histograms, box plots.
 
-Whatever a colour says, a shape, a pattern or a written number says too: they are read in print, in grey and
-by the colour-blind. Colours are CSS classes (`s0` to `s7`, `negative`, `positive`), so that the page can turn
-dark; the drawing itself knows none.
+Shapes, patterns and written numbers repeat what colours express, for print and for colour-blind readers.
+Colours are CSS classes (`s0` to `s7`, `negative`, `positive`), so that the page can have a dark mode.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.evaluation.report.elements import Html, element, joined
+from markupsafe import Markup
+
 from training.evaluation.statistics import Interval, Spread
 
 SERIES = 8
-"""How many colours and shapes there are; a ninth run takes the first again, and its label tells it apart."""
+"""Number of colours and shapes; a ninth run reuses the first, and its label distinguishes it."""
 _WIDTH, _LEFT, _RIGHT = 740.0, 170.0, 180.0
 _ROW, _HEADING, _AXIS, _TOP = 22.0, 24.0, 34.0, 6.0
 _LETTERS = 24
-"""Of a row's label; the whole of it is in the tooltip."""
+"""Longest label of a row; the tooltip has the full label."""
 
 # Paths around (0, 0), about ten units wide: circle, square, triangle, diamond, plus, another triangle,
 # hourglass, cross.
@@ -32,32 +32,13 @@ _SHAPES = (
     "M0 -2.5L3 -5.5L5.5 -3L2.5 0L5.5 3L3 5.5L0 2.5L-3 5.5L-5.5 3L-2.5 0L-5.5 -3L-3 -5.5Z",
 )
 
-PATTERNS: Html = element(
-    "svg",
-    element(
-        "defs",
-        element(
-            "pattern",
-            element("rect", width=6, height=6, class_="hatch-ground"),
-            element("path", d="M0 0V6", class_="hatch-line"),
-            id="hatch",
-            width=6,
-            height=6,
-            patternUnits="userSpaceOnUse",
-            patternTransform="rotate(45)",
-        ),
-    ),
-    width=0,
-    height=0,
-    class_="patterns",
-    aria_hidden="true",
-)
-"""Stands once in a page, for the bars of all its charts."""
+_PATH = Markup('<path d="{}" class="{}"></path>')
+_TEXT = Markup('<text x="{}" y="{}" class="{}">{}</text>')
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A value with its interval. `note` is written behind the value."""
+    """A value with its interval. `note` follows the value."""
 
     label: str
     value: float
@@ -68,7 +49,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Box:
-    """A spread of values, whiskers at the tenth and ninetieth percentile."""
+    """A distribution, with whiskers at the 10th and 90th percentiles."""
 
     label: str
     spread: Spread
@@ -84,8 +65,8 @@ class Bar:
     """CSS class of the bar."""
 
 
-def dots(groups: Sequence[tuple[str, Sequence[Dot]]], title: str) -> Html:
-    """A row for each dot, under the headings of the groups."""
+def dots(groups: Sequence[tuple[str, Sequence[Dot]]], title: str) -> Markup:
+    """Draw a row for each dot, under the headings of the groups."""
     rows = [dot for _, group in groups for dot in group]
     ends = [end for dot in rows for end in (dot.value, *(dot.interval or ()))]
     ticks = _ticks(min(ends, default=0.0), max(ends, default=1.0))
@@ -100,99 +81,97 @@ def dots(groups: Sequence[tuple[str, Sequence[Dot]]], title: str) -> Html:
     return _chart([_axis(ticks, y), *drawn], y + _AXIS, title)
 
 
-def boxes(rows: Sequence[Box], title: str, unit: str) -> Html:
-    """A row for each box, from zero on; the axis ends where the longest whisker does."""
+def boxes(rows: Sequence[Box], title: str, unit: str) -> Markup:
+    """Draw a row for each box, on an axis from zero to the end of the longest whisker."""
     ticks = _ticks(0.0, max((row.spread.p90 for row in rows), default=1.0))
-    drawn = [_box(row, _TOP + (place + 0.5) * (_ROW + 4), ticks) for place, row in enumerate(rows)]
+    drawn = [_box(row, _TOP + (index + 0.5) * (_ROW + 4), ticks) for index, row in enumerate(rows)]
     bottom = _TOP + len(rows) * (_ROW + 4)
     return _chart([_axis(ticks, bottom, unit), *drawn], bottom + _AXIS + 12, title)
 
 
-def histogram(bars: Sequence[Bar], title: str, axis: str) -> Html:
-    """Upright bars with their counts above them. `axis` says what the labels count."""
+def histogram(bars: Sequence[Bar], title: str, axis: str) -> Markup:
+    """Draw vertical bars with their counts above them. `axis` is the label of the horizontal axis."""
     width, height, left = 460.0, 170.0, 8.0
     step = (width - 2 * left) / max(len(bars), 1)
     most = max((bar.count for bar in bars), default=0) or 1
     skip = math.ceil(len(bars) * 34 / (width - 2 * left))
     drawn = []
-    for place, bar in enumerate(bars):
+    for index, bar in enumerate(bars):
         tall = (height - 60) * bar.count / most
-        x, middle = left + place * step, left + (place + 0.5) * step
-        shape = element(
-            "rect",
-            element("title", f"{bar.label}: {bar.count}"),
-            x=x + step * 0.08,
-            y=height - 36 - tall,
-            width=step * 0.84,
-            height=tall,
-            class_=f"bar {bar.kind}",
+        x, middle = left + index * step, left + (index + 0.5) * step
+        drawn.append(
+            Markup(
+                '<rect x="{}" y="{}" width="{}" height="{}" class="bar {}"><title>{}: {}</title></rect>'
+            ).format(
+                _cut(x + step * 0.08),
+                _cut(height - 36 - tall),
+                _cut(step * 0.84),
+                _cut(tall),
+                bar.kind,
+                bar.label,
+                bar.count,
+            )
         )
-        drawn.append(shape)
         if bar.count:
             drawn.append(_text(middle, height - 40 - tall, str(bar.count), "number middle"))
-        # Counted from the middle, so that the bar of zero of a histogram of differences has its label.
-        if (place - len(bars) // 2) % skip == 0:
+        # Counted from the middle, so that the zero bar of a histogram of differences has a label.
+        if (index - len(bars) // 2) % skip == 0:
             drawn.append(_text(middle, height - 22, bar.label, "tick middle"))
-    ground = element("path", d=f"M{left:g} {height - 36:g}H{width - left:g}", class_="axis")
+    ground = _PATH.format(f"M{left:g} {height - 36:g}H{width - left:g}", "axis")
     return _chart([*drawn, ground, _text(width / 2, height - 5, axis, "tick middle")], height, title, width)
 
 
-def mark(series: int) -> Html:
-    """The shape of a series, small enough to stand in a line of text."""
-    shape = element("path", d=_SHAPES[series % SERIES], class_=f"mark s{series % SERIES}")
-    return element("svg", shape, viewBox="-7 -7 14 14", class_="key", aria_hidden="true")
+def mark(series: int) -> Markup:
+    """Draw the shape of a series at the size of a line of text."""
+    shape = _PATH.format(_SHAPES[series % SERIES], f"mark s{series % SERIES}")
+    return Markup('<svg viewBox="-7 -7 14 14" class="key" aria-hidden="true">{}</svg>').format(shape)
 
 
-def _dot(dot: Dot, y: float, ticks: Sequence[float]) -> Html:
+def _dot(dot: Dot, y: float, ticks: Sequence[float]) -> Markup:
     x, colour = _across(dot.value, ticks), f"s{dot.series % SERIES}"
-    said = f"{dot.label}: {dot.value:.4f} {dot.note}"
-    parts = [element("title", said), _label(dot.label, y)]
+    parts = [_title(f"{dot.label}: {dot.value:.4f} {dot.note}"), _label(dot.label, y)]
     if dot.interval:
         low, high = (_across(end, ticks) for end in dot.interval)
         d = f"M{low:.2f} {y:g}H{high:.2f}M{low:.2f} {y - 4:g}V{y + 4:g}M{high:.2f} {y - 4:g}V{y + 4:g}"
-        parts.append(element("path", d=d, class_=f"whisker {colour}"))
-    parts.append(
-        element(
-            "path",
-            d=_SHAPES[dot.series % SERIES],
-            transform=f"translate({x:.2f} {y:g})",
-            class_=f"mark {colour}",
-        )
-    )
+        parts.append(_PATH.format(d, f"whisker {colour}"))
+    shape = Markup('<path d="{}" transform="translate({:.2f} {:g})" class="mark {}"></path>')
+    parts.append(shape.format(_SHAPES[dot.series % SERIES], x, y, colour))
     parts.append(_text(_WIDTH - _RIGHT + 14, y + 4, f"{dot.value:.4f}", "number"))
     parts.append(_text(_WIDTH - _RIGHT + 64, y + 4, dot.note, "tick"))
-    return element("g", *parts)
+    return _group(parts)
 
 
-def _box(row: Box, y: float, ticks: Sequence[float]) -> Html:
+def _box(row: Box, y: float, ticks: Sequence[float]) -> Markup:
     spread, colour = row.spread, f"s{row.series % SERIES}"
     low, first, middle, third, high = (
         _across(value, ticks) for value in (spread.p10, spread.p25, spread.median, spread.p75, spread.p90)
     )
     whiskers = f"M{low:.2f} {y:g}H{first:.2f}M{third:.2f} {y:g}H{high:.2f}"
     ends = f"M{low:.2f} {y - 4:g}V{y + 4:g}M{high:.2f} {y - 4:g}V{y + 4:g}"
-    return element(
-        "g",
-        element("title", f"{row.label}: {row.note}"),
-        _label(row.label, y),
-        element("path", d=whiskers + ends, class_=f"whisker {colour}"),
-        element("rect", x=first, y=y - 7, width=max(third - first, 1.0), height=14, class_=f"box {colour}"),
-        element("path", d=f"M{middle:.2f} {y - 9:g}V{y + 9:g}", class_="median"),
-        _text(_WIDTH - _RIGHT + 14, y + 4, row.note, "tick"),
+    box = Markup('<rect x="{}" y="{}" width="{}" height="14" class="box {}"></rect>')
+    return _group(
+        [
+            _title(f"{row.label}: {row.note}"),
+            _label(row.label, y),
+            _PATH.format(whiskers + ends, f"whisker {colour}"),
+            box.format(_cut(first), _cut(y - 7), _cut(max(third - first, 1.0)), colour),
+            _PATH.format(f"M{middle:.2f} {y - 9:g}V{y + 9:g}", "median"),
+            _text(_WIDTH - _RIGHT + 14, y + 4, row.note, "tick"),
+        ]
     )
 
 
-def _axis(ticks: Sequence[float], bottom: float, unit: str = "") -> Html:
+def _axis(ticks: Sequence[float], bottom: float, unit: str = "") -> Markup:
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     grid = "".join(f"M{_across(tick, ticks):.2f} {_TOP:g}V{bottom:g}" for tick in ticks)
     labels = [_text(_across(t, ticks), bottom + 16, f"{t:,.{digits}f}", "tick middle") for t in ticks]
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    said = [_text(middle, bottom + 34, unit, "tick middle")] if unit else []
-    return joined([element("path", d=grid, class_="grid"), *labels, *said])
+    caption = [_text(middle, bottom + 34, unit, "tick middle")] if unit else []
+    return Markup("").join([_PATH.format(grid, "grid"), *labels, *caption])
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Four to eight round numbers from below `low` to above `high`."""
+    """Choose four to eight round numbers from below `low` to above `high`."""
     wide = max(high - low, 1e-3)
     rough = wide / 5
     power = 10.0 ** math.floor(math.log10(rough))
@@ -206,24 +185,30 @@ def _across(value: float, ticks: Sequence[float]) -> float:
     return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
 
 
-def _label(label: str, y: float) -> Html:
+def _label(label: str, y: float) -> Markup:
     short = label if len(label) <= _LETTERS else label[: _LETTERS - 1] + "…"
     return _text(_LEFT - 12, y + 4, short, "end")
 
 
-def _text(x: float, y: float, text: str, kind: str) -> Html:
-    return element("text", text, x=float(x), y=float(y), class_=kind)
+def _text(x: float, y: float, text: str, kind: str) -> Markup:
+    return _TEXT.format(_cut(x), _cut(y), kind, text)
 
 
-def _chart(parts: Sequence[Html], height: float, title: str, width: float = _WIDTH) -> Html:
-    drawing = element(
-        "svg",
-        element("title", title),
-        *parts,
-        viewBox=f"0 0 {width:g} {height:g}",
-        class_="chart",
-        role="img",
-        aria_label=title,
-        style=f"width:{width:g}px",
-    )
-    return element("div", drawing, class_="scroll")
+def _title(text: str) -> Markup:
+    return Markup("<title>{}</title>").format(text)
+
+
+def _group(parts: Sequence[Markup]) -> Markup:
+    return Markup("<g>{}</g>").format(Markup("").join(parts))
+
+
+def _cut(value: float) -> str:
+    """Format with at most two decimals."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _chart(parts: Sequence[Markup], height: float, title: str, width: float = _WIDTH) -> Markup:
+    return Markup(
+        '<div class="scroll"><svg viewBox="0 0 {width:g} {height:g}" class="chart" role="img" '
+        'aria-label="{title}" style="width:{width:g}px"><title>{title}</title>{parts}</svg></div>'
+    ).format(width=width, height=height, title=title, parts=Markup("").join(parts))

@@ -1,20 +1,20 @@
-"""The sections of a report about what scores hang together with, and what the answers took."""
+"""Sections on how scores relate to searches, profiles and aspects, and on what the answers cost."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from training.evaluation.loading import LoadedRun
 from training.evaluation.records import Record
 from training.evaluation.report import charts
-from training.evaluation.report.blocks import Block, Chart, Section, Table, Words
+from training.evaluation.report.blocks import Block, Chart, Paragraph, Section, Table
 from training.evaluation.report.figures import Group, by_aspect, by_profile_size, by_searches, cost, tokens
-from training.evaluation.report.runs import Run
-from training.evaluation.report.words import NONE, number
+from training.evaluation.report.formatting import NONE, number
 from training.evaluation.statistics import spread
 
 
-def breakdown_sections(runs: Sequence[Run]) -> list[Section]:
-    """Scores by searches, by profile size and by aspect."""
-    return [
+def breakdown_sections(runs: Sequence[LoadedRun]) -> list[Section]:
+    """Show scores by searches, by profile size and, for rubrics, by aspect."""
+    sections = [
         _breakdown(
             "Score by number of searches",
             "Fully judged questions, by how many searches were made for them. Who searches more may have had "
@@ -28,37 +28,36 @@ def breakdown_sections(runs: Sequence[Run]) -> list[Section]:
             "documents",
             by_profile_size(runs),
         ),
-        _breakdown(
-            "Score by aspect",
-            "Judged aspects, by their place in the rubric; 0, 1 and 2 are shown as 0, 0.5 and 1.",
-            "aspect",
-            {run.name: by_aspect(run) for run in runs},
-        ),
     ]
+    if any(run.has_rubrics for run in runs):
+        about = "Judged aspects, by their place in the rubric; 0, 1 and 2 are shown as 0, 0.5 and 1."
+        by_rubric = {run.name: by_aspect(run) for run in runs}
+        sections.append(_breakdown("Score by aspect", about, "aspect", by_rubric))
+    return sections
 
 
 def _breakdown(title: str, about: str, unit: str, groups: Mapping[str, Sequence[Group]]) -> Section:
-    labels = list(dict.fromkeys(group.label for held in groups.values() for group in held))
+    labels = list(dict.fromkeys(group.label for found in groups.values() for group in found))
     if all(label.isdigit() for label in labels):
         labels.sort(key=int)
-    by_label = {name: {group.label: group for group in held} for name, held in groups.items()}
+    by_label = {name: {group.label: group for group in found} for name, found in groups.items()}
     rows = [
         [name, *(_cell(found[label]) if label in found else NONE for label in labels)]
         for name, found in by_label.items()
     ]
-    rowed = []
+    dots = []
     for label in labels:
-        found = [
-            charts.Dot(name, group.mean, group.interval, f"n {len(group.values)}", place)
-            for place, (name, held) in enumerate(by_label.items())
-            if (group := held.get(label)) and group.mean is not None
+        row = [
+            charts.Dot(name, group.mean, group.interval, f"n {len(group.values)}", series)
+            for series, (name, found) in enumerate(by_label.items())
+            if (group := found.get(label)) and group.mean is not None
         ]
-        if found:
-            rowed.append((_unit(label, unit), found))
+        if row:
+            dots.append((_unit(label, unit), row))
     head = ["Run", *(_unit(label, unit) for label in labels)]
-    blocks: list[Block] = [Words(about), Table(head, rows, range(len(rows)))]
-    if rowed:
-        blocks.append(Chart(charts.dots(rowed, title), "Dots: means. Lines: 95 % intervals. n: how many."))
+    blocks: list[Block] = [Paragraph(about), Table(head, rows, range(len(rows)))]
+    if dots:
+        blocks.append(Chart(charts.dots(dots, title), "Dots: means. Lines: 95 % intervals. n: how many."))
     return Section(title, blocks)
 
 
@@ -72,8 +71,8 @@ def _cell(group: Group) -> str:
     return f"{number(group.mean)}\nn {len(group.values)}"
 
 
-def effort_section(runs: Sequence[Run]) -> Section:
-    """How the questions ended, and their searches, times, tokens and costs."""
+def effort_section(runs: Sequence[LoadedRun]) -> Section:
+    """Show how the questions ended, and their searches, latency, tokens and costs."""
     reasons = sorted({record.finish_reason for run in runs for record in run.records})
     ended = [
         [
@@ -85,7 +84,7 @@ def effort_section(runs: Sequence[Run]) -> Section:
         for run in runs
     ]
     blocks: list[Block] = [
-        Words("An empty answer is judged like any other: the person got nothing."),
+        Paragraph("An empty answer is judged like any other: the person got nothing."),
         Table(["Run", "Questions", "Empty answers", *(f"ended: {reason}" for reason in reasons)], ended),
         _spreads(runs),
         *_searches(runs),
@@ -98,7 +97,7 @@ def effort_section(runs: Sequence[Run]) -> Section:
     if any(cost(run) is not None for run in runs):
         blocks.extend(
             [
-                Words(
+                Paragraph(
                     "Cost of the policy's tokens at the manifest's prices; what the judge took is not in it."
                 ),
                 Table(["Run", "Cost", "For a question"], [_cost(run) for run in runs]),
@@ -117,7 +116,7 @@ _MEASURES: tuple[tuple[str, Callable[[Record], float], str], ...] = (
 )
 
 
-def _spreads(runs: Sequence[Run]) -> Table:
+def _spreads(runs: Sequence[LoadedRun]) -> Table:
     rows = []
     for run in runs:
         cells = [run.name]
@@ -128,35 +127,35 @@ def _spreads(runs: Sequence[Run]) -> Table:
     return Table(["Median per question", *(name for name, _, _ in _MEASURES)], rows, range(len(runs)))
 
 
-def _searches(runs: Sequence[Run]) -> list[Chart]:
+def _searches(runs: Sequence[LoadedRun]) -> list[Chart]:
     drawn = []
-    for place, run in enumerate(runs):
+    for series, run in enumerate(runs):
         counts = Counter(record.searches for record in run.records)
         most = max(counts.keys(), default=0)
         if most:
             bars = [
-                charts.Bar(str(made), counts[made], f"s{place % charts.SERIES}") for made in range(most + 1)
+                charts.Bar(str(made), counts[made], f"s{series % charts.SERIES}") for made in range(most + 1)
             ]
             title = f"Searches per question, {run.name}"
             drawn.append(Chart(charts.histogram(bars, title, "searches"), f"{title}; bars count questions."))
     return drawn
 
 
-def _boxes(runs: Sequence[Run], title: str, unit: str, value: Callable[[Record], float]) -> list[Chart]:
+def _boxes(runs: Sequence[LoadedRun], title: str, unit: str, value: Callable[[Record], float]) -> list[Chart]:
     rows = []
-    for place, run in enumerate(runs):
+    for series, run in enumerate(runs):
         if found := spread([value(record) for record in run.records]):
             digits = 0 if found.p90 >= 100 else 2
             note = f"median {found.median:,.{digits}f} · p90 {found.p90:,.{digits}f}"
-            rows.append(charts.Box(run.name, found, note, place))
+            rows.append(charts.Box(run.name, found, note, series))
     caption = f"{title}. Box: middle half, line: median, whiskers: 10th to 90th percentile."
     return [Chart(charts.boxes(rows, title, unit), caption)] if rows else []
 
 
-def _cost(run: Run) -> list[str]:
-    whole = cost(run)
-    if whole is None:
+def _cost(run: LoadedRun) -> list[str]:
+    total = cost(run)
+    if total is None:
         return [run.name, NONE, NONE]
     currency = run.manifest["prices"].get("currency", "")
-    each = f"{whole / len(run.records):.6f} {currency}".rstrip() if run.records else NONE
-    return [run.name, f"{whole:.4f} {currency}".rstrip(), each]
+    each = f"{total / len(run.records):.6f} {currency}".rstrip() if run.records else NONE
+    return [run.name, f"{total:.4f} {currency}".rstrip(), each]

@@ -1,11 +1,11 @@
-"""The numbers of a report, made from the records and from nothing else."""
+"""Computes the numbers of a report, from the runs' records and prices alone."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from training.evaluation.loading import LoadedRun
 from training.evaluation.records import Record
-from training.evaluation.report.runs import Run
 from training.evaluation.statistics import (
     Interval,
     PairedT,
@@ -18,42 +18,42 @@ from training.evaluation.statistics import (
 )
 
 SEED = 0
-"""Of every bootstrap: the same runs give the same report."""
+"""Seed of every bootstrap: the same runs give the same report."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score from 0 to 1 and what it rests on. It is None where no question is fully judged."""
+    """A mean score and the questions behind it. `score` is None if no question is fully judged."""
 
     score: float | None
     interval: Interval | None
     judged: int
-    """Questions whose aspects are all judged: those that `score` and `interval` are of."""
+    """Questions whose aspects are all judged; only these enter `score` and `interval`."""
     unjudged: int
-    """Questions of which an aspect is unjudged."""
+    """Questions with an unjudged aspect."""
     unjudged_aspects: int
     with_unjudged: float | None
-    """The score when those questions count with the aspects of theirs that were judged."""
+    """The score if those questions are included, each scored on its judged aspects."""
 
 
 @dataclass(frozen=True)
-class Summary:
-    """A run's scores. The macro average is over the categories that it has a judged question of."""
+class RunScores:
+    """A run's scores. The macro average is over the categories with a judged question."""
 
     categories: dict[str, Score]
     macro: Score
 
     @property
     def covered(self) -> int:
-        """Of how many categories `macro` is the average."""
+        """Number of categories that `macro` averages."""
         return sum(score.score is not None for score in self.categories.values())
 
 
-def summary(run: Run, categories: Sequence[str]) -> Summary:
-    """The scores of one run, for these categories and over them."""
+def run_scores(run: LoadedRun, categories: Sequence[str]) -> RunScores:
+    """Score one run in each category and over all of them."""
     groups = [[record for record in run.records if record.category == name] for name in categories]
     each = {name: _score([group]) for name, group in zip(categories, groups, strict=True)}
-    return Summary(each, _score(groups))
+    return RunScores(each, _score(groups))
 
 
 def _score(groups: Sequence[Sequence[Record]]) -> Score:
@@ -71,51 +71,51 @@ def _score(groups: Sequence[Sequence[Record]]) -> Score:
 
 
 def macro_mean(groups: Sequence[Sequence[float]]) -> float | None:
-    """The mean of the means of the groups that are not empty; None where all are."""
+    """Average the means of the non-empty groups; None if all groups are empty."""
     means = [sum(group) / len(group) for group in groups if group]
     return sum(means) / len(means) if means else None
 
 
-def best_run(runs: Sequence[Run], categories: Sequence[str]) -> Run | None:
-    """The run with the highest macro average among those of the first run's judge.
+def best_run(runs: Sequence[LoadedRun], categories: Sequence[str]) -> LoadedRun | None:
+    """Find the run with the best macro average among those on the first run's scale.
 
-    A run that covers more categories goes before one that covers fewer; the one given first wins a tie.
+    A run that covers more categories precedes one that covers fewer; of equal runs the first is taken.
     """
-    scored = [(run, summary(run, categories)) for run in runs if run.same_judge(runs[0])]
-    ranked = [(s.covered, s.macro.score, -place, run) for place, (run, s) in enumerate(scored) if s.covered]
-    return max(ranked, key=lambda entry: entry[:3])[-1] if ranked else None
+    scored = [(run, run_scores(run, categories)) for run in runs if run.same_scale(runs[0])]
+    ranked = [(s.covered, run.gain(s.macro.score), run) for run, s in scored if s.macro.score is not None]
+    return max(ranked, key=lambda entry: entry[:2])[-1] if ranked else None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`first` minus `second`, over the questions that both have fully judged."""
+    """`first` minus `second`, over the questions that are fully judged in both."""
 
-    first: Run
-    second: Run
+    first: LoadedRun
+    second: LoadedRun
     test: PairedT
     interval: Interval | None
-    """Of the mean difference over questions, which is what the t-test is about as well."""
+    """Interval of the mean difference over questions, which the t-test is about as well."""
     macro: float
     macro_interval: Interval | None
     corrected_p: float | None = None
-    """p by Holm's correction for the number of comparisons in the report."""
+    """p with Holm's correction for the number of comparisons in the report."""
 
 
-def comparisons(runs: Sequence[Run]) -> list[Comparison]:
-    """All pairs of runs that one judge has judged and that share a judged question.
+def comparisons(runs: Sequence[LoadedRun]) -> list[Comparison]:
+    """Compare all pairs of runs that are on the same scale and share a judged question.
 
-    The run given later is the first of its pair: baselines are given first.
+    The run given later comes first in its pair, because baselines are given first.
     """
-    pairs = [(later, earlier) for earlier, later in combinations(runs, 2) if earlier.same_judge(later)]
+    pairs = [(later, earlier) for earlier, later in combinations(runs, 2) if earlier.same_scale(later)]
     found = [comparison for pair in pairs for comparison in _compared(*pair)]
-    tested = [place for place, comparison in enumerate(found) if comparison.test.p is not None]
+    tested = [index for index, comparison in enumerate(found) if comparison.test.p is not None]
     corrected = holm([p for comparison in found if (p := comparison.test.p) is not None])
-    for place, p in zip(tested, corrected, strict=True):
-        found[place] = replace(found[place], corrected_p=p)
+    for index, p in zip(tested, corrected, strict=True):
+        found[index] = replace(found[index], corrected_p=p)
     return found
 
 
-def _compared(first: Run, second: Run) -> Iterator[Comparison]:
+def _compared(first: LoadedRun, second: LoadedRun) -> Iterator[Comparison]:
     left, right = first.scores, second.scores
     category = {record.id: record.category for record in first.records}
     shared = sorted(left.keys() & right.keys())
@@ -138,21 +138,21 @@ def _compared(first: Run, second: Run) -> Iterator[Comparison]:
 
 @dataclass(frozen=True)
 class Lift:
-    """Score of `run` minus score of `base`, a run without the profile, for each question both have judged."""
+    """Score of `run` minus score of `base`, a run without the profile, for each question judged in both."""
 
-    run: Run
-    base: Run
+    run: LoadedRun
+    base: LoadedRun
     differences: tuple[float, ...]
 
 
-def lifts(runs: Sequence[Run]) -> list[Lift]:
-    """For every run that a run of the method `none` with the same judge stands beside.
+def lifts(runs: Sequence[LoadedRun]) -> list[Lift]:
+    """Compare every run with a run of the method `none` on the same scale, if there is one.
 
-    Where there are several of those, the first of the same policy is taken, else the first.
+    Of several, the first with the same policy is taken, else the first.
     """
     found = []
     for run in runs:
-        bases = [base for base in runs if base.method == "none" and base.same_judge(run)]
+        bases = [base for base in runs if base.method == "none" and base.same_scale(run)]
         if run.method == "none" or not bases:
             continue
         policy = run.manifest.get("policy")
@@ -166,7 +166,7 @@ def lifts(runs: Sequence[Run]) -> list[Lift]:
 
 @dataclass(frozen=True)
 class Group:
-    """Scores of the questions, or aspects, that have something in common."""
+    """Scores of questions, or aspects, that share a property, named by `label`."""
 
     label: str
     values: tuple[float, ...]
@@ -180,14 +180,14 @@ class Group:
         return bootstrap_interval([self.values], seed=SEED)
 
 
-def by_searches(run: Run) -> list[Group]:
-    """Scores by the number of searches that were made for the question, fewest first."""
+def by_searches(run: LoadedRun) -> list[Group]:
+    """Group scores by the number of searches made for the question, fewest first."""
     numbers = sorted({record.searches for record in run.records})
     return [_group(str(number), (r for r in run.records if r.searches == number)) for number in numbers]
 
 
-def by_profile_size(runs: Sequence[Run]) -> dict[str, list[Group]]:
-    """Run name to scores by quartile of the profile size; the bins are the same for all runs."""
+def by_profile_size(runs: Sequence[LoadedRun]) -> dict[str, list[Group]]:
+    """Group scores by quartile of the profile size, for each run name. All runs share the bins."""
     sizes = sorted({r.id: r.profile_size for run in runs for r in run.records}.values())
     if not sizes:
         return {}
@@ -207,19 +207,19 @@ def by_profile_size(runs: Sequence[Run]) -> dict[str, list[Group]]:
     }
 
 
-def by_aspect(run: Run) -> list[Group]:
-    """Aspect scores, halved to 0 to 1, by the aspect's place in its rubric; unjudged ones are left out."""
+def by_aspect(run: LoadedRun) -> list[Group]:
+    """Group aspect scores, halved to 0 to 1, by position in the rubric; unjudged aspects are left out."""
     longest = max((len(record.aspects) for record in run.records), default=0)
     return [
         Group(
-            str(place + 1),
+            str(position + 1),
             tuple(
                 score / 2
                 for record in run.records
-                if len(record.aspects) > place and (score := record.aspects[place].score) is not None
+                if len(record.aspects) > position and (score := record.aspects[position].score) is not None
             ),
         )
-        for place in range(longest)
+        for position in range(longest)
     ]
 
 
@@ -228,12 +228,12 @@ def _group(label: str, records: Iterable[Record]) -> Group:
 
 
 def tokens(record: Record) -> int:
-    """What the policy read and wrote for one question."""
+    """Count the tokens that the policy read and wrote for one question."""
     return record.prompt_tokens + record.policy_tokens
 
 
-def cost(run: Run) -> float | None:
-    """What the policy's tokens cost at the manifest's prices; None where it gives none."""
+def cost(run: LoadedRun) -> float | None:
+    """Price the policy's tokens by the manifest; None if it gives no prices."""
     prices = run.manifest.get("prices")
     if not isinstance(prices, dict):
         return None

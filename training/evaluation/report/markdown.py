@@ -1,19 +1,27 @@
-"""The report as Markdown: every number of the page, its answers shortened, without its charts."""
+"""The report as Markdown: every number of the page, with shortened answers and without charts."""
 
 import re
 from collections.abc import Sequence
 
-from training.evaluation.report.blocks import Block, Chart, Collapsed, Example, Section, Table, Warned, Words
-from training.evaluation.report.elements import plain
-from training.evaluation.report.words import score_text, spaced
+from training.evaluation.report.blocks import (
+    Answers,
+    Block,
+    Caution,
+    Chart,
+    Collapsed,
+    Paragraph,
+    Section,
+    Table,
+)
+from training.evaluation.report.formatting import printable, score_text, spaced
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#|~$])")
 _LETTERS = 280
-"""Of a question or an answer; the page has the whole of it."""
+"""Longest question or answer; the page has the full text."""
 
 
 def markdown(title: str, about: str, sections: Sequence[Section]) -> str:
-    """The whole document."""
+    """Render the whole document."""
     parts = [f"# {escaped(title)}", escaped(about)]
     for section in sections:
         parts.append(f"## {escaped(section.title)}")
@@ -22,26 +30,26 @@ def markdown(title: str, about: str, sections: Sequence[Section]) -> str:
 
 
 def escaped(text: str) -> str:
-    """`text` on one line, with nothing in it that Markdown or the HTML inside of Markdown acts on."""
-    one_line = " ".join(plain(text).split())
+    """Put `text` on one line and escape what Markdown, or HTML within Markdown, would interpret."""
+    one_line = " ".join(printable(text).split())
     whole = one_line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     marked = _SPECIAL.sub(r"\\\1", whole)
-    # Bare addresses become links in some readers; what begins like a list becomes one.
+    # Some readers turn bare URLs into links, and text that begins like a list into a list.
     return re.sub(r"^(\d*)([-+=.])(?=\s|$)", r"\1\\\2", marked.replace("://", ":&#47;&#47;"))
 
 
 def _block(block: Block) -> str:
     match block:
-        case Words(text):
+        case Paragraph(text):
             return escaped(text)
-        case Warned(text):
+        case Caution(text):
             return f"> **{escaped(text)}**"
         case Table():
             return _table(block)
         case Chart():
             return ""
-        case Example():
-            return _example(block)
+        case Answers():
+            return _answers(block)
         case Collapsed(summary, blocks):
             return "\n\n".join([escaped(summary), *filter(None, map(_block, blocks))])
 
@@ -55,18 +63,18 @@ def _table(table: Table) -> str:
 
 
 def _cell(text: str) -> str:
-    # In a cell nothing begins a list, so numbers and intervals may stay as they are.
+    # A list cannot begin in a cell, so numbers and intervals need no escaping.
     return text if re.fullmatch(r"[-+–\d.,\[\] ]*", text) else escaped(text)
 
 
-def _example(example: Example) -> str:
-    question = example.sides[0].record
+def _answers(block: Answers) -> str:
+    question = block.sides[0].record
     where = f"{spaced(question.category)}, {question.id}"
-    said = [f"- {escaped(_short(question.question))} ({escaped(where)})"]
-    for side in example.sides:
+    lines = [f"- {escaped(_short(question.question))} ({escaped(where)})"]
+    for side in block.sides:
         answer = escaped(_short(side.record.response)) or "no answer"
-        said.append(f"    - **{escaped(side.run)}, {score_text(side.record)}**: {answer}")
-    return "\n".join(said)
+        lines.append(f"    - **{escaped(side.run)}, {score_text(side.record)}**: {answer}")
+    return "\n".join(lines)
 
 
 def _short(text: str) -> str:

@@ -1,11 +1,18 @@
-"""LaMP-QA's published scores, to be shown beside ours and never mixed with them.
+"""LaMP-QA's published scores, shown beside ours and never mixed with them.
 
 Source: Salemi & Zamani, LaMP-QA, arXiv 2506.00137 (test table and validation averages), as this project
-transcribed them. What is not known is None; nothing here is estimated.
+transcribed them. Unknown values are None; nothing here is estimated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from training.evaluation.loading import LoadedRun
+from training.evaluation.report.blocks import Collapsed, Paragraph, Section, Table
+from training.evaluation.report.figures import RunScores, run_scores
+from training.evaluation.report.formatting import NONE, number
+from training.evaluation.report.scores import fact
 
 SOURCE = "LaMP-QA, arXiv 2506.00137"
 JUDGE = "Qwen2.5-32B-Instruct"
@@ -16,7 +23,7 @@ CATEGORIES = ("Art", "Lifestyle", "Society")
 
 @dataclass(frozen=True)
 class Published:
-    """One published line: the backbone that answered, the method, and its scores from 0 to 1."""
+    """One published row: the backbone that answered, the method, and its scores from 0 to 1."""
 
     split: Literal["test", "validation"]
     backbone: str
@@ -49,3 +56,51 @@ PUBLISHED = (
     Published("validation", "GPT-4o-mini", "RAG", None, 0.4832),
     Published("validation", "GPT-4o-mini", "PlanPers", None, 0.5452),
 )
+
+
+def published_section(runs: Sequence[LoadedRun], categories: Sequence[str]) -> Section | None:
+    """Show LaMP-QA's numbers beside ours if they are comparable, else collapsed, with the reason.
+
+    None for runs that are not scored by rubrics.
+    """
+    if not any(run.has_rubrics for run in runs):
+        return None
+    why = _why_not(runs)
+    theirs = [
+        [
+            f"published: {line.method}",
+            f"{line.backbone}\n{line.split} split",
+            *(map(number, line.categories) if line.categories else [NONE] * len(CATEGORIES)),
+            number(line.macro),
+        ]
+        for line in PUBLISHED
+    ]
+    source = f"Source: {SOURCE}, judged by {JUDGE}. {NONE}: not known."
+    head = ["Run", "Answered by", *CATEGORIES, "Macro average"]
+    title = "LaMP-QA's published scores"
+    if why:
+        apart = f"Shown apart, because {' and '.join(why)}."
+        shown = Collapsed(apart, [Table(head, theirs), Paragraph(source)])
+        return Section(title, [Paragraph("They cannot be compared with the scores of this report."), shown])
+    ours = [_beside(run, run_scores(run, categories), categories) for run in runs]
+    return Section(
+        title, [Paragraph(f"{source} The other lines are this report's."), Table(head, [*ours, *theirs])]
+    )
+
+
+def _beside(run: LoadedRun, scores: RunScores, categories: Sequence[str]) -> list[str]:
+    by_word = {name.casefold(): scores.categories[name].score for name in categories}
+    cells = [
+        next((number(score) for name, score in by_word.items() if name.startswith(word.casefold())), NONE)
+        for word in CATEGORIES
+    ]
+    return [f"ours: {run.name}", fact(run.manifest.get("policy")), *cells, number(scores.macro.score)]
+
+
+def _why_not(runs: Sequence[LoadedRun]) -> list[str]:
+    judges = dict.fromkeys(run.judge for run in runs if not run.comparable)
+    why = [f"the {judge} judge is not the kind that they were made with" for judge in judges]
+    # The sample and data of one's own share schema and categories with LaMP-QA: only the name differs.
+    if "lampqa" not in "".join(filter(str.isalnum, runs[0].dataset.casefold())):
+        why.append(f"this report's data set ({runs[0].dataset}) is not LaMP-QA's")
+    return why

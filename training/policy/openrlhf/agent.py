@@ -5,14 +5,16 @@ the same sampled text; where OpenRLHF would do otherwise, it is put right here a
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from openrlhf.utils.agent import AgentInstanceBase, MultiTurnAgentExecutor
 
 from agent.episode import Episode
+from agent.policy import Chunk
 from agent.tags import STOP
 from agent.tokens import ANSWER_SHARE
 from agent.trajectory import Trajectory
@@ -20,6 +22,8 @@ from index.documents import Passage
 from training.policy.environment import Configuration, Environment, InvalidConfiguration
 from training.policy.reward import Reward
 from training.policy.rows import Row
+
+_log = logging.getLogger(__name__)
 
 UNJUDGED, WITHOUT_PROFILE, IS_KNOWN = "unjudged", "without_profile", "without_profile_known"
 """What the advantages are made of, beside the reward. All values are numbers: OpenRLHF averages them."""
@@ -48,18 +52,16 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
         It does not raise when the judge fails, which would end the training: the sample is `unjudged`.
         """
         episode, sampled = self.episode, self._engine.sampled
-        episode.policy_tokens += len(sampled.token_ids)
-        episode.feed(sampled.text, tuple(sampled.token_ids))
-        if sampled.finish_reason == "length":
-            episode.cut_off("max_tokens")
-        else:
-            episode.end_turn()
+        ids = tuple(sampled.token_ids)
+        finish: Literal["stop", "length"] = "length" if sampled.finish_reason == "length" else "stop"
+        episode.take(Chunk(sampled.text, len(ids), finish, ids))
         feedback = ""
         if episode.pending is not None:
-            k = min(episode.limits.top_k, episode.documents_left)
-            user, query = self._row.user, episode.pending.query
-            feedback = self._provide(await self._environment.search(user, query, k, episode.passages_read))
-            if self._room(feedback) <= 0 or self._budget <= 0:
+            found = await self._environment.search(
+                self._row.user, episode.pending.query, episode.passages_wanted, episode.passages_read
+            )
+            feedback = self._provide(found)
+            if self._room(feedback) <= 0 or episode.tokens_left <= 0:
                 episode.cut_off("max_tokens")
         done = episode.finish_reason is not None
         rewarded = await self._outcome() if done else {"rewards": torch.tensor(0.0), "scores": 0.0}
@@ -80,23 +82,18 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
 
         Feedback that is too long would end the rollout without a word, before it was answered.
         """
-        wanted = min(self._budget, max(self._engine.context // ANSWER_SHARE, 1))
+        wanted = min(self.episode.tokens_left, max(self._engine.context // ANSWER_SHARE, 1))
         shown = list(found)
-        while shown and self._room(self._block(shown, last=len(shown) < len(found))) < wanted:
+        while shown and self._room(self.episode.preview(shown, last=len(shown) < len(found))) < wanted:
             shown.pop()
-        self._left_out += len(found) - len(shown)
+        withheld = len(found) - len(shown)
+        if withheld:
+            _log.info("the context is full: withheld %d of the %d passages found", withheld, len(found))
+        self._left_out += withheld
         return self.episode.provide(shown, last=len(shown) < len(found))
-
-    def _block(self, passages: Sequence[Passage], *, last: bool) -> str:
-        # Asked of a copy: what was provided cannot be taken back.
-        return deepcopy(self.episode).provide(passages, last=last)
 
     def _room(self, feedback: str) -> int:
         return self._engine.context - self._engine.length - len(self._tokens.encode(feedback))
-
-    @property
-    def _budget(self) -> int:
-        return self.episode.limits.max_tokens - self.episode.policy_tokens
 
 
 class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
@@ -169,7 +166,7 @@ class Turns:
 
     async def generate(self, token_ids: list[int], sampling: Any, multi_modal_data: Any = None) -> Any:
         """See OpenRLHF's RolloutRayActor. `sampling` is for this turn alone."""
-        budget = self._episode.limits.max_tokens - self._episode.policy_tokens
+        budget = self._episode.tokens_left
         sampling.max_tokens = min(sampling.max_tokens, budget, self._turn_tokens or budget)
         output = await self._engine.generate(token_ids, sampling, multi_modal_data=multi_modal_data)
         self.sampled = output.outputs[0]

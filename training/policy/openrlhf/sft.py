@@ -16,25 +16,25 @@ import openrlhf.datasets
 import torch
 
 from agent.prompts import PROMPT_VERSION
-from training.policy.warmstart import Example, Stretch
+from training.policy.warmstart import WarmstartExample, WarmstartSegment
 from training.stamp import stamp
 
 Tokenizer = Any
 """A tokenizer of transformers."""
 
 
-def encoded(tokenizer: Tokenizer, segments: Sequence[Stretch]) -> tuple[list[int], list[bool]]:
+def encoded(tokenizer: Tokenizer, segments: Sequence[WarmstartSegment]) -> tuple[list[int], list[bool]]:
     """The tokens of a transcript, and of each whether the policy wrote it.
 
     Each segment by itself, and the first as the model's texts begin: the rule of agent/tokens.py.
     """
     ids: list[int] = []
-    is_policys: list[bool] = []
+    from_policy: list[bool] = []
     for number, segment in enumerate(segments):
         own = tokenizer.encode(segment.text, add_special_tokens=number == 0)
         ids += own
-        is_policys += [segment.author == "policy"] * len(own)
-    return ids, is_policys
+        from_policy += [segment.author == "policy"] * len(own)
+    return ids, from_policy
 
 
 class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
@@ -62,17 +62,17 @@ class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
         self.tokenizer = tokenizer
         self._encoded = []
         left_out = 0
-        for example in map(Example.model_validate, dataset):
+        for example in map(WarmstartExample.model_validate, dataset):
             if example.prompt_version != PROMPT_VERSION:
                 raise ValueError(
                     f"the trajectories have prompts of version {example.prompt_version!r}, and they are of "
                     f"version {PROMPT_VERSION!r} now: make them anew (pr2 train warmstart)"
                 )
-            ids, is_policys = encoded(tokenizer, example.segments)
+            ids, from_policy = encoded(tokenizer, example.segments)
             if len(ids) > max_length:
                 left_out += 1
             else:
-                self._encoded.append((ids, is_policys))
+                self._encoded.append((ids, from_policy))
         strategy.print(f"{len(self._encoded)} trajectories; {left_out} left out, of over {max_length} tokens")
         batch = strategy.args.train.batch_size
         if len(self._encoded) < batch:
@@ -90,9 +90,9 @@ class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
 
         The mask at a place is about the token after it, which the model predicts there.
         """
-        ids, is_policys = self._encoded[index]
+        ids, from_policy = self._encoded[index]
         input_ids = torch.tensor([ids])
-        loss_mask = torch.tensor([[*is_policys[1:], False]], dtype=torch.float32)
+        loss_mask = torch.tensor([[*from_policy[1:], False]], dtype=torch.float32)
         return input_ids, torch.ones_like(input_ids), loss_mask
 
 

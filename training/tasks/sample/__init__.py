@@ -9,6 +9,7 @@ between are put together from `everyday.toml` by a seeded generator. Same record
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from training.tasks.lampqa.data import Question
 from training.tasks.sample.material import CATEGORIES, people
 from training.tasks.sample.profiles import profile
 
@@ -34,6 +35,11 @@ def records() -> Iterator[dict[str, Any]]:
                 ],
                 "profile": [dict(item) for item in items],
             }
+
+
+def questions() -> Iterator[Question]:
+    """The records as questions of LaMP-QA."""
+    return map(Question.model_validate, records())
 
 
 def support() -> Mapping[tuple[str, int], tuple[str, ...]]:

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from agent.engines.capabilities import Json, Usage
+from agent.engines.completions import Json, Usage
 from agent.policy import Chunk
 from agent.tags import escape
 from agent.tokens import estimated

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.training.judging.test_judge import question_with
-from training.judging.judge import Judge, LexicalJudge, Unjudged
-from training.judging.verdicts import CachedJudge, CacheUnavailable, VerdictCache, key_of
+from training.judging.cache import CachedJudge, CacheUnavailable, VerdictCache, key_of
+from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
+from training.judging.lexical import LexicalJudge
 from training.tasks.lampqa.data import Aspect, Question
 
 QUESTION = question_with("weight")
@@ -30,7 +31,7 @@ class Slow:
         self.go = asyncio.Event()
         self.closed = False
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         self.asked += 1
         score = self.scores.pop(0)
         try:
@@ -165,7 +166,7 @@ def test_the_first_verdict_stays_and_is_what_everybody_gets(tmp_path: Path) -> N
 
 WRITER = """
 import sys
-from training.judging.verdicts import VerdictCache
+from training.judging.cache import VerdictCache
 cache = VerdictCache(sys.argv[1])
 for number in range(int(sys.argv[3])):
     cache.put(f"{sys.argv[2]}{number}", "j", number % 3)

@@ -1,13 +1,23 @@
-"""How numbers and names are written, the same in every table of the report."""
+"""Formats numbers, names and text alike throughout the report."""
+
+import re
 
 from training.evaluation.records import Record
 from training.evaluation.statistics import Interval
 
 NONE = "–"
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+"""Control characters, except tab and line feed, and those that change the direction of text."""
+
+
+def printable(text: str) -> str:
+    """Replace unprintable characters and half surrogate pairs with U+FFFD, and CR LF with LF."""
+    whole = text.replace("\r\n", "\n").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _UNPRINTABLE.sub("\ufffd", whole)
 
 
 def spaced(category: str) -> str:
-    """A category's name for people: LaMP-QA joins its words with underscores."""
+    """Replace the underscores in LaMP-QA's category names."""
     return category.replace("_", " ")
 
 

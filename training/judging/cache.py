@@ -15,8 +15,14 @@ from pathlib import Path
 
 from index.storage.database import switch_to_wal
 from training.errors import TrainingError
-from training.judging.judge import PROMPT_VERSION, Judge, Unjudged, is_score
-from training.tasks.lampqa.data import Aspect, Question
+from training.judging.judge import (
+    JUDGE_PROMPT_VERSION,
+    Judge,
+    RubricAspect,
+    RubricQuestion,
+    Unjudged,
+    is_score,
+)
 
 _TABLE = """
     CREATE TABLE IF NOT EXISTS verdicts (
@@ -32,11 +38,11 @@ class CacheUnavailable(TrainingError):
     """The file of verdicts cannot be read or written."""
 
 
-def key_of(judge: str, question: Question, aspect: Aspect, response: str) -> str:
+def key_of(judge: str, question: RubricQuestion, aspect: RubricAspect, response: str) -> str:
     """sha256, in hex, of all that a verdict depends on, with the version of the prompt."""
     content = {
         "judge": judge,
-        "prompt": PROMPT_VERSION,
+        "prompt": JUDGE_PROMPT_VERSION,
         "question": question.question,
         "narrative": question.narrative,
         "aspect": aspect.aspect,
@@ -147,7 +153,7 @@ class CachedJudge:
         """See Judge."""
         return self._judge.comparable
 
-    async def judge(self, question: Question, aspect: Aspect, response: str) -> int:
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         """See Judge. Raises CacheUnavailable too."""
         key = key_of(self.name, question, aspect, response)
         asking = self._asking.get(key)
@@ -176,7 +182,7 @@ class CachedJudge:
         """See Judge."""
         await self._judge.aclose()
 
-    async def _ask(self, key: str, question: Question, aspect: Aspect, response: str) -> int:
+    async def _ask(self, key: str, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         score = await self._judge.judge(question, aspect, response)
         if not is_score(score):
             raise Unjudged(f"{self.name} returned something that is no score")

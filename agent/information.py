@@ -1,0 +1,56 @@
+"""Information blocks: found passages as the transcript shows them."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from agent.tags import escape
+from agent.trajectory import Read
+from index.documents import Passage
+
+
+@dataclass
+class InformationBlock:
+    """An information block of the transcript; its lines can be taken out again."""
+
+    segment: int
+    """The index of its segment in the transcript."""
+    lines: list[str]
+    empty: str
+    """Shown in place of passages when there are none."""
+    asks: str
+    """Asks the policy to answer now; '' while it may search on."""
+
+    @property
+    def body(self) -> str:
+        """The lines between the tags."""
+        return "\n".join((self.lines or [self.empty]) + ([self.asks] if self.asks else []))
+
+    @property
+    def text(self) -> str:
+        """The block as it stands in the transcript."""
+        return f"\n<information>\n{self.body}\n</information>\n"
+
+
+def unread(passages: Iterable[Passage], reads: Collection[Read], max_documents: int) -> list[Read]:
+    """The passages to show after `reads`, numbered: none twice, and no more documents than allowed."""
+    keys = {read.passage.key for read in reads}
+    documents = {read.passage.document_id for read in reads}
+    new: list[Read] = []
+    for passage in passages:
+        affordable = len(documents) < max_documents or passage.document_id in documents
+        if affordable and passage.key not in keys:
+            new.append(Read(len(reads) + len(new) + 1, passage))
+            keys.add(passage.key)
+            documents.add(passage.document_id)
+    return new
+
+
+def passage_line(read: Read) -> str:
+    """`[n] (date) title: text`, escaped, with later lines indented so that none looks like a passage."""
+    passage = read.passage
+    head = f"[{read.number}]"
+    if passage.created_at:
+        head += f" ({passage.created_at[:10]})"
+    if passage.title:
+        head += f" {escape(' '.join(passage.title.split()))}:"
+    return head + " " + "\n    ".join(escape(passage.text).splitlines())

@@ -1,0 +1,93 @@
+"""The backends of the commands as what an evaluation gets its answers from."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any
+
+from agent.methods import METHODS
+from agent.trajectory import Trajectory
+from index.documents import Document
+from index.errors import UnknownDocument
+from server.cli.backend import Backend, LocalBackend
+from server.client import ApiError, AskOptions
+from server.service import AnswerRecord, InvalidQuestion
+from training.evaluation.answers import AnswerOptions, Unanswered, UnfitMethod
+from training.evaluation.profiles import ProfileUnavailable
+
+_ENGINE = {"engine", "model", "protocol", "temperature", "context_tokens", "engine_args"}
+"""The settings of an engine that answers depend on."""
+
+
+class BackendAnswers:
+    """A backend as training.evaluation.answers.Answers, with its errors translated."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._service = backend.service if isinstance(backend, LocalBackend) else None
+
+    @property
+    def most_at_once(self) -> int | None:
+        """See Answers. A question that waits in the service's queue loses time."""
+        return self._service.settings.limits.concurrency if self._service else None
+
+    def check(self, method: str, *, has_plan: bool) -> None:
+        """See Answers. A server refuses each question itself."""
+        if self._service:
+            try:
+                self._service.check(METHODS[method], "the rubric" if has_plan else "")
+            except InvalidQuestion as error:
+                raise UnfitMethod(str(error)) from None
+
+    def describe(self, retriever: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
+        """See Answers. Of a server, only the address is known."""
+        if self._service is None:
+            return {
+                "server": getattr(self._backend, "url", ""),
+                "retriever": retriever or "the server's own",
+                "limits": limits,
+            }
+        settings = self._service.settings
+        return {
+            "limits": asdict(settings.limits.limits()) | dict(limits),
+            "policy": settings.policy.model_dump(mode="json", include=_ENGINE),
+            "planner": settings.planning.model_dump(mode="json", include=_ENGINE),
+            "encoder": str(self._service.profiles.encoder.manifest),
+            "retriever": retriever or settings.retriever,
+        }
+
+    async def document(self, user: str, document_id: str, /) -> Document:
+        """See ProfileStore."""
+        try:
+            return await self._backend.document(user, document_id)
+        except ApiError as error:
+            if error.status == 404:
+                raise UnknownDocument(str(error)) from None
+            raise ProfileUnavailable(str(error)) from None
+
+    async def put(self, user: str, documents: Sequence[Document], /) -> None:
+        """See ProfileStore."""
+        try:
+            await self._backend.put(user, documents)
+        except ApiError as error:
+            raise ProfileUnavailable(str(error)) from None
+
+    async def answer(self, user: str, question: str, options: AnswerOptions) -> Trajectory:
+        """See Answers."""
+        asked: AskOptions = {
+            "method": options.method,
+            "retriever": options.retriever,
+            "limits": dict(options.limits),
+        }
+        if options.plan is not None:
+            asked["plan"] = options.plan
+        record: AnswerRecord | None = None
+        try:
+            async with aclosing(self._backend.answer(user, question, **asked)) as events:
+                async for event in events:
+                    if isinstance(event, AnswerRecord):
+                        record = event
+        except (ApiError, InvalidQuestion) as error:
+            raise Unanswered(str(error)) from None
+        assert record is not None, "the record comes last, in every case"
+        return record.trajectory

@@ -1,0 +1,190 @@
+"""One evaluation: the questions of a task answered by one method, scored, and kept in a folder.
+
+outcome = await evaluate(Evaluation(Path("runs/pr2"), TASKS["sample"], "pr2"), answers, LexicalJudge())
+"""
+
+import platform
+import random
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, Protocol
+
+from agent.methods import METHODS
+from agent.planning import as_plan
+from agent.prompts import PROMPT_VERSION
+from agent.trajectory import Trajectory
+from index.errors import InvalidDocument
+from training.errors import TrainingError
+from training.evaluation.answers import AnswerOptions, Answers, Unanswered
+from training.evaluation.profiles import KeptProfiles, ProfileUnavailable
+from training.evaluation.records import SCORE
+from training.evaluation.runs import RunOutcome, Watcher, open_run
+from training.evaluation.task import Metric, Q, Task, dataset_hash
+from training.judging.judge import Judge
+
+_ORACLE = "planpers-oracle"
+_RANDOM = "rag-random"
+_METHOD_OF = {_RANDOM: "rag", _ORACLE: "planpers"}
+"""The methods behind those that exist in evaluations only: with another profile, and with the ideal plan."""
+
+
+class EvaluationError(TrainingError, ValueError):
+    """There is nothing to evaluate, or not by this method; the message says why."""
+
+
+@dataclass(frozen=True)
+class Evaluation(Generic[Q]):
+    """What is evaluated, and how."""
+
+    out: Path
+    task: Task[Q]
+    method: str = "pr2"
+    """One of agent.methods.METHODS, `rag-random` (somebody else's profile) or `planpers-oracle`."""
+    categories: Sequence[str] = ()
+    """All if none is given."""
+    split: str = "test"
+    """Ignored by tasks without splits."""
+    most: int | None = None
+    """Only the first so many questions."""
+    retriever: str | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Only those that differ from the defaults of what answers."""
+    seed: int = 0
+    """Decides whose profile rag-random takes."""
+    concurrency: int = 32
+    per_second: float | None = None
+    """Questions begun in a second, at most."""
+    prices: tuple[float, float] | None = None
+    """Of a million prompt tokens and of a million completion tokens; for the report."""
+
+    def questions(self) -> Iterator[Q]:
+        """Reads the chosen questions from the first. Raises DataError."""
+        return islice(self.task.read(self.categories, self.split), self.most)
+
+
+class EvaluationWatcher(Watcher, Protocol):
+    """Is notified of the progress of an evaluation."""
+
+    def started(self, questions: int, finished: int) -> None:
+        """So many questions are to be answered in all, of which so many are finished."""
+        ...
+
+
+async def evaluate(
+    evaluation: Evaluation[Q], answers: Answers, judge: Judge, watcher: EvaluationWatcher | None = None
+) -> RunOutcome:
+    """Answer and score the questions that are owed.
+
+    Raises EvaluationError, UnfitMethod, DataError, FolderInUse, ChangedConfiguration, CacheUnavailable.
+    """
+    task, method = evaluation.task, evaluation.method
+    name = _METHOD_OF.get(method, method)
+    if name not in METHODS:
+        known = ", ".join((*METHODS, *_METHOD_OF))
+        raise EvaluationError(f"there is no method {method!r}; there are {known}")
+    count = 0
+
+    def counted() -> Iterator[Q]:
+        nonlocal count
+        for question in evaluation.questions():
+            count += 1
+            if method == _ORACLE and not task.plan(question):
+                raise EvaluationError(f"the task {task.name} has no plans, so there is no {_ORACLE}")
+            yield question
+
+    digest = dataset_hash(counted())
+    if count == 0:
+        raise EvaluationError("there is no question to answer")
+    answers.check(name, has_plan=method == _ORACLE)
+    metrics = task.metrics(judge)
+    split = task.split(evaluation.split)
+    configuration = {
+        "dataset": {
+            "name": task.name,
+            **({"split": split} if split else {}),
+            "hash": digest,
+            "questions": count,
+        },
+        "method": method,
+        "seed": evaluation.seed,
+        **answers.describe(evaluation.retriever, evaluation.limits),
+        **_described(metrics),
+        "prompt_version": PROMPT_VERSION,
+    }
+    with open_run(evaluation.out, configuration) as run:
+        profiles = KeptProfiles(answers)
+        users: list[str] = []
+        if method == _RANDOM:
+            users = sorted({await profiles.keep(question) for question in evaluation.questions()})
+            if len(users) == 1:
+                raise EvaluationError(f"{_RANDOM} needs the profiles of at least two people")
+
+        async def answer(question: Q) -> Trajectory:
+            try:
+                user = await profiles.keep(question)
+            except (ProfileUnavailable, InvalidDocument) as error:
+                raise Unanswered(f"its profile cannot be stored: {error}") from None
+            if users:
+                user = _other_user(users, user, f"{evaluation.seed} {question.id}")
+            plan = as_plan(task.plan(question)) if method == _ORACLE else None
+            options = AnswerOptions(name, evaluation.retriever, evaluation.limits, plan)
+            return await answers.answer(user, question.question, options)
+
+        if watcher:
+            watcher.started(count, len(run.finished))
+        return await run.drain(
+            evaluation.questions(),
+            answer,
+            task,
+            metrics,
+            concurrency=min(evaluation.concurrency, answers.most_at_once or evaluation.concurrency),
+            per_second=evaluation.per_second,
+            watcher=watcher,
+            facts=_facts(evaluation.prices),
+        )
+
+
+def _described(metrics: Sequence[Metric[Q]]) -> dict[str, Any]:
+    """The metrics' configurations. Their directions are added unless there is only LaMP-QA's score."""
+    described: dict[str, Any] = {}
+    for metric in metrics:
+        described |= metric.configuration
+    directions = {metric.name: metric.direction for metric in metrics}
+    return described if directions == {SCORE: "higher"} else described | {"metrics": directions}
+
+
+def _other_user(users: Sequence[str], user: str, seed: str) -> str:
+    """One of the others, each with the same probability: the position of `user` is skipped."""
+    position = random.Random(seed).randrange(len(users) - 1)
+    return users[position + (position >= users.index(user))]
+
+
+def _facts(prices: tuple[float, float] | None) -> dict[str, Any]:
+    """What the manifest holds besides the configuration."""
+    named = ("pr2", "faiss-cpu", "numpy", "sentence-transformers", "torch", "transformers")
+    facts: dict[str, Any] = {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in named}},
+        "commit": _commit(),
+    }
+    if prices is not None:
+        facts["prices"] = {"prompt_per_million": prices[0], "completion_per_million": prices[1]}
+    return facts
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this code runs from, if it does."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()

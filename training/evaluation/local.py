@@ -1,0 +1,67 @@
+"""Answers from profiles in this process by one policy, without a service: for notebooks and tests."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, replace
+from typing import Any
+
+from agent.driver import drive
+from agent.methods import METHODS
+from agent.policy import Policy
+from agent.trajectory import Limits, Trajectory
+from index.documents import Document, Passage
+from index.profiles import Profiles
+from index.ranking.retrievers import DEFAULT
+from training.evaluation.answers import AnswerOptions, UnfitMethod
+
+
+class LocalAnswers:
+    """Answers (see there) by `policy`, which also writes the plans. Profiles and policy stay the caller's."""
+
+    most_at_once = None
+
+    def __init__(
+        self, profiles: Profiles, policy: Policy, *, retriever: str = DEFAULT, limits: Limits | None = None
+    ) -> None:
+        self._profiles = profiles
+        self._policy = policy
+        self._retriever = retriever
+        self._limits = limits or Limits()
+
+    def check(self, method: str, *, has_plan: bool) -> None:
+        """See Answers. Raises UnfitMethod for a plan that the method does not take."""
+        if has_plan and not METHODS[method].plans:
+            raise UnfitMethod(f"the method {method} takes no plan")
+
+    def describe(self, retriever: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
+        """See Answers."""
+        return {
+            "limits": asdict(self._limits) | dict(limits),
+            "policy": {"name": self._policy.name},
+            "encoder": str(self._profiles.encoder.manifest),
+            "retriever": retriever or self._retriever,
+        }
+
+    async def document(self, user: str, document_id: str, /) -> Document:
+        """See ProfileStore."""
+        return await asyncio.to_thread(self._profiles.store.document, user, document_id)
+
+    async def put(self, user: str, documents: Sequence[Document], /) -> None:
+        """See ProfileStore."""
+        await asyncio.to_thread(self._profiles.put, user, documents)
+
+    async def answer(self, user: str, question: str, options: AnswerOptions) -> Trajectory:
+        """See Answers. Never raises Unanswered: what fails here is not temporary."""
+        limits = replace(self._limits, **options.limits)
+        episode = METHODS[options.method].begin(question, limits, plan=options.plan or "")
+        retriever = options.retriever or self._retriever
+
+        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+            found = await asyncio.to_thread(self._profiles.search, user, [query], k, retriever, exclude)
+            return found[0]
+
+        async with aclosing(drive(episode, self._policy, search)) as events:
+            async for _ in events:
+                pass
+        return replace(episode.trajectory, policy=self._policy.name)

@@ -1,0 +1,68 @@
+"""Stores the profiles of those who ask in a data set, as measuring and training need them."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from index.documents import Document, parse_document
+from index.errors import UnknownDocument, UnknownUser
+from training.errors import TrainingError
+from training.evaluation.task import Question
+
+
+class ProfileUnavailable(TrainingError):
+    """A server cannot store or look up a profile at the moment."""
+
+
+class ProfileStore(Protocol):
+    """Holds documents by user."""
+
+    async def document(self, user: str, document_id: str, /) -> Document:
+        """Raises UnknownUser, UnknownDocument, ProfileUnavailable."""
+        ...
+
+    async def put(self, user: str, documents: Sequence[Document], /) -> Any:
+        """Store all of the documents, or none. Raises InvalidDocument, ProfileUnavailable."""
+        ...
+
+
+class KeptProfiles:
+    """Stores each profile once, under a user name made from its content."""
+
+    def __init__(self, store: ProfileStore) -> None:
+        self._store = store
+        self._kept: dict[str, asyncio.Task[None]] = {}
+
+    async def keep(self, question: Question) -> str:
+        """Store the question's profile unless it is stored already. Returns the user who has it.
+
+        Raises what the store raises.
+        """
+        user = user_of(question)
+        if user not in self._kept:
+            self._kept[user] = asyncio.create_task(self._put(user, question))
+        try:
+            await self._kept[user]
+        except Exception:
+            self._kept.pop(user, None)
+            raise
+        return user
+
+    async def _put(self, user: str, question: Question) -> None:
+        items = question.profile
+        try:
+            # A profile is stored as a whole, so its first document stands for all of it.
+            await self._store.document(user, items[0].id)
+        except (UnknownUser, UnknownDocument):
+            await self._store.put(
+                user, [parse_document({"id": item.id, "text": item.text}) for item in items]
+            )
+
+
+def user_of(question: Question) -> str:
+    """The user who has this question's profile in a store that KeptProfiles has filled."""
+    items = [[item.id, item.text] for item in question.profile]
+    # The prefix is older than other tasks; stores that were filled with it stay valid.
+    return f"lampqa-{hashlib.sha256(json.dumps(items).encode()).hexdigest()[:24]}"

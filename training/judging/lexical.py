@@ -1,0 +1,29 @@
+"""A judge without a model: it counts words."""
+
+from index.ranking.lexical import content_terms, terms
+from training.judging.judge import RubricAspect, RubricQuestion
+
+SOMEWHAT, VERY_WELL = 0.25, 0.6
+"""From these shares of the expected words on, the lexical judge gives 1 and 2."""
+
+
+class LexicalJudge:
+    """Counts words: for tests, and for machines without a judge model.
+
+    c is the share of the different content words (as stems) of an aspect and its evidence that the response
+    holds. The score is 0 for c < SOMEWHAT, 1 for c < VERY_WELL, else 2. It knows nothing of meaning, so its
+    scores are never comparable with LaMP-QA's.
+    """
+
+    name = "lexical"
+    comparable = False
+
+    async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
+        """See Judge. Never raises Unjudged."""
+        expected = content_terms(f"{aspect.aspect}\n{aspect.evidence}")
+        held = set(terms(response))
+        covered = sum(term in held for term in expected) / max(len(expected), 1)
+        return (covered >= SOMEWHAT) + (covered >= VERY_WELL)
+
+    async def aclose(self) -> None:
+        """See Judge."""

@@ -1,0 +1,68 @@
+"""Reads the score from a judge's reply, and refuses a reply that does not give exactly one."""
+
+import re
+from collections.abc import Sequence
+
+from training.judging.judge import Unjudged
+
+
+class UnjudgedReply(Unjudged, ValueError):
+    """A judge's reply holds no score, or more than one."""
+
+
+_THOUGHT = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+_NUMBER = r"([+-]?[0-9]+(?:\.[0-9]+)?)(?!\.?[A-Za-z0-9_])"
+_BARE = re.compile(rf"(?:```(?:json)?)?[\s\"'*`]*{_NUMBER}[\s\"'*`.]*", re.IGNORECASE)
+_LABELLED = re.compile(
+    rf"(?<![A-Za-z0-9_])match[\s_-]?score[\s\"'*`\\]*[:=：][\s\"'*`\\]*{_NUMBER}", re.IGNORECASE
+)
+_OR = re.compile(rf"[ \t\"'*`]*(?:[-–—/|,~]|(?:or|to|and)\b)[ \t\"'*`]*{_NUMBER}", re.IGNORECASE)
+_SCORE = re.compile(r"\+?([012])(?:\.0*)?")
+
+
+def parse_score(text: str) -> int:
+    """The score that a judge's reply gives: the one value labelled `match_score`, or all that it says.
+
+    Counted are numbers behind `match_score:` or `=`, in JSON or not, quoted or not, as often as they stand
+    there with the same value. Other numbers are prose and count for nothing ("2 out of 2", "the scale from
+    0 to 2"), unless the whole reply is one. What a reasoning model thinks before it answers is left out.
+    Raises UnjudgedReply when there is no score (a label without a number is none), when there are two ("1
+    or 2" behind one label as well), and when a labelled number is not 0, 1 or 2.
+    """
+    answer = _without_thoughts(text)
+    numbers = _numbers(answer)
+    if not numbers and (bare := _BARE.fullmatch(answer.strip())):
+        numbers = [bare.group(1)]
+    if not numbers:
+        raise UnjudgedReply("the reply holds no score")
+    scores = {found.group(1) if (found := _SCORE.fullmatch(number)) else None for number in numbers}
+    if None in scores:
+        raise UnjudgedReply("the reply gives a number that is no score")
+    if len(scores) > 1:
+        raise UnjudgedReply(f"the reply gives {len(scores)} different scores")
+    return int(scores.pop() or 0)
+
+
+def _numbers(text: str) -> Sequence[str]:
+    numbers = []
+    for found in _LABELLED.finditer(text):
+        numbers.append(found.group(1))
+        if also := _OR.match(text, found.end()):
+            numbers.append(also.group(1))
+    return numbers
+
+
+def _without_thoughts(text: str) -> str:
+    """What is outside of think tags; a thought may have been opened by the prompt, or be cut off."""
+    kept: list[str] = []
+    start, inside = 0, False
+    for tag in _THOUGHT.finditer(text):
+        if not tag.group(1):
+            if not inside:
+                kept.append(text[start : tag.start()])
+            inside = True
+        else:
+            if not inside:
+                kept.clear()
+            start, inside = tag.end(), False
+    return "\n".join(kept if inside else [*kept, text[start:]])
