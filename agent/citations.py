@@ -6,8 +6,8 @@ from functools import cache
 from typing import NamedTuple
 
 from agent.trajectory import Citation, Read
-from index.ranking.lexical import terms
 from index.text.sentences import spans
+from index.text.words import terms
 
 MARK = re.compile(r"[^\S\n]?\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
 

@@ -14,6 +14,8 @@ from typing import Annotated, Generic, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from index.documents import first_fault
+
 PARAMETERS = Path(__file__).with_name("data") / "engine.json"
 SHORTEST_TURN = 24
 """Tokens of a turn; fewer do not hold the tags and an action."""
@@ -52,9 +54,7 @@ class Parameters(BaseModel, extra="forbid", frozen=True):
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror}") from None
         except ValidationError as error:
-            wrong = error.errors()[0]
-            place = ".".join(map(str, wrong["loc"]))
-            raise ValueError(f"{path}: {place + ': ' if place else ''}{wrong['msg']}") from None
+            raise ValueError(f"{path}: {first_fault(error)}") from None
 
     def step(self, batch: int) -> float:
         """Seconds that a step takes with `batch` running streams."""

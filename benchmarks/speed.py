@@ -77,7 +77,10 @@ class FixedEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(text.split()) for text in texts]
 
-    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return self.encode_documents(texts)
+
+    def encode_documents(self, texts: Sequence[str], report: Callable[[int], None] | None = None) -> Vectors:
         vectors: Vectors = np.random.default_rng(0).normal(size=(len(texts), DIMENSION)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
@@ -183,7 +186,7 @@ def search_overhead() -> Figure:
             bare.append(post("/bare", "{}"))
         server.terminate()
         server.join()
-    index = VectorIndex(FixedEncoder().encode([""] * PROFILE).astype(np.float16))
+    index = VectorIndex(FixedEncoder().encode_documents([""] * PROFILE).astype(np.float16))
     query = index.vector(7)[None]
     alone = []
     for _ in range(ROUNDS):
@@ -240,7 +243,7 @@ def import_throughput(count: int) -> Figure:
     encoder = load_encoder()
     documents = invented(count)
     texts = [document.text for document in documents]
-    encoder.encode(texts[:256])
+    encoder.encode_documents(texts[:256])
     alone = imported = 0.0
     part = max(count // 5, 1)
     with tempfile.TemporaryDirectory() as folder:
@@ -251,7 +254,7 @@ def import_throughput(count: int) -> Figure:
             for kind in ("alone", "import") if number % 2 else ("import", "alone"):
                 began = time.perf_counter()
                 if kind == "alone":
-                    encoder.encode(texts[first : first + part])
+                    encoder.encode_documents(texts[first : first + part])
                     alone += time.perf_counter() - began
                 else:
                     profiles.put("ana", documents[first : first + part])

@@ -1,9 +1,9 @@
 """The values that a profile is made of, and the one rule for names."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import (
     AfterValidator,
@@ -32,13 +32,15 @@ def check_storable(text: str) -> str:
     return text
 
 
-def _not_blank(text: str) -> str:
+def not_blank(text: str) -> str:
+    """`text`, unless it is only white space. Raises ValueError."""
     if not text.strip():
         raise ValueError("must not be empty")
     return text
 
 
-def _number_as_text(value: Any) -> Any:
+def number_as_text(value: Any) -> Any:
+    """The digits of a whole number; any other value unchanged."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -70,7 +72,7 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-Name = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(check_name)]
+Name = Annotated[str, BeforeValidator(number_as_text), AfterValidator(check_name)]
 """A user or document id. Whole numbers are taken as their digits."""
 Text = Annotated[str, AfterValidator(check_storable)]
 Label = Annotated[str, Field(max_length=LABEL_CHARACTERS), AfterValidator(check_storable)]
@@ -85,7 +87,7 @@ class Document(BaseModel):
 
     id: Name
     text: Annotated[
-        str, Field(max_length=TEXT_CHARACTERS), AfterValidator(check_storable), AfterValidator(_not_blank)
+        str, Field(max_length=TEXT_CHARACTERS), AfterValidator(check_storable), AfterValidator(not_blank)
     ]
     created_at: Moment | None = None
     title: Label | None = None
@@ -108,25 +110,41 @@ class Document(BaseModel):
 
 
 def parse_document(data: Any, line: int | None = None) -> Document:
-    """Validate one item of input. Raises InvalidDocument with every fault, in words, and the line."""
+    """Validate one item of input. Raises InvalidDocument with all faults and the line."""
     if not isinstance(data, Mapping):
         raise InvalidDocument(f"a document is a JSON object, not {type(data).__name__}", line)
     try:
         return Document.model_validate(data)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault_in_words(fault['msg'])}"
-            for fault in error.errors()
+        raise InvalidDocument(all_faults(error, "document"), line) from None
+
+
+class Faulty(Protocol):
+    """An error of pydantic's, or one like it: a list of faults with `loc` and `msg`."""
+
+    def errors(self) -> Sequence[Any]: ...
+
+
+def faults(error: Faulty) -> list[tuple[str, str]]:
+    """(field, message) of each fault; the field is a path like `metadata.0`, '' for the whole value."""
+    return [
+        (
+            ".".join(map(str, fault["loc"])),
+            fault["msg"].removeprefix("Value error, ").replace("Extra inputs are", "field is"),
         )
-        raise InvalidDocument(faults, line) from None
+        for fault in error.errors()
+    ]
 
 
-def first_fault(error: ValidationError, whole: str) -> str:
-    """The first fault that pydantic found, behind its field; behind `whole` where it is no field's."""
-    fault = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, fault['loc'])) or whole}: {fault_in_words(fault['msg'])}"
+def all_faults(error: Faulty, whole: str = "") -> str:
+    """All faults in one line, each behind its field, or behind `whole` if the value as a whole is wrong."""
+    return "; ".join(_in_words(*fault, whole) for fault in faults(error))
 
 
-def fault_in_words(message: str) -> str:
-    """What pydantic says of a fault, as people are told it."""
-    return message.removeprefix("Value error, ").replace("Extra inputs are", "field is")
+def first_fault(error: Faulty, whole: str = "") -> str:
+    """The first fault, behind its field, or behind `whole` if the value as a whole is wrong."""
+    return _in_words(*faults(error)[0], whole)
+
+
+def _in_words(field: str, message: str, whole: str) -> str:
+    return f"{field or whole}: {message}" if field or whole else message

@@ -7,6 +7,7 @@ ProfileError
 │   ├── UnknownUser
 │   └── UnknownDocument
 ├── EncoderMismatch      a store that was made with another encoder
+├── SchemaMismatch       a store whose tables this program does not know
 ├── EncoderUnavailable   weights that are missing, or not the ones that were expected
 ├── UnknownRetriever
 └── StoreUnavailable     the database cannot be read or written now
@@ -43,6 +44,10 @@ class UnknownDocument(NotFound):
 
 class EncoderMismatch(ProfileError):
     """The store's vectors were made by another encoder."""
+
+
+class SchemaMismatch(ProfileError):
+    """The store's tables are of a revision that this program does not know."""
 
 
 class EncoderUnavailable(ProfileError):

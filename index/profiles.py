@@ -5,13 +5,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from index.documents import Document, Passage, check_name
-from index.encoding.embedding import Spool, embedded
-from index.encoding.encoders import Encoder, Vectors
+from index.encoding.embedding import embedded
+from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder
+from index.encoding.spool import Spool
 from index.errors import InvalidDocument, UnknownDocument
 from index.ranking.profile import Profile
-from index.ranking.retrievers import DEFAULT, Query, Ranking, dense, retriever
+from index.ranking.retrievers import DEFAULT, Query, Ranking, Retrievers, dense
 from index.storage.store import Store
-from index.values import Documents, Progress, PutReport, Receipt
+from index.text.passages import PASSAGE_TOKENS
+from index.values import Progress, PutItems, PutReport, Receipt
 
 
 class Profiles:
@@ -20,18 +22,26 @@ class Profiles:
     `cache_bytes` bounds the memory that loaded profiles take; the least recently used one goes first.
     """
 
-    def __init__(self, store: Store, encoder: Encoder, cache_bytes: int = 2**30) -> None:
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        cache_bytes: int = 2**30,
+        retrievers: Retrievers | None = None,
+    ) -> None:
         self.store = store
         self.encoder = encoder
+        self.retrievers = retrievers or Retrievers()
         self._cache_bytes = cache_bytes
         self._cache: OrderedDict[str, Profile] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._cached = 0
         self._lock = threading.Lock()
 
     def put(
         self,
         user: str,
-        documents: Documents,
+        documents: PutItems,
         *,
         on_error: str = "fail",
         progress: Progress | None = None,
@@ -81,14 +91,20 @@ class Profiles:
         passages to leave out. `vectors`, shape (queries, dimension), are encoded here if a retriever needs
         them and they are not given. Raises UnknownUser, UnknownRetriever, StoreUnavailable.
         """
-        chosen = retriever(name)
+        chosen = self.retrievers.get(name)
         profile = self.get(user)
         if not len(profile) or not queries:
             return [[] for _ in queries]
         if chosen.needs_vectors and vectors is None:
-            vectors = self.encoder.encode(queries)
+            vectors = self.encoder.encode_queries(queries)
         asked = [Query(text, None if vectors is None else vectors[i]) for i, text in enumerate(queries)]
-        return _distinct(profile, lambda depth: chosen.rank(profile, asked, depth), k, [exclude] * len(asked))
+        found = _distinct(
+            profile, lambda depth: chosen.rank(profile, asked, depth), k, [exclude] * len(asked)
+        )
+        with self._lock:
+            if self._cache.get(user) is profile:
+                self._count(profile)
+        return found
 
     def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """The passages nearest to stored documents, by the vectors that are stored already.
@@ -118,9 +134,7 @@ class Profiles:
         with self._lock:
             self._drop(user)
             self._cache[user] = profile
-            self._cached += profile.nbytes
-            while self._cached > self._cache_bytes and len(self._cache) > 1:
-                self._drop(next(iter(self._cache)))
+            self._count(profile)
         return profile
 
     def erase(self, user: str) -> Receipt:
@@ -130,10 +144,36 @@ class Profiles:
             self._drop(user)
         return receipt
 
+    def _count(self, profile: Profile) -> None:
+        """Count the memory of a cached profile, which grows with what retrievers derive from it, and evict
+        others if it is too much."""
+        size = profile.nbytes
+        self._cached += size - self._sizes.get(profile.user, 0)
+        self._sizes[profile.user] = size
+        while self._cached > self._cache_bytes and len(self._cache) > 1:
+            self._drop(next(iter(self._cache)))
+
     def _drop(self, user: str) -> None:
-        dropped = self._cache.pop(user, None)
-        if dropped is not None:
-            self._cached -= dropped.nbytes
+        if self._cache.pop(user, None) is not None:
+            self._cached -= self._sizes.pop(user)
+
+
+def open_profiles(
+    url: str,
+    encoder: str | None,
+    *,
+    passage_tokens: int = PASSAGE_TOKENS,
+    cache_bytes: int = 2**30,
+    retrievers: Retrievers | None = None,
+) -> Profiles:
+    """Profiles over the store at `url`, with the encoder of this name (see `load_encoder`).
+
+    With `encoder` None, none is loaded, which is quick: documents can be read, and searched by retrievers
+    that need no vectors. The store itself is opened by its first use. Raises EncoderUnavailable.
+    """
+    loaded = None if encoder is None else load_encoder(encoder, passage_tokens)
+    store = Store(url, loaded.manifest if loaded else None)
+    return Profiles(store, loaded or NoEncoder(), cache_bytes, retrievers)
 
 
 def _distinct(

@@ -21,7 +21,7 @@ NAME_RULE = (
 
 Progress = Callable[[int], None]
 """Called with the number of documents done since the last call."""
-Documents = Iterable["Document | InvalidDocument"]
+PutItems = Iterable["Document | InvalidDocument"]
 """Documents as a reader gives them: one that does not parse is an error value in its place."""
 
 

@@ -4,10 +4,8 @@ from contextlib import suppress
 
 from agent.engines.factory import make_policy
 from agent.engines.settings import EngineSettings
-from index.encoding.encoders import NoEncoder, load_encoder
 from index.errors import StoreUnavailable
-from index.profiles import Profiles
-from index.storage.store import Store
+from index.profiles import open_profiles
 from server.service import Service
 from server.settings import Settings
 
@@ -19,10 +17,14 @@ def open_service(settings: Settings) -> Service:
     """
     policy = make_policy(settings.policy)
     planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
-    encoder = load_encoder(settings.encoder, settings.passage_tokens)
+    profiles = open_profiles(
+        settings.url,
+        settings.encoder,
+        passage_tokens=settings.passage_tokens,
+        cache_bytes=settings.cache_mb * 2**20,
+    )
     with suppress(OSError):  # The store says what it cannot do when it is used.
         settings.data.mkdir(parents=True, exist_ok=True)
-    profiles = Profiles(Store(settings.url, encoder.manifest), encoder, settings.cache_mb * 2**20)
     return Service(profiles, policy, settings, planner if settings.planning.has_model else None)
 
 
@@ -35,5 +37,5 @@ def open_to_look(settings: Settings) -> Service:
         raise StoreUnavailable(
             f"there is no store in {settings.data}; pr2 profile import USER FILE makes one"
         )
-    profiles = Profiles(Store(settings.url, None), NoEncoder(), settings.cache_mb * 2**20)
+    profiles = open_profiles(settings.url, None, cache_bytes=settings.cache_mb * 2**20)
     return Service(profiles, make_policy(EngineSettings()), settings)

@@ -13,20 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar, Unpack
 
-import numpy as np
-
 from agent.driver import Event, drive
 from agent.episode import Episode
 from agent.methods import METHODS, Method
 from agent.policy import Policy
 from agent.trajectory import Limits, Message, Trajectory
+from index.batching import Batcher
 from index.documents import Document, iso
-from index.encoding.encoders import Vectors
 from index.profiles import Profiles
-from index.ranking.retrievers import retriever
-from index.storage.store import StoredAnswer
-from index.together import Together
-from index.values import Documents, Passage, PutOptions, PutReport, Receipt, check_name
+from index.searching import AsyncSearch
+from index.storage.answers import StoredAnswer
+from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
 from server.answers import AnswerRecord, AskOptions
 from server.queue import Busy, FairQueue, Ticket
 from server.settings import QUESTION_CHARACTERS, Settings
@@ -37,7 +34,7 @@ T = TypeVar("T")
 THREADS = 8
 """For blocking work. More would only contend for the interpreter; who waits is taken along in a batch."""
 PAGE = 100
-"""Documents read at a time where all of them are wanted."""
+"""PutItems read at a time where all of them are wanted."""
 IMPORTS = 2
 """Imports that run at once; the others wait."""
 
@@ -112,8 +109,8 @@ class Service:
         self._searches = ThreadPoolExecutor(THREADS, "pr2-search")
         # Of their own: imports take minutes, and nobody's question should wait for one to end.
         self._imports = ThreadPoolExecutor(IMPORTS, "pr2-import")
-        self._encode = Together(self._encode_together)
-        self._save = Together(self._save_together)
+        self._search = AsyncSearch(profiles, self._searches)
+        self._save = Batcher(self._save_together)
 
     async def aclose(self) -> None:
         """Let go of the engine's connections, the threads and the database."""
@@ -131,7 +128,7 @@ class Service:
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
 
-    async def put(self, user: str, documents: Documents, **options: Unpack[PutOptions]) -> PutReport:
+    async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
         """See Profiles.put. `documents` is read in a thread."""
         put = functools.partial(self.profiles.put, user, documents, **options)
         return await self._in(self._imports, put)
@@ -145,9 +142,7 @@ class Service:
         exclude: Collection[tuple[str, int]] = (),
     ) -> list[list[Passage]]:
         """See Profiles.search. The queries of concurrent requests are encoded together."""
-        vectors = await self._encode(queries) if retriever(name).needs_vectors else None
-        search = functools.partial(self.profiles.search, user, queries, k, name, exclude, vectors)
-        return await self._in(self._searches, search)
+        return await self._search.search(user, queries, k, name, exclude)
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
         """All documents, in the order in which they were first put. Raises UnknownUser."""
@@ -158,7 +153,7 @@ class Service:
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""
-        return await self._in(self._searches, functools.partial(self.profiles.similar, user, document_ids, k))
+        return await self._search.similar(user, document_ids, k)
 
     async def erase(self, user: str) -> Receipt:
         """See Profiles.erase."""
@@ -191,7 +186,7 @@ class Service:
         if compare and self.settings.limits.concurrency + self.settings.limits.queue < 2:
             raise InvalidQuestion("compare gives two answers at a time, and this server admits only one")
         name = options.get("retriever") or self.settings.retriever
-        retriever(name)
+        self.profiles.retrievers.get(name)
         await self.run(self.profiles.store.version, user)
         return AnswerRequest(
             user=user,
@@ -291,11 +286,6 @@ class Service:
     def _trajectory(self, episode: Episode) -> Trajectory:
         # Asked now: a policy without a model's name has learned it from its server by this time.
         return replace(episode.trajectory, policy=self.policy.name)
-
-    async def _encode_together(self, requests: Sequence[Sequence[str]]) -> list[Vectors]:
-        texts = [text for queries in requests for text in queries]
-        vectors = await self._in(self._searches, functools.partial(self.profiles.encoder.encode, texts))
-        return np.split(vectors, np.cumsum([len(queries) for queries in requests])[:-1])
 
     async def _save_together(self, answers: Sequence[StoredAnswer]) -> Sequence[Exception | None]:
         # One transaction for all: what it takes is mostly the disk's time to make it durable.

@@ -14,6 +14,7 @@ from pydantic_settings import (
 
 from agent.engines.settings import EngineSettings
 from agent.trajectory import Limits
+from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS
 
 QUESTION_CHARACTERS = 8_000
@@ -94,12 +95,12 @@ class Settings(BaseSettings):
     @property
     def database(self) -> Path:
         """The SQLite file, where no other database is named."""
-        return self.data / "pr2.db"
+        return self.data / FILE
 
     @property
     def url(self) -> str:
         """The database's URL."""
-        return self.database_url or f"sqlite:///{self.database}"
+        return self.database_url or file_url(self.data)
 
     @classmethod
     def settings_customise_sources(

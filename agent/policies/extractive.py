@@ -14,8 +14,8 @@ from agent.episode import Episode
 from agent.policy import Chunk
 from agent.tags import escape
 from agent.trajectory import Information, Read, Search
-from index.ranking.lexical import FUNCTION_WORDS, POSSESSIVE, content_terms, terms, words
 from index.text.sentences import SPEAKER, spans
+from index.text.words import FUNCTION_WORDS, POSSESSIVE, content_terms, terms, words
 
 NEAR = 12
 """How many words may lie between a name and a word of the question for one to be about the other."""

@@ -1,25 +1,22 @@
 """Documents to vectors, in bulk: for an import, and for a whole store that gets another encoder."""
 
-import pickle
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from types import TracebackType
-from typing import Any, Self
 
 import numpy as np
 
 from index.documents import Document
 from index.encoding.encoders import Encoder
-from index.errors import StoreUnavailable, UnknownUser
+from index.encoding.spool import Spool
+from index.errors import UnknownUser
 from index.ranking.profile import encoded_text
-from index.storage.store import EncodedDocument, EncodedPassage, Store
+from index.storage.profiles import EncodedDocument, EncodedPassage
+from index.storage.store import Store
 from index.text.passages import split
 from index.values import Progress
 
 _BATCH = 1_024
 """Documents encoded at a time: enough to sort by length, few enough to hold in memory."""
-_IN_MEMORY = 64 * 2**20
 
 
 def embedded(
@@ -56,39 +53,6 @@ def reembed(store: Store, encoder: Encoder, progress: Progress | None = None) ->
         return done
 
 
-class Spool:
-    """Items that wait on disk until they are all there; a small number of them, in memory.
-
-    Iterating reads them from the first. Raises StoreUnavailable when the disk is full.
-    """
-
-    def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 closed by __exit__
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def add(self, item: Any) -> None:
-        try:
-            self._file.seek(0, 2)
-            pickle.dump(item, self._file, pickle.HIGHEST_PROTOCOL)
-        except OSError as error:
-            raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
-
-    def __iter__(self) -> Iterator[Any]:
-        self._file.seek(0)
-        while True:
-            try:
-                yield pickle.load(self._file)
-            except EOFError:
-                return
-
-
 def _embed(
     encoder: Encoder, documents: Sequence[Document], progress: Progress | None
 ) -> list[EncodedDocument]:
@@ -111,7 +75,7 @@ def _embed(
             piece = document.text[start:end]
             texts.append(encoded_text(document, piece) if titled else piece)
     report = _in_documents(progress, len(documents), len(texts)) if progress else None
-    vectors = iter(encoder.encode(texts, report).astype(np.float16))
+    vectors = iter(encoder.encode_documents(texts, report).astype(np.float16))
     return [
         EncodedDocument(document, tuple(EncodedPassage(start, end, next(vectors)) for start, end in parts))
         for document, parts in zip(documents, spans, strict=True)

@@ -36,20 +36,27 @@ class EncoderManifest:
     """The longest text that is encoded whole, in tokens without the special ones."""
     passage_tokens: int = PASSAGE_TOKENS
     """Documents that are longer are split into passages."""
+    query_prompt: str = ""
+    document_prompt: str = ""
+    """Written by the encoder before each text of its side; empty for a model without prompts."""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """JSON values; prompts only if there are any, as in stores from before there were prompts."""
+        values = asdict(self)
+        return {key: value for key, value in values.items() if value or not key.endswith("_prompt")}
 
     def __str__(self) -> str:
         normalized = "normalized" if self.normalized else "not normalized"
+        prompts = [repr(prompt) for prompt in (self.query_prompt, self.document_prompt) if prompt]
         return (
             f"{self.name} ({self.dimension} dimensions, {self.pooling} pooling, {normalized}, "
-            f"passages of {min(self.passage_tokens, self.window)} tokens, weights {self.weights_sha256[:12]})"
+            f"passages of {min(self.passage_tokens, self.window)} tokens, weights {self.weights_sha256[:12]}"
+            f"{', prompts ' + ' and '.join(prompts) if prompts else ''})"
         )
 
 
 class Encoder(Protocol):
-    """Encodes documents and queries into one space, where the dot product is the similarity."""
+    """Encodes queries and documents into one space, where the dot product is the similarity."""
 
     @property
     def manifest(self) -> EncoderManifest: ...
@@ -58,8 +65,12 @@ class Encoder(Protocol):
         """The length of each text in tokens, without the special ones."""
         ...
 
-    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
-        """Float32 vectors, shape (texts, dimension). `progress` is told how many more texts are done."""
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Float32 vectors, shape (texts, dimension)."""
+        ...
+
+    def encode_documents(self, texts: Sequence[str], report: Callable[[int], None] | None = None) -> Vectors:
+        """Float32 vectors, shape (texts, dimension). Calls `report` with the number of texts just encoded."""
         ...
 
 
@@ -75,15 +86,19 @@ class SentenceTransformerEncoder:
         self._next = threading.Lock()
         kinds = [type(module).__name__ for module in model]
         pooling = next((m for m in model if type(m).__name__ == "Pooling"), None)
-        special = len(model.tokenizer("")["input_ids"])
+        document_prompt = _prompt(model, "document", "passage", "corpus")
+        # Special tokens and the prompt take their part of the window.
+        taken = len(model.tokenizer(document_prompt)["input_ids"])
         self.manifest = EncoderManifest(
             name=name,
             weights_sha256=weights_sha256,
             pooling=str(pooling.pooling_mode) if pooling is not None else "none",
             normalized="Normalize" in kinds,
             dimension=int(model.get_embedding_dimension()),
-            window=int(model.max_seq_length) - special,
+            window=int(model.max_seq_length) - taken,
             passage_tokens=passage_tokens,
+            query_prompt=_prompt(model, "query"),
+            document_prompt=document_prompt,
         )
 
     @contextmanager
@@ -106,18 +121,36 @@ class SentenceTransformerEncoder:
             )
         return [len(ids) for ids in encoded["input_ids"]]
 
-    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return self._encode(texts, "query", self.manifest.query_prompt, None)
+
+    def encode_documents(self, texts: Sequence[str], report: Callable[[int], None] | None = None) -> Vectors:
+        return self._encode(texts, "document", self.manifest.document_prompt, report)
+
+    def _encode(
+        self, texts: Sequence[str], task: str, prompt: str, report: Callable[[int], None] | None
+    ) -> Vectors:
         vectors = np.empty((len(texts), self.manifest.dimension), np.float32)
         # An estimate of the tokens is good enough to sort by, and much cheaper than counting them.
         lengths = [min(self.manifest.window, len(text.encode()) // 4) + 2 for text in texts]
         for batch in batches(lengths, TOKEN_BUDGET):
             with self._turn():
                 vectors[batch] = self._model.encode(
-                    [texts[i] for i in batch], batch_size=len(batch), show_progress_bar=False
+                    [texts[i] for i in batch],
+                    # Without a prompt of this side, the model's default one holds.
+                    prompt=prompt or None,
+                    task=task,
+                    batch_size=len(batch),
+                    show_progress_bar=False,
                 )
-            if progress:
-                progress(len(batch))
+            if report:
+                report(len(batch))
         return vectors
+
+
+def _prompt(model: Any, *names: str) -> str:
+    """The first prompt under these names: sentence-transformers has empty ones where a model has none."""
+    return next((prompt for name in names if (prompt := model.prompts.get(name))), "")
 
 
 class NoEncoder:
@@ -130,7 +163,10 @@ class NoEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         raise EncoderUnavailable("no encoder is loaded")
 
-    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        raise EncoderUnavailable("no encoder is loaded")
+
+    def encode_documents(self, texts: Sequence[str], report: Callable[[int], None] | None = None) -> Vectors:
         raise EncoderUnavailable("no encoder is loaded")
 
 

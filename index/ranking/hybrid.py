@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.encoding.encoders import Vectors
-from index.ranking.lexical import content_terms, stem, words
 from index.ranking.profile import Profile
+from index.text.words import content_terms, stem, words
 
 MEANING = 0.7
 """Weight of the cosine above the profile's mean, against a lexical coverage of 1."""

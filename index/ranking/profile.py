@@ -1,20 +1,32 @@
 """One person's profile in memory: a cache of what the store holds, ready to be ranked."""
 
+import threading
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.documents import Document, Passage, iso
-from index.ranking.lexical import LexicalIndex, terms
+from index.ranking.lexical import LexicalIndex
 from index.ranking.vectors import VectorIndex
-from index.storage.store import StoredProfile
+from index.storage.profiles import StoredProfile
 from index.text.sentences import SPEAKER
+from index.text.words import terms
 
 _SITTING = timedelta(hours=6)
 """Documents of one source with a longer time between them are no context of each other."""
+
+
+class Sized(Protocol):
+    @property
+    def nbytes(self) -> int: ...
+
+
+Derived = TypeVar("Derived", bound=Sized)
 
 
 class Profile:
@@ -27,6 +39,8 @@ class Profile:
         self._spans = stored.spans
         self.vectors = VectorIndex(stored.vectors)
         self.text_bytes = sum(len(document.text) for document in stored.documents)
+        self._derived: dict[str, Sized] = {}
+        self._deriving = threading.Lock()
 
     def __len__(self) -> int:
         """The number of passages."""
@@ -35,7 +49,18 @@ class Profile:
     @property
     def nbytes(self) -> int:
         """About what this takes in memory; the lexical index takes about as much as the text."""
-        return self.vectors.nbytes + 3 * self.text_bytes + 1_000 * len(self._spans)
+        own = self.vectors.nbytes + 3 * self.text_bytes + 1_000 * len(self._spans)
+        return own + sum(value.nbytes for value in tuple(self._derived.values()))
+
+    def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
+        """The value of `make`, called once under this name; it is kept and evicted with the profile.
+
+        For a retriever with vectors, or scores, of its own. The name must be the retriever's.
+        """
+        with self._deriving:
+            if name not in self._derived:
+                self._derived[name] = make()
+            return cast(Derived, self._derived[name])
 
     def document(self, position: int) -> Document:
         """The document that the passage at `position` belongs to."""
@@ -44,6 +69,10 @@ class Profile:
     def text(self, position: int) -> str:
         index, start, end = self._spans[position]
         return self.documents[index].text[start:end]
+
+    def encoded_text(self, position: int) -> str:
+        """The passage as encoders and the lexical index see it."""
+        return encoded_text(self.document(position), self.text(position))
 
     def key(self, position: int) -> tuple[str, int]:
         index, start, _ = self._spans[position]
@@ -68,7 +97,7 @@ class Profile:
 
     @cached_property
     def lexical(self) -> LexicalIndex:
-        return LexicalIndex([terms(encoded_text(self.document(i), self.text(i))) for i in range(len(self))])
+        return LexicalIndex([terms(self.encoded_text(i)) for i in range(len(self))])
 
     @cached_property
     def recency(self) -> NDArray[np.float64]:

@@ -1,11 +1,12 @@
-"""Ways to rank a profile. Each is a function of the profile and the queries; none keeps state.
+"""Retrievers rank the passages of a profile. The built-in ones are functions of profile and queries.
 
 No hits is an empty list, and ties keep the order of the documents.
 """
 
 import random as _random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from index.encoding.encoders import Vectors
 from index.errors import UnknownRetriever
 from index.ranking.hybrid import scores
-from index.ranking.lexical import terms
 from index.ranking.profile import Profile
+from index.text.words import terms
 
 Ranking = Sequence[tuple[int, float]]
 """(position of a passage in the profile, score), best first."""
@@ -32,10 +33,32 @@ class Query:
     """Shape (dimension,); only for retrievers that need vectors."""
 
 
-@dataclass(frozen=True)
-class Retriever:
-    """`rank(profile, queries, depth)` gives the `depth` best of each query; one call for all of them."""
+class Retriever(Protocol):
+    """A way to rank a profile, shared between threads.
 
+    It may have a model or an embedding space of its own; `Profile.derived` keeps what it computes for one
+    profile in memory for as long as that profile.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether queries need a vector of the store's encoder."""
+        ...
+
+    @property
+    def rank(self) -> Callable[[Profile, Sequence[Query], int], list[Ranking]]:
+        """Called as `rank(profile, queries, depth)`: the `depth` best passages for each query."""
+        ...
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A retriever that is a function and has no state."""
+
+    name: str
     rank: Callable[[Profile, Sequence[Query], int], list[Ranking]]
     needs_vectors: bool = False
 
@@ -104,21 +127,39 @@ def _vectors(queries: Sequence[Query]) -> Vectors:
 
 DEFAULT = "hybrid"
 
-RETRIEVERS: dict[str, Retriever] = {
-    "dense": Retriever(dense, needs_vectors=True),
-    "bm25": Retriever(bm25),
-    "recency": Retriever(recency),
-    "rrf": Retriever(rrf, needs_vectors=True),
-    "hybrid": Retriever(hybrid, needs_vectors=True),
-    "random": Retriever(random),
-    "none": Retriever(none),
-}
+BUILT_IN = (
+    BuiltIn("dense", dense, needs_vectors=True),
+    BuiltIn("bm25", bm25),
+    BuiltIn("recency", recency),
+    BuiltIn("rrf", rrf, needs_vectors=True),
+    BuiltIn("hybrid", hybrid, needs_vectors=True),
+    BuiltIn("random", random),
+    BuiltIn("none", none),
+)
 
 
-def retriever(name: str) -> Retriever:
-    """Raises UnknownRetriever, which lists the names there are."""
-    try:
-        return RETRIEVERS[name]
-    except KeyError:
-        known = ", ".join(RETRIEVERS)
-        raise UnknownRetriever(f"there is no retriever {name!r}; there are {known}") from None
+class Retrievers:
+    """The retrievers that can be asked for by name. Register all of them before the first search."""
+
+    def __init__(self, retrievers: Iterable[Retriever] = BUILT_IN) -> None:
+        self._by_name: dict[str, Retriever] = {}
+        for retriever in retrievers:
+            self.register(retriever)
+
+    def register(self, retriever: Retriever) -> None:
+        """Raises ValueError if the name is taken."""
+        if retriever.name in self._by_name:
+            raise ValueError(f"there is already a retriever {retriever.name!r}")
+        self._by_name[retriever.name] = retriever
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._by_name)
+
+    def get(self, name: str) -> Retriever:
+        """Raises UnknownRetriever, which lists the names."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            known = ", ".join(self._by_name)
+            raise UnknownRetriever(f"there is no retriever {name!r}; there are {known}") from None

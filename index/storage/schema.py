@@ -1,4 +1,7 @@
-"""The tables of a store. Every row of a person carries the person's name in its key."""
+"""The tables of a store. Every row of a user carries the user's name in its key.
+
+A change here is a new revision in migrations/.
+"""
 
 from sqlalchemy import (
     BigInteger,
@@ -67,3 +70,6 @@ answers = Table(
     Column("body", Text, nullable=False),
     PrimaryKeyConstraint("user", "id"),
 )
+
+PER_USER = (documents, passages, answers, users)
+"""Every table with rows of users, by its column `user`. An erasure deletes from all of them."""

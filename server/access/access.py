@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from agent.driver import Event
 from agent.trajectory import Message
 from index.documents import Document
-from index.values import Documents, Passage, PutOptions, PutReport, Receipt
+from index.values import Passage, PutItems, PutOptions, PutReport, Receipt
 from server.access.gate import Action, Gate, Principal
 from server.answers import AnswerRecord, AskOptions
 from server.service import Answering, Service
@@ -29,7 +29,7 @@ class Access:
         """
         self._gate.check(self._principal, action, user)
 
-    async def put(self, user: str, documents: Documents, **options: Unpack[PutOptions]) -> PutReport:
+    async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
         """See Profiles.put. `documents` is read in a thread."""
         self.check("write", user)
         return await self._service.put(user, documents, **options)

@@ -6,7 +6,7 @@ from typing import Any, Protocol, Unpack
 
 from agent.driver import Event
 from index.documents import Document
-from index.values import Documents, Passage, PutOptions, PutReport, Receipt
+from index.values import Passage, PutItems, PutOptions, PutReport, Receipt
 from server.access.access import Access
 from server.access.gate import OpenGate
 from server.answers import AnswerRecord, AskOptions
@@ -20,7 +20,7 @@ from server.settings import Settings
 class Backend(Protocol):
     """What the commands need. `server.client.AsyncClient` is one, `LocalBackend` the other."""
 
-    async def put(self, user: str, documents: Documents, **options: Unpack[PutOptions]) -> PutReport: ...
+    async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport: ...
 
     def documents(self, user: str) -> AsyncGenerator[Document, None]:
         """All of them, in the order in which they were first put."""

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from index.documents import fault_in_words
+from index.documents import all_faults
 from index.errors import InvalidDocument, ProfileError
 from server.cli.printable import one_line
 
@@ -43,11 +43,7 @@ def explain(error: Exception) -> str | None:
         case InvalidDocument(line=int(line)) | ApiError(line=int(line)):
             return f"line {line}: {error}"
         case ValidationError():
-            faults = (
-                f"{'.'.join(map(str, fault['loc']))}: {fault_in_words(fault['msg'])}"
-                for fault in error.errors()
-            )
-            return f"settings: {'; '.join(faults)}"
+            return f"settings: {all_faults(error)}"
         case TOMLDecodeError():
             return f"pr2.toml: {error}"
         case BadInput() | ProfileError() | ApiError() | InvalidQuestion() | EngineError() | SettingsError():

@@ -11,16 +11,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
 
+from index.formats import FORMATS, Source
 from server.cli import options
 from server.cli.errors import BadInput, said_plainly
 from server.cli.printable import one_line
-from server.cli.sources import Format, Source, opened
+from server.cli.sources import AUTO, opened
 
 if TYPE_CHECKING:
     from index.values import PutReport
 
 _SHOWN = 20
 """Duplicate ids that the report names."""
+_FORMATS = (AUTO, *FORMATS)
+
+
+def _known_format(name: str) -> str:
+    if name not in _FORMATS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(_FORMATS)}")
+    return name
 
 
 def import_(
@@ -36,9 +44,14 @@ def import_(
         str, typer.Argument(metavar="FILE", help="The file, in UTF-8; - is stdin.", show_default=False)
     ],
     form: Annotated[
-        Format,
-        typer.Option("--format", help="What the file holds; auto goes by its name and first character."),
-    ] = "auto",
+        str,
+        typer.Option(
+            "--format",
+            metavar=f"[{'|'.join(_FORMATS)}]",
+            callback=_known_format,
+            help="Format of the file; auto recognizes it by its name and first character.",
+        ),
+    ] = AUTO,
     columns: Annotated[
         list[str] | None,
         typer.Option(

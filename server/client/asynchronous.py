@@ -12,7 +12,7 @@ import httpx
 
 from agent.engines.retry import wait_s
 from index.errors import InvalidDocument
-from index.values import Documents, Passage, PutOptions, PutReport, Receipt, check_name
+from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
 from server.answers import AnswerRecord, AskOptions
 from server.client import replies
 from server.client.errors import ApiError, problem, refusal, understood
@@ -69,7 +69,7 @@ class AsyncClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def put(self, user: str, documents: Documents, **options: Unpack[PutOptions]) -> PutReport:
+    async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
         """Insert or replace documents: all of them or, when this raises, none.
 
         They are sent as they are read. What is no document never leaves: it raises InvalidDocument or,

@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from index.values import Documents, Passage, PutOptions, PutReport, Receipt
+from index.values import Passage, PutItems, PutOptions, PutReport, Receipt
 from server.answers import AnswerRecord, AskOptions
 from server.client.asynchronous import AsyncClient
 
@@ -42,7 +42,7 @@ class Client:
         """Cancel what is still being read, close the connections, and end the thread."""
         self._stack.close()
 
-    def put(self, user: str, documents: Documents, **options: Unpack[PutOptions]) -> PutReport:
+    def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
         """See AsyncClient.put. `documents` is read in the client's thread."""
         return self._portal.call(partial(self._client.put, **options), user, documents)
 

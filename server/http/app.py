@@ -55,8 +55,8 @@ def create_app(
     """The application. Without a `service` it opens its own when it starts, and closes it at the end.
     Without `settings` it takes those of the environment, so that any ASGI server can run it as a factory.
 
-    It starts without its database, too, and serves once that is back. Starting raises EncoderMismatch
-    and EncoderUnavailable, which do not go away by waiting.
+    It starts without its database, too, and serves once that is back. Starting raises EncoderMismatch,
+    SchemaMismatch and EncoderUnavailable, which do not go away by waiting.
     """
     settings = settings or Settings()
     state = State(keep_alive_s, gate or OpenGate(), service)

@@ -10,12 +10,13 @@ from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 
 from agent.engines.errors import EngineError
-from index.documents import fault_in_words
+from index.documents import faults
 from index.errors import (
     EncoderMismatch,
     EncoderUnavailable,
     InvalidDocument,
     InvalidName,
+    SchemaMismatch,
     StoreUnavailable,
     UnknownDocument,
     UnknownRetriever,
@@ -100,6 +101,7 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     UnknownUser: _Kind("unknown-user", "Nothing is stored for this user", 404),
     UnknownDocument: _Kind("unknown-document", "The user has no such item", 404),
     StoreUnavailable: _Kind("store-unavailable", "The database cannot be used now", 503),
+    SchemaMismatch: _Kind("store-unavailable", "The database cannot be used now", 503),
     EncoderUnavailable: _Kind("encoder-unavailable", "The encoder cannot be loaded", 503),
     EncoderMismatch: _Kind("encoder-mismatch", "The store was made with another encoder", 503),
     Forbidden: _Kind("forbidden", "You have no access to this", 403),
@@ -155,15 +157,13 @@ def _of_validation(error: RequestValidationError) -> Problem:
     if isinstance(error.body, bytes):
         # FastAPI leaves a body as bytes when its content type is not JSON.
         return _WRONG_MEDIA_TYPE.problem("send the body as application/json")
-    faults = []
-    for found in error.errors():
-        if found["type"] == "json_invalid":
-            faults.append(Fault("body", f"not JSON: {found['ctx']['error']} at character {found['loc'][-1]}"))
-        else:
-            message = fault_in_words(found["msg"])
-            faults.append(Fault(".".join(map(str, found["loc"])), message))
-    detail = "; ".join(f"{fault.field}: {fault.detail}" for fault in faults)
-    return replace(_INVALID_REQUEST.problem(detail), errors=faults)
+    found = [Fault(*fault) for fault in faults(error)]
+    for number, fault in enumerate(error.errors()):
+        if fault["type"] == "json_invalid":
+            why = f"not JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
+            found[number] = Fault("body", why)
+    detail = "; ".join(f"{fault.field}: {fault.detail}" for fault in found)
+    return replace(_INVALID_REQUEST.problem(detail), errors=found)
 
 
 class ProblemResponse(JSONBody):

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from index.documents import Document, check_name
 from index.errors import InvalidDocument, StoreUnavailable
-from index.formats import Read, read_json, read_ndjson
+from index.formats import Documents, read_json, read_ndjson
 from index.values import Receipt
 from server.http.bodies import DocumentPage, PutResult, SearchRequest, SearchResults, upload_in_openapi
 from server.http.state import Caller
@@ -149,7 +149,7 @@ def _ndjson(page: list[Document]) -> bytes:
     return b"".join(encode(document.to_dict()) + b"\n" for document in page)
 
 
-def _reader(request: Request) -> Callable[[Upload], Read]:
+def _reader(request: Request) -> Callable[[Upload], Documents]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         return _READERS[media_type]
@@ -158,7 +158,7 @@ def _reader(request: Request) -> Callable[[Upload], Read]:
         raise HTTPException(415, f"send {' or '.join(_READERS)}, {given}") from None
 
 
-def _read_array(upload: Upload) -> Read:
+def _read_array(upload: Upload) -> Documents:
     text = upload.read(ARRAY_BYTES + 1)
     if len(text) > ARRAY_BYTES:
         raise HTTPException(
@@ -167,7 +167,7 @@ def _read_array(upload: Upload) -> Read:
     yield from read_json(text)
 
 
-def _read_lines(upload: Upload) -> Read:
+def _read_lines(upload: Upload) -> Documents:
     return read_ndjson(_whole_lines(upload))
 
 
@@ -180,7 +180,7 @@ def _whole_lines(upload: Upload) -> Iterator[bytes]:
         yield line
 
 
-_READERS: Mapping[str, Callable[[Upload], Read]] = {
+_READERS: Mapping[str, Callable[[Upload], Documents]] = {
     "application/x-ndjson": _read_lines,
     "application/json": _read_array,
 }

@@ -27,7 +27,10 @@ class HashEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(_TOKEN.findall(text)) for text in texts]
 
-    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> Vectors:
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return self.encode_documents(texts)
+
+    def encode_documents(self, texts: Sequence[str], report: Callable[[int], None] | None = None) -> Vectors:
         self.calls.append(list(texts))
         self.entered.set()
         if self.hold is not None:
@@ -39,6 +42,6 @@ class HashEncoder:
             for token in _TOKEN.findall(text.lower()):
                 seed = zlib.crc32(token.encode())
                 vectors[row] += np.random.default_rng(seed).normal(size=self.manifest.dimension)
-            if progress:
-                progress(1)
+            if report:
+                report(1)
         return vectors

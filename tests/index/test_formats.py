@@ -6,7 +6,7 @@ import pytest
 
 from index.documents import Document
 from index.errors import InvalidDocument
-from index.formats import locomo_date, read_csv, read_json, read_locomo, read_ndjson
+from index.formats import FORMATS, locomo_date, read_csv, read_json, read_locomo, read_ndjson, recognize
 
 A, B = Document(id="a", text="tea"), Document(id="b", text="dog", title="Rex")
 
@@ -181,3 +181,9 @@ def test_a_locomo_turn_that_is_none_is_named() -> None:
 )
 def test_locomo_dates_become_utc(text: str | None, moment: str | None) -> None:
     assert locomo_date(text) == moment
+
+
+def test_formats_are_recognized_by_the_name_and_then_by_the_first_character() -> None:
+    found = [recognize(*asked) for asked in (("a.csv", "{"), ("a.txt", "{"), ("-", "["), ("a.json", "x"))]
+    assert [known and known.name for known in found] == ["csv", "ndjson", "json", None]
+    assert {name: known.name for name, known in FORMATS.items()} == {name: name for name in FORMATS}

@@ -281,8 +281,8 @@ def test_the_real_encoder_finds_by_meaning(profiles: Profiles, minilm: SentenceT
     profiles.put("ana", [document(str(i), text) for i, text in enumerate(texts)])
     found = profiles.search("ana", ["Which pet do I have?", "favourite hot drink"], 1, "dense")
     assert [passages[0].document_id for passages in found] == ["0", "1"]
-    stored = minilm.encode(texts).astype(np.float16).astype(np.float32)
-    query = minilm.encode(["Which pet do I have?"])[0]
+    stored = minilm.encode_documents(texts).astype(np.float16).astype(np.float32)
+    query = minilm.encode_queries(["Which pet do I have?"])[0]
     assert found[0][0].score == pytest.approx(float(stored[0] @ query), abs=1e-5)
 
 

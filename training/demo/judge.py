@@ -1,6 +1,6 @@
 """A judge that knows the right words: it cannot be talked round, and saying everything does not pay."""
 
-from index.ranking.lexical import words
+from index.text.words import words
 from training.judging.judge import SCALE, RubricAspect, RubricQuestion
 
 

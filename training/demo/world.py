@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from index.documents import Passage
-from index.ranking.lexical import LexicalIndex, terms
+from index.ranking.lexical import LexicalIndex
+from index.text.words import terms
 from training.tasks.lampqa.data import Aspect, Question
 
 Split = Literal["train", "held_out"]

@@ -1,6 +1,6 @@
 """A judge without a model: it counts words."""
 
-from index.ranking.lexical import content_terms, terms
+from index.text.words import content_terms, terms
 from training.judging.judge import RubricAspect, RubricQuestion
 
 SOMEWHAT, VERY_WELL = 0.25, 0.6

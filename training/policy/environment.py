@@ -20,11 +20,10 @@ from agent.methods import METHODS
 from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits, Trajectory
 from index.documents import Passage, first_fault
-from index.encoding.encoders import NoEncoder, Vectors, load_encoder
-from index.profiles import Profiles
-from index.ranking.retrievers import retriever
-from index.storage.store import Store
-from index.together import Together
+from index.profiles import Profiles, open_profiles
+from index.ranking.retrievers import Retrievers
+from index.searching import AsyncSearch
+from index.storage.location import FILE, file_url
 from training.errors import TrainingError
 from training.judging.cache import CachedJudge, CacheUnavailable, VerdictCache
 from training.judging.judge import Judge, Unjudged, judged
@@ -132,7 +131,7 @@ class Environment:
         self._profiles = profiles
         self._judge = judge
         self._cache = cache
-        self._encode = Together(self._encode_together)
+        self._search = AsyncSearch(profiles)
 
     @classmethod
     async def open(cls, configuration: Configuration) -> "Environment":
@@ -180,9 +179,7 @@ class Environment:
         self, user: str, query: str, k: int, exclude: Collection[tuple[str, int]]
     ) -> Sequence[Passage]:
         """See Profiles.search. In a thread; the queries of concurrent rollouts are encoded together."""
-        name = self.configuration.retriever
-        vectors = await self._encode(query) if retriever(name).needs_vectors else None
-        found = await asyncio.to_thread(self._profiles.search, user, [query], k, name, exclude, vectors)
+        found = await self._search.search(user, [query], k, self.configuration.retriever, exclude)
         return found[0]
 
     async def reward(self, row: Row, trajectory: Trajectory) -> Reward:
@@ -205,10 +202,6 @@ class Environment:
             self._cache.close()
         self._profiles.store.close()
 
-    async def _encode_together(self, queries: Sequence[str]) -> list[Vectors]:
-        vectors = await asyncio.to_thread(self._profiles.encoder.encode, list(queries))
-        return [vectors[row : row + 1] for row in range(len(queries))]
-
 
 async def check(configuration: Configuration) -> None:
     """Show that everything is there, before hours of training begin. Raises what `open` and `check` raise."""
@@ -220,21 +213,18 @@ async def check(configuration: Configuration) -> None:
 
 
 def _profiles(configuration: Configuration) -> Profiles:
-    file = configuration.data / "pr2.db"
-    if not file.exists():
+    if not (configuration.data / FILE).exists():
         raise InvalidConfiguration(
             f"there is no store in {configuration.data}: prepare it (pr2 train prepare)"
         )
-    if not retriever(configuration.retriever).needs_vectors:
-        return Profiles(Store(f"sqlite:///{file}", None), NoEncoder())
-    encoder = load_encoder(configuration.encoder)
-    store = Store(f"sqlite:///{file}", encoder.manifest)
+    needs_vectors = Retrievers().get(configuration.retriever).needs_vectors
+    profiles = open_profiles(file_url(configuration.data), configuration.encoder if needs_vectors else None)
     try:
-        store.open()
+        profiles.store.open()
     except BaseException:
-        store.close()
+        profiles.store.close()
         raise
-    return Profiles(store, encoder)
+    return profiles
 
 
 async def _judge(configuration: Configuration) -> tuple[Judge, VerdictCache | None]:

@@ -3,6 +3,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -45,15 +46,15 @@ def test_vectors_come_in_the_order_of_the_texts_however_they_were_batched(
 ) -> None:
     texts = ["tea " * 150, "dog", "", "green tea " * 40, "dog"] * 5
     done: list[int] = []
-    vectors = minilm.encode(texts, done.append)
+    vectors = minilm.encode_documents(texts, done.append)
     assert vectors.shape == (25, 384)
     assert vectors.dtype == np.float32
     assert sum(done) == 25
     assert len(done) > 1
-    alone = np.concatenate([minilm.encode([text]) for text in texts[:5]])
+    alone = np.concatenate([minilm.encode_documents([text]) for text in texts[:5]])
     np.testing.assert_allclose(vectors[:5], alone, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    assert minilm.encode([]).shape == (0, 384)
+    assert minilm.encode_documents([]).shape == (0, 384)
     assert minilm.count_tokens([]) == []
     assert minilm.count_tokens(texts[:3]) == [150, 1, 0]
 
@@ -120,12 +121,48 @@ def test_contriever_is_masked_mean_pooling_without_normalization_over_512_tokens
         states = model(**inputs).last_hidden_state
     mask = inputs["attention_mask"].unsqueeze(-1)
     expected = ((states * mask).sum(dim=1) / mask.sum(dim=1)).numpy()
-    found = encoder.encode(texts)
+    found = encoder.encode_documents(texts)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.all(np.abs(np.linalg.norm(found, axis=1) - 1) > 0.1)
     manifest = encoder.manifest
     assert (manifest.name, manifest.pooling, manifest.normalized) == ("contriever", "mean", False)
     assert (manifest.dimension, manifest.window) == (32, 510)
+
+
+def with_prompts(bert: Path, folder: Path, prompts: dict[str, str]) -> Path:
+    """A model in sentence-transformers' layout that carries prompts, as those of E5 and BGE do."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules.transformer import Transformer
+    from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+
+    transformer = Transformer(str(bert), max_seq_length=128)
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    SentenceTransformer(modules=[transformer, pooling], prompts=prompts, device="cpu").save(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("side", ["document", "passage"])
+def test_queries_and_documents_get_the_prompts_of_the_model(bert: Path, tmp_path: Path, side: str) -> None:
+    prompts = {"query": "dog dog ", side: "green "}
+    encoder = load_encoder(str(with_prompts(bert, tmp_path / "model", prompts)))
+    plain = load_encoder(str(with_prompts(bert, tmp_path / "plain", {})))
+    np.testing.assert_allclose(
+        encoder.encode_queries(["tea"]), plain.encode_queries(["dog dog tea"]), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        encoder.encode_documents(["tea"]), plain.encode_documents(["green tea"]), atol=1e-5
+    )
+    assert encoder.manifest.to_dict()["query_prompt"] == "dog dog "
+    assert encoder.manifest.to_dict()["document_prompt"] == "green "
+    assert "prompts 'dog dog ' and 'green '" in str(encoder.manifest)
+    # The prompt takes its part of the window.
+    assert (encoder.manifest.window, plain.manifest.window) == (125, 126)
+
+
+def test_a_model_without_prompts_has_none_in_its_manifest(bert: Path, tmp_path: Path) -> None:
+    plain = load_encoder(str(with_prompts(bert, tmp_path / "plain", {})))
+    assert not any("prompt" in key for key in plain.manifest.to_dict())
+    np.testing.assert_array_equal(plain.encode_queries(["tea"]), plain.encode_documents(["tea"]))
 
 
 @pytest.mark.parametrize("spec", ["contriever:{}", "{}"])
@@ -149,6 +186,7 @@ class SlowModel(list[object]):
     """The shape of a sentence-transformers model that takes 5 ms for a batch; remembers the batches."""
 
     max_seq_length = 4_002
+    prompts: ClassVar[dict[str, str]] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,12 +207,12 @@ class SlowModel(list[object]):
 def test_a_query_waits_for_one_batch_of_an_import_and_not_for_its_end() -> None:
     model = SlowModel()
     encoder = SentenceTransformerEncoder(model, "slow", "0" * 64)
-    long = threading.Thread(target=encoder.encode, args=(["bulky" * 4_000] * 40,))
+    long = threading.Thread(target=encoder.encode_documents, args=(["bulky" * 4_000] * 40,))
     long.start()
     while len(model.encoded) < 3:
         time.sleep(0.001)
     began = len(model.encoded)
-    encoder.encode(["query"])
+    encoder.encode_queries(["query"])
     assert model.encoded.index("query") <= began + 2
     long.join()
     assert model.encoded.count("bulky") == 40

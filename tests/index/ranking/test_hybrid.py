@@ -104,5 +104,5 @@ def test_speakers_are_known_from_the_lines_of_a_transcript(tmp_path: Path) -> No
 
 def test_a_lone_document_is_found_by_its_meaning(tmp_path: Path) -> None:
     profile = profile_of(tmp_path, [Document(id="a", text="I love ripe pears.")])
-    (vector,) = ENCODER.encode(["I love pears."])
+    (vector,) = ENCODER.encode_queries(["I love pears."])
     assert scores(profile, "favourite fruit", vector)[0] > 0

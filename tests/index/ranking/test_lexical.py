@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
-from index.ranking.lexical import LexicalIndex, content_terms, terms, words
+from index.ranking.lexical import LexicalIndex
 
 VOCABULARY = [f"w{i}" for i in range(40)]
 K1 = 1.5
@@ -85,21 +85,3 @@ def test_an_index_of_nothing_finds_nothing() -> None:
     assert LexicalIndex([]).scores(["tea"]).shape == (0,)
     assert LexicalIndex([[], []]).scores(["tea"]).tolist() == [0, 0]
     assert LexicalIndex([["tea"]]).scores([]).tolist() == [0]
-
-
-def test_words_are_lower_case_without_accents_and_possessives() -> None:
-    assert words("Anna's DOG didn’t eat_it; the 2nd naïve one's") == [
-        "anna", "dog", "didn't", "eat", "it", "the", "2nd", "naive", "one",
-    ]  # fmt: skip
-
-
-def test_content_terms_are_stemmed_once_each_without_function_words() -> None:
-    assert content_terms("What are the dogs of the dog walking for?") == ["dog", "walk"]
-    assert content_terms("Who am I?") == terms("Who am I?")
-    assert content_terms("I didn’t see why Inês can’t") == ["see", "ine"]
-    assert content_terms("") == []
-
-
-@given(st.text(st.characters(exclude_categories=())))
-def test_any_text_has_terms(text: str) -> None:
-    assert set(content_terms(text)) <= set(terms(text))

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import pytest
 from index.documents import Document
 from index.errors import UnknownRetriever
 from index.profiles import Profiles
-from index.ranking.lexical import terms
 from index.ranking.profile import Profile
-from index.ranking.retrievers import RETRIEVERS, Query, retriever
+from index.ranking.retrievers import BUILT_IN, Query, Ranking, Retrievers
+from index.ranking.vectors import VectorIndex
 from index.storage.store import Store
+from index.text.words import terms
 from tests.index.fakes import HashEncoder
 
+NAMES = sorted(retriever.name for retriever in BUILT_IN)
 TEXTS = [
     "I drink green tea in the morning",
     "Rex the dog chewed the sofa",
@@ -45,8 +48,8 @@ def ids(people: Profiles, query: str, name: str, k: int = 10, user: str = "ana")
 
 
 def test_dense_is_by_dot_product_with_ties_in_document_order(people: Profiles, encoder: HashEncoder) -> None:
-    stored = encoder.encode(TEXTS).astype(np.float16).astype(np.float32)
-    products = np.einsum("ij,j->i", stored, encoder.encode(["sofa dog"])[0], optimize=False)
+    stored = encoder.encode_documents(TEXTS).astype(np.float16).astype(np.float32)
+    products = np.einsum("ij,j->i", stored, encoder.encode_queries(["sofa dog"])[0], optimize=False)
     found = people.search("ana", ["sofa dog"], 10, "dense")[0]
     assert [passage.document_id for passage in found] == [
         f"d{i}" for i in np.argsort(-products, kind="stable")
@@ -96,7 +99,7 @@ def test_rrf_adds_the_reciprocal_ranks_of_both(people: Profiles, query: str) -> 
     assert [passage.score for passage in found] == pytest.approx(sorted(expected.values(), reverse=True))
 
 
-@pytest.mark.parametrize("name", sorted(RETRIEVERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_every_retriever_keeps_to_the_rules(people: Profiles, name: str) -> None:
     queries = ["green tea", "the dog", ""]
     for k in (0, 1, 3, 100):
@@ -114,7 +117,7 @@ def test_every_retriever_keeps_to_the_rules(people: Profiles, name: str) -> None
     assert [[p.key for p in result] for result in together] == [[p.key for p in result] for result in alone]
 
 
-@pytest.mark.parametrize("name", sorted(RETRIEVERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_profile_that_is_empty_again_has_no_hits(people: Profiles, name: str) -> None:
     people.search("ana", ["tea"], 3, name)
     for i in range(6):
@@ -122,7 +125,7 @@ def test_a_profile_that_is_empty_again_has_no_hits(people: Profiles, name: str) 
     assert people.search("ana", ["tea", "dog"], 3, name) == [[], []]
 
 
-@pytest.mark.parametrize("name", sorted(set(RETRIEVERS) - {"none"}))
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "none"])
 def test_excluded_passages_make_room_for_the_next_ones(people: Profiles, name: str) -> None:
     every = people.search("ana", ["the dog"], 10, name)[0]
     exclude = {every[0].key, every[2].key, ("gone", 0)}
@@ -149,6 +152,70 @@ def test_bm25_ranks_the_title_too(people: Profiles) -> None:
 
 def test_a_retriever_can_be_used_on_a_profile_without_a_store(people: Profiles) -> None:
     profile: Profile = people.get("ana")
-    ((first, *_),) = retriever("bm25").rank(profile, [Query("mushrooms")], 3)
+    ((first, *_),) = Retrievers().get("bm25").rank(profile, [Query("mushrooms")], 3)
     assert first[0] == 4
     assert first[1] == pytest.approx(float(profile.lexical.scores(terms("mushrooms"))[4]))
+
+
+class OwnSpace:
+    """A retriever with a model and an embedding space of its own: the shape of one that was trained."""
+
+    name = "own"
+    needs_vectors = False
+
+    def __init__(self) -> None:
+        self.model = HashEncoder("another", dimension=64)
+
+    def rank(self, profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+        space = profile.derived(self.name, lambda: self._space(profile))
+        found = space.search(self.model.encode_queries([query.text for query in queries]), depth)
+        return [list(zip(positions.tolist(), scores.tolist(), strict=True)) for positions, scores in found]
+
+    def _space(self, profile: Profile) -> VectorIndex:
+        texts = [profile.encoded_text(position) for position in range(len(profile))]
+        return VectorIndex(self.model.encode_documents(texts).astype(np.float16))
+
+
+def test_a_retriever_with_a_model_of_its_own_is_one_class_and_one_registration(
+    people: Profiles, encoder: HashEncoder
+) -> None:
+    own = OwnSpace()
+    people.retrievers.register(own)
+    encoder.calls.clear()
+    assert ids(people, "Anna loves mushrooms", "own", 1) == ["d4"]
+    assert ids(people, "cabin in Otta", "own", 1) == ["d2"]
+    assert encoder.calls == []
+    # The profile was embedded once, and again when it changed.
+    assert [len(call) for call in own.model.calls] == [len(TEXTS), 1, 1]
+    people.put("ana", [Document(id="new", text="Pears from the market")])
+    assert ids(people, "market pears", "own", 1) == ["new"]
+    assert [len(call) for call in own.model.calls] == [len(TEXTS), 1, 1, len(TEXTS) + 1, 1]
+
+
+def test_what_a_retriever_derives_is_counted_and_evicted_with_the_profile(
+    encoder: HashEncoder, tmp_path: Path
+) -> None:
+    own = OwnSpace()
+    store = Store(f"sqlite:///{tmp_path / 'small.db'}", encoder.manifest)
+    people = Profiles(store, encoder, cache_bytes=5_000, retrievers=Retrievers([own]))
+    for user in ("ana", "bo"):
+        people.put(user, [Document(id="a", text="tea"), Document(id="b", text="dog")])
+    people.search("ana", ["tea"], 1, "own")
+    plain = people.get("bo").nbytes
+    assert people.get("ana").nbytes == plain + 2 * 64 * 4
+    assert people._cached == 2 * plain + 2 * 64 * 4 <= 5_000
+    people.search("bo", ["tea"], 1, "own")
+    assert people._cached <= 5_000
+    assert list(people._cache) == ["bo"]
+    people.search("ana", ["tea"], 1, "own")
+    assert len(own.model.calls) == 6
+    store.close()
+
+
+def test_a_name_is_given_to_one_retriever_only() -> None:
+    own, names = OwnSpace(), Retrievers()
+    names.register(own)
+    assert names.get("own") is own
+    assert names.names[-1] == "own"
+    with pytest.raises(ValueError, match="already a retriever 'own'"):
+        names.register(own)

@@ -20,7 +20,10 @@ from index.documents import Document
 from index.errors import EncoderMismatch, StoreUnavailable, UnknownDocument, UnknownUser
 from index.profiles import Profiles
 from index.storage import schema
-from index.storage.store import EncodedDocument, EncodedPassage, Store, StoredAnswer
+from index.storage.answers import StoredAnswer
+from index.storage.database import insert_if_missing
+from index.storage.profiles import EncodedDocument, EncodedPassage
+from index.storage.store import Store
 from tests.index.fakes import HashEncoder
 from tests.index.storage import writer
 
@@ -269,7 +272,7 @@ def test_writers_of_two_stores_wait_for_each_other(path: Path) -> None:
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_written(path: Path, store: Store) -> None:
-    @event.listens_for(store._engine, "connect")
+    @event.listens_for(store._database.engine, "connect")
     def small_disk(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA max_page_count=60")
 
@@ -375,3 +378,29 @@ def test_all_who_open_a_new_store_at_the_same_time_get_it(tmp_path: Path) -> Non
     with ThreadPoolExecutor(6) as threads:
         for number in range(15):
             list(threads.map(open_and_close, [tmp_path / f"{number}.db"] * 6))
+
+
+def test_a_user_who_is_created_by_two_stores_at_the_same_time_is_one_user(path: Path) -> None:
+    stores = [Store(f"sqlite:///{path}", ENCODER.manifest) for _ in range(2)]
+    for store in stores:
+        store.open()
+    together = threading.Barrier(2)
+
+    def create(number: int) -> None:
+        for i in range(10):
+            together.wait(10)
+            stores[number].put(f"user {i}", [[encoded(str(number))]])
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(create, range(2)))
+    assert [stores[0].count(f"user {i}") for i in range(10)] == [2] * 10
+    for store in stores:
+        store.close()
+
+
+def test_a_row_that_another_transaction_inserted_first_stays_as_it_is(store: Store) -> None:
+    version = store.put("ana", [[encoded("a")]])
+    with store._database.write() as connection:
+        row = {"user": "ana", "version": 0, "next_position": 0}
+        insert_if_missing(connection, schema.users, row)
+    assert store.version("ana") == version

@@ -6,9 +6,11 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,24 @@ def test_a_store_of_another_encoder_is_refused_in_one_line(
         assert len(result.stderr.splitlines()) == 1
     # To look at what is stored takes no encoder.
     assert CliRunner().invoke(app, ["profile", "list", "--data", str(tmp_path)]).exit_code == 0
+
+
+def test_a_store_of_another_schema_is_refused_in_one_line(
+    tmp_path: Path, minilm: SentenceTransformerEncoder
+) -> None:
+    settings = Settings(data=tmp_path)
+    made = Store(settings.url, minilm.manifest)
+    made.open()
+    made.close()
+    with closing(sqlite3.connect(settings.database)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '2'")
+    for command in (["serve", "--port", "0"], ["ask", "ana", "Why?"], ["profile", "list"]):
+        result = CliRunner().invoke(app, [*command, "--data", str(tmp_path)])
+        assert result.exit_code == 2
+        assert result.stderr.startswith(
+            "pr2: this store has schema 2, and this program knows schemas up to 1"
+        )
+        assert len(result.stderr.splitlines()) == 1
 
 
 def test_settings_that_do_not_fit_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ import pytest
 from index.documents import parse_document
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
-from index.ranking.lexical import content_terms
 from index.storage.store import Store
+from index.text.words import content_terms
 from training.tasks import sample
 
 RECORDS = list(sample.records())

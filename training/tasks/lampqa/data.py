@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from index.documents import Text, fault_in_words
+from index.documents import Text, faults, not_blank, number_as_text
 from training.tasks.errors import DataError, DatasetUnavailable, InvalidRecord, Skip
 from training.tasks.stream import read_json
 
@@ -22,18 +22,8 @@ SPLITS = ("train", "validation", "test")
 _OTHER_THAN_LETTERS = re.compile(r"[^a-z]+")
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be empty")
-    return text
-
-
-def _number_as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-_Words = Annotated[Text, AfterValidator(_not_blank)]
-_Id = Annotated[Text, BeforeValidator(_number_as_text), AfterValidator(_not_blank)]
+_Words = Annotated[Text, AfterValidator(not_blank)]
+_Id = Annotated[Text, BeforeValidator(number_as_text), AfterValidator(not_blank)]
 """Whole numbers are taken as their digits, as document ids are."""
 
 
@@ -172,10 +162,8 @@ def _parsed(place: str, number: int, data: Any, category: str | None) -> Questio
     try:
         question = Question.model_validate(data)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)
-        why = fault_in_words(faults[0]["msg"])
-        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
-        field = ".".join(map(str, faults[0]["loc"]))
+        (field, why), *others = faults(error)
+        more = f" (and {len(others)} more faults)" if others else ""
         raise InvalidRecord(place, number, field, why[:1].lower() + why[1:] + more) from None
     return question if category is None else question.model_copy(update={"category": category})
 

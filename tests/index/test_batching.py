@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from index.together import Together
+from index.batching import Batcher
 
 
 class Work:
@@ -24,14 +24,14 @@ class Work:
         return [2 * item if item >= 0 else ValueError(str(item)) for item in items]
 
 
-async def gathered(work: Work, items: Sequence[int]) -> tuple[Together[int, int], list["asyncio.Task[int]"]]:
+async def gathered(work: Work, items: Sequence[int]) -> tuple[Batcher[int, int], list["asyncio.Task[int]"]]:
     """Callers of whom the first is being served while all the others arrive."""
-    together: Together[int, int] = Together(work)
-    tasks = [asyncio.create_task(together(items[0]))]
+    batcher: Batcher[int, int] = Batcher(work)
+    tasks = [asyncio.create_task(batcher(items[0]))]
     await work.began.wait()
-    tasks += [asyncio.create_task(together(item)) for item in items[1:]]
+    tasks += [asyncio.create_task(batcher(item)) for item in items[1:]]
     await asyncio.sleep(0)
-    return together, tasks
+    return batcher, tasks
 
 
 async def test_what_arrives_meanwhile_is_done_in_one_batch_and_everyone_gets_their_own() -> None:
@@ -45,8 +45,8 @@ async def test_what_arrives_meanwhile_is_done_in_one_batch_and_everyone_gets_the
 async def test_a_lone_caller_waits_for_nobody() -> None:
     work = Work()
     work.let_go.set()
-    together: Together[int, int] = Together(work)
-    assert [await together(1), await together(2)] == [2, 4]
+    batcher: Batcher[int, int] = Batcher(work)
+    assert [await batcher(1), await batcher(2)] == [2, 4]
     assert work.batches == [[1], [2]]
 
 
@@ -60,13 +60,13 @@ async def test_one_refused_item_fails_alone() -> None:
 
 async def test_an_error_of_the_work_reaches_everyone_and_then_is_over() -> None:
     work = Work()
-    together, tasks = await gathered(work, range(5))
+    batcher, tasks = await gathered(work, range(5))
     work.error = MemoryError("no room")
     work.let_go.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [str(outcome) for outcome in outcomes] == ["no room"] * 5
     work.error = None
-    assert await together(7) == 14
+    assert await batcher(7) == 14
 
 
 async def test_a_cancelled_caller_takes_nothing_from_the_others() -> None:

@@ -1,4 +1,4 @@
-"""One call for many callers: what concurrent requests ask for is done in one batch."""
+"""Batches the work of concurrent callers: one call for everything that came in meanwhile."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,7 +8,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-class Together(Generic[In, Out]):
+class Batcher(Generic[In, Out]):
     """Hands items that come at the same time to `work` together; one result or exception for each.
 
     While `work` is busy with a batch, the next one gathers: a lone caller never waits for company, and a
@@ -25,10 +25,10 @@ class Together(Generic[In, Out]):
         future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
         self._gathered.append((item, future))
         if self._working is None:
-            self._working = asyncio.create_task(self._until_done())
+            self._working = asyncio.create_task(self._until_empty())
         return await future
 
-    async def _until_done(self) -> None:
+    async def _until_empty(self) -> None:
         try:
             while self._gathered:
                 batch, self._gathered = self._gathered, []

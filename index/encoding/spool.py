@@ -1,0 +1,44 @@
+"""A queue on disk, for embeddings that are written to the store only when all of them are there."""
+
+import pickle
+import tempfile
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from index.errors import StoreUnavailable
+
+_IN_MEMORY = 64 * 2**20
+
+
+class Spool:
+    """Items that wait on disk until they are all there; a small number of them, in memory.
+
+    Iterating reads them from the first. Raises StoreUnavailable when the disk is full.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 closed by __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, item: Any) -> None:
+        try:
+            self._file.seek(0, 2)
+            pickle.dump(item, self._file, pickle.HIGHEST_PROTOCOL)
+        except OSError as error:
+            raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
+
+    def __iter__(self) -> Iterator[Any]:
+        self._file.seek(0)
+        while True:
+            try:
+                yield pickle.load(self._file)
+            except EOFError:
+                return

@@ -1,0 +1,37 @@
+"""Readers for the files that histories come in, one module per format.
+
+A reader yields documents and, in place of each invalid item, an InvalidDocument with its line; the caller
+decides what to do about those. To add a format, write its module and register it in FORMATS.
+"""
+
+from collections.abc import Mapping
+
+from index.formats.csv import CSV, read_csv
+from index.formats.json import JSON, read_json
+from index.formats.locomo import LOCOMO, locomo_date, read_locomo
+from index.formats.ndjson import NDJSON, read_ndjson
+from index.formats.source import Documents, File, Format, Source
+
+__all__ = [
+    "FORMATS",
+    "Documents",
+    "File",
+    "Format",
+    "Source",
+    "locomo_date",
+    "read_csv",
+    "read_json",
+    "read_locomo",
+    "read_ndjson",
+    "recognize",
+]
+
+FORMATS: Mapping[str, Format] = {found.name: found for found in (NDJSON, JSON, CSV, LOCOMO)}
+
+
+def recognize(file: str, beginning: str) -> Format | None:
+    """The format that the file's name ends in or, failing that, that begins with this character."""
+    for known in FORMATS.values():
+        if known.suffix and file.endswith(known.suffix):
+            return known
+    return next((known for known in FORMATS.values() if beginning and known.beginning == beginning), None)

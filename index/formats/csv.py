@@ -1,0 +1,59 @@
+"""CSV with a header; columns are mapped to the fields of a document."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from index.documents import TEXT_CHARACTERS
+from index.errors import InvalidDocument
+from index.formats.items import parsed, without_bom
+from index.formats.source import Documents, File, Format, Source
+
+FIELDS = ("id", "text", "created_at", "title", "source")
+
+
+def read_csv(lines: Iterable[str], columns: Mapping[str, str] | None = None) -> Documents:
+    """A CSV file with a header. `columns` maps a document's fields to the names of the columns.
+
+    Without a mapping, columns are taken by the fields' own names; other columns become metadata. Raises
+    InvalidDocument when a mapped column, or one for `id` and `text`, is not there.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), 2 * TEXT_CHARACTERS))
+    reader = csv.DictReader(without_bom(line) if i == 0 else line for i, line in enumerate(lines))
+    try:
+        header = reader.fieldnames or []
+    except csv.Error as error:
+        raise InvalidDocument(f"not CSV: {error}", 1) from None
+    mapping = {field: field for field in FIELDS if field in header} | dict(columns or {})
+    unknown = sorted(set(mapping) - set(FIELDS))
+    if unknown:
+        raise InvalidDocument(f"no such field: {', '.join(unknown)}; the fields are {', '.join(FIELDS)}")
+    missing = sorted({mapping.get(field, field) for field in ("id", "text", *mapping)} - set(header))
+    if missing:
+        raise InvalidDocument(
+            f"the file has no column {', '.join(map(repr, missing))}; its columns are {', '.join(header)}"
+        )
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield InvalidDocument(f"not CSV: {error}", reader.reader.line_num)
+            continue
+        line = reader.line_num
+        if None in row or None in row.values():
+            yield InvalidDocument(f"has not the {len(header)} columns of the header", line)
+            continue
+        data: dict[str, Any] = {field: row[column] for field, column in mapping.items() if row[column]}
+        metadata = {name: row[name] for name in header if name not in mapping.values() and row[name]}
+        yield parsed(data | ({"metadata": metadata} if metadata else {}), line)
+
+
+def _sources(file: File) -> list[Source]:
+    # An upper bound: the header is not a document, and a quoted field may hold line breaks.
+    total = None if file.line_count is None else max(file.line_count - 1, 0)
+    return [Source(file.user, read_csv(file.lines, file.columns), total)]
+
+
+CSV = Format("csv", _sources, suffix=".csv", takes_columns=True)

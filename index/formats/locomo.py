@@ -1,0 +1,96 @@
+"""LoCoMo conversations: one turn is one document. A file holds one conversation or many."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from index.documents import iso
+from index.errors import InvalidDocument
+from index.formats.items import parsed
+from index.formats.source import Documents, File, Format, Source
+
+
+def read_locomo(sample: Mapping[str, Any]) -> Documents:
+    """One LoCoMo conversation: one turn is one document, a session is its source.
+
+    The text is "speaker: what was said [shares caption]", the id is the turn's `dia_id`, and the date is
+    the session's. Turns count from 1 through the whole conversation. Raises InvalidDocument when it is
+    no conversation.
+    """
+    conversation = sample.get("conversation") if isinstance(sample, Mapping) else None
+    if not isinstance(conversation, Mapping):
+        raise InvalidDocument("expected a LoCoMo sample: an object with a conversation")
+    number = 0
+    sessions = sorted(
+        int(match.group(1)) for key in conversation if (match := re.fullmatch(r"session_(\d+)", key))
+    )
+    for session in sessions:
+        when = locomo_date(conversation.get(f"session_{session}_date_time"))
+        for turn in conversation[f"session_{session}"]:
+            number += 1
+            if not isinstance(turn, Mapping):
+                yield parsed(turn, number)
+                continue
+            speaker, caption = turn.get("speaker", ""), turn.get("blip_caption")
+            said = f"{turn.get('text', '')}{f' [shares {caption}]' if caption else ''}"
+            data = {
+                "id": turn.get("dia_id", f"{session}:{number}"),
+                "text": f"{speaker}: {said}" if speaker else said,
+                "source": f"{sample.get('sample_id', 'conversation')}/session_{session}",
+                "metadata": {"speaker": speaker} if speaker else {},
+            }
+            yield parsed(data | ({"created_at": when} if when else {}), number)
+
+
+def locomo_date(text: str | None) -> str | None:
+    """ "1:56 pm on 8 May, 2023", or any ISO date, as an ISO date in UTC; None when it is neither."""
+    if not text:
+        return None
+    for pattern in ("%I:%M %p on %d %B, %Y", "%d %B, %Y", "%Y/%m/%d (%a) %H:%M"):
+        try:
+            return iso(datetime.strptime(text.strip(), pattern).replace(tzinfo=UTC))
+        except ValueError:
+            continue
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return iso(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _sources(file: File) -> list[Source]:
+    """The conversation that `file.user` names by its sample_id, or all of them for `all`."""
+    try:
+        found = json.loads("".join(file.lines))
+    except (ValueError, RecursionError) as error:
+        raise InvalidDocument(f"{file.name} is not JSON: {error}") from None
+    named: dict[str, Any] = {}
+    for number, sample in enumerate(found if isinstance(found, list) else [found], 1):
+        if not isinstance(sample, dict) or not isinstance(sample.get("conversation"), dict):
+            raise InvalidDocument(
+                f"item {number} of {file.name} is no LoCoMo conversation: it has no 'conversation'"
+            )
+        named[str(sample.get("sample_id", f"conversation-{number}"))] = sample
+    if file.user == "all":
+        chosen = named
+    elif file.user in named or len(named) == 1:
+        # The only conversation of a file can be anybody's.
+        chosen = {file.user: named.get(file.user) or next(iter(named.values()))}
+    else:
+        raise InvalidDocument(
+            f"{file.name} has no conversation {file.user!r}; it has {', '.join(named)} (or say 'all')"
+        )
+    return [_conversation(name, sample) for name, sample in chosen.items()]
+
+
+def _conversation(name: str, sample: Mapping[str, Any]) -> Source:
+    try:
+        documents = list(read_locomo(sample))
+    except (AttributeError, TypeError) as error:
+        raise InvalidDocument(f"the conversation {name!r} is not in LoCoMo's shape: {error}") from None
+    return Source(name, documents, len(documents))
+
+
+LOCOMO = Format("locomo", _sources)

@@ -1,0 +1,100 @@
+"""Opens a database as a store: brings its tables to this program's revision and reads its manifest."""
+
+import json
+import threading
+from typing import Literal
+
+from sqlalchemy import Connection, insert, inspect, select, text, update
+
+from index.encoding.encoders import EncoderManifest
+from index.errors import EncoderMismatch, SchemaMismatch, StoreUnavailable
+from index.storage import schema
+
+REVISION = "1"
+"""The latest revision in migrations/versions: the tables in schema.py."""
+_ENCODER, _SCHEMA = "encoder", "schema"
+# Alembic keeps the migration that is running in module globals.
+_migrating = threading.Lock()
+
+
+def prepare(connection: Connection, encoder: EncoderManifest | None) -> None:
+    """Create or upgrade the tables; a new store is made for `encoder`.
+
+    With `encoder` None, no store is created. Raises SchemaMismatch for a store of a newer program, and
+    StoreUnavailable if there is none.
+    """
+    revision, stamped = _revision(connection)
+    if revision is None and encoder is None:
+        raise StoreUnavailable("there is no store yet")
+    if revision is not None and not (revision.isdecimal() and int(revision) <= int(REVISION)):
+        raise SchemaMismatch(
+            f"this store has schema {revision}, and this program knows schemas up to {REVISION}: "
+            "open it with the version of pr2 that wrote it, or a newer one"
+        )
+    if revision is not None and not stamped:
+        _alembic(connection, "stamp", revision)
+    if revision != REVISION:
+        _alembic(connection, "upgrade", REVISION)
+        # Programs that do not know Alembic look here.
+        _set(connection, _SCHEMA, REVISION)
+    if revision is None:
+        assert encoder is not None
+        write_encoder(connection, encoder)
+
+
+def read_encoder(
+    connection: Connection,
+    expected: EncoderManifest | None,
+    *,
+    lock: Literal["share", "exclusive"] | None = None,
+) -> EncoderManifest:
+    """The encoder that made the vectors, as this transaction sees it. Raises EncoderMismatch.
+
+    Read with every read and write of vectors: they may have been swapped since the store was opened. Who
+    writes vectors shares a lock, and who swaps all of them takes it alone, until the transaction ends.
+    """
+    query = select(schema.manifest.c.value).where(schema.manifest.c.key == _ENCODER)
+    if lock:
+        query = query.with_for_update(read=lock == "share")
+    made_by = EncoderManifest(**json.loads(connection.execute(query).scalar_one()))
+    if expected is not None and made_by != expected:
+        raise EncoderMismatch(
+            f"this store was made with the encoder {made_by}; it cannot be opened with "
+            f"{expected}: open it with the former, or embed it again (pr2 profile reembed)"
+        )
+    return made_by
+
+
+def write_encoder(connection: Connection, encoder: EncoderManifest) -> None:
+    _set(connection, _ENCODER, json.dumps(encoder.to_dict()))
+
+
+def _revision(connection: Connection) -> tuple[str | None, bool]:
+    """The revision of the tables, None for a database without a store; and whether Alembic knows it."""
+    tables = inspect(connection).get_table_names()
+    if schema.manifest.name not in tables:
+        return None, False
+    if "alembic_version" in tables:
+        return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()), True
+    # Written before there were revisions.
+    query = select(schema.manifest.c.value).where(schema.manifest.c.key == _SCHEMA)
+    return str(connection.execute(query).scalar_one()), False
+
+
+def _alembic(connection: Connection, step: Literal["stamp", "upgrade"], revision: str) -> None:
+    # Imported now: it takes longer than opening a store that is up to date.
+    from alembic import command
+    from alembic.config import Config
+
+    from index.storage import migrations
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", migrations.__path__[0].replace("%", "%%"))
+    with _migrating:
+        (command.stamp if step == "stamp" else command.upgrade)(config, revision)
+
+
+def _set(connection: Connection, key: str, value: str) -> None:
+    row = update(schema.manifest).where(schema.manifest.c.key == key).values(value=value)
+    if not connection.execute(row).rowcount:
+        connection.execute(insert(schema.manifest), {"key": key, "value": value})

@@ -1,0 +1,249 @@
+"""The rows of a user's profile: documents, their passages with vectors, and the version of the whole."""
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from index.documents import Document, iso
+from index.errors import UnknownDocument, UnknownUser
+from index.storage import schema
+from index.storage.database import insert_if_missing
+
+AT_ONCE = 500
+"""Keys in one IN list: below every database's limit."""
+
+
+@dataclass(frozen=True)
+class EncodedPassage:
+    """Characters `start` to `end` of a document, and their vector: float16, shape (dimension,)."""
+
+    start: int
+    end: int
+    vector: NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class EncodedDocument:
+    document: Document
+    passages: tuple[EncodedPassage, ...]
+
+
+@dataclass(frozen=True)
+class StoredProfile:
+    """All of one person's documents, in the order in which they were first put."""
+
+    user: str
+    version: int
+    documents: list[Document]
+    spans: list[tuple[int, int, int]]
+    """(index into documents, start, end) of every passage, in order."""
+    vectors: NDArray[np.float16]
+    """Shape (passages, dimension)."""
+
+
+_VERSION = select(schema.users.c.version).where(schema.users.c.user == bindparam("user"))
+"""Made once: it is read at every search, and making it takes longer than running it."""
+_VERSION_TO_CHANGE = _VERSION.with_for_update()
+"""Locks the user's row: one writer per user at a time, also where several servers share a database."""
+
+
+def version_of(connection: Connection, user: str, *, to_change: bool = False) -> int:
+    """Grows with every change to the user's documents. Raises UnknownUser."""
+    query = _VERSION_TO_CHANGE if to_change else _VERSION
+    version = connection.execute(query, {"user": user}).scalar_one_or_none()
+    if version is None:
+        raise unknown_user(user)
+    return int(version)
+
+
+def unknown_user(user: str) -> UnknownUser:
+    return UnknownUser(f"nothing is stored for the user {user!r}")
+
+
+def put(connection: Connection, user: str, batches: Iterable[Sequence[EncodedDocument]]) -> int:
+    """Insert or replace documents; a replaced one keeps its position. Returns the new version."""
+    version, position = _claimed(connection, user)
+    for batch in batches:
+        position = _put_batch(connection, user, batch, position)
+    connection.execute(
+        update(schema.users)
+        .where(schema.users.c.user == user)
+        .values(version=version + 1, next_position=position)
+    )
+    return version + 1
+
+
+def _claimed(connection: Connection, user: str) -> tuple[int, int]:
+    """Version and next position of a user who is created if missing. Their row stays locked."""
+    # An erased user who comes back must not meet the versions that caches elsewhere still hold.
+    new = {"user": user, "version": time.time_ns() // 1_000, "next_position": 0}
+    columns = schema.users.c
+    query = select(columns.version, columns.next_position).where(columns.user == user).with_for_update()
+    # Another server may create the user, or erase them, between one statement and the next.
+    while (row := connection.execute(query).one_or_none()) is None:
+        insert_if_missing(connection, schema.users, new)
+    return row.version, row.next_position
+
+
+def swap_vectors(
+    connection: Connection,
+    versions: Mapping[str, int],
+    batches: Iterable[tuple[str, int, Sequence[EncodedDocument]]],
+) -> list[str]:
+    """See Store.swap_vectors."""
+    users = schema.users.c
+    now = {row.user: row.version for row in connection.execute(select(users.user, users.version))}
+    changed = sorted(user for user, version in now.items() if versions.get(user) != version)
+    if changed:
+        return changed
+    connection.execute(delete(schema.passages))
+    for user, version, batch in batches:
+        if now.get(user) == version:
+            _put_batch(connection, user, batch, 0)
+    connection.execute(update(schema.users).values(version=users.version + 1))
+    return []
+
+
+def load(connection: Connection, user: str, dimension: int) -> StoredProfile:
+    """All documents and vectors. Raises UnknownUser."""
+    documents, passages = schema.documents.c, schema.passages.c
+    version = version_of(connection, user)
+    rows = connection.execute(
+        select(schema.documents).where(documents.user == user).order_by(documents.position)
+    ).all()
+    parts = connection.execute(
+        select(passages.position, passages.start, passages.end, passages.vector)
+        .where(passages.user == user)
+        .order_by(passages.position, passages.start)
+    ).all()
+    indexes = {row.position: index for index, row in enumerate(rows)}
+    flat = np.frombuffer(b"".join(part.vector for part in parts), np.float16)
+    return StoredProfile(
+        user=user,
+        version=version,
+        documents=[_document(row) for row in rows],
+        spans=[(indexes[part.position], part.start, part.end) for part in parts],
+        vectors=flat.reshape(len(parts), dimension),
+    )
+
+
+def document(connection: Connection, user: str, document_id: str) -> Document:
+    """Raises UnknownUser or UnknownDocument."""
+    version_of(connection, user)
+    columns = schema.documents.c
+    row = connection.execute(
+        select(schema.documents).where(columns.user == user, columns.id == document_id)
+    ).one_or_none()
+    if row is None:
+        raise unknown_document(user, document_id)
+    return _document(row)
+
+
+def page(connection: Connection, user: str, after: int, limit: int) -> list[tuple[int, Document]]:
+    """(position, document) of the first documents past position `after`. Raises UnknownUser."""
+    version_of(connection, user)
+    columns = schema.documents.c
+    rows = connection.execute(
+        select(schema.documents)
+        .where(columns.user == user, columns.position > after)
+        .order_by(columns.position)
+        .limit(limit)
+    ).all()
+    return [(row.position, _document(row)) for row in rows]
+
+
+def count(connection: Connection, user: str) -> int:
+    """The number of the user's documents. Raises UnknownUser."""
+    version_of(connection, user)
+    query = select(func.count()).where(schema.documents.c.user == user)
+    return int(connection.execute(query).scalar_one())
+
+
+def delete_document(connection: Connection, user: str, document_id: str) -> None:
+    """Raises UnknownUser or UnknownDocument."""
+    version = version_of(connection, user, to_change=True)
+    documents, passages = schema.documents.c, schema.passages.c
+    where = (documents.user == user, documents.id == document_id)
+    position = connection.execute(select(documents.position).where(*where)).scalar_one_or_none()
+    if position is None:
+        raise unknown_document(user, document_id)
+    connection.execute(delete(schema.documents).where(*where))
+    connection.execute(delete(schema.passages).where(passages.user == user, passages.position == position))
+    connection.execute(update(schema.users).where(schema.users.c.user == user).values(version=version + 1))
+
+
+def unknown_document(user: str, document_id: str) -> UnknownDocument:
+    return UnknownDocument(f"{user!r} has no document {document_id!r}")
+
+
+def _put_batch(connection: Connection, user: str, batch: Sequence[EncodedDocument], position: int) -> int:
+    """Write one batch; of documents with the same id the last wins. Returns the next free position."""
+    latest = {encoded.document.id: encoded for encoded in batch}
+    columns = schema.documents.c
+    ids = list(latest)
+    positions: dict[str, int] = {}
+    for first in range(0, len(ids), AT_ONCE):
+        some = ids[first : first + AT_ONCE]
+        rows = connection.execute(
+            select(columns.id, columns.position).where(columns.user == user, columns.id.in_(some))
+        ).all()
+        positions |= {row.id: row.position for row in rows}
+    known = list(positions.values())
+    for first in range(0, len(known), AT_ONCE):
+        some = known[first : first + AT_ONCE]
+        for table in (schema.documents, schema.passages):
+            connection.execute(delete(table).where(table.c.user == user, table.c.position.in_(some)))
+    document_rows, passage_rows = [], []
+    for document_id, encoded in latest.items():
+        if document_id not in positions:
+            positions[document_id] = position
+            position += 1
+        own = positions[document_id]
+        document_rows.append(_row(user, own, encoded.document))
+        passage_rows += [
+            {
+                "user": user,
+                "position": own,
+                "start": passage.start,
+                "end": passage.end,
+                "vector": passage.vector.astype(np.float16).tobytes(),
+            }
+            for passage in encoded.passages
+        ]
+    if document_rows:
+        connection.execute(insert(schema.documents), document_rows)
+    if passage_rows:
+        connection.execute(insert(schema.passages), passage_rows)
+    return position
+
+
+def _row(user: str, position: int, document: Document) -> dict[str, Any]:
+    return {
+        "user": user,
+        "id": document.id,
+        "position": position,
+        "text": document.text,
+        "created_at": iso(document.created_at) if document.created_at else None,
+        "title": document.title,
+        "source": document.source,
+        "metadata": json.dumps(document.metadata) if document.metadata else None,
+    }
+
+
+def _document(row: Any) -> Document:
+    # What is in the store was validated on its way in.
+    return Document.model_construct(
+        id=row.id,
+        text=row.text,
+        created_at=datetime.fromisoformat(row.created_at) if row.created_at else None,
+        title=row.title,
+        source=row.source,
+        metadata=json.loads(row.metadata) if row.metadata else {},
+    )
