@@ -27,7 +27,7 @@ def import_ms(statement: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description="Import time of the HTTP client, as a ratio.")
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
     import_ms(CLIENT)  # writes the byte code
