@@ -15,26 +15,19 @@ if TYPE_CHECKING:
     from agent.driver import Event
 
 
+@options.shared(flags=("data", "encoder", *options.POLICY), limits=options.LIMITS)
 def ask(
     user: options.User,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to answer for this person.")],
     server: options.Server = None,
-    data: options.Data = None,
-    encoder: options.Encoder = None,
-    policy: options.PolicyName = None,
-    base_url: options.BaseUrl = None,
-    model: options.Model = None,
-    protocol: options.Protocol = None,
+    *,
+    flags: options.Given,
     method: Annotated[str | None, typer.Option(help="pr2, rag, planpers or none.")] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also answer without the history, to see what it brings.")
     ] = False,
     retriever: options.Retriever = None,
-    max_searches: Annotated[int | None, typer.Option(help="The most searches.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Documents that one search brings.")] = None,
-    max_documents: Annotated[int | None, typer.Option(help="Documents that may be read in all.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens that the policy may write.")] = None,
-    deadline_ms: Annotated[int | None, typer.Option(help="Milliseconds until the answer.")] = None,
+    limits: options.Given,
     as_json: options.AsJson = False,
     no_color: options.NoColor = False,
 ) -> None:
@@ -42,20 +35,10 @@ def ask(
 
     Exit code 0: answered; 1: no answer, and why on stderr; 2: bad input, or no server there.
     """
-    flags = options.flags(
-        data=data, encoder=encoder, policy=policy, base_url=base_url, model=model, protocol=protocol
-    )
-    limits = {
-        "max_searches": max_searches,
-        "top_k": top_k,
-        "max_documents": max_documents,
-        "max_tokens": max_tokens,
-        "deadline_ms": deadline_ms,
-    }
     asked = {
         "method": method,
         "retriever": retriever,
-        "limits": {name: value for name, value in limits.items() if value is not None},
+        "limits": limits,
         "compare": compare,
     }
     with said_plainly():
@@ -64,7 +47,7 @@ def ask(
 
 async def _ask(
     server: str | None,
-    flags: Mapping[str, Any],
+    flags: options.Given,
     user: str,
     question: str,
     asked: Mapping[str, Any],
