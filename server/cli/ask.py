@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from server.cli import options
-from server.cli.errors import said_plainly
+from server.cli.errors import as_cli_errors
 from server.cli.printable import one_line, to_json
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def ask(
         "limits": limits,
         "compare": compare,
     }
-    with said_plainly():
+    with as_cli_errors():
         asyncio.run(_ask(server, flags, user, question, asked, as_json, no_color))
 
 

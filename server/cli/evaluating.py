@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from server.cli import options
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import BadInput, as_cli_errors
 from server.cli.judging import JudgeChoice, JudgeName, open_judge
 from server.cli.printable import one_line
 from server.cli.progress import bar
@@ -91,12 +91,12 @@ def run(
     """
     if context.invoked_subcommand is not None:
         return
-    with said_plainly():
+    with as_cli_errors():
         if out is None:
             raise BadInput("give --out DIR, the folder of the run (see pr2 evaluate --help)")
     if server is None:
         flags = {"data": out.parent / "store", **flags}
-    with said_plainly():
+    with as_cli_errors():
         from training.evaluation.evaluate import Evaluation
         from training.tasks import task_named
 
@@ -176,7 +176,7 @@ def agreement(
 @contextmanager
 def _refusals() -> Iterator[None]:
     """What is wrong with a folder or a file, as one line."""
-    with said_plainly():
+    with as_cli_errors():
         try:
             yield
         except (ValueError, OSError) as error:
@@ -198,7 +198,7 @@ async def _evaluate(
         open_judge(judge, out.parent / "verdicts.db") as judging,
         open_backend(server, flags) as backend,
     ):
-        with bar(one_line(out.name, 30), 1) as (progress, task):
+        with bar(out.name, 1) as (progress, task):
             return await evaluate(evaluation, BackendAnswers(backend), judging, _Watcher(progress, task))
 
 

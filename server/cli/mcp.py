@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from server.cli import options
-from server.cli.errors import said_plainly
+from server.cli.errors import as_cli_errors
 
 
 @options.shared(flags=("data", "encoder", "retriever", *options.POLICY))
@@ -29,7 +29,7 @@ def mcp(
 
     A pr2 server needs no such program: it speaks MCP itself, at /mcp.
     """
-    with said_plainly():
+    with as_cli_errors():
         asyncio.run(_serve(flags, user))
 
 

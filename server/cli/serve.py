@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from server.cli import options
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import BadInput, as_cli_errors
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def serve(
     # signal on, which by itself would leave the engine and the store no time to close.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit())
-    with said_plainly():
+    with as_cli_errors():
         settings = Settings(**flags)
         # KeyboardInterrupt: raised by uvicorn once it has shut down in an orderly way.
         with listening(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
