@@ -33,20 +33,20 @@ class Store:
     def __init__(self, url: str, manifest: EncoderManifest | None) -> None:
         """`manifest` of the encoder in use. None takes a store as it is, to look at, and creates none."""
         self._expected = manifest
-        self._database = Database(url)
+        self.database = Database(url)
         self._ready = False
 
     def open(self) -> None:
         """Create or upgrade what is missing. Raises EncoderMismatch, SchemaMismatch."""
         if self._ready:
             return
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             opening.prepare(connection, self._expected)
             opening.read_encoder(connection, self._expected)
         self._ready = True
 
     def close(self) -> None:
-        self._database.close()
+        self.database.close()
 
     def check(self) -> None:
         """Show that the database answers."""
@@ -126,7 +126,7 @@ class Store:
                 table.name: connection.execute(delete(table).where(table.c.user == user)).rowcount
                 for table in schema.PER_USER
             }
-        scrubbed = self._database.scrub()
+        scrubbed = self.database.scrub()
         return Receipt(
             id=uuid.uuid4().hex,
             user=user,
@@ -153,11 +153,11 @@ class Store:
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         self.open()
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             yield connection
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         self.open()
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             yield connection
