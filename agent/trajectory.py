@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from index.documents import Passage
+from index.values import Passage
 
 FinishReason = Literal[
     "answered", "max_searches", "max_tokens", "deadline", "invalid", "policy_error", "cancelled"
