@@ -362,21 +362,21 @@ class Engine:
 
 def _tells(request: Request, models: Sequence[str], dialect: Dialect) -> Reply | None:
     """The server's descriptions of itself."""
-    context, told = dialect.context, dialect.tells_context
+    context, places = dialect.context, dialect.tells_context
     match request.path:
         case "/v1/models":
-            more: Json = {name: context for name in told if name not in ("props", "ps", "tokenize")}
+            more: Json = {name: context for name in places if name not in ("props", "ps", "tokenize")}
             data = [{"id": name, "object": "model", **dialect.lists, **more} for name in models]
             return _says({"object": "list", "data": data})
-        case "/props" if "props" in told:
+        case "/props" if "props" in places:
             return _says({"default_generation_settings": {"n_ctx": context}, "total_slots": 1})
-        case "/api/ps" if "ps" in told:
+        case "/api/ps" if "ps" in places:
             return _says({"models": [{"model": name, "context_length": context} for name in models]})
         case "/tokenize" if dialect.tokenize == "vllm":
             if "prompt" not in request.json:
                 return fails(400, "prompt: Field required")
             tokens = dialect.tokenizer.encode(request.json["prompt"], request.json["add_special_tokens"])
-            more = {"max_model_len": context} if "tokenize" in told else {}
+            more = {"max_model_len": context} if "tokenize" in places else {}
             return _says({"tokens": tokens, "count": len(tokens), **more})
         case "/tokenize" if dialect.tokenize == "llama.cpp":
             text, special = request.json.get("content", ""), request.json.get("add_special", False)

@@ -1,9 +1,9 @@
 """Golden token ids: the tokens of every segment of the golden trajectories, the same for every driver.
 
-The tokenizer is made here, so that no file of a model is needed, and it sees no borders: a tag and the
-newline after it are one token of it. What the policy sampled is never what the tokenizer would make of the
-same text. A text that is encoded again anywhere, or together with its neighbour, gives other tokens.
-`python -m tests.golden.tokens --write` writes the expected file anew.
+The tokenizer is made here, so no model file is needed. It merges across borders: a tag and the newline after
+it are one token. The policy's sampled tokens always differ from the encoded text, so text that is encoded
+again, or together with its neighbour, gives other tokens.
+`python -m tests.golden.tokens --write` rewrites the expected file.
 """
 
 import asyncio
