@@ -31,7 +31,7 @@ from agent.driver import Searcher, drive
 from agent.engines.openai import OpenAIServer
 from agent.engines.sse import EventDecoder
 from agent.episode import Episode
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.policy import STREAM_INTERVAL, Policy
 from agent.trajectory import Limits, Thought
 from benchmarks import batching, engine
@@ -242,7 +242,7 @@ def _serve(folder: str, base_url: str, port_to: Any) -> None:
     encoder = FixedEncoder()
     profiles = Profiles(Store(settings.url, encoder.manifest), encoder)
     profiles.put("ana", invented(40))
-    service = Service(profiles, OpenAIPolicy(OpenAIServer(base_url, engine.MODEL)), settings)
+    service = Service(profiles, TagsPolicy(OpenAIServer(base_url, engine.MODEL)), settings)
     listener = listening("127.0.0.1", 0)
     port_to.send(listener.getsockname()[1])
     config = uvicorn.Config(create_app(settings, service), log_level="warning")
@@ -297,7 +297,7 @@ async def lag_over_http(n: int, profile: str, base_url: str) -> float:
 async def measure_all(numbers: Sequence[int], console: Console) -> tuple[list[Row], dict[int, float]]:
     """A row for each number of questions at once, and the lags over HTTP."""
     with engine.running() as base_url:
-        policy = OpenAIPolicy(OpenAIServer(base_url, engine.MODEL))
+        policy = TagsPolicy(OpenAIServer(base_url, engine.MODEL))
         with console.status("measuring: one question after another"):
             await ask_all(["Is everything warm?"], policy, memory())
             alone = [(await ask_all([question], policy, memory())).wall for question in questions(ALONE)]

@@ -30,7 +30,7 @@ from rich.table import Table
 from agent.driver import drive
 from agent.engines.openai import OpenAIServer
 from agent.methods import METHODS
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.trajectory import Limits, Trajectory
 from benchmarks.episodes import waited_for_a_core
 from benchmarks.judge import MODEL, Pace, Station, running
@@ -142,7 +142,7 @@ async def no_search(query: str, k: int, exclude: Collection[tuple[str, int]]) ->
 
 async def evaluate(base_url: str, load: Load, at_once: int, folder: Path) -> Measured:
     """A whole run into `folder`. Raises RuntimeError as `check_complete`."""
-    policy = OpenAIPolicy(OpenAIServer(base_url, MODEL))
+    policy = TagsPolicy(OpenAIServer(base_url, MODEL))
     judge = await LLMJudge.connect(OpenAIServer(base_url, MODEL), concurrency=2 * load.judge.at_once)
 
     async def answer(question: Question) -> Trajectory:

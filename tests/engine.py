@@ -252,6 +252,7 @@ class Engine:
         self.connections = 0
         self.left_early = 0
         """How many clients went away before their reply was complete."""
+        self._happened = threading.Condition()
 
     @property
     def completions(self) -> list[Request]:
@@ -263,6 +264,15 @@ class Engine:
     def asked(self, path: str) -> int:
         """How many requests there were for a path."""
         return sum(request.path == path for request in self.requests)
+
+    async def until(self, condition: Callable[[], bool]) -> bool:
+        """Wait until requests that came or clients that left fulfil the condition; False after 5 seconds."""
+
+        def wait() -> bool:
+            with self._happened:
+                return self._happened.wait_for(condition, 5)
+
+        return await asyncio.to_thread(wait)
 
     def __enter__(self) -> Self:
         ready = threading.Event()
@@ -299,11 +309,15 @@ class Engine:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while (request := await _read(reader, self.dialect.tokenizer)) is not None:
-                self.requests.append(request)
+                with self._happened:
+                    self.requests.append(request)
+                    self._happened.notify_all()
                 if not await self._answer(request, reader, writer):
                     break
         except ConnectionError:
-            self.left_early += 1
+            with self._happened:
+                self.left_early += 1
+                self._happened.notify_all()
         finally:
             writer.close()
             with suppress(ConnectionError):

@@ -1,6 +1,6 @@
-"""A policy that writes what a test tells it to: turns and failures on demand, without a model.
+"""A policy for tests: it writes scripted turns and raises scripted failures, without a model.
 
-For tests of code that uses the service or the driver; no network and no weights are needed.
+Use it to test code that is built on the service or the driver; it needs no network and no weights.
 """
 
 import asyncio
@@ -32,9 +32,12 @@ class ScriptedPolicy:
         self.cancelled: list[str] = []
         self.check_fault: EngineError | None = None
         self.checks = 0
+        self.started = asyncio.Event()
+        """Set once a turn has begun."""
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
         """See Policy. `max_tokens` is ignored: the driver enforces the limit."""
+        self.started.set()
         searched = sum(isinstance(step, Search) for step in episode.steps)
         turn = self.turns[min(searched, len(self.turns) - 1)]
         pieces: Sequence[Piece] = [turn] if isinstance(turn, str) else turn

@@ -8,7 +8,6 @@ SQLAlchemy Core, so that another database needs no second code path.
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,21 +20,7 @@ from index.storage import answers, opening, profiles, schema
 from index.storage.answers import StoredAnswer
 from index.storage.database import Database
 from index.storage.profiles import EncodedDocument, StoredProfile
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """Proof of an erasure: what was deleted, and when."""
-
-    id: str
-    user: str
-    erased_at: str
-    documents: int
-    passages: int
-    answers: int
-    scrubbed: bool
-    """Whether the erased text is off the disk by now. Else somebody is still reading an older state, and
-    it goes when they are done."""
+from index.values import Receipt
 
 
 class Store:

@@ -1,18 +1,16 @@
 """`pr2 evaluate`: LaMP-QA on the local service or through a server, and the report on what came out."""
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.progress import Progress, TaskID
 
-from server.cli import options
-from server.cli.errors import BadInput, said_plainly
-from server.cli.judging import JudgeChoice, JudgeName, open_judge
+from server.cli import judging, options
+from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from training.evaluation.evaluate import Evaluation
     from training.evaluation.records import Record
     from training.evaluation.runs import RunOutcome
+    from training.judging.factory import JudgeConfiguration
 
 MethodName = Literal["none", "rag", "rag-random", "planpers", "planpers-oracle", "pr2"]
 
@@ -27,8 +26,13 @@ evaluate = typer.Typer(help="Measure how well answers fit the person who asked, 
 
 
 @evaluate.callback(invoke_without_command=True)
+@options.shared(
+    flags=("data", "encoder", "passage_tokens", *options.POLICY, *options.PLANNER),
+    limits=("top_k", "max_searches", "max_tokens"),
+)
 def run(
     context: typer.Context,
+    *,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="The run's folder. Started again, it goes on.")
     ] = None,
@@ -47,19 +51,10 @@ def run(
         ),
     ] = "pr2",
     most: Annotated[int | None, typer.Option("--limit", help="Only the first so many questions.")] = None,
-    judge: Annotated[
-        JudgeName,
-        typer.Option("--judge", help="lexical needs no model, and is not comparable with LaMP-QA."),
-    ] = "lexical",
-    judge_url: Annotated[
-        str | None, typer.Option("--judge-url", metavar="URL", help="Of the judge's server, with /v1.")
-    ] = None,
-    judge_model: Annotated[
-        str, typer.Option("--judge-model", help="Its name at that server; its folder for vllm.")
-    ] = "",
-    judge_args: Annotated[
-        str, typer.Option("--judge-args", metavar="JSON", help="vllm's engine arguments, for the judge.")
-    ] = "{}",
+    judge: judging.Kind = "lexical",
+    judge_url: judging.Url = None,
+    judge_model: judging.Model = "",
+    judge_args: judging.Arguments = "{}",
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Questions at a time, judging included.")
     ] = 32,
@@ -71,23 +66,10 @@ def run(
         typer.Option("--prices", help="Of a million tokens, read and written; for the cost in the report."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides whose passages rag-random takes.")] = 0,
-    top_k: Annotated[int | None, typer.Option(help="Documents that one search brings.")] = None,
-    max_searches: Annotated[int | None, typer.Option(help="The most searches.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens that the policy may write.")] = None,
+    limits: options.Given,
     retriever: options.Retriever = None,
     server: options.Server = None,
-    data: options.Data = None,
-    encoder: options.Encoder = None,
-    passage_tokens: Annotated[
-        int | None, typer.Option(help="Longer documents are split into passages; 512 for whole ones.")
-    ] = None,
-    policy: options.PolicyName = None,
-    base_url: options.BaseUrl = None,
-    model: options.Model = None,
-    protocol: options.Protocol = None,
-    planner_model: options.PlannerModel = None,
-    planner_url: options.PlannerUrl = None,
-    planner_protocol: options.PlannerProtocol = None,
+    flags: options.Given,
 ) -> None:
     """Answer and judge every question of a data set, into DIR.
 
@@ -99,25 +81,12 @@ def run(
     """
     if context.invoked_subcommand is not None:
         return
-    with said_plainly():
+    with as_cli_errors():
         if out is None:
             raise BadInput("give --out DIR, the folder of the run (see pr2 evaluate --help)")
     if server is None:
-        data = data or out.parent / "store"
-    flags = options.flags(
-        data=data,
-        encoder=encoder,
-        passage_tokens=passage_tokens,
-        policy=policy,
-        base_url=base_url,
-        model=model,
-        protocol=protocol,
-        planner_model=planner_model,
-        planner_url=planner_url,
-        planner_protocol=planner_protocol,
-    )
-    limits = {"top_k": top_k, "max_searches": max_searches, "max_tokens": max_tokens}
-    with said_plainly():
+        flags = {"data": out.parent / "store", **flags}
+    with as_cli_errors():
         from training.evaluation.evaluate import Evaluation
         from training.tasks import task_named
 
@@ -129,13 +98,13 @@ def run(
             split=split,
             most=most,
             retriever=retriever,
-            limits={name: value for name, value in limits.items() if value is not None},
+            limits=limits,
             seed=seed,
             concurrency=concurrency,
             per_second=per_second,
             prices=prices,
         )
-        chosen = JudgeChoice(judge, judge_url, judge_model, _arguments(judge_args))
+        chosen = judging.judge_configuration(judge, judge_url, judge_model, judge_args)
         outcome = asyncio.run(_evaluate(evaluation, chosen, server, flags))
     _print(outcome)
     if outcome.failed:
@@ -197,7 +166,7 @@ def agreement(
 @contextmanager
 def _refusals() -> Iterator[None]:
     """What is wrong with a folder or a file, as one line."""
-    with said_plainly():
+    with as_cli_errors():
         try:
             yield
         except (ValueError, OSError) as error:
@@ -205,22 +174,23 @@ def _refusals() -> Iterator[None]:
 
 
 async def _evaluate(
-    evaluation: "Evaluation[Any]", judge: JudgeChoice, server: str | None, flags: Mapping[str, Any]
+    evaluation: "Evaluation[Any]", judge: "JudgeConfiguration", server: str | None, flags: Mapping[str, Any]
 ) -> "RunOutcome":
     from server.cli.answers import BackendAnswers
     from server.cli.backend import open_backend
     from training.evaluation.evaluate import evaluate
+    from training.judging.factory import open_judge
 
     # Read one question first: a wrong name is reported before models are loaded.
     next(evaluation.questions(), None)
     out = evaluation.out
     # Verdicts are kept beside the runs, so that every run uses those that were paid for.
     async with (
-        open_judge(judge, out.parent / "verdicts.db") as judging,
+        aclosing(await open_judge(judge, out.parent / "verdicts.db")) as opened,
         open_backend(server, flags) as backend,
     ):
-        with bar(one_line(out.name, 30), 1) as (progress, task):
-            return await evaluate(evaluation, BackendAnswers(backend), judging, _Watcher(progress, task))
+        with bar(out.name, 1) as (progress, task):
+            return await evaluate(evaluation, BackendAnswers(backend), opened, _Watcher(progress, task))
 
 
 class _Watcher:
@@ -260,13 +230,3 @@ def _print(outcome: "RunOutcome") -> None:
         typer.echo(as_text(summary))
     for question, why in outcome.failed.items():
         typer.echo(one_line(f"still owed: {question}: {why}"), err=True)
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    try:
-        given = json.loads(text)
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        raise BadInput("--judge-args is a JSON object, like '{\"tensor_parallel_size\": 2}'")
-    return given

@@ -43,6 +43,7 @@ class Writes:
         self.budgets: list[int] = []
         self.prompts: list[str] = []
         self.closed = 0
+        self.pausing = asyncio.Event()
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
         self.budgets.append(max_tokens)
@@ -55,6 +56,7 @@ class Writes:
                     case Chunk():
                         yield item
                     case float():
+                        self.pausing.set()
                         await asyncio.sleep(item)
                     case Exception():
                         raise item
@@ -74,10 +76,12 @@ class Finds:
     def __init__(self, *results: Sequence[Passage] | Exception, pause: float = 0) -> None:
         self._results = iter(results)
         self._pause = pause
+        self.pausing = asyncio.Event()
         self.calls: list[tuple[str, int, frozenset[tuple[str, int]]]] = []
 
     async def __call__(self, query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
         self.calls.append((query, k, frozenset(exclude)))
+        self.pausing.set()
         await asyncio.sleep(self._pause)
         result = next(self._results, ())
         if isinstance(result, Exception):
@@ -350,17 +354,14 @@ async def test_a_caller_that_leaves_closes_the_generation() -> None:
 async def test_a_cancelled_task_closes_the_generation(where: str) -> None:
     episode = Episode("q")
     turn: list[Item] = ["<think>a</think>", 30.0] if where == "policy" else ["<search>tea</search>"]
-    policy = Writes(turn)
-
-    begun = asyncio.Event()
+    policy, search = Writes(turn), Finds(pause=30)
 
     async def consume() -> None:
-        async for _ in drive(episode, policy, Finds(pause=30)):
-            begun.set()
+        async for _ in drive(episode, policy, search):
+            pass
 
     task = asyncio.create_task(consume())
-    await begun.wait()
-    await asyncio.sleep(0.01)
+    await (policy if where == "policy" else search).pausing.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -115,7 +115,7 @@ async def test_whoever_leaves_while_the_plan_is_written_stops_it() -> None:
     episode = METHODS["planpers"].begin(QUESTION, Limits())
     async with aclosing(drive(episode, ScriptedPolicy([ANSWER]), Finds(*HISTORY), planner)) as events:
         asking = asyncio.ensure_future(anext(events))
-        await asyncio.sleep(0.02)
+        await planner.started.wait()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking

@@ -16,7 +16,7 @@ from agent.driver import drive
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.tokens import estimated, make_room, prompt_ids
 from agent.trajectory import Answer, Limits, Segment, Trajectory
 from index.documents import Passage
@@ -281,19 +281,19 @@ async def find(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequ
 
 
 @asynccontextmanager
-async def writing(engine: Engine, *, idle: float = 5.0, retries: int = 0) -> AsyncIterator[OpenAIPolicy]:
+async def writing(engine: Engine, *, idle: float = 5.0, retries: int = 0) -> AsyncIterator[TagsPolicy]:
     async def sleep(seconds: float) -> None:
         pass
 
     server = OpenAIServer(engine.base_url, "tiny", idle_timeout_s=idle, retries=retries, sleep=sleep)
-    policy = OpenAIPolicy(server)
+    policy = TagsPolicy(server)
     try:
         yield policy
     finally:
         await policy.aclose()
 
 
-async def run(policy: OpenAIPolicy, limits: Limits | None = None) -> Trajectory:
+async def run(policy: TagsPolicy, limits: Limits | None = None) -> Trajectory:
     episode = Episode(QUESTION, INSTRUCTIONS, limits)
     async for _ in drive(episode, policy, find):
         pass
@@ -451,7 +451,7 @@ async def test_a_text_whose_tokens_nobody_counts_fits_too() -> None:
 
 async def test_a_context_that_the_server_does_not_tell_can_be_set() -> None:
     with Engine(MANY, dialect=replace(LLAMA_CPP, context=None, tokenizer=Fours())) as engine:
-        policy = OpenAIPolicy(OpenAIServer(engine.base_url, "tiny"), context=500)
+        policy = TagsPolicy(OpenAIServer(engine.base_url, "tiny"), context=500)
         try:
             assert (await policy.check()).startswith("context 500 tokens")
             assert (await run(policy, Limits(top_k=3))).passages_dropped > 0
@@ -525,7 +525,7 @@ async def test_another_model_at_the_same_address_is_used_if_none_was_named() -> 
         return MANY(request) if request.json["model"] in served else fails(404, "no such model")
 
     with Engine(script, models=served, dialect=VLLM) as engine:
-        policy = OpenAIPolicy(OpenAIServer(engine.base_url, retries=0))
+        policy = TagsPolicy(OpenAIServer(engine.base_url, retries=0))
         try:
             assert (await run(policy)).finish_reason == "answered"
             served[:] = ["new"]

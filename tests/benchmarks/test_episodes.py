@@ -12,7 +12,7 @@ from agent.driver import drive
 from agent.engines.openai import OpenAIServer
 from agent.engines.sse import EventDecoder
 from agent.episode import Episode
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.trajectory import Answer, Information, Search, Thought
 from benchmarks import batching, engine
 from benchmarks import episodes as agent
@@ -130,7 +130,7 @@ def base_url(quick_file: Path) -> Iterator[str]:
 
 
 async def test_an_episode_of_three_turns_is_answered_as_planned(base_url: str, quick_file: Path) -> None:
-    policy = OpenAIPolicy(OpenAIServer(base_url, engine.MODEL))
+    policy = TagsPolicy(OpenAIServer(base_url, engine.MODEL))
     episode, search = Episode("Which one?", limits=agent.LIMITS), agent.memory()
     kinds = [type(step) async for step in drive(episode, policy, search) if step.kind != "answer.delta"]
     await policy.aclose()
@@ -141,7 +141,7 @@ async def test_an_episode_of_three_turns_is_answered_as_planned(base_url: str, q
 
 
 async def test_questions_at_once_are_answered_in_lockstep_too(base_url: str) -> None:
-    policy = OpenAIPolicy(OpenAIServer(base_url, engine.MODEL))
+    policy = TagsPolicy(OpenAIServer(base_url, engine.MODEL))
     run = await agent.ask_all(agent.questions(3), policy, agent.lockstep(agent.memory(), 3))
     await policy.aclose()
     assert len(run.thoughts) == 9

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from agent.engines.openai import OpenAIServer
 from agent.engines.vllm import VLLMEngine
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.policies.vllm import VLLMPolicy
 from tests.engines import model
 
@@ -92,8 +92,8 @@ def server(model_dir: Path, tmp_path_factory: pytest.TempPathFactory, environmen
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def over_http(server: Server) -> AsyncIterator[OpenAIPolicy]:
-    policy = OpenAIPolicy(OpenAIServer(f"{server.url}/v1", "tiny"))
+async def over_http(server: Server) -> AsyncIterator[TagsPolicy]:
+    policy = TagsPolicy(OpenAIServer(f"{server.url}/v1", "tiny"))
     yield policy
     await policy.aclose()
 
@@ -107,8 +107,8 @@ async def in_process(model_dir: Path, environment: None) -> AsyncIterator[VLLMPo
 
 
 @pytest.fixture(params=["over_http", "in_process"])
-def policy(request: pytest.FixtureRequest) -> OpenAIPolicy | VLLMPolicy:
-    chosen: OpenAIPolicy | VLLMPolicy = request.getfixturevalue(request.param)
+def policy(request: pytest.FixtureRequest) -> TagsPolicy | VLLMPolicy:
+    chosen: TagsPolicy | VLLMPolicy = request.getfixturevalue(request.param)
     return chosen
 
 

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StopStringCriteria
 from agent.driver import Event, drive
 from agent.engines.errors import EngineError
 from agent.episode import Episode
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.policies.vllm import VLLMPolicy
 from agent.tags import STOP
 from agent.trajectory import AnswerDelta, Limits, Search, Trajectory
@@ -28,7 +28,7 @@ from tests.engines.conftest import Server
 from tests.engines.model import BOS, CONTEXT, ENDLESS
 from tests.golden.cases import CASES, Case, comparable, expected, passages
 
-Writer = OpenAIPolicy | VLLMPolicy
+Writer = TagsPolicy | VLLMPolicy
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -76,7 +76,7 @@ async def test_the_golden_trajectories_come_out_of_the_engine(policy: Writer, ca
 
 @every_case
 async def test_the_server_and_the_engine_in_process_give_the_same_tokens(
-    over_http: OpenAIPolicy, in_process: VLLMPolicy, case: Case
+    over_http: TagsPolicy, in_process: VLLMPolicy, case: Case
 ) -> None:
     ids = ids_of(await run(over_http, case))
     assert ids == ids_of(await run(in_process, case))
@@ -162,7 +162,7 @@ class Rollouts:
         return last
 
 
-async def test_what_the_engine_can_do_is_found_out(over_http: OpenAIPolicy, in_process: VLLMPolicy) -> None:
+async def test_what_the_engine_can_do_is_found_out(over_http: TagsPolicy, in_process: VLLMPolicy) -> None:
     assert await over_http.check() == f"context {CONTEXT} tokens, completions, token ids, stop strings kept"
     assert str(CONTEXT) in await in_process.check()
 
@@ -177,7 +177,7 @@ async def test_the_answer_is_streamed_while_it_is_written(policy: Writer) -> Non
 
 
 async def test_a_turn_reads_what_the_turn_before_has_computed_from_the_cache(
-    over_http: OpenAIPolicy, server: Server
+    over_http: TagsPolicy, server: Server
 ) -> None:
     case = next(case for case in CASES if case.name == "three_searches_with_citations")
     hits = [server.metric("vllm:prefix_cache_hits_total")]
@@ -202,7 +202,7 @@ async def test_thirty_two_episodes_run_at_once_and_none_disturbs_another(policy:
         assert comparable(trajectory.to_dict()) == expected(case)
 
 
-async def test_a_closed_generation_is_aborted_in_the_server(over_http: OpenAIPolicy, server: Server) -> None:
+async def test_a_closed_generation_is_aborted_in_the_server(over_http: TagsPolicy, server: Server) -> None:
     aborted = server.log.read_text().count("aborted")
     async with aclosing(over_http.generate(Episode(ENDLESS), CONTEXT)) as chunks:
         for _ in range(5):
@@ -291,7 +291,7 @@ def kill_all(processes: Sequence[psutil.Process]) -> None:
 
 
 async def test_a_server_that_dies_in_mid_answer_is_a_typed_failure(
-    over_http: OpenAIPolicy, server: Server
+    over_http: TagsPolicy, server: Server
 ) -> None:
     async with aclosing(over_http.generate(Episode(ENDLESS), CONTEXT)) as chunks:
         await anext(chunks)

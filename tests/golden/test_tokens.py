@@ -8,7 +8,7 @@ import pytest
 from agent.driver import drive
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.trajectory import Search, Trajectory
 from tests.engine import VLLM, Engine, Tokenizer, samples, turns
 from tests.golden import tokens
@@ -65,7 +65,7 @@ async def served(case: Case, *, by_token: bool) -> tuple[Trajectory, list[list[i
     replies = [streamed(case, number) for number in numbers] if by_token else at_once
     script = turns(*(samples(*pieces) for pieces in replies))
     with Engine(script, dialect=replace(VLLM, tokenizer=GOLDEN)) as engine:
-        policy = OpenAIPolicy(OpenAIServer(engine.base_url, "tiny"))
+        policy = TagsPolicy(OpenAIServer(engine.base_url, "tiny"))
         episode = Episode(case.question, limits=case.limits)
         async for _ in drive(episode, policy, searcher(case)):
             pass

@@ -15,7 +15,7 @@ from agent.engines.completions import CHAT, COMPLETIONS
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.trajectory import Limits, Trajectory
 from index.documents import Passage
 from tests.engine import (
@@ -73,7 +73,7 @@ async def found(
         return known
 
 
-async def run(policy: OpenAIPolicy, limits: Limits | None = None) -> Trajectory:
+async def run(policy: TagsPolicy, limits: Limits | None = None) -> Trajectory:
     episode = Episode("Which café did I like?", limits=limits)
     async for _ in drive(episode, policy, find):
         pass
@@ -146,7 +146,7 @@ async def test_every_server_is_found_to_be_what_it_is(
 async def test_every_server_answers_a_question(dialect: Dialect) -> None:
     with Engine(ANSWERING, dialect=dialect) as engine:
         async with serving(engine) as server:
-            trajectory = await run(OpenAIPolicy(server))
+            trajectory = await run(TagsPolicy(server))
         assert len(engine.completions) == 2
         assert engine.left_early == 0
     assert trajectory.finish_reason == "answered"
@@ -161,7 +161,7 @@ async def test_every_server_answers_where_only_the_answer_is_missing(dialect: Di
     with Engine(turns(writes(ANSWERS)), dialect=dialect) as engine:
         async with serving(engine) as server:
             episode = Episode("Which café?", limits=Limits(max_searches=0), first_query="café")
-            async for _ in drive(episode, OpenAIPolicy(server), find):
+            async for _ in drive(episode, TagsPolicy(server), find):
                 pass
         assert "Strandcafé was the best" in engine.completions[0].text
     assert episode.finish_reason == "answered"
@@ -258,7 +258,7 @@ async def test_token_ids_are_used_only_both_ways() -> None:
 async def test_a_chat_goes_on_with_what_the_assistant_has_written() -> None:
     with Engine(ANSWERING, dialect=CHAT_ONLY) as engine:
         async with serving(engine) as server:
-            trajectory = await run(OpenAIPolicy(server))
+            trajectory = await run(TagsPolicy(server))
     opening, searches, block, _ = (segment.text for segment in trajectory.segments)
     first, second = engine.completions
     assert first.path == second.path == "/v1/chat/completions"
@@ -277,7 +277,7 @@ async def test_a_strict_chat_is_not_asked_to_continue_by_name() -> None:
     assert (await found(strict)).continuing == {}
     with Engine(ANSWERING, dialect=strict) as engine:
         async with serving(engine) as server:
-            assert (await run(OpenAIPolicy(server))).finish_reason == "answered"
+            assert (await run(TagsPolicy(server))).finish_reason == "answered"
         assert [len(request.json["messages"]) for request in engine.completions] == [1, 2]
         assert not CONTINUING.keys() & engine.completions[1].json.keys()
 
@@ -310,7 +310,7 @@ async def test_a_server_that_fails_when_it_is_asked_is_a_typed_policy_error(
     with Engine(turns(writes(ANSWERS)), dialect=VLLM) as engine:
         engine.instead.update(dict.fromkeys(paths, reply))
         async with serving(engine, idle=0.1 if fault == "timeout" else 5.0, retries=1) as server:
-            policy = OpenAIPolicy(server)
+            policy = TagsPolicy(server)
             began = time.monotonic()
             trajectory = await run(policy)
             assert time.monotonic() - began < 2
@@ -327,7 +327,7 @@ async def test_a_model_that_is_not_there_is_refused_with_those_that_are() -> Non
     with Engine(turns(fails(404, "no such model")), ["small", "big"], probes=True) as engine:
         async with serving(engine) as server:
             with pytest.raises(EngineError, match="it has no model 'tiny'; it has: small, big"):
-                await OpenAIPolicy(server).check()
+                await TagsPolicy(server).check()
 
 
 async def test_a_model_that_has_gone_since_is_refused_with_those_that_are() -> None:
@@ -335,7 +335,7 @@ async def test_a_model_that_has_gone_since_is_refused_with_those_that_are() -> N
     models = ["tiny"]
     with Engine(lambda request: script[0](request), models) as engine:
         async with serving(engine) as server:
-            policy = OpenAIPolicy(server)
+            policy = TagsPolicy(server)
             assert (await run(policy)).finish_reason == "answered"
             models[:], script[:] = ["small", "big"], [turns(fails(404, "no such model"))]
             assert (await run(policy)).detail.endswith("(it has no model 'tiny'; it has: small, big)")
@@ -350,7 +350,7 @@ async def test_many_episodes_at_once_ask_once() -> None:
         async with serving(engine) as server:
             await probe(server)
             once, models = probes(engine), engine.asked("/v1/models")
-            policy = OpenAIPolicy(server)
+            policy = TagsPolicy(server)
             trajectories = await asyncio.gather(*(run(policy) for _ in range(16)))
             assert (probes(engine), engine.asked("/v1/models")) == (2 * once, 2 * models)
     assert {trajectory.finish_reason for trajectory in trajectories} == {"answered"}
@@ -360,7 +360,7 @@ async def test_many_episodes_at_once_fail_together_and_the_next_one_asks_again()
     with Engine(turns(writes(ANSWERS))) as engine:
         engine.instead["/v1/models"] = fails(503)
         async with serving(engine, retries=2) as server:
-            policy = OpenAIPolicy(server)
+            policy = TagsPolicy(server)
             trajectories = await asyncio.gather(*(run(policy) for _ in range(16)))
             assert {trajectory.fault for trajectory in trajectories} == {"unavailable"}
             assert len({trajectory.detail for trajectory in trajectories}) == 1
@@ -375,12 +375,9 @@ async def test_an_episode_that_is_cut_off_while_it_asks_leaves_the_others_to_ask
     with Engine(turns(writes(ANSWERS))) as engine:
         engine.instead["/v1/models"] = HANG_BEFORE_HEADERS
         async with serving(engine) as server:
-            policy = OpenAIPolicy(server)
+            policy = TagsPolicy(server)
             first = asyncio.create_task(run(policy, Limits(deadline_ms=300)))
-            for _ in range(100):
-                if engine.asked("/v1/models"):
-                    break
-                await asyncio.sleep(0.01)
+            assert await engine.until(lambda: engine.asked("/v1/models") == 1)
             second = asyncio.create_task(run(policy))
             engine.instead.clear()
             assert (await first).finish_reason == "deadline"
@@ -394,7 +391,7 @@ async def test_a_check_tries_once_and_an_episode_as_often_as_it_may() -> None:
 
     with Engine(busy(2), dialect=VLLM, probes=True) as engine:
         async with serving(engine, retries=3) as server:
-            policy = OpenAIPolicy(server)
+            policy = TagsPolicy(server)
             check = asyncio.create_task(policy.check())
             await asyncio.sleep(0)
             trajectory = await run(policy)
@@ -407,7 +404,7 @@ async def test_a_check_tries_once_and_an_episode_as_often_as_it_may() -> None:
 async def test_a_check_asks_anew_what_the_server_can_do() -> None:
     with Engine(ANSWERING) as engine:
         async with serving(engine) as server:
-            policy = OpenAIPolicy(server)
+            policy = TagsPolicy(server)
             assert "text" in await policy.check()
             engine.dialect = replace(VLLM, context=1024)
             assert await policy.check() == "context 1024 tokens, completions, token ids, stop strings kept"

@@ -14,7 +14,7 @@ from agent.driver import drive
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.policy import Chunk
 from agent.tags import STOP
 from agent.trajectory import Limits, Trajectory
@@ -59,7 +59,7 @@ async def writing(
     idle: float = 5.0,
     retries: int = 0,
     waits: list[float] | None = None,
-) -> AsyncIterator[OpenAIPolicy]:
+) -> AsyncIterator[TagsPolicy]:
     async def sleep(seconds: float) -> None:
         if waits is not None:
             waits.append(seconds)
@@ -67,14 +67,14 @@ async def writing(
     server = OpenAIServer(
         base_url, model, api_key, connect_timeout_s=1.0, idle_timeout_s=idle, retries=retries, sleep=sleep
     )
-    policy = OpenAIPolicy(server)
+    policy = TagsPolicy(server)
     try:
         yield policy
     finally:
         await policy.aclose()
 
 
-async def run(policy: OpenAIPolicy, limits: Limits | None = None) -> Trajectory:
+async def run(policy: TagsPolicy, limits: Limits | None = None) -> Trajectory:
     """A whole episode. Every piece of the answer is read on the way."""
     episode = Episode(QUESTION, limits=limits)
     async for _ in drive(episode, policy, find):
@@ -96,15 +96,6 @@ async def chunks_of(reply: Reply) -> list[Chunk]:
 
 def written(trajectory: Trajectory) -> list[str]:
     return [segment.text for segment in trajectory.segments if segment.author == "policy"]
-
-
-async def soon(seen: Callable[[], bool]) -> bool:
-    """Whether it happens within a second; the engine lives in another thread."""
-    for _ in range(100):
-        if seen():
-            return True
-        await asyncio.sleep(0.01)
-    return False
 
 
 @pytest.mark.parametrize("speak", [writes, trims], ids=["stop_reason", "trimmed"])
@@ -354,7 +345,7 @@ async def test_a_host_that_does_not_answer_the_connection_is_a_timeout() -> None
             caller.setblocking(False)
             caller.connect_ex(busy.getsockname())
         base_url = f"http://127.0.0.1:{busy.getsockname()[1]}/v1"
-        policy = OpenAIPolicy(OpenAIServer(base_url, "tiny", connect_timeout_s=0.2))
+        policy = TagsPolicy(OpenAIServer(base_url, "tiny", connect_timeout_s=0.2))
         with pytest.raises(EngineError, match=f"no connection to {base_url} in 0.2 s") as raised:
             await policy.check()
         await policy.aclose()
@@ -467,7 +458,7 @@ async def test_a_deadline_ends_a_hanging_engine_and_the_engine_sees_it(reply: Re
             took = time.monotonic() - began
             assert trajectory.finish_reason == "deadline"
             assert 0.25 < took < 0.6
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
 
 
 async def test_a_caller_that_leaves_cancels_the_engines_request() -> None:
@@ -477,7 +468,7 @@ async def test_a_caller_that_leaves_cancels_the_engines_request() -> None:
             async with aclosing(drive(episode, policy, find)) as events:
                 async for _ in events:
                     break
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
     assert episode.finish_reason == "cancelled"
 
 
@@ -485,18 +476,18 @@ async def test_a_cancelled_task_cancels_the_engines_request() -> None:
     with Engine(turns(Reply((THOUGHT, "hang")))) as engine:
         async with writing(engine.base_url) as policy:
             task = asyncio.create_task(run(policy))
-            assert await soon(lambda: len(engine.completions) == 1)
+            assert await engine.until(lambda: len(engine.completions) == 1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
 
 
 async def test_an_engine_that_would_write_on_after_the_action_is_stopped() -> None:
     with Engine(turns(Reply((event(ANSWERS), "hang")))) as engine:
         async with writing(engine.base_url) as policy:
             assert (await run(policy)).finish_reason == "answered"
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
 
 
 async def test_an_end_of_stream_that_does_not_come_hardly_delays_the_turn() -> None:
@@ -506,7 +497,7 @@ async def test_an_end_of_stream_that_does_not_come_hardly_delays_the_turn() -> N
             began = time.monotonic()
             assert (await run(policy)).finish_reason == "answered"
             assert time.monotonic() - began < 0.5
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
 
 
 async def test_many_episodes_run_at_once_and_none_waits_for_another() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.policies.tool_reply import decided
-from agent.policies.tools import TOLD, TOOLS, ChatPolicy
+from agent.policies.tools import CORRECTIONS, TOOLS, ToolsPolicy
 from agent.tags import escape
 from agent.trajectory import Answer, AnswerDelta, Limits, Message, Search, Thought, Trajectory
 from index.documents import Passage
@@ -51,9 +51,9 @@ async def find(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequ
 @asynccontextmanager
 async def chatting(
     engine: Engine, context: int | None = None, idle: float = 5.0
-) -> AsyncIterator[ChatPolicy]:
+) -> AsyncIterator[ToolsPolicy]:
     server = OpenAIServer(engine.base_url, "tiny", connect_timeout_s=1.0, idle_timeout_s=idle, retries=0)
-    policy = ChatPolicy(server, context=context)
+    policy = ToolsPolicy(server, context=context)
     try:
         yield policy
     finally:
@@ -64,7 +64,7 @@ def episode_of(question: str = QUESTION, **options: Any) -> Episode:
     return Episode(question, protocol="tools", **options)
 
 
-async def run(policy: ChatPolicy, episode: Episode) -> tuple[Trajectory, list[Event]]:
+async def run(policy: ToolsPolicy, episode: Episode) -> tuple[Trajectory, list[Event]]:
     events = [event async for event in drive(episode, policy, find)]
     return episode.trajectory, events
 
@@ -107,15 +107,6 @@ async def ask(
 
 def chats(engine: Engine) -> list[Request]:
     return [request for request in engine.requests if request.path == "/v1/chat/completions"]
-
-
-async def soon(seen: Callable[[], bool]) -> bool:
-    """Whether it happens within a second; the engine lives in another thread."""
-    for _ in range(100):
-        if seen():
-            return True
-        await asyncio.sleep(0.01)
-    return False
 
 
 async def test_a_question_is_searched_for_and_answered_with_citations() -> None:
@@ -474,9 +465,9 @@ async def test_a_call_that_cannot_be_served_is_answered_and_asked_again(
     assert (asked.trajectory.prompt_tokens, asked.trajectory.policy_tokens) == (400, 40)
     calling, told = messages(asked.requests[1])[2:]
     assert calling["tool_calls"] == [{"id": "call00001", "type": "function", "function": function}]
-    assert told == {"role": "tool", "tool_call_id": "call00001", "content": TOLD[reason]}
+    assert told == {"role": "tool", "tool_call_id": "call00001", "content": CORRECTIONS[reason]}
     # What went wrong is no part of the history afterwards.
-    assert json.dumps(TOLD[reason])[1:-1] not in asked.requests[2].body.decode()
+    assert json.dumps(CORRECTIONS[reason])[1:-1] not in asked.requests[2].body.decode()
 
     asked = await ask(bad)
     assert (asked.trajectory.finish_reason, asked.trajectory.detail) == ("invalid", reason)
@@ -538,7 +529,7 @@ async def test_a_server_that_knows_no_limit_is_stopped_also_while_nothing_can_be
     with chat_engine(in_order(Reply((*(delta(content="la ") for _ in range(6)), "hang")))) as engine:
         async with chatting(engine) as policy:
             trajectory, _ = await run(policy, episode_of(limits=Limits(max_tokens=5)))
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
     assert trajectory.finish_reason == "max_tokens"
     assert trajectory.answer is not None
     assert trajectory.answer.text.startswith("la la la")
@@ -688,7 +679,7 @@ async def test_a_deadline_ends_a_hanging_engine_and_the_engine_sees_it(reply: Re
             trajectory, _ = await run(policy, episode_of(limits=Limits(deadline_ms=300)))
             assert 0.25 < time.monotonic() - began < 0.6
             assert trajectory.finish_reason == "deadline"
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
 
 
 async def test_an_answer_that_the_deadline_catches_is_kept_as_far_as_it_got() -> None:
@@ -707,7 +698,7 @@ async def test_a_caller_that_leaves_cancels_the_engines_request() -> None:
             async with aclosing(drive(episode, policy, find)) as events:
                 async for _ in events:
                     break
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
     assert episode.finish_reason == "cancelled"
 
 
@@ -715,11 +706,11 @@ async def test_a_cancelled_task_cancels_the_engines_request() -> None:
     with chat_engine(in_order(Reply((WORD, "hang")))) as engine:
         async with chatting(engine) as policy:
             task = asyncio.create_task(run(policy, episode_of()))
-            assert await soon(lambda: len(chats(engine)) == 1)
+            assert await engine.until(lambda: len(chats(engine)) == 1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert await soon(lambda: engine.left_early == 1)
+            assert await engine.until(lambda: engine.left_early == 1)
 
 
 async def test_an_end_of_stream_that_does_not_come_hardly_delays_the_turn() -> None:
@@ -781,7 +772,7 @@ async def test_a_check_does_not_wait_for_a_server_that_only_sends_comments() -> 
 
 async def test_the_name_is_the_models_as_soon_as_it_is_known() -> None:
     with chat_engine(in_order(says(ANSWER)), ["first", "second"]) as engine:
-        policy = ChatPolicy(OpenAIServer(engine.base_url))
+        policy = ToolsPolicy(OpenAIServer(engine.base_url))
         assert policy.name == "tools"
         await run(policy, episode_of())
         assert policy.name == "tools:first"

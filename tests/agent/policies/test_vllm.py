@@ -1,7 +1,7 @@
 """What of the policy needs no vLLM; the rest is in tests/engines."""
 
 import asyncio
-import time
+import threading
 
 import pytest
 
@@ -11,13 +11,17 @@ from agent.policies.vllm import VLLMPolicy
 
 
 class Slow(VLLMEngine):
-    """Takes its time to start, and counts how often it does."""
+    """Starts when it is let `go`, and counts how often it begins to."""
 
-    starts = 0
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self.starts = 0
+        self.begun, self.go = threading.Event(), threading.Event()
 
     def _start(self) -> None:
         self.starts += 1
-        time.sleep(0.2)
+        self.begun.set()
+        self.go.wait()
         self._engine = "an engine"
 
 
@@ -26,6 +30,7 @@ async def test_who_stops_waiting_does_not_make_the_engine_start_twice() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await engine.started()
+    engine.go.set()
     assert set(await asyncio.gather(engine.started(), engine.started())) == {"an engine"}
     assert engine.starts == 1
 
@@ -39,6 +44,7 @@ async def test_a_start_that_failed_is_tried_again() -> None:
             super()._start()
 
     engine = Fails("tiny")
+    engine.go.set()
     with pytest.raises(EngineError, match="no memory"):
         await engine.started()
     assert await engine.started() == "an engine"
@@ -64,7 +70,9 @@ async def test_an_engine_that_is_just_starting_is_ended_too() -> None:
 
     engine = Ends("tiny")
     starting = asyncio.create_task(engine.started())
-    await asyncio.sleep(0.05)
-    await engine.aclose()
+    await asyncio.to_thread(engine.begun.wait)
+    ending = asyncio.create_task(engine.aclose())
+    engine.go.set()
+    await ending
     assert ended == ["an engine"]
     await starting

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.policies.scripted import ScriptedPolicy
-from agent.policies.tags import OpenAIPolicy
+from agent.policies.tags import TagsPolicy
 from agent.trajectory import PolicyFault, Trajectory
 from server.http.bodies import AnswerBody
 from tests.engine import Engine, turns, writes
@@ -176,7 +176,7 @@ async def test_answers_do_not_wait_for_each_other(make_service: MakeService) -> 
 
 async def test_a_model_that_only_its_server_names_is_named_in_the_record(make_service: MakeService) -> None:
     with Engine(turns(writes(THINK_SEARCH), writes(THINK_ANSWER)), models=["tiny"]) as engine:
-        async with api_of(make_service(OpenAIPolicy(OpenAIServer(engine.base_url)))) as api:
+        async with api_of(make_service(TagsPolicy(OpenAIServer(engine.base_url)))) as api:
             await api.put("ana", ANA)
             assert (await api.ask("ana")).json()["policy"] == "openai:tiny"
             await api.service.policy.aclose()
