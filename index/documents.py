@@ -92,7 +92,7 @@ class Document(BaseModel):
     created_at: Moment | None = None
     title: Label | None = None
     source: Label | None = None
-    """Where the document is from. Consecutive documents of one source serve as each other's context."""
+    """Origin of the document. Consecutive documents of one source serve as each other's context."""
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_check_json)] = Field(default_factory=dict)
 
     @property

@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 from index.errors import StoreUnavailable
 
 BUSY_MS = 30_000
-"""How long a connection waits for another process that is writing."""
+"""Time that a connection waits for another process that is writing, in milliseconds."""
 
 
 class Database:
