@@ -99,7 +99,7 @@ def test_a_store_of_another_schema_is_refused_in_one_line(
         result = CliRunner().invoke(app, [*command, "--data", str(tmp_path)])
         assert result.exit_code == 2
         assert result.stderr.startswith(
-            "pr2: this store has schema 2, and this program knows schemas up to 1"
+            "pr2: this store has schema 2, and this version of pr2 supports schemas up to 1"
         )
         assert len(result.stderr.splitlines()) == 1
 
