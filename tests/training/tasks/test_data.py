@@ -286,9 +286,9 @@ def test_without_a_network_the_way_to_local_files_is_told() -> None:
 
 def test_the_real_hub_out_of_reach_is_told_like_that() -> None:
     # The tests run with HF_HUB_OFFLINE.
-    with pytest.raises(DatasetUnavailable, match="cannot be had from the Hub"):
+    with pytest.raises(DatasetUnavailable, match="cannot be fetched from the Hub"):
         list(from_hub("art", "test"))
-    with pytest.raises(DatasetUnavailable, match="cannot be had from the Hub"):
+    with pytest.raises(DatasetUnavailable, match="cannot be fetched from the Hub"):
         hub.HuggingFaceHub().fetch("Art_and_Entertainment/test.json")
 
 
