@@ -12,8 +12,8 @@ from training.evaluation.records import AspectScore
 SCALE = (0, 1, 2)
 """Not covered, somewhat covered, very well covered (LaMP-QA, section 3)."""
 JUDGE_PROMPT_VERSION = "1"
-"""Version of the judges' prompt and of the lexical judge's counting. Cached verdicts of another version are not
-used."""
+"""Version of the judges' prompt and of the lexical judge's counting. Cached verdicts of other versions are
+not used."""
 
 
 class Unjudged(Exception):
