@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.errors import said_plainly
+from server.cli.errors import as_cli_errors
 
 if TYPE_CHECKING:
     from training.policy.preset import Preset
@@ -42,7 +42,7 @@ def policy(
     DIR gets checkpoints, from which it goes on when it is started again, TensorBoard's curves, and at the end
     the model, for `pr2 serve --policy vllm --model DIR/model`.
     """
-    with said_plainly():
+    with as_cli_errors():
         from training.policy import launch
         from training.policy.preset import changed, load_preset
 

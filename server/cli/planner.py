@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from server.cli import options
-from server.cli.errors import said_plainly
+from server.cli.errors import as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
 
@@ -79,7 +79,7 @@ def planner(
     defaults are those published with LaMP-QA. Killed and started again, it goes on from the last
     checkpoint; another configuration is refused. Without --data, profiles lie in DIR/../store.
     """
-    with said_plainly():
+    with as_cli_errors():
         from training.folder import locked
         from training.planner.prepare import EXAMPLES
         from training.planner.sft import Recipe, check_can_train, train

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from server.cli import judging, options
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
 
@@ -63,7 +63,7 @@ def prepare(
     DIR gets train.jsonl and validation.jsonl (OpenRLHF's prompt files), store/ with every profile and its
     vectors, and environment.json. Another configuration than that of an earlier call is refused.
     """
-    with said_plainly():
+    with as_cli_errors():
         from server.settings import QuestionLimits
         from training.folder import locked
         from training.policy.advantage import Formula

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import BadInput, as_cli_errors
 
 if TYPE_CHECKING:
     from training.policy.warmstart import Counts
@@ -36,7 +36,7 @@ def warmstart(
     DIR/sft.jsonl gets the best of each question that were answered, kept to the format, and scored enough.
     The command that trains on them, by OpenRLHF, is printed; the model then lies in DIR/model.
     """
-    with said_plainly():
+    with as_cli_errors():
         from training.extras import require
         from training.folder import locked
         from training.policy.launch import MODEL, run_warm_start, warm_start_flags

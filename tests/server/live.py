@@ -77,7 +77,7 @@ def serving(app: FastAPI) -> Iterator[str]:
 @contextmanager
 def full_disk(service: Service) -> Iterator[None]:
     """The database can be read, but not grow."""
-    engine = service.profiles.store._engine
+    engine = service.profiles.store.database.engine
 
     def limit(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA max_page_count=1")  # SQLite raises it to what is in use already.
