@@ -1,4 +1,4 @@
-"""The tools that assistants get over MCP: what they take, what they do, and what they give back."""
+"""The MCP tools: their arguments, their work and the shapes of their results."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,12 +27,12 @@ from server.http.problems import PolicyFailed
 
 MOST_PASSAGES = 100
 MOST_DOCUMENTS = 1_000
-"""Of one call; whole histories come in through the API or `pr2 profile import`."""
+"""Documents of one call. For a whole history, use the API or `pr2 profile import`."""
 MOST_FAULTS = 5
-"""Faulty documents that are named; an assistant needs no more to see what it does wrong."""
+"""Faulty documents named in an error: enough for an assistant to see its mistake."""
 
 Report = Callable[[str], Awaitable[None]]
-"""Tells the client, if it wants to know, what is being done."""
+"""Sends a line of progress to the client."""
 Result = types.CallToolResult
 
 
@@ -75,7 +75,7 @@ class _AnswerArguments(Arguments):
     """How to answer. Leave it out for the usual way."""
 
 
-# The shapes of results, which are only documented: results are built from plain values.
+# Shapes of results, for documentation only: results are built from plain values.
 class _Shape(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 

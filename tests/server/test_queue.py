@@ -142,7 +142,7 @@ async def test_while_nothing_is_known_an_answer_is_taken_for_a_second() -> None:
     queue = FairQueue(2, 4)
     for _ in range(6):
         queue.enter("ada")
-    with pytest.raises(Busy, match=r"Too many wait already; try again in 3 s\.") as busy:
+    with pytest.raises(Busy, match=r"Too many questions are waiting; try again in 3 s\.") as busy:
         queue.enter("bob")
     assert busy.value.retry_after_s == 3
 

@@ -404,5 +404,5 @@ async def test_a_policy_that_cannot_search_is_not_asked_to(make_service: MakeSer
     async with api_of(service) as api:
         refused = await api.ask("ana", "Which fruit?", method="pr2")
         assert refused.status_code == 422
-        assert "with the protocol json the policy cannot search, so not pr2" in refused.json()["detail"]
+        assert "pr2 searches, and a policy with the protocol json cannot" in refused.json()["detail"]
         assert (await body_of(api, False, method="rag"))["finish_reason"] == "answered"
