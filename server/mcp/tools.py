@@ -42,14 +42,14 @@ class Arguments(BaseModel):
 
 class OfUser(Arguments):
     user: str
-    """The id of the user whose history is meant."""
+    """Id of the user whose history is searched or changed."""
 
 
 class _SearchArguments(Arguments):
     query: QueryText
-    """What to look for, phrased like the text that you hope to find."""
+    """Text to search for, phrased like the text that you hope to find."""
     k: int = Field(5, ge=1, le=MOST_PASSAGES)
-    """How many passages to give."""
+    """Number of passages to return."""
 
 
 def _from_json(value: Any) -> Any:
@@ -72,7 +72,7 @@ class _AnswerArguments(Arguments):
     question: Text
     """A question about the user, in full: nothing else of your conversation is known here."""
     method: str | None = None
-    """How to answer. Leave it out for the usual way."""
+    """Method of answering. Omit it for the default."""
 
 
 # Shapes of results, for documentation only: results are built from plain values.
@@ -83,7 +83,7 @@ class _Shape(BaseModel):
 class FoundPassage(_Shape):
     document_id: str
     text: str
-    """Verbatim; of a long document, the part that fits."""
+    """Verbatim; for a long document, the passage that matches."""
     created_at: str | None = None
     title: str | None = None
     source: str | None = None
@@ -104,7 +104,7 @@ class Added(_Shape):
 
 class CitedLine(_Shape):
     number: int
-    """Of the mark in the answer, like [1]."""
+    """Number of the mark in the answer, like [1]."""
     document_id: str
     quote: str
     """Verbatim."""
