@@ -108,7 +108,7 @@ def _what_to_try(url: str, service: "Service") -> str:
     example = next((asked for asked in demo.questions() if asked.user in known), None)
     if example is None:
         return (
-            f"PR² at {url} (policy {service.policy.name}). The store is empty. Import a profile:\n"
+            f"PR² at {url} (policy {service.policy.name}). Import a profile:\n"
             f"  pr2 profile import USER FILE --server {url}\n"
             f"or start with --demo."
         )
