@@ -1,18 +1,16 @@
 """`pr2 evaluate`: LaMP-QA on the local service or through a server, and the report on what came out."""
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.progress import Progress, TaskID
 
-from server.cli import options
+from server.cli import judging, options
 from server.cli.errors import BadInput, as_cli_errors
-from server.cli.judging import JudgeChoice, JudgeName, open_judge
 from server.cli.printable import one_line
 from server.cli.progress import bar
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from training.evaluation.evaluate import Evaluation
     from training.evaluation.records import Record
     from training.evaluation.runs import RunOutcome
+    from training.judging.factory import JudgeConfiguration
 
 MethodName = Literal["none", "rag", "rag-random", "planpers", "planpers-oracle", "pr2"]
 
@@ -52,19 +51,10 @@ def run(
         ),
     ] = "pr2",
     most: Annotated[int | None, typer.Option("--limit", help="Only the first so many questions.")] = None,
-    judge: Annotated[
-        JudgeName,
-        typer.Option("--judge", help="lexical needs no model, and is not comparable with LaMP-QA."),
-    ] = "lexical",
-    judge_url: Annotated[
-        str | None, typer.Option("--judge-url", metavar="URL", help="Of the judge's server, with /v1.")
-    ] = None,
-    judge_model: Annotated[
-        str, typer.Option("--judge-model", help="Its name at that server; its folder for vllm.")
-    ] = "",
-    judge_args: Annotated[
-        str, typer.Option("--judge-args", metavar="JSON", help="vllm's engine arguments, for the judge.")
-    ] = "{}",
+    judge: judging.Kind = "lexical",
+    judge_url: judging.Url = None,
+    judge_model: judging.Model = "",
+    judge_args: judging.Arguments = "{}",
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Questions at a time, judging included.")
     ] = 32,
@@ -114,7 +104,7 @@ def run(
             per_second=per_second,
             prices=prices,
         )
-        chosen = JudgeChoice(judge, judge_url, judge_model, _arguments(judge_args))
+        chosen = judging.judge_configuration(judge, judge_url, judge_model, judge_args)
         outcome = asyncio.run(_evaluate(evaluation, chosen, server, flags))
     _print(outcome)
     if outcome.failed:
@@ -184,22 +174,23 @@ def _refusals() -> Iterator[None]:
 
 
 async def _evaluate(
-    evaluation: "Evaluation[Any]", judge: JudgeChoice, server: str | None, flags: Mapping[str, Any]
+    evaluation: "Evaluation[Any]", judge: "JudgeConfiguration", server: str | None, flags: Mapping[str, Any]
 ) -> "RunOutcome":
     from server.cli.answers import BackendAnswers
     from server.cli.backend import open_backend
     from training.evaluation.evaluate import evaluate
+    from training.judging.factory import open_judge
 
     # Read one question first: a wrong name is reported before models are loaded.
     next(evaluation.questions(), None)
     out = evaluation.out
     # Verdicts are kept beside the runs, so that every run uses those that were paid for.
     async with (
-        open_judge(judge, out.parent / "verdicts.db") as judging,
+        aclosing(await open_judge(judge, out.parent / "verdicts.db")) as opened,
         open_backend(server, flags) as backend,
     ):
         with bar(out.name, 1) as (progress, task):
-            return await evaluate(evaluation, BackendAnswers(backend), judging, _Watcher(progress, task))
+            return await evaluate(evaluation, BackendAnswers(backend), opened, _Watcher(progress, task))
 
 
 class _Watcher:
@@ -239,13 +230,3 @@ def _print(outcome: "RunOutcome") -> None:
         typer.echo(as_text(summary))
     for question, why in outcome.failed.items():
         typer.echo(one_line(f"still owed: {question}: {why}"), err=True)
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    try:
-        given = json.loads(text)
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        raise BadInput("--judge-args is a JSON object, like '{\"tensor_parallel_size\": 2}'")
-    return given

@@ -1,69 +1,49 @@
-"""The judge that the command line names."""
+"""The options that name a judge, shared by the commands that score answers."""
 
-import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import typer
+
+from agent.engines.registry import ENGINES
 from server.cli.errors import BadInput
 
 if TYPE_CHECKING:
-    from agent.engines.registry import ChatModel
-    from training.judging.judge import Judge
+    from training.judging.factory import JudgeConfiguration
 
-JudgeName = Literal["lexical", "openai", "vllm"]
+    JudgeName = str
+else:
+    JudgeName = Literal["lexical", *(name for name, engine in ENGINES.items() if engine.has_model)]
 
-_TIMEOUT_S = 120.0
-_CALLS = 256
-"""At a time: all that the questions under way bring. Its engine queues what it cannot do at once."""
-
-
-@dataclass(frozen=True)
-class JudgeChoice:
-    """Which judge, and where its model is."""
-
-    kind: JudgeName = "lexical"
-    url: str | None = None
-    model: str = ""
-    engine_args: Mapping[str, Any] = field(default_factory=dict)
-
-
-@asynccontextmanager
-async def open_judge(choice: JudgeChoice, verdicts: Path) -> "AsyncIterator[Judge]":
-    """The judge, with the verdicts of earlier runs in the file `verdicts`. Raises BadInput."""
-    from training.judging.lexical import LexicalJudge
-
-    if choice.kind == "lexical":
-        yield LexicalJudge()
-        return
-    from agent.engines.errors import EngineError
-    from training.judging.cache import CachedJudge, VerdictCache
-    from training.judging.llm import LLMJudge
-
-    model = _model(choice)
-    with VerdictCache(verdicts) as cache:
-        try:
-            judge = await LLMJudge.connect(model, timeout_s=_TIMEOUT_S, concurrency=_CALLS)
-        except EngineError as error:
-            await model.aclose()
-            raise BadInput(f"the judge: {error}") from None
-        async with aclosing(CachedJudge(judge, cache)) as cached:
-            yield cached
+Kind = Annotated[
+    JudgeName,
+    typer.Option("--judge", help="lexical needs no model, and is not comparable with LaMP-QA."),
+]
+Url = Annotated[
+    str | None, typer.Option("--judge-url", metavar="URL", help="Of the judge's server, with /v1.")
+]
+Model = Annotated[str, typer.Option("--judge-model", help="Its name at that server; its folder for vllm.")]
+Arguments = Annotated[
+    str, typer.Option("--judge-args", metavar="JSON", help="vllm's engine arguments, for the judge.")
+]
 
 
-def _model(choice: JudgeChoice) -> "ChatModel":
-    if choice.kind == "vllm":
-        if not choice.model:
-            raise BadInput("--judge vllm needs --judge-model: a folder, or a name on the hub")
-        from agent.engines.vllm import VLLMEngine
-        from agent.engines.vllm_chat import VLLMChat
+def judge_configuration(kind: JudgeName, url: str | None, model: str, arguments: str) -> "JudgeConfiguration":
+    """The judge that the options name. Raises BadInput."""
+    from training.judging.factory import JudgeConfiguration
 
-        return VLLMChat(VLLMEngine(choice.model, choice.engine_args))
-    if choice.url is None:
+    if kind == "openai" and url is None:
         raise BadInput("--judge openai needs --judge-url, the address of the judge's server")
-    from agent.engines.openai import OpenAIServer
+    if kind == "vllm" and not model:
+        raise BadInput("--judge vllm needs --judge-model: a folder, or a name on the hub")
+    return JudgeConfiguration(kind=kind, url=url, model=model, engine_args=_parsed(arguments))
 
-    key = os.environ.get("PR2_JUDGE_API_KEY")
-    return OpenAIServer(choice.url, choice.model, key, idle_timeout_s=_TIMEOUT_S)
+
+def _parsed(arguments: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(arguments)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise BadInput("--judge-args is a JSON object, like '{\"tensor_parallel_size\": 2}'")
+    return parsed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from server.cli import options
+from server.cli import judging, options
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
@@ -44,13 +44,10 @@ def prepare(
         float,
         typer.Option(min=0, max=1, help="The part of the baseline that is the answer without the profile."),
     ] = 0.5,
-    judge: Annotated[
-        Literal["lexical", "openai"], typer.Option("--judge", help="lexical counts words, and is for trials.")
-    ] = "lexical",
-    judge_url: Annotated[
-        str | None, typer.Option("--judge-url", metavar="URL", help="Of the judge's server, with /v1.")
-    ] = None,
-    judge_model: Annotated[str, typer.Option("--judge-model", help="Its name at that server.")] = "",
+    judge: judging.Kind = "lexical",
+    judge_url: judging.Url = None,
+    judge_model: judging.Model = "",
+    judge_args: judging.Arguments = "{}",
     cost_search: Annotated[float, typer.Option(min=0, help="Taken off the score for every search.")] = 0.0,
     cost_violation: Annotated[float, typer.Option(min=0, help="For every deviation from the tags.")] = 0.0,
     cost_invalid: Annotated[float, typer.Option(min=0, help="For ending without an answer.")] = 0.2,
@@ -70,7 +67,7 @@ def prepare(
         from server.settings import QuestionLimits
         from training.folder import locked
         from training.policy.advantage import Formula
-        from training.policy.environment import Configuration, JudgeConfiguration
+        from training.policy.environment import Configuration
         from training.policy.prepare import STORE, Preparation, check_storable, scores_without_profile
         from training.policy.reward import Costs
         from training.tasks.datasets import parts_of
@@ -78,6 +75,7 @@ def prepare(
 
         if judge == "openai" and not (judge_url and judge_model):
             raise BadInput("--judge openai needs --judge-url and --judge-model")
+        chosen = judging.judge_configuration(judge, judge_url, judge_model, judge_args)
         given = {"top_k": top_k, "max_searches": max_searches, "max_tokens": max_tokens}
         limits = {name: value for name, value in given.items() if value is not None}
         configuration = Configuration(
@@ -85,7 +83,7 @@ def prepare(
             encoder=encoder or "minilm",
             retriever=retriever or "hybrid",
             limits=QuestionLimits(**limits).limits(),
-            judge=JudgeConfiguration(kind=judge, url=judge_url, model=judge_model),
+            judge=chosen,
             costs=Costs(search=cost_search, violation=cost_violation, invalid=cost_invalid),
             formula=Formula(formula, weight=weight),
         )

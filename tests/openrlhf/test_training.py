@@ -23,7 +23,8 @@ import pytest
 from index.documents import Document
 from tests.openrlhf import model
 from tests.openrlhf.world import made, row_of
-from training.policy.environment import CONFIGURATION, Configuration, JudgeConfiguration, JudgeUnavailable
+from training.judging.factory import JudgeConfiguration, JudgeUnavailable
+from training.policy.environment import CONFIGURATION, Configuration
 from training.policy.launch import TRAINER
 from training.policy.openrlhf.trainer import main
 from training.policy.prepare import write_prompts

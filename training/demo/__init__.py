@@ -1,2 +1,2 @@
-"""Proof that the whole loop learns: a tiny model, in a made-up world, trained on a CPU through the service's
+"""Proves that the whole loop learns: trains a tiny model in a made-up world, on a CPU, through the service's
 own episodes, rewards and advantages."""

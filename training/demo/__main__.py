@@ -1,4 +1,4 @@
-"""`python -m training.demo`: warm starts, then both formulas on each of them, one process for each core."""
+"""`python -m training.demo`: makes warm starts, then trains each with both formulas, one process per core."""
 
 import argparse
 import multiprocessing
@@ -16,7 +16,7 @@ from training.demo.report import AFTER, Row, shortfalls, table, write
 
 
 def main() -> int:
-    """0 when everything was shown that is to be shown; else 1, after saying what was not."""
+    """Return 0 if the demonstration reached all its thresholds; else print the shortfalls and return 1."""
     arguments = argparse.ArgumentParser(prog="python -m training.demo", description=__doc__)
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments.add_argument("--out", type=Path, default=Path("train-demo"), help="folder for the results")
@@ -24,7 +24,7 @@ def main() -> int:
     folder: Path = chosen.out
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    # One thread each: so small a model gains little from a second, and its figures depend on no core count.
+    # One thread each: so small a model gains little from more, and results must not depend on the cores.
     with ProcessPoolExecutor(
         os.cpu_count(), multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as processes:

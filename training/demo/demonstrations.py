@@ -1,7 +1,7 @@
-"""What the model is warmed up with: reading practice, and a searcher of middling skill to imitate.
+"""Data for the warm start: reading practice, and a searcher of middling skill to imitate.
 
-Most of that searcher's first queries are bad, it gives up early, it often looks up sums, and nobody asks it a
-question of three searches. What is better than this, reinforcement learning has to find.
+Most of that searcher's first queries are bad, it gives up early, it often looks up sums, and it never meets a
+question that needs three searches. Reinforcement learning has to find everything beyond that.
 """
 
 import random
@@ -15,20 +15,20 @@ from training.demo.trainer import Sample
 from training.demo.vocabulary import END_OF_QUESTION, INSTRUCTIONS, LIMITS, QUESTION, Vocabulary
 
 _GOOD_QUERY, _GOOD_NEXT_QUERY, _QUESTION_AS_QUERY = 0.38, 0.65, 0.88
-"""How probably the first query is good, and one after something useful was found; and how probably a bad one
-is the question itself. What is left are the topic's name and words around it."""
+"""Probabilities that the first query is good, that a query after a useful find is good, and that a bad query
+is the question itself. Other bad queries are the topic's name with words around it."""
 _PERSISTENCE = 0.75
-"""How probably it searches on after something useful was found."""
+"""Probability of another search after a useful find."""
 _RETRIES = 0.35
-"""How probably it searches again when nothing was."""
+"""Probability of another search after finding nothing useful."""
 _SUMS_LOOKED_UP = 0.5
 _QUESTIONS_A_READING = 6
 _SUMS = 0.25
-"""The share of sums among the later questions of a reading."""
+"""Fraction of sums among the later questions of a reading."""
 
 
 class Demonstrator:
-    """agent.policy.Policy for one task: what the imitated searcher writes."""
+    """The imitated searcher of one task, as an agent.policy.Policy."""
 
     name = "demonstrator"
 
@@ -49,7 +49,7 @@ class Demonstrator:
         return self.name
 
     async def aclose(self) -> None:
-        """Holds nothing."""
+        """Do nothing: the policy holds no resources."""
 
     def _turn(self, episode: Episode) -> str:
         task, searched = self._task, bool(episode.steps)
@@ -90,7 +90,7 @@ def _turn(thought: str, *, search: str = "", answer: str = "") -> str:
 
 
 def reading(rng: random.Random, vocabulary: Vocabulary, documents: int) -> Sample:
-    """Documents, and questions on single ones of them, each with its evidence and its answer."""
+    """Sample documents and questions, each about one of them, with its evidence and answer."""
     facts: list[tuple[str, str, str]] = []
     whos = iter(("i", *rng.sample(world.NAMES, documents)))
     relations = iter(rng.sample(world.RELATIONS, len(world.RELATIONS)))

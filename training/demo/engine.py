@@ -1,7 +1,7 @@
-"""The tiny model as a policy of the service; turns that are asked for at once are generated together.
+"""The tiny model as a policy of the service, which generates concurrent turns as one batch.
 
-Every sampled token is handed on as it was sampled, and the transcript is read as agent.tokens says, so the
-tokens that are trained are those that the model wrote and saw.
+Sampled tokens are passed on unchanged and transcripts are encoded by agent.tokens, so training sees exactly
+the tokens that the model wrote and read.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from training.demo.model import Cache, TinyLlama
 from training.demo.vocabulary import Vocabulary
 
 _SPARSE = 0.7
-"""Below this share of rows that still write, the others are taken out of the cache."""
+"""If the fraction of unfinished rows falls below this, finished rows are removed from the cache."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class _Turn:
 
 
 class BatchedPolicy:
-    """agent.policy.Policy. Samples at temperature 1 with a generator, takes the likeliest token without."""
+    """An agent.policy.Policy. Samples at temperature 1 with a generator, else takes the likeliest token."""
 
     name = "tiny"
 
@@ -63,13 +63,13 @@ class BatchedPolicy:
         return self.name
 
     async def aclose(self) -> None:
-        """Holds nothing."""
+        """Do nothing: the policy holds no resources."""
 
     async def _encode(self, text: str, opening: bool) -> list[int]:
         return self._vocabulary.encode(text)
 
     async def _run_when_all_wait(self) -> None:
-        # Searches take no time here, so when nobody has come for a while of turns of the loop, all have.
+        # Searches take no time here: after a few idle turns of the event loop, all callers have arrived.
         quiet, seen = 0, 0
         while quiet < 5:
             await asyncio.sleep(0)
@@ -104,7 +104,7 @@ def generate(
     stops: tuple[int, ...],
     generator: torch.Generator | None,
 ) -> list[list[int]]:
-    """What the model writes after each prompt: up to a stop, which is part of it, or so many tokens."""
+    """Continue each prompt up to and including a stop token, or to its limit of tokens."""
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     longest = int(lengths.max())
     cache = Cache(model.shape, len(prompts), longest + max(max_tokens))
@@ -120,14 +120,14 @@ def generate(
             if not done[row]:
                 written[row].append(token)
                 done[row] = token in stops or len(written[row]) == max_tokens[row]
-        going = [place for place, row in enumerate(rows) if not done[row]]
+        going = [index for index, row in enumerate(rows) if not done[row]]
         if not going:
             return written
-        # To take rows out copies the cache, so a few that are done go on, unread.
+        # Removing rows copies the cache, so a few finished rows keep running unread.
         if len(going) < _SPARSE * len(rows):
             kept = torch.tensor(going)
             cache.keep(kept)
-            tokens, lengths, rows = tokens[kept], lengths[kept], [rows[place] for place in going]
+            tokens, lengths, rows = tokens[kept], lengths[kept], [rows[index] for index in going]
         states = model.step(tokens, lengths, cache)
         lengths = lengths + 1
 

@@ -1,4 +1,4 @@
-"""One seed of the demonstration: its people, its warm start, and what reinforcement learning makes of it."""
+"""One seed of the demonstration: its people, its warm start, and its reinforcement learning."""
 
 import asyncio
 import math
@@ -16,51 +16,51 @@ from training.demo.demonstrations import Demonstrator, reading
 from training.demo.engine import BatchedPolicy
 from training.demo.measure import Figures, measure, over
 from training.demo.model import TinyLlama
-from training.demo.rollout import Mode, Outcome, roll_out
+from training.demo.rollout import Mode, Rollout, roll_out
 from training.demo.trainer import Sample, Trainer, sample_of
 from training.demo.vocabulary import Vocabulary
 from training.policy.advantage import Formula, advantages
 
 Log = Callable[[str], None]
 HOPS = (0, 1, 2)
-"""Of the questions that are trained, and that the mean reward is over."""
+"""Hops of the questions that are trained on and that enter the mean reward."""
 MEASURED_HOPS = (*HOPS, 3)
 
 _FEWEST = 3
-"""Documents of the first readings."""
+"""Number of documents in the first readings."""
 _READS_WELL, _LAST = 0.3, 8
-"""The mean loss of so many steps at which a document is added."""
+"""A document is added once the mean loss of the last `_LAST` steps is below `_READS_WELL`."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long everything goes on. The default is the whole demonstration."""
+    """Sizes and durations of all phases. The default is the whole demonstration."""
 
     users: int = 400
     held_out_users: int = 60
     questions: int = 100
-    """Held-out questions of each number of hops."""
+    """Held-out questions for each number of hops."""
     reading_steps: int = 4000
-    """At the most; reading ends when it goes well. The learning rate falls as if it took all: names of two
-    tokens are told apart late, and not at all when it has fallen before."""
+    """Maximum; reading ends once its loss is low. The learning rate always decays over this many steps: names
+    of two tokens are distinguished late, and never if the rate has decayed earlier."""
     reading_batch: int = 10
     reading_documents: int = 7
-    """Of the last readings."""
+    """Number of documents in the last readings."""
     imitation_steps: int = 300
     imitation_batch: int = 24
     demonstrations: int = 5000
     steps: int = 40
-    """Of reinforcement learning, each one update."""
+    """Steps of reinforcement learning, with one update each."""
     groups: int = 20
-    """Questions a step."""
+    """Questions per step."""
     samples: int = 12
-    """Trajectories of each question."""
+    """Trajectories per question."""
     evaluate_every: int = 5
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The people of a seed, and the held-out questions. The same in every process."""
+    """The people and held-out questions of a seed, the same in every process."""
 
     users: Sequence[world.User]
     held_out: Sequence[world.Task]
@@ -80,14 +80,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Point:
-    """Where a training stands after so many steps."""
+    """Results of a training after a number of steps."""
 
     step: int
     held_out: dict[int, Figures]
 
 
 def warm_start(seed: int, setting: Setting, plan: Plan, log: Log) -> TinyLlama:
-    """A model that can read, and searches about as well as the demonstrations do."""
+    """Train a model to read, and to search about as well as the demonstrations do."""
     torch.manual_seed(seed)
     rng = random.Random(f"warm start {seed}")
     vocabulary = Vocabulary()
@@ -99,7 +99,7 @@ def warm_start(seed: int, setting: Setting, plan: Plan, log: Log) -> TinyLlama:
         losses.append(trainer.step([reading(rng, vocabulary, documents) for _ in range(plan.reading_batch)]))
         if (step + 1) % 50 == 0:
             log(f"seed {seed}: reading {step + 1}, {documents} documents, loss {losses[-1]:.2f}")
-        # With many documents from the start, finding the right one takes far longer to learn.
+        # Starting with many documents, the model would take far longer to learn to find the right one.
         if fmean(losses[-_LAST:]) < _READS_WELL:
             documents, losses = documents + 1, [math.inf]
         if documents > plan.reading_documents:
@@ -128,11 +128,11 @@ async def _demonstrations(
 def reinforce(
     model: TinyLlama, seed: int, setting: Setting, formula: Formula, plan: Plan, log: Log
 ) -> list[Point]:
-    """Train the model on its own trajectories. Returns its curve, from step 0 on."""
+    """Train the model on its own trajectories. Returns its curve from step 0."""
     rng = random.Random(f"reinforcement {seed}")
     vocabulary = Vocabulary()
-    # What was said without the profile before the training began. That of the model in training drifts:
-    # nothing rewards it for keeping its answers without a search in shape.
+    # Answers without the profile come from the untrained copy. Those of the model in training drift, because
+    # nothing rewards it for good answers without a search.
     before = TinyLlama(len(vocabulary))
     before.load_state_dict(model.state_dict())
     policy = BatchedPolicy(model, vocabulary, torch.Generator().manual_seed(seed))
@@ -162,8 +162,8 @@ def reinforce(
     return points
 
 
-def _weighted(outcomes: Sequence[Outcome], without: Sequence[Outcome], formula: Formula) -> Iterator[Sample]:
-    """The samples of a step, each with its advantage."""
+def _weighted(outcomes: Sequence[Rollout], without: Sequence[Rollout], formula: Formula) -> Iterator[Sample]:
+    """Yield the samples of a step, weighted by their advantages."""
     size = len(outcomes) // len(without)
     for number, answer in enumerate(without):
         group = outcomes[number * size : (number + 1) * size]

@@ -1,4 +1,4 @@
-"""The two jobs of a demonstration, each for a process of its own; a checkpoint in the folder joins them."""
+"""The two jobs of a demonstration, each run in its own process and joined by a checkpoint in the folder."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ from training.policy.advantage import Formula
 
 
 def warm(folder: Path, seed: int) -> list[Row]:
-    """Make the seed's warm start, keep it, and measure the ways to answer with it."""
+    """Train and save the seed's warm start, and measure the ways to answer with it."""
     plan = Plan()
     setting = Setting.of(seed, plan)
     model = warm_start(seed, setting, plan, _log)
@@ -34,7 +34,7 @@ def warm(folder: Path, seed: int) -> list[Row]:
 
 
 def learn(folder: Path, training: tuple[int, str]) -> Curve:
-    """Train the seed's warm start with the formula."""
+    """Continue from the seed's warm start with the formula."""
     seed, formula = training
     plan = Plan()
     model = TinyLlama(len(Vocabulary()))

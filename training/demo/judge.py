@@ -1,14 +1,14 @@
-"""A judge that knows the right words: it cannot be talked round, and saying everything does not pay."""
+"""A judge that knows the right words: it cannot be persuaded, and listing everything does not pay."""
 
 from index.text.words import words
 from training.judging.judge import SCALE, RubricAspect, RubricQuestion
 
 
 class RubricJudge:
-    """training.judging.judge.Judge over questions whose aspects have one word each as their evidence.
+    """A training.judging.judge.Judge for questions whose aspects have one word each as evidence.
 
-    An aspect gets 2 if its word stands in the response and the response has no more words than the rubric; 1
-    with up to twice as many; else 0.
+    An aspect gets 2 if the response contains its word and has no more words than the rubric has aspects, 1 if
+    it has up to twice as many words, else 0.
     """
 
     name = "rubric"

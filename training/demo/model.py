@@ -1,7 +1,7 @@
 """A Llama-shaped model of under a million parameters, with a cache for generating many rows at once.
 
-Rows of different length stand at the left, and each writes its next token where it ends: the positions that a
-token sees are the same in training, in a batch and alone.
+Rows of different lengths are aligned at the left, and each continues at its own end: a token has the same
+position in training, in a batch and alone.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Shape:
-    """Its size. As it stands here, it has half a million parameters."""
+    """Sizes of the model. The defaults give half a million parameters."""
 
     width: int = 96
     layers: int = 4
@@ -22,8 +22,8 @@ class Shape:
     hidden: int = 256
     context: int = 512
     products: torch.dtype = torch.bfloat16
-    """What matrices are multiplied in: in half the time, on processors that know bfloat16. All else, and the
-    weights, are float32."""
+    """Type of matrix products; bfloat16 halves their time on CPUs that support it. Everything else, including
+    the weights, is float32."""
 
 
 class Cache:
@@ -34,12 +34,12 @@ class Cache:
         self.keys, self.values = torch.zeros(size), torch.zeros(size)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
+        """Keep only these rows."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
 
 
 class TinyLlama(nn.Module):
-    """Rotary positions, RMS norms, SwiGLU, one matrix for embedding and output."""
+    """A transformer with rotary positions, RMS norms, SwiGLU, and one matrix for embedding and output."""
 
     rotation: Tensor
     """Cosines and sines, shape (2, tokens, half a head)."""
@@ -56,7 +56,7 @@ class TinyLlama(nn.Module):
         self.register_buffer("rotation", torch.stack([angles.cos(), angles.sin()]), persistent=False)
 
     def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
-        """Final states, (rows, tokens, width), of whole rows; what they see is kept in the cache."""
+        """Final states, (rows, tokens, width), of whole rows; stores their keys and values in the cache."""
         x = self._embedded(ids)
         rotation = self.rotation[:, None, None, : ids.shape[1]]
         for layer, block in enumerate(self.blocks):
@@ -74,7 +74,7 @@ class TinyLlama(nn.Module):
         return states
 
     def _embedded(self, ids: Tensor) -> Tensor:
-        # At the scale of what the blocks add: with tokens drowned in it, finding them again is learned late.
+        # Scaled to what the blocks add; tokens drowned out by it are learned to be found again only late.
         embedded: Tensor = self.embedding(ids) * math.sqrt(self.shape.width)
         return embedded
 
@@ -95,7 +95,7 @@ class _Block(nn.Module):
     def forward(
         self, x: Tensor, rotation: Tensor, cache: Cache | None, layer: int, positions: Tensor | None = None
     ) -> Tensor:
-        """Whole rows; with positions, one more token of each row, which sees the cache up to it."""
+        """Process whole rows or, given positions, one more token per row, which attends to the cache."""
         q, k, v = self._project(x, rotation)
         if positions is None or cache is None:
             if cache is not None:

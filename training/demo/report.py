@@ -1,5 +1,5 @@
-"""What the demonstration leaves behind: a table for people, the figures as JSON, the curves as a picture, and
-whether it has shown what it is to show."""
+"""Writes the demonstration's results: a table, the figures as JSON and the curves as a picture, and names the
+thresholds that it missed."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ AFTER = {"grpo": "after RL, plain GRPO", "without_profile": "after RL, without-p
 
 _TIMES_RAG, _OVER_WARM, _TWO_HOPS, _INVALID = 1.8, 0.3, 0.8, 0.05
 _LINES = ("-", "--", "-.", ":")
-"""By hops, beside the colour: for print, and for whoever does not see colours."""
+"""Line styles by hops, which repeat the colours for print and for colour-blind readers."""
 _SEARCHES = {0: (0.0, 0.2), 1: (0.8, 1.2), 2: (1.7, 2.5)}
-"""From and to, by hops."""
+"""Allowed ranges, by hops."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to answer the held-out questions of one seed. All but those after RL are the warm start's."""
+    """One way to answer the held-out questions of one seed, with the warm start or after RL."""
 
     seed: int
     system: str
@@ -31,13 +31,13 @@ class Row:
 
     @property
     def mean(self) -> Figures:
-        """Over the hops that count."""
+        """Means over the hops that enter the mean reward."""
         return over(self.by_hops, HOPS)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One training, from its warm start on."""
+    """The results of one training, from its warm start."""
 
     seed: int
     formula: str
@@ -45,7 +45,7 @@ class Curve:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown. Reward and invalid are over 0 to 2 hops, each counted alike."""
+    """Format as Markdown. Reward and invalid are over 0 to 2 hops with equal weight."""
     lines = [
         "| seed | held-out people | reward | accuracy, 0 / 1 / 2 hops | 3 "
         "| searches, 0 / 1 / 2 hops | 3 | invalid |",
@@ -63,7 +63,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def shortfalls(rows: Sequence[Row]) -> Iterator[str]:
-    """What was to be shown and was not, in words, for each seed and formula."""
+    """Describe each threshold that was missed, for each seed and formula."""
     of = {(row.seed, row.system): row for row in rows}
     for row in rows:
         if row.system not in AFTER.values():
@@ -86,7 +86,7 @@ def shortfalls(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def write(folder: Path, rows: Sequence[Row], curves: Sequence[Curve], seconds: float) -> None:
-    """Table, figures and picture, into the folder."""
+    """Write table, figures and picture into the folder."""
     (folder / TABLE).write_text(table(rows) + "\n", encoding="utf-8")
     figures = {
         "seconds": round(seconds),
@@ -99,8 +99,8 @@ def write(folder: Path, rows: Sequence[Row], curves: Sequence[Curve], seconds: f
 
 
 def draw(file: Path, rows: Sequence[Row], curves: Sequence[Curve]) -> None:
-    """Reward, accuracy and searches over the steps: a line for each seed, a look for each number of hops."""
-    # Drawing is all that it is for, and it takes a second to load.
+    """Draw reward, accuracy and searches over the steps, one line per seed, one style per number of hops."""
+    # Imported here because it takes a second to load and only draws.
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""Episodes of the tiny world, driven and rewarded as the service and its training do it."""
+"""Runs episodes of the tiny world, driven and rewarded as in the service and its training."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ _JUDGE = RubricJudge()
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one task."""
+class Rollout:
+    """The trajectory of one task, with its reward."""
 
     task: Task
     trajectory: Trajectory
@@ -33,17 +33,17 @@ class Outcome:
 
     @property
     def searches(self) -> int:
-        """With the one that was made for the question itself."""
+        """Number of searches, including the one made for the question itself."""
         return sum(isinstance(step, Information) for step in self.trajectory.steps)
 
     @property
     def total(self) -> float:
-        """The reward, less the price of a search that was made for the policy: it is charged like its own."""
+        """The reward, less the cost of a search made for the policy, which is charged like its own."""
         return (self.reward.total or 0.0) - COSTS.search * (self.searches - self.trajectory.searches)
 
 
 def begin(task: Task, mode: Mode) -> Episode:
-    """The task's episode in one of the three modes."""
+    """Begin the task's episode in one of the three modes."""
     question = task.question.question
     return Episode(
         question,
@@ -53,10 +53,10 @@ def begin(task: Task, mode: Mode) -> Episode:
     )
 
 
-async def roll_out(tasks: Sequence[Task], policies: Sequence[Policy], mode: Mode = "search") -> list[Outcome]:
-    """All tasks at the same time, each by its policy."""
+async def roll_out(tasks: Sequence[Task], policies: Sequence[Policy], mode: Mode = "search") -> list[Rollout]:
+    """Run all tasks concurrently, each with its policy."""
 
-    async def one(task: Task, policy: Policy) -> Outcome:
+    async def one(task: Task, policy: Policy) -> Rollout:
         episode = begin(task, mode)
         async with aclosing(drive(episode, policy, task.user.search)) as events:
             async for _ in events:
@@ -64,6 +64,6 @@ async def roll_out(tasks: Sequence[Task], policies: Sequence[Policy], mode: Mode
         trajectory = episode.trajectory
         answer = trajectory.answer
         aspects = await judged(_JUDGE, task.question, answer.text) if answer else None
-        return Outcome(task, trajectory, reward(trajectory, aspects, COSTS))
+        return Rollout(task, trajectory, reward(trajectory, aspects, COSTS))
 
     return await asyncio.gather(*map(one, tasks, policies))

@@ -1,8 +1,8 @@
 """Supervised steps and policy gradients for the tiny model, in plain PyTorch.
 
-TRL's GRPOTrainer can roll out through a function of our own, but it takes rewards, not advantages, and always
-subtracts the mean of each group from them. The answer without the profile is worth the same to a whole group,
-so as a part of the baseline it would cancel there. Here the advantages are used as they are.
+TRL's GRPOTrainer accepts a rollout function, but it takes rewards, not advantages, and always subtracts the
+mean of each group. The score of the answer without the profile is constant within a group, so it would cancel
+as part of the baseline. Here the advantages are used unchanged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,19 +20,19 @@ _TOKENS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Sample:
-    """A transcript as tokens, and which of them the policy wrote."""
+    """A transcript as tokens, and whether the policy wrote each of them."""
 
     ids: tuple[int, ...]
     written: tuple[bool, ...]
     weight: float = 1.0
-    """How much the probability of what was written should rise: an advantage; 1 when it is imitated."""
+    """Weight of the log-probability of the written tokens: an advantage, or 1 for imitation."""
 
 
 def sample_of(trajectory: Trajectory, weight: float = 1.0) -> Sample:
-    """The tokens of the trajectory, up to the last that the policy wrote.
+    """Collect the tokens of the trajectory, up to the last one that the policy wrote.
 
-    A block that came when the policy had no tokens left to write was never read. Raises ValueError where any
-    other text has no tokens.
+    A block that arrived after the policy had used up its tokens was never read. Raises ValueError if any
+    other text was not encoded.
     """
     ids: list[int] = []
     written: list[bool] = []
@@ -50,8 +50,8 @@ def sample_of(trajectory: Trajectory, weight: float = 1.0) -> Sample:
 def loss(model: TinyLlama, samples: Sequence[Sample]) -> Tensor:
     """-Σ weight · log p(token) over the tokens that the policy wrote; a sum, not a mean.
 
-    One update is made from what the current model has sampled, so this is the whole policy gradient: there is
-    no older policy to correct for.
+    Each update uses samples of the current model, so this is the whole policy gradient: no older policy needs
+    a correction.
     """
     longest = max(len(sample.ids) for sample in samples)
     ids = torch.zeros(len(samples), longest, dtype=torch.long)
@@ -66,7 +66,7 @@ def loss(model: TinyLlama, samples: Sequence[Sample]) -> Tensor:
 
 
 class Trainer:
-    """Adam with a warm-up and a linear decay to 0, over a known number of steps."""
+    """Adam with a warm-up and a linear decay to 0 over a fixed number of steps."""
 
     def __init__(self, model: TinyLlama, *, learning_rate: float, steps: int, warm_up: int) -> None:
         self._model = model
@@ -78,7 +78,7 @@ class Trainer:
         )
 
     def step(self, samples: Sequence[Sample]) -> float:
-        """One update, by the mean over all tokens that the policy wrote. Returns the loss."""
+        """Make one update by the mean over all tokens that the policy wrote. Returns the loss."""
         written = sum(sum(sample.written) for sample in samples)
         total = 0.0
         for part in _parts([sample for sample in samples if sample.weight]):
@@ -93,7 +93,7 @@ class Trainer:
 
 
 def _parts(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
-    """Samples of like length together, so that little is padded."""
+    """Group samples of similar length, to reduce padding."""
     ordered = sorted(samples, key=lambda sample: len(sample.ids), reverse=True)
     at = 0
     while at < len(ordered):

@@ -1,7 +1,7 @@
 """The tiny model's tokenizer: whole words, so that a small model spends nothing on spelling.
 
-Tokens are pieces of text that add up to it exactly. What the episode always writes in the same words, such as
-the instructions, is one token.
+Tokens are pieces of text that concatenate to it exactly. Fixed texts of the episode, such as the
+instructions, are one token each.
 """
 
 import re
@@ -13,14 +13,14 @@ from training.demo import world
 
 INSTRUCTIONS = "Answer for this person."
 LIMITS = Limits(max_searches=4, top_k=2, max_documents=8, max_tokens=80, deadline_ms=3_600_000)
-"""Of an episode in which the policy searches. The deadline is out of reach: no clock decides a figure."""
+"""Limits of an episode with searches. The deadline is out of reach, so that no result depends on speed."""
 
 QUESTION, END_OF_QUESTION = "Question:", "\n\n"
 _SEARCHES = (LIMITS.max_searches, 0)
 
 
 class Vocabulary:
-    """All tokens, by id. Raises ValueError for text that holds anything else."""
+    """All tokens, by id. Encoding raises ValueError if the text contains anything else."""
 
     def __init__(self) -> None:
         openings = [
@@ -56,7 +56,7 @@ class Vocabulary:
     def encode(self, text: str) -> list[int]:
         found = self._pattern.findall(text)
         if sum(map(len, found)) != len(text):
-            raise ValueError(f"{text!r} holds what is no token")
+            raise ValueError(f"{text!r} contains text that is no token")
         return [self._ids[token] for token in found]
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -1,8 +1,8 @@
-"""A made-up world in which it is known what each question needs: people, what they like, and what they wrote.
+"""A made-up world of people, tastes and histories, in which the searches that a question needs are known.
 
-A question takes so many searches, each for what the one before has found: none (a sum), one (the person's own
-taste), two (the sister's, whose name is to be found first), three (that of the sister's boss). Histories hold
-the facts and what resembles them: earlier questions, which are closer in words and answer nothing.
+A question needs up to three searches, each for a name that the previous one found: none (a sum), one (the
+person's own taste), two (the sister's taste, whose name is found first), three (the taste of the sister's
+boss). Histories hold the facts and distractors: earlier questions, which share more words but answer nothing.
 """
 
 import random
@@ -26,7 +26,7 @@ FIRST_NAMES = tuple(
 )
 LAST_NAMES = tuple("moss falk lind berg stone reed".split())
 NAMES = tuple(f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES)
-"""Of two tokens, neither of which tells a person by itself."""
+"""Names of two tokens, neither of which identifies a person alone."""
 RELATIONS = tuple("sister brother mother father boss neighbor friend coach".split())
 VALUES = {
     "snack": tuple(
@@ -81,7 +81,7 @@ _SUMMANDS = 7
 
 @dataclass(frozen=True)
 class Fact:
-    """A document that answers something, and the words that find it."""
+    """A document that answers a question, and the query that finds it."""
 
     text: str
     query: str
@@ -89,13 +89,13 @@ class Fact:
 
 @dataclass(frozen=True)
 class Task:
-    """A question of one person's, and the facts that lead to its answer, in the order of the search."""
+    """One person's question, and the facts that lead to its answer, in the order of the searches."""
 
     question: Question
     user: "User"
     path: tuple[Fact, ...]
     evidence: str
-    """The sentence that the answer is taken from."""
+    """The sentence that contains the answer."""
     answer: str
     topic: str = ""
 
@@ -105,7 +105,7 @@ class Task:
 
 
 class User:
-    """A person: whom they know, who likes what, and the history that says so."""
+    """A person: their relations, everyone's tastes, and the history that states them."""
 
     def __init__(self, rng: random.Random, split: Split) -> None:
         self.split = split
@@ -115,8 +115,8 @@ class User:
         for relation in rng.sample(RELATIONS, _RELATIVES):
             self.relatives[relation] = _take(names, relation, split)
         self.seconds: dict[str, tuple[str, str]] = {}
-        """Of each relative: a relation, and the name of whom they have it to."""
-        # The same for all of them, so that only the relative's name tells whose boss is meant.
+        """A relation of each relative, and the name of the other person."""
+        # The same relation for all, so that only the relative's name says whose boss is meant.
         relation = rng.choice(RELATIONS)
         for name in self.relatives.values():
             self.seconds[name] = (relation, _take(names, relation, split))
@@ -131,7 +131,7 @@ class User:
         self._index = LexicalIndex([terms(passage.text) for passage in self.passages])
 
     async def search(self, query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-        """agent.driver.Searcher: the service's own BM25; the earlier document goes first at equal scores."""
+        """An agent.driver.Searcher with the service's own BM25; the earlier document wins a tie."""
         scores = self._index.scores(terms(query))
         ranked = sorted(range(len(scores)), key=lambda number: (-scores[number], number))
         found = (self.passages[number] for number in ranked if scores[number] > 0)
@@ -172,7 +172,7 @@ def second_fact(relation: str, of: str, name: str) -> Fact:
 
 
 def taste(rng: random.Random, topic: str, split: Split) -> str:
-    """A style and a value, of a pair that belongs to the split."""
+    """Draw a pair of style and value that belongs to the split."""
     while True:
         style, value = rng.choice(STYLES), rng.choice(VALUES[topic])
         if _held_out(style, value) == (split == "held_out"):
@@ -180,12 +180,12 @@ def taste(rng: random.Random, topic: str, split: Split) -> str:
 
 
 def related(rng: random.Random, relation: str, split: Split) -> str:
-    """A name that this relation may have in the split."""
+    """Draw a name that this relation may have in the split."""
     return _take(rng.sample(NAMES, len(NAMES)), relation, split)
 
 
 def sample_task(rng: random.Random, user: User, hops: int) -> Task:
-    """A question of the user's that takes so many searches."""
+    """Draw a question of the user that needs `hops` searches."""
     if hops == 0:
         text, evidence, answer = sample_sum(rng)
         return Task(_question(text, [answer]), user, (), evidence, answer)
@@ -208,7 +208,7 @@ def sample_task(rng: random.Random, user: User, hops: int) -> Task:
 
 
 def sample_sum(rng: random.Random) -> tuple[str, str, str]:
-    """A question that nobody's history helps with, what is to be thought, and the answer."""
+    """Draw a question that no history helps with; return it with its evidence and its answer."""
     left, right = rng.randrange(_SUMMANDS), rng.randrange(_SUMMANDS)
     asked, answer = f"{NUMBERS[left]} plus {NUMBERS[right]}", NUMBERS[left + right]
     return f"what is {asked}?", f" {asked} is {answer}.", answer
@@ -220,12 +220,12 @@ def _question(text: str, words: Sequence[str]) -> Question:
 
 
 def _take(names: list[str], relation: str, split: Split) -> str:
-    """The first of the names that this relation may have in the split, taken out of them."""
+    """Remove and return the first name that this relation may have in the split."""
     name = next(name for name in names if _held_out(relation, name) == (split == "held_out"))
     names.remove(name)
     return name
 
 
 def _held_out(first: str, second: str) -> bool:
-    # Without a pattern, so that which pairs are missing cannot be learned more easily than reading.
+    # A hash has no pattern, so that reading is easier to learn than which pairs are missing.
     return zlib.crc32(f"{first} {second}".encode()) % _HELD_OUT_EVERY == 0

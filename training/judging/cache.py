@@ -131,7 +131,7 @@ class CachedJudge:
     """`judge`, which is asked only for what `cache` does not hold. Use it in one event loop.
 
     Equal requests at the same time are one. Only scores are kept: what was unjudged is asked for again the
-    next time. The cache stays the caller's to close.
+    next time. `aclose` closes the judge and the cache.
     """
 
     def __init__(self, judge: Judge, cache: VerdictCache) -> None:
@@ -180,7 +180,10 @@ class CachedJudge:
 
     async def aclose(self) -> None:
         """See Judge."""
-        await self._judge.aclose()
+        try:
+            await self._judge.aclose()
+        finally:
+            self._cache.close()
 
     async def _ask(self, key: str, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
         score = await self._judge.judge(question, aspect, response)

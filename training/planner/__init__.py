@@ -1,1 +1,1 @@
-"""Training PlanPers' planner."""
+"""Trains the planner of PlanPers."""

@@ -1,7 +1,7 @@
-"""What a planner is trained on: the planning episode as it is served, and the plan that the rubric makes.
+"""Training examples for a planner: the planning episode as served, completed by the plan of the rubric.
 
-The token ids come from the function that serving encodes transcripts with, so that a planner sees in
-training what it will see in use.
+Token ids come from the same function that serving uses, so that a planner sees the same tokens in training
+and in use.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from training.tasks.lampqa.data import Question
 Tokenizer = Any
 """A tokenizer of transformers."""
 Search = Callable[[Question, int], Awaitable[Sequence[Passage]]]
-"""The first so many passages of a person's profile for their question. May raise Unusable."""
+"""Finds up to k passages of a person's profile for their question. May raise Unusable."""
 
 _AT_ONCE = 16
-"""Questions looked up together, so that their texts are encoded together."""
+"""Questions searched concurrently, so that their texts are encoded in one batch."""
 
 
 class Unusable(Exception):
-    """No example can be made of a question, for the reason given."""
+    """A question gives no example; the message is the reason."""
 
 
 class PlannerExample(BaseModel):
-    """A prompt, and what is to be written behind it."""
+    """A prompt and its completion, as text and as tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,12 +46,12 @@ class PlannerExample(BaseModel):
     completion: str
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
-    """The completion's tokens, then the model's end token if it has one."""
+    """Tokens of the completion, then the model's end token if it has one."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What came of the questions: how many examples there are, and why some make none."""
+    """Counts of the written examples, and the reasons why questions were left out."""
 
     examples: Mapping[Part, int]
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -60,9 +60,9 @@ class Recorded:
 async def make_example(
     question: Question, part: Part, search: Search, tokenizer: Tokenizer, limits: Limits, max_length: int
 ) -> PlannerExample:
-    """The example of one question, of at most `max_length` tokens.
+    """Make the example of one question, of at most `max_length` tokens.
 
-    As in use, a prompt that is too long loses passages, the first ones first. Raises Unusable.
+    As in use, a prompt that is too long loses its first passages. Raises Unusable.
     """
 
     async def encode(text: str, opening: bool) -> list[int]:
@@ -77,13 +77,13 @@ async def make_example(
         written.append(tokenizer.eos_token_id)
     while len(read := await prompt_ids(episode, encode)) + len(written) > max_length:
         if not episode.drop_oldest_passage():
-            raise Unusable(f"without any passage, it still has more than {max_length} tokens")
+            raise Unusable(f"even without passages, it has more than {max_length} tokens")
     prompt = episode.prompt
     if (
         not isinstance(episode.feed(completion), Answer)
         or episode.trajectory.transcript != prompt + completion
     ):
-        raise Unusable("a tag in its rubric ends the plan too early")
+        raise Unusable("a tag in its rubric ends the plan early")
     return PlannerExample(
         id=question.id,
         part=part,
@@ -100,9 +100,10 @@ async def write_examples(
     make: Callable[[Part, Question], Awaitable[PlannerExample]],
     finished: Callable[[int], None] = lambda count: None,
 ) -> Recorded:
-    """Add to `file`, in the order of the questions, the examples that it does not hold yet.
+    """Append the missing examples to `file`, in the order of the questions.
 
-    `finished` is told how many more questions are done. A line that was half written is written again.
+    Calls `finished` with the number of further questions that are done. Rewrites a torn last line. Raises
+    DataError if a part has no examples.
     """
     cut_torn_line(file)
     counts: dict[Part, int] = {"train": 0, "validation": 0}
@@ -133,14 +134,12 @@ async def write_examples(
             finished(len(taken))
     for part, count in counts.items():
         if not count:
-            raise DataError(
-                f"there is no example for {part}" + "".join(f"; {why}" for why in left_out.values())
-            )
+            raise DataError(f"no example for {part}" + "".join(f"; {why}" for why in left_out.values()))
     return Recorded(counts, left_out)
 
 
 def read_examples(file: Path) -> Iterator[PlannerExample]:
-    """The examples of a file that `write_examples` wrote."""
+    """Read the examples that `write_examples` wrote."""
     with file.open("rb") as lines:
         for line in lines:
             yield PlannerExample.model_validate_json(line)

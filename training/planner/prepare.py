@@ -20,20 +20,20 @@ _MANIFEST = "examples.json"
 
 @dataclass(frozen=True)
 class Preparation:
-    """A data set, how it is split, and what its examples are made with."""
+    """A data set, its split, and the settings of its examples."""
 
     dataset: str
     split: str
-    """In words, see parts_of."""
+    """A description, see parts_of."""
     parts: Mapping[Part, Survey]
     model: str
-    """The one that is adapted; its tokenizer encodes the examples."""
+    """The model to adapt; its tokenizer encodes the examples."""
     max_length: int
-    """Tokens of the longest example."""
+    """Maximum number of tokens in an example."""
     limits: Limits
     retriever: str
     encoder: str
-    """In words, see EncoderManifest."""
+    """A description, see EncoderManifest."""
 
     def pin(self, out: Path) -> None:
         """Bind the folder to this preparation. Raises ChangedConfiguration if it holds another one."""
@@ -61,7 +61,7 @@ class Preparation:
         search: Callable[[str, str, int], Awaitable[Sequence[Passage]]],
         finished: Callable[[int], None],
     ) -> Recorded:
-        """Add the examples that `out` does not hold yet, see write_examples.
+        """Append the missing examples to `out`, see write_examples.
 
         `keep` stores the profile of a question and returns its user; `search` takes user, query and k.
         """

@@ -1,6 +1,6 @@
-"""The fine-tuning of a planner: LoRA by TRL on examples that are tokens already, loss on the plan alone.
+"""Fine-tunes a planner: LoRA with TRL on tokenized examples, with the loss on the plan alone.
 
-TRL is given the labels, so that it encodes, cuts and masks nothing itself.
+TRL gets the labels, so that it does not encode, truncate or mask anything itself.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ CHECKPOINTS = "checkpoints"
 TRAINING_MANIFEST = "training.json"
 
 _IGNORED = -100
-"""The label of a token that the loss does not see, in PyTorch and all that build on it."""
+"""Label of tokens that the loss ignores, in PyTorch and libraries built on it."""
 _CLIP = 1.0
 
 
 class Recipe(BaseModel):
-    """How a planner is trained. The defaults are those published with LaMP-QA (PlanPers).
+    """Hyperparameters of a planner. The defaults are those published with LaMP-QA (PlanPers).
 
     The published batch of 32 is `batch_size` times `gradient_accumulation`. The learning rate falls
     linearly, and gradients are clipped to norm 1.
@@ -43,20 +43,20 @@ class Recipe(BaseModel):
     gradient_accumulation: int = Field(8, ge=1)
     learning_rate: float = Field(5e-5, gt=0)
     warmup: float = Field(0.1, ge=0, lt=1)
-    """Of the steps."""
+    """Fraction of the steps."""
     lora_rank: int = Field(16, ge=1)
     lora_alpha: int = Field(16, ge=1)
     lora_dropout: float = Field(0.05, ge=0, lt=1)
     validate_every: int = Field(250, ge=1)
-    """Steps between two checkpoints, each of which is validated."""
+    """Steps between checkpoints; each checkpoint is validated."""
     seed: int = 0
 
 
 class Watcher(Protocol):
-    """Is told how training goes on."""
+    """Is notified of the progress of training."""
 
     def trained(self, step: int, loss: float | None) -> None:
-        """A step is done; with the mean loss since the last time, where that is known."""
+        """A step is done. `loss` is the mean since the last report, if known."""
         ...
 
     def validated(self, step: int, loss: float) -> None: ...
@@ -64,7 +64,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class KeptAdapter:
-    """The adapter that was kept: that of the step with the lowest validation loss."""
+    """The adapter that was kept, from the step with the lowest validation loss."""
 
     adapter: Path
     step: int
@@ -72,7 +72,7 @@ class KeptAdapter:
 
 
 def load_tokenizer(model: str) -> Tokenizer:
-    """Raises TrainingUnavailable when there is no such model."""
+    """Load the model's tokenizer. Raises TrainingUnavailable if that fails."""
     from transformers import AutoTokenizer
 
     try:
@@ -82,7 +82,7 @@ def load_tokenizer(model: str) -> Tokenizer:
 
 
 def check_can_train(model: str, recipe: Recipe, max_length: int, *, cpu: bool) -> None:
-    """Raises TrainingUnavailable where something is missing: asked before hours are spent on examples."""
+    """Check requirements before hours are spent on examples. Raises TrainingUnavailable."""
     require("train", "datasets", "peft", "torch", "trl")
     if cpu:
         return
@@ -91,19 +91,19 @@ def check_can_train(model: str, recipe: Recipe, max_length: int, *, cpu: bool) -
     if not torch.cuda.is_available():
         parameters, size = memory_needed(model, recipe, max_length)
         raise TrainingUnavailable(
-            f"there is no GPU here; {model} has {parameters / 1e9:.2g} billion parameters, and training it "
+            f"no GPU was found; {model} has {parameters / 1e9:.2g} billion parameters, and training it "
             f"takes about {size / 2**30:.2g} GiB of a GPU's memory (--cpu trains tiny models without one)"
         )
     if torch.cuda.device_count() > 1:
-        raise TrainingUnavailable("training uses one GPU: name it, like CUDA_VISIBLE_DEVICES=0")
+        raise TrainingUnavailable("training uses one GPU; select it, for example with CUDA_VISIBLE_DEVICES=0")
 
 
 def memory_needed(model: str, recipe: Recipe, max_length: int) -> tuple[int, int]:
-    """The model's parameters, and about how many bytes its training takes where every example is longest.
+    """Number of the model's parameters, and estimated bytes for training on examples of maximum length.
 
-    The weights in bfloat16; 16 bytes for each parameter of the adapter (itself, its gradient and Adam's two
-    moments in float32); for each token, the input of every layer and the activations of one (34 bytes for
-    each hidden unit; Korthikanti et al. 2022, section 4), since the others are computed again.
+    The bytes are the weights in bfloat16; 16 per parameter of the adapter (itself, its gradient and Adam's
+    two moments in float32); and per token, the input of every layer and the activations of one layer (34 per
+    hidden unit; Korthikanti et al. 2022, section 4), since the others are recomputed.
     """
     import torch
     from peft import get_peft_model
@@ -130,9 +130,9 @@ def train(
     cpu: bool = False,
     watcher: Watcher | None = None,
 ) -> KeptAdapter:
-    """Train, or go on from the last checkpoint, and keep the best adapter in `folder`/adapter.
+    """Train, or resume from the last checkpoint, and save the best adapter in `folder`/adapter.
 
-    Raises ChangedConfiguration when the folder was begun with another recipe or other examples.
+    Raises ChangedConfiguration if the folder was begun with another recipe or other examples.
     """
     with examples.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
@@ -152,7 +152,7 @@ def train(
 def make_trainer(
     folder: Path, examples: Iterable[PlannerExample], model: str, recipe: Recipe, *, cpu: bool
 ) -> Any:
-    """TRL's trainer, whose checkpoints go to `folder`."""
+    """Make TRL's trainer, which writes its checkpoints to `folder`."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.trainer_callback import PrinterCallback
@@ -214,7 +214,7 @@ def _datasets(examples: Iterable[PlannerExample]) -> dict[Part, Any]:
 def _lora(recipe: Recipe) -> Any:
     from peft import LoraConfig
 
-    # Which matrices get an adapter is not published: peft's own choice for the model is taken.
+    # The adapted matrices are not published, so peft's default for the model applies.
     return LoraConfig(
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha,
@@ -226,7 +226,7 @@ def _lora(recipe: Recipe) -> Any:
 def _callback(watcher: Watcher) -> Any:
     from transformers import TrainerCallback
 
-    class Telling(TrainerCallback):  # type: ignore[misc]
+    class Notifying(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             watcher.trained(state.global_step, None)
 
@@ -236,17 +236,17 @@ def _callback(watcher: Watcher) -> Any:
             if "eval_loss" in logs:
                 watcher.validated(state.global_step, logs["eval_loss"])
 
-    return Telling()
+    return Notifying()
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest that was written to its end: the trainer's state is the last file of one."""
+    """Find the newest complete checkpoint: the trainer's state is its last file."""
     whole = folder.glob("checkpoint-*/trainer_state.json")
     return max((file.parent for file in whole), key=lambda made: int(made.name.split("-")[1]), default=None)
 
 
 def _keep(trainer: Any, best: KeptAdapter) -> None:
-    """Write the adapter, its tokenizer and what they are for: all of it or nothing."""
+    """Write the adapter, its tokenizer and its stamp atomically."""
     part = best.adapter.with_name(ADAPTER + ".part")
     shutil.rmtree(part, ignore_errors=True)
     trainer.model.save_pretrained(part)

@@ -9,12 +9,9 @@ import os
 import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from agent.engines.errors import EngineError
-from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.prompts import PROMPT_VERSION
@@ -25,10 +22,9 @@ from index.ranking.retrievers import Retrievers
 from index.searching import AsyncSearch
 from index.storage.location import FILE, file_url
 from training.errors import TrainingError
-from training.judging.cache import CachedJudge, CacheUnavailable, VerdictCache
+from training.judging.cache import CacheUnavailable
+from training.judging.factory import InvalidJudge, JudgeConfiguration, JudgeUnavailable, open_judge
 from training.judging.judge import Judge, Unjudged, judged
-from training.judging.lexical import LexicalJudge
-from training.judging.llm import LLMJudge
 from training.policy.advantage import Formula
 from training.policy.reward import Costs, Reward, reward
 from training.policy.rows import DEFAULT_METHOD, Row
@@ -36,8 +32,6 @@ from training.tasks.lampqa.data import Aspect, Question
 
 CONFIGURATION = "PR2_TRAINING"
 """The environment variable that names the configuration's file."""
-JUDGE_KEY = "PR2_JUDGE_API_KEY"
-"""The environment variable with the key of the judge's server, where it wants one."""
 
 TRAINABLE = (DEFAULT_METHOD,)
 """The methods whose policy can be trained: each turn is the policy's, and its searches are its own."""
@@ -47,24 +41,6 @@ _log = logging.getLogger(__name__)
 
 class InvalidConfiguration(TrainingError, ValueError):
     """Nothing can be trained with this configuration. The message says what to change."""
-
-
-class JudgeUnavailable(TrainingError):
-    """The judge gave no verdict before there was anything to judge. The message names its address."""
-
-
-class JudgeConfiguration(BaseModel):
-    """Which judge scores the answers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["lexical", "openai"] = "lexical"
-    url: str | None = None
-    """Of an OpenAI-compatible server, up to and with /v1."""
-    model: str = ""
-    timeout_s: float = 120.0
-    at_once: int = 256
-    """Calls in flight."""
 
 
 class Configuration(BaseModel):
@@ -123,14 +99,12 @@ class Environment:
         configuration: Configuration,
         profiles: Profiles,
         judge: Judge,
-        cache: VerdictCache | None = None,
     ) -> None:
-        """`open` makes one of what the configuration names. `cache` is closed with it."""
+        """`open` makes one of what the configuration names. `judge` is closed with it."""
         self.configuration = configuration
         self._method = METHODS[configuration.method]
         self._profiles = profiles
         self._judge = judge
-        self._cache = cache
         self._search = AsyncSearch(profiles)
 
     @classmethod
@@ -147,11 +121,15 @@ class Environment:
             )
         profiles = await asyncio.to_thread(_profiles, configuration)
         try:
-            judge, cache = await _judge(configuration)
+            # Beside the store: what one process has paid for serves the others, and the next run.
+            judge = await open_judge(configuration.judge, configuration.data / "verdicts.db")
+        except InvalidJudge as error:
+            profiles.store.close()
+            raise InvalidConfiguration(str(error)) from None
         except BaseException:
             profiles.store.close()
             raise
-        return cls(configuration, profiles, judge, cache)
+        return cls(configuration, profiles, judge)
 
     async def check(self) -> None:
         """Have the judge grade something that no cache knows. Raises JudgeUnavailable."""
@@ -198,8 +176,6 @@ class Environment:
     async def aclose(self) -> None:
         """Let go of connections and files."""
         await self._judge.aclose()
-        if self._cache is not None:
-            self._cache.close()
         self._profiles.store.close()
 
 
@@ -225,24 +201,3 @@ def _profiles(configuration: Configuration) -> Profiles:
         profiles.store.close()
         raise
     return profiles
-
-
-async def _judge(configuration: Configuration) -> tuple[Judge, VerdictCache | None]:
-    judge = configuration.judge
-    if judge.kind == "lexical":
-        return LexicalJudge(), None
-    if judge.url is None:
-        raise InvalidConfiguration("judge.url: the judge is a server, and its address is missing")
-    server = OpenAIServer(judge.url, judge.model, os.environ.get(JUDGE_KEY), idle_timeout_s=judge.timeout_s)
-    try:
-        await server.models(retries=0)
-        grading = await LLMJudge.connect(server, timeout_s=judge.timeout_s, concurrency=judge.at_once)
-        # Beside the store: what one process has paid for serves the others, and the next run.
-        cache = VerdictCache(configuration.data / "verdicts.db")
-    except EngineError as error:
-        await server.aclose()
-        raise JudgeUnavailable(f"the judge at {judge.url}: {error}") from None
-    except BaseException:
-        await server.aclose()
-        raise
-    return CachedJudge(grading, cache), cache

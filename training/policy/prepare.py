@@ -13,7 +13,8 @@ from index.errors import InvalidDocument
 from training.errors import TrainingError
 from training.evaluation.records import MANIFEST, read_records
 from training.folder import pin_configuration, replacing, write_json
-from training.policy.environment import Configuration, JudgeConfiguration
+from training.judging.factory import JudgeConfiguration
+from training.policy.environment import Configuration
 from training.policy.rows import DEFAULT_METHOD, Row
 from training.tasks.datasets import Part
 from training.tasks.errors import InvalidRecord

@@ -313,7 +313,6 @@ async def test_a_client_that_leaves_cancels_both(make_service: MakeService, stre
     async with api_of(make_service(policy)) as api:
         visit = Visit(api, "Why?", stream=stream, compare=True)
         assert await soon(lambda: len(policy.shown) == 3)
-        await asyncio.sleep(0.05)
         await visit.leave()
         assert (policy.cancelled, policy.without.cancelled) == (["Why?"], ["Why?"])
         assert counts(api) == (0, 0)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.engines.errors import EngineError
+from agent.episode import Episode
 from agent.policies.scripted import ScriptedPolicy
+from agent.policy import Chunk
 from server.http.app import create_app
 from server.http.sse import with_keep_alive
 from tests.server.conftest import MakeService
@@ -169,7 +173,14 @@ async def test_a_stream_that_is_left_is_over_however_long_its_end_takes(how: str
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves_cancels_the_generation(make_service: MakeService, stream: bool) -> None:
-    policy = ScriptedPolicy([THINK_SEARCH, ["<think>", *["more "] * 2_000]], delay_s=0.05)
+    turns = []
+
+    class Slow(ScriptedPolicy):
+        def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
+            turns.append(episode.question)
+            return super().generate(episode, max_tokens)
+
+    policy = Slow([THINK_SEARCH, ["<think>", *["more "] * 2_000]], delay_s=0.05)
     service = make_service(policy)
     with serving(create_app(service.settings, service)) as url:
         async with httpx.AsyncClient(base_url=url) as client:
@@ -182,8 +193,7 @@ async def test_a_client_that_leaves_cancels_the_generation(make_service: MakeSer
                             break
             else:
                 asking = asyncio.create_task(client.post("/v1/users/ana/answers", json=body))
-                assert await soon(lambda: service.queue.running == 1)
-                await asyncio.sleep(0.5)
+                assert await soon(lambda: len(turns) == 2)
                 asking.cancel()
                 await asyncio.gather(asking, return_exceptions=True)
         assert await soon(lambda: policy.cancelled == ["What?"], seconds=2)
@@ -196,7 +206,27 @@ async def test_a_client_that_leaves_in_the_middle_of_an_upload_stores_nothing(
     make_service: MakeService,
 ) -> None:
     service = make_service()
-    with serving(create_app(service.settings, service)) as url:
+    reading, done = threading.Event(), threading.Event()
+
+    class Watched:
+        """Notes when a request's body is read, and when the request is done with."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            async def noted() -> Message:
+                message = await receive()
+                if scope["type"] == "http":
+                    reading.set()
+                return message
+
+            await self._app(scope, noted, send)
+            done.set()
+
+    app = create_app(service.settings, service)
+    app.add_middleware(Watched)
+    with serving(app) as url:
         lines = b"".join(json.dumps(document).encode() + b"\n" for document in ANA)
         head = (
             "PUT /v1/users/ana/documents HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
@@ -204,8 +234,8 @@ async def test_a_client_that_leaves_in_the_middle_of_an_upload_stores_nothing(
         )
         with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)) as connection:
             connection.sendall(head.encode() + lines)
-            await asyncio.sleep(0.2)
-        await asyncio.sleep(0.3)
+            assert await asyncio.to_thread(reading.wait, 5)
+        assert await asyncio.to_thread(done.wait, 5)
         async with httpx.AsyncClient(base_url=url) as client:
             assert (await client.get("/v1/users/ana/documents")).status_code == 404
             await client.put("/v1/users/ana/documents", json=ANA)

@@ -11,7 +11,7 @@ from training.demo import world
 from training.demo.demonstrations import Demonstrator
 from training.demo.engine import BatchedPolicy, generate
 from training.demo.model import Shape, TinyLlama
-from training.demo.rollout import Outcome, roll_out
+from training.demo.rollout import Rollout, roll_out
 from training.demo.trainer import Sample, Trainer, loss, sample_of
 from training.demo.vocabulary import INSTRUCTIONS, LIMITS, Vocabulary
 
@@ -28,7 +28,7 @@ def model() -> TinyLlama:
 
 @pytest.fixture
 async def searcher(model: TinyLlama) -> TinyLlama:
-    """Trained until it searches, so that its episodes have blocks of the environment inside."""
+    """A model trained until it searches, so that its episodes include information blocks."""
     tasks = TASKS[1:4]
     trainer = Trainer(model, learning_rate=1e-2, steps=60, warm_up=5)
     shown = await roll_out(tasks, [Demonstrator(task, random.Random(0), VOCABULARY) for task in tasks])
@@ -64,7 +64,7 @@ def test_the_cache_gives_what_the_whole_row_gives(model: TinyLlama) -> None:
 async def test_turns_asked_for_at_the_same_time_are_sampled_again_with_the_same_seed(
     model: TinyLlama,
 ) -> None:
-    async def sampled(seed: int) -> list[Outcome]:
+    async def sampled(seed: int) -> list[Rollout]:
         policy = BatchedPolicy(model, VOCABULARY, torch.Generator().manual_seed(seed))
         return await roll_out(TASKS, [policy] * len(TASKS))
 
@@ -113,7 +113,7 @@ async def test_a_block_that_the_policy_had_no_tokens_left_to_read_is_not_trained
 
 
 def _gradients(model: TinyLlama, sample: Sample) -> torch.Tensor:
-    """Of the loss, by the states that each token but the first was predicted from."""
+    """Gradient of the loss with respect to the states that predict each token but the first."""
     kept: list[torch.Tensor] = []
 
     def keep(module: torch.nn.Module, inputs: object, states: torch.Tensor) -> None:

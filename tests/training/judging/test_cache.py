@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.training.judging.test_judge import question_with
+from tests.waiting import soon
 from training.judging.cache import CachedJudge, CacheUnavailable, VerdictCache, key_of
 from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
 from training.judging.lexical import LexicalJudge
@@ -131,7 +132,7 @@ async def test_when_all_go_away_the_judge_is_left(tmp_path: Path) -> None:
     with VerdictCache(tmp_path / "v.db") as cache:
         slow, judge = judge_of([1, 2], cache, go=False)
         asking = [asyncio.create_task(judge.judge(QUESTION, ASPECT, "x")) for _ in range(2)]
-        await asyncio.sleep(0.01)
+        assert await soon(lambda: slow.asked == 1)
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
@@ -145,10 +146,10 @@ async def test_it_goes_by_the_name_of_the_judge_behind_it(tmp_path: Path) -> Non
     with VerdictCache(tmp_path / "v.db") as cache:
         slow, judge = judge_of([], cache)
         assert (judge.name, judge.comparable) == ("slow@1", True)
-        await judge.aclose()
-        assert slow.closed
         lexical: Judge = CachedJudge(LexicalJudge(), cache)
         assert await lexical.judge(QUESTION, ASPECT, "its weight") == 2
+        await judge.aclose()
+        assert slow.closed
 
 
 def test_what_is_no_score_cannot_be_put(tmp_path: Path) -> None:

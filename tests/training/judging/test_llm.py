@@ -11,6 +11,7 @@ import pytest
 
 from agent.engines.openai import OpenAIServer
 from tests.engine import HANG_BEFORE_HEADERS, Dialect, Engine, Reply, Request, Script, fails, in_order
+from tests.waiting import soon
 from training.evaluation.records import AspectScore
 from training.judging.judge import JUDGE_PROMPT_VERSION, Unjudged, judged
 from training.judging.llm import LLMJudge, prompt
@@ -234,13 +235,11 @@ async def test_a_judge_that_is_left_closes_its_connections() -> None:
     with Engine(in_order(HANG_BEFORE_HEADERS), dialect=CHAT) as engine:
         async with judging(engine) as judge:
             asking = asyncio.create_task(judged(judge, QUESTION, RESPONSE))
-            await asyncio.sleep(0.1)
-            assert len(engine.requests) == 1
+            assert await soon(lambda: len(engine.requests) == 1)
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
-            await asyncio.sleep(0.1)
-            assert engine.left_early == 1
+            assert await soon(lambda: engine.left_early == 1)
 
 
 async def test_its_name_is_its_model_and_its_prompt() -> None:

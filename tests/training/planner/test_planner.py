@@ -1,4 +1,4 @@
-"""A planner's examples and its fine-tuning, with a tiny model made on the spot."""
+"""A planner's examples and its fine-tuning, with a tiny model."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from training.tasks.datasets import Part, held_out
 from training.tasks.errors import DataError
 from training.tasks.lampqa.data import Question
 
-# peft asks transformers for a name that it has replaced.
+# peft uses a deprecated name of transformers.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 LIMITS = Limits(top_k=2)
@@ -162,7 +162,7 @@ def examples(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Notes:
-    """What was told; at the step `killed_at`, the process is as good as dead."""
+    """Records the notifications; raises KeyboardInterrupt at the step `killed_at`."""
 
     def __init__(self, killed_at: int | None = None) -> None:
         self.steps: list[int] = []
@@ -189,13 +189,13 @@ def adapter_weights(folder: Path) -> dict[str, Any]:
 
 
 def certainty(network: Any, example: PlannerExample, tokens: int) -> float:
-    """The log-probability of the first tokens of the completion."""
+    """Log-probability of the first tokens of the completion."""
     import torch
 
     ids = torch.tensor([[*example.prompt_ids, *example.completion_ids[:tokens]]])
     with torch.no_grad():
-        told = network(ids).logits[0, -tokens - 1 : -1].log_softmax(-1)
-    return float(told.gather(1, ids[0, -tokens:, None]).sum())
+        logs = network(ids).logits[0, -tokens - 1 : -1].log_softmax(-1)
+    return float(logs.gather(1, ids[0, -tokens:, None]).sum())
 
 
 def test_the_loss_covers_the_tokens_of_the_plan_and_no_others(
@@ -248,7 +248,7 @@ def test_training_changes_the_adapter_alone_and_goes_on_after_being_killed(
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "killed", examples, model, RECIPE, cpu=True, watcher=Notes(killed_at=15))
-    # What was being written when the process died has no state yet.
+    # A checkpoint that was being written when the process died has no state yet.
     (tmp_path / "killed" / "checkpoints" / "checkpoint-15").mkdir()
     again = Notes()
     resumed = train(tmp_path / "killed", examples, model, RECIPE, cpu=True, watcher=again)

@@ -18,6 +18,7 @@ from index.storage.store import Store
 from tests.index.fakes import HashEncoder
 from tests.openrlhf.judge_server import Handler
 from training.judging.cache import CachedJudge, VerdictCache
+from training.judging.factory import JudgeConfiguration, JudgeUnavailable
 from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
 from training.judging.lexical import LexicalJudge
 from training.policy.environment import (
@@ -25,8 +26,6 @@ from training.policy.environment import (
     Configuration,
     Environment,
     InvalidConfiguration,
-    JudgeConfiguration,
-    JudgeUnavailable,
     check,
 )
 from training.policy.rows import Row
@@ -137,8 +136,8 @@ async def test_queries_of_rollouts_that_run_at_once_are_encoded_together(
     encoder.hold = threading.Event()
     encoder.entered.clear()
     searches = [asyncio.create_task(made.search("ana", f"tea {n}", 1, ())) for n in range(9)]
+    # Once the first batch is encoded, all nine have asked: they were started before it.
     await asyncio.to_thread(encoder.entered.wait, 10)
-    await asyncio.sleep(0.05)
     encoder.hold.set()
     found = await asyncio.gather(*searches)
     assert all(len(passages) == 1 for passages in found)
