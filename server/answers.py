@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AskOptions(TypedDict, total=False):
-    """How to answer a question. The server decides what is left out or None."""
+    """Options of a question. The server has a default for each that is omitted or None."""
 
     method: str | None
     retriever: str | None

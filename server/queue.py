@@ -28,7 +28,7 @@ class Busy(Exception):
 class Ticket:
     """One request in the queue. It holds a slot, or its position in the line, until it leaves.
 
-    Cancelling turn() does not leave the queue: whoever enters has to leave, best by a `with` block.
+    Cancelling turn() does not leave the queue: leave every ticket, best by a `with` block.
     """
 
     def __init__(self, queue: "FairQueue", user: str) -> None:

@@ -1,7 +1,7 @@
 """Reads the files of `pr2 profile import`: their users, documents and counts.
 
 A file that cannot be read at all raises BadInput or InvalidDocument; a single bad line is left to
-whoever stores the documents.
+the caller.
 """
 
 import sys

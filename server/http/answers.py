@@ -38,7 +38,7 @@ async def ask(request: Request, access: Caller, user: str, body: AnswerRequestBo
     """Answer a question from the person's own history, citing the lines that the answer rests on.
 
     Check `finish_reason`: an answer that a limit cut off is a 200, too. A policy that fails is a problem
-    (502, or 504 if it was silent too long); its steps so far are stored all the same.
+    (502, or 504 if it was silent too long); its steps so far are stored anyway.
     """
     answering = await access.begin(
         user,

@@ -30,7 +30,7 @@ class State:
         return self.opened
 
     def access(self, connection: HTTPConnection | None) -> Access:
-        """The service for whoever makes this request."""
+        """The service for the caller of this request."""
         return Access(self.service, self.gate, self.gate.principal(connection))
 
     async def check_policy(self) -> str:

@@ -86,7 +86,7 @@ def mcp_server(access_of: AccessOf, user: str | None = None) -> Server[Any]:
             return error_result(_in_words(error))
 
     async def list_resources(context: ServerRequestContext[Any], _: Any) -> types.ListResourcesResult:
-        # Ids come from searches; a list of thousands helps nobody. But without this handler the SDK does not
+        # Ids come from searches; a list of thousands is no help. But without this handler the SDK does not
         # announce resources at all.
         return types.ListResourcesResult(resources=[])
 

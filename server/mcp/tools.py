@@ -61,7 +61,7 @@ def _from_json(value: Any) -> Any:
 
 
 class _AddArguments(Arguments):
-    # Documents are shown in the schema, but checked by parse_document: it says what is wrong in words.
+    # The schema shows documents, but parse_document validates them, for its messages.
     documents: Annotated[list[SkipValidation[Document]], BeforeValidator(_from_json)] = Field(
         min_length=1, max_length=MOST_DOCUMENTS
     )
@@ -127,7 +127,7 @@ def error_result(text: str) -> Result:
 
 
 def sendable(text: str) -> str:
-    # What an engine says may hold half of a surrogate pair, which UTF-8 cannot carry.
+    # An engine's text may contain a lone surrogate, which UTF-8 cannot encode.
     return text.encode("utf-8", "replace").decode()
 
 
@@ -254,7 +254,7 @@ TOOLS = (
         "Answer a question about the user from the user's own documents, searching as often as it takes. "
         "Gives the answer and, for each mark like [1] in it, the exact line that it rests on. It may take a "
         "minute; search_profile is quicker where one passage is enough.",
-        # The record that is kept of an answer changes nothing that a tool shows.
+        # The stored record of an answer changes nothing that a tool shows.
         types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
         _AnswerArguments,
         Answered,

@@ -45,8 +45,8 @@ REFUSED: Mapping[str, Any] = {
     "modalities": ["text"],
     "stop": [],
 } | dict.fromkeys(("audio", "moderation", "prediction", "web_search_options"))
-"""Parameters that change the form of an answer and are not supported, with the value that is accepted
-besides null because it asks for nothing."""
+"""Parameters that change the form of an answer and are not supported, with the value that is accepted,
+like null, because it asks for nothing."""
 IGNORED = frozenset(
     "temperature top_p seed presence_penalty frequency_penalty logit_bias metadata store service_tier "
     "parallel_tool_calls reasoning_effort verbosity safety_identifier prompt_cache_key prompt_cache_options "
