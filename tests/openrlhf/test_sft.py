@@ -156,8 +156,8 @@ def test_a_trajectory_that_is_too_long_is_left_out_and_never_cut() -> None:
     kept = dataset([long, short], length, strategy)
     assert len(kept) == 1
     assert kept[0][0].shape == (1, length)
-    assert strategy.said == [f"1 trajectories; 1 left out, of over {length} tokens"]
-    with pytest.raises(ValueError, match=r"give a higher --data\.max_len"):
+    assert strategy.said == [f"1 trajectories; 1 longer than {length} tokens left out"]
+    with pytest.raises(ValueError, match=r"use a higher --data\.max_len"):
         dataset([long, short], length - 1)
 
 
@@ -166,7 +166,7 @@ def test_what_would_be_learned_otherwise_is_refused() -> None:
     with pytest.raises(ValueError, match="prompts of version '0'"):
         Trajectories(older, Padding(), LONGEST, Strategy())
     for flag in ("pretrain_mode", "multiturn"):
-        with pytest.raises(ValueError, match="leave them out"):
+        with pytest.raises(ValueError, match="remove them"):
             Trajectories(rows(CASES[:1]), Padding(), LONGEST, Strategy(), **{flag: True})
 
 

@@ -210,7 +210,7 @@ def in_order(lines: Sequence[str]) -> list[str]:
 
 
 def test_the_formula_leaves_no_choice_of_an_estimator() -> None:
-    with pytest.raises(SystemExit, match=r"leave out --algo\.advantage\.estimator"):
+    with pytest.raises(SystemExit, match=r"remove --algo\.advantage\.estimator"):
         main(["--algo.advantage.estimator=gae"])
 
 

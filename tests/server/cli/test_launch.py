@@ -61,7 +61,7 @@ def test_a_job_for_ray_needs_rays_command(
     monkeypatch.setenv("PATH", str(tmp_path))
     result = train(prepared, "--out", tmp_path / "out", "--model", warm, "--ray", "http://head:8265")
     assert result.exit_code == 2
-    assert "given to Ray by its own command" in result.stderr
+    assert "submitting a job needs the command ray" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -72,7 +72,7 @@ def test_without_a_gpu_the_estimate_is_told_and_nothing_begins(
     result = train(prepared, "--out", tmp_path / "out", "--preset", "tiny", "--model", warm)
     assert result.exit_code == 2
     assert "tiny needs 1 GPU with about 1" in result.stderr
-    assert "here are none" in result.stderr
+    assert "this machine has none" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -83,12 +83,12 @@ def test_what_cannot_be_trained_is_one_line(prepared: Path, warm: Path, tmp_path
     old.mkdir()
     (old / STAMP).write_text(json.dumps({"kind": "policy", "prompt_version": "0"}))
     for arguments, said in (
-        ((tmp_path, "--model", warm), "was not prepared: pr2 train prepare"),
+        ((tmp_path, "--model", warm), "is not prepared: run pr2 train prepare"),
         ((prepared, "--model", cold), "warm it up first"),
         ((prepared, "--model", old), f"version 0 of the prompts, and this is version {PROMPT_VERSION}"),
-        ((prepared, "--model", warm, "--preset", "huge"), "there is no preset 'huge'"),
-        ((prepared, "--model", warm, "--flag", "lr"), "give NAME=VALUE"),
-        ((prepared, "--model", warm, "--flag", "vllm.num_engines=4"), "have to be the engines' 4"),
+        ((prepared, "--model", warm, "--preset", "huge"), "'huge' is neither a preset"),
+        ((prepared, "--model", warm, "--flag", "lr"), "use NAME=VALUE"),
+        ((prepared, "--model", warm, "--flag", "vllm.num_engines=4"), "the same number"),
     ):
         result = train(*arguments, "--out", tmp_path / "out", "--dry-run")
         assert result.exit_code == 2, result.output

@@ -81,7 +81,10 @@ def test_scores_without_the_profile_come_from_a_run_of_none(dataset: Path, tmp_p
 def test_another_methods_run_is_no_baseline(dataset: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     assert pr2("evaluate", "--dataset", dataset, "--method", "rag", "--out", runs / "rag").exit_code == 0
-    for folder, said in ((runs / "rag", "a run of the method 'rag'"), (tmp_path, "holds no run")):
+    for folder, said in (
+        (runs / "rag", "a run of the method 'rag'"),
+        (tmp_path, "is not the folder of a run"),
+    ):
         result = prepare("--dataset", dataset, "--out", tmp_path / "out", "--without-profile", folder)
         assert result.exit_code == 2
         assert said in result.stderr
@@ -95,7 +98,7 @@ def test_a_baseline_by_another_judge_is_none(dataset: Path, tmp_path: Path) -> N
     asked = ("--dataset", dataset, "--out", tmp_path / "out", "--without-profile", run)
     refused = prepare(*asked, *judge)
     assert refused.exit_code == 2
-    assert "was judged by lexical, and training has big" in refused.stderr
+    assert "was judged by lexical, but training uses big" in refused.stderr
     assert prepare(*asked).exit_code == 0
     changed = prepare("--dataset", dataset, "--out", tmp_path / "out")
     assert changed.exit_code == 2

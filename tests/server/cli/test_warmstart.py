@@ -80,7 +80,7 @@ def test_a_missing_extra_is_named_before_anything_is_written(
         (("rag",), "is a run of the method rag"),
         (("pr2", "pr2"), "more than once"),
         (("nowhere",), "nowhere holds no run"),
-        (("pr2", "--least", 1), "the best one scores 0."),
+        (("pr2", "--least", 1), "the best scores 0."),
     ],
     ids=["another method", "given twice", "no run", "nothing good enough"],
 )

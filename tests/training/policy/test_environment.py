@@ -236,7 +236,7 @@ def test_the_configuration_is_read_from_the_file_that_is_named(
     with pytest.raises(InvalidConfiguration, match="cannot be read"):
         Configuration.load()
     file.write_text('{"data": "x", "formula": {"name": "ppo"}}', "utf-8")
-    with pytest.raises(InvalidConfiguration, match="there is no formula 'ppo'"):
+    with pytest.raises(InvalidConfiguration, match="unknown formula 'ppo'"):
         Configuration.load()
     file.write_text(configured(tmp_path).model_dump_json(), "utf-8")
     assert Configuration.load() == configured(tmp_path)

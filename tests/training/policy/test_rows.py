@@ -27,5 +27,5 @@ def test_the_prompt_is_the_one_that_the_service_gives() -> None:
 
 @pytest.mark.parametrize("label", ["", "[]", "{}", '{"user": "ana"}'])
 def test_an_invalid_label_is_refused(label: str) -> None:
-    with pytest.raises(ValueError, match="no label"):
+    with pytest.raises(ValueError, match="not a label"):
         Row.from_label(label)

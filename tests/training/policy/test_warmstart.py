@@ -180,9 +180,9 @@ def test_made_again_the_data_are_the_same_and_other_data_are_refused(tmp_path: P
     ("questions", "said"),
     [
         ((Rolled("q", (1, 0)), Rolled("r", (0, 0))), r"no answer scores 0\.5 or more.* scores 0\.250"),
-        ((Rolled("q", (None,)), Rolled("r", (2,), case="no_action")), "no answer that was judged"),
-        ((Rolled("q", (2,), case="careless_format"),), r"the best one 1\.000\), none kept to the form"),
-        ((), "no answer that was judged"),
+        ((Rolled("q", (None,)), Rolled("r", (2,), case="no_action")), "no answer was judged"),
+        ((Rolled("q", (2,), case="careless_format"),), r"the best: 1\.000\), none kept to the format"),
+        ((), "no answer was judged"),
     ],
     ids=["all too low", "none judged", "none in the format", "nothing answered yet"],
 )
@@ -198,9 +198,9 @@ def test_where_nothing_is_kept_the_best_score_is_said(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ((("prompt_version", "0"),), r"q has prompts of version '0', and they are of version"),
+        ((("prompt_version", "0"),), r"q has prompts of version '0', but the current version"),
         ((("prompt_version", "custom"),), "version 'custom'"),
-        ((("protocol", "tools"),), "written by the protocol tools"),
+        ((("protocol", "tools"),), "uses the protocol tools"),
     ],
     ids=["older prompts", "prompts of their own", "tool calls"],
 )
