@@ -40,7 +40,7 @@ def test_the_command_and_what_it_needs_are_shown(prepared: Path, warm: Path, tmp
     asked = (prepared, "--out", tmp_path / "out", "--preset", "tiny", "--model", warm)
     result = train(*asked, "--flag", "actor.adam.lr=3e-6", "--dry-run")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("tiny: 1 GPU of 24 GiB; by the estimate, 1")
+    assert result.stdout.startswith("tiny: 1 GPU of 24 GiB; estimated peak use 1")
     assert f"PR2_TRAINING={prepared / ENVIRONMENT}" in result.stdout
     assert "-m training.policy.openrlhf.trainer" in result.stdout
     assert "--actor.adam.lr 3e-06" in result.stdout

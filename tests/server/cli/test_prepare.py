@@ -72,7 +72,7 @@ def test_scores_without_the_profile_come_from_a_run_of_none(dataset: Path, tmp_p
     assert pr2("evaluate", "--dataset", dataset, "--method", "none", "--out", runs / "none").exit_code == 0
     result = prepare("--dataset", dataset, "--out", tmp_path / "out", "--without-profile", runs / "none")
     assert result.exit_code == 0, result.output
-    assert "with a score without the profile" in result.stdout
+    assert "with a score without profile" in result.stdout
     assert [row.without_profile for row in rows_of(tmp_path / "out" / VALIDATION)] != [None]
     assert all(row.without_profile == 0.0 for row in rows_of(tmp_path / "out" / TRAIN))
     assert result.stderr == ""
@@ -115,7 +115,7 @@ def test_a_profile_that_cannot_be_stored_stops_it_before_anything_is_written(tmp
     assert not (tmp_path / "out").exists()
     skipped = prepare(*asked, "--skip-invalid")
     assert skipped.exit_code == 0, skipped.output
-    assert "2 records do not fit" in skipped.stderr
+    assert "2 invalid records left out" in skipped.stderr
     assert "question q4, record" in skipped.stderr
     assert "'q1' is taken by record 1" in skipped.stderr
 
@@ -123,7 +123,7 @@ def test_a_profile_that_cannot_be_stored_stops_it_before_anything_is_written(tmp
 def test_without_a_baseline_that_is_asked_for_it_says_what_happens(dataset: Path, tmp_path: Path) -> None:
     result = prepare("--dataset", dataset, "--out", tmp_path / "out")
     assert result.exit_code == 0
-    assert "takes the mean" in result.stderr
+    assert "uses the mean" in result.stderr
 
 
 @pytest.mark.parametrize("change", [{"profile": []}, {"rubric_aspects": []}], ids=["profile", "rubric"])
@@ -135,7 +135,7 @@ def test_a_record_that_does_not_fit_stops_it_or_is_listed(tmp_path: Path, change
     assert f"record 4, {next(iter(change))}" in refused.stderr
     skipped = prepare("--dataset", file, "--out", tmp_path / "out", "--skip-invalid", "--formula", "grpo")
     assert skipped.exit_code == 0, skipped.output
-    assert skipped.stderr.splitlines()[0] == "1 records do not fit, and were left out:"
+    assert skipped.stderr.splitlines()[0] == "1 invalid records left out:"
     assert f"record 4, {next(iter(change))}" in skipped.stderr.splitlines()[1]
     rows = [row for name in (TRAIN, VALIDATION) for row in rows_of(tmp_path / "out" / name)]
     assert len(rows) == 3

@@ -53,7 +53,7 @@ class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
         multiturn: bool = False,
         **_template: Any,
     ) -> None:
-        """Raises ValueError for flags of other kinds of data, for data of other prompts, and without a batch."""
+        """Raises ValueError for flags of other kinds of data, other prompts' data, and less than a batch."""
         if pretrain_mode or multiturn:
             raise ValueError(
                 "--model.pretrain_mode_enable and --data.multiturn are for other kinds of data: remove them"
@@ -72,9 +72,7 @@ class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
                 left_out += 1
             else:
                 self._encoded.append((ids, from_policy))
-        strategy.print(
-            f"{len(self._encoded)} trajectories; {left_out} longer than {max_length} tokens left out"
-        )
+        strategy.print(f"{len(self._encoded)} trajectories; left out {left_out} of over {max_length} tokens")
         batch = strategy.args.train.batch_size
         if len(self._encoded) < batch:
             # Without a full batch, OpenRLHF would save weights that have learned nothing.
