@@ -1,1 +1,1 @@
-"""One question, answered for one person: think, search the profile, read, answer with citations."""
+"""Answers one question for one user: think, search the profile, read, answer with citations."""

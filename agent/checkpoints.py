@@ -1,4 +1,4 @@
-"""What weights were trained for, as a file beside them: they only fit the prompts of their training."""
+"""Reads pr2.json next to trained weights: the version of the prompts that they were trained on."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,9 @@ STAMP = "pr2.json"
 
 
 def prompt_version(model: str) -> str | None:
-    """Of the prompts that the model in this folder was trained on; None where nothing says so.
+    """The version of the prompts that the model in this folder was trained on; None if not recorded.
 
-    Raises EngineError when the file cannot be read.
+    Raises EngineError if the file is invalid.
     """
     file = Path(model) / STAMP
     if not model or not file.is_file():
@@ -24,11 +24,11 @@ def prompt_version(model: str) -> str | None:
 
 
 def check_prompts(model: str) -> None:
-    """Raises EngineError for a model that was trained on other prompts than those that it would be given."""
+    """Raises EngineError if the model was trained on prompts of another version than PROMPT_VERSION."""
     version = prompt_version(model)
     if version not in (None, PROMPT_VERSION):
         raise EngineError(
             "refused",
-            f"the model in {model} was trained on version {version} of the prompts, and this is version "
-            f"{PROMPT_VERSION}: train it anew, or serve it with the release that it was trained with",
+            f"the model in {model} was trained on version {version} of the prompts, but this is version "
+            f"{PROMPT_VERSION}: retrain it, or serve it with the release that trained it",
         )

@@ -1,4 +1,4 @@
-"""From `[n]` marks in an answer to the exact lines that they rest on."""
+"""Resolves `[n]` marks in an answer to the exact sentences that they cite."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ MARK = re.compile(r"[^\S\n]?\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
 def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tuple[Citation, ...], int]:
     """Find the citations of an answer.
 
-    `reads` maps a passage's number to the passage and the index of the step that brought it. Returns the
-    text without the marks that point nowhere, one citation for each distinct line that is cited, in the
-    order of the marks, and the number of marks dropped.
+    `reads` maps a passage's number to the passage and the index of its information step. Returns the text
+    without invalid marks, one citation for each distinct sentence in the order of the marks, and the number
+    of marks dropped.
     """
     pieces: list[str] = []
     citations: dict[tuple[int, int], Citation] = {}
     dropped = end = 0
     marks = list(MARK.finditer(text))
 
-    # A model that repeats itself marks the same claims over and over.
+    # A model that repeats itself cites the same claims over and over.
     @cache
     def sentences(number: int) -> list[_Sentence]:
         return _sentences(reads[number][0].passage.text)
@@ -52,11 +52,11 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
 
 
 def _claims(text: str, marks: Sequence[re.Match[str]]) -> list[str]:
-    """What each mark stands for: the words of its line before it, or else those that follow.
+    """The claim of each mark: the words before it on its line or, if there are none, those after it.
 
-    A run of marks, [1][2], belongs to one claim.
+    Adjacent marks, as in [1][2], share one claim.
     """
-    bounds = [0, *(place for mark in marks for place in mark.span()), len(text)]
+    bounds = [0, *(position for mark in marks for position in mark.span()), len(text)]
     gaps = [text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True)]
     claims: list[str] = []
     for index in range(len(marks)):
@@ -65,7 +65,7 @@ def _claims(text: str, marks: Sequence[re.Match[str]]) -> list[str]:
             continue
         claim = gaps[index].rsplit("\n", 1)[-1]
         if not terms(claim):
-            # At the start of a line, a mark belongs to what follows.
+            # At the start of a line, a mark belongs to the text that follows.
             after = next((gap for gap in gaps[index + 1 : -1] if not _joins(gap)), gaps[-1])
             claim = after.split("\n", 1)[0]
         claims.append(claim)
@@ -73,7 +73,7 @@ def _claims(text: str, marks: Sequence[re.Match[str]]) -> list[str]:
 
 
 def _joins(gap: str) -> bool:
-    """Whether the marks on both sides of it are one run."""
+    """Whether the marks on both sides of the gap are adjacent."""
     return not gap.strip() and "\n" not in gap
 
 
@@ -90,7 +90,7 @@ def _sentences(text: str) -> list[_Sentence]:
 
 
 def _cite(claim: str, number: int, read: Read, step: int, sentences: Sequence[_Sentence]) -> Citation:
-    """Quote the sentence of the passage that shares most words with the claim; the first one on a tie."""
+    """Cite the sentence of the passage that shares most words with the claim; the first one in a tie."""
     passage = read.passage
     words = set(terms(claim))
 

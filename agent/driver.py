@@ -1,4 +1,4 @@
-"""Joins an episode, a policy and a profile, and yields typed steps as they happen."""
+"""Runs an episode with a policy and a search function, and yields its steps as they happen."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
@@ -14,11 +14,11 @@ from index.documents import Passage
 Event = Step | AnswerDelta
 
 _NEAR = 0.75
-"""The share of the deadline after which the policy is asked to answer instead of searching on."""
+"""The fraction of the deadline after which the policy is asked to answer instead of searching again."""
 
 
 class Searcher(Protocol):
-    """Looks into one user's profile. `exclude` holds keys of passages that were read already."""
+    """Searches one user's profile for `k` passages. `exclude` holds the keys of passages already read."""
 
     async def __call__(
         self, query: str, k: int, exclude: Collection[tuple[str, int]]
@@ -28,11 +28,11 @@ class Searcher(Protocol):
 async def drive(
     episode: Episode, policy: Policy, search: Searcher, planner: Policy | None = None
 ) -> AsyncGenerator[Event, None]:
-    """Run the episode to its end. It ends with a finish reason in every case, also when the caller leaves.
+    """Run the episode to its end. It always ends with a finish reason, even if the caller leaves.
 
-    Where a plan comes first, `planner` writes it, or else the policy; of its steps, only the plan is told.
-    A policy that fails ends the episode with `policy_error`; a search that fails raises, because then
-    our own store is at fault. Closing the iterator cancels the generation.
+    If a plan is to be written first, `planner` writes it, or else the policy; only the finished plan is
+    yielded. A policy failure ends the episode with `policy_error`. A search failure raises, because then our
+    own store is at fault. Closing the iterator cancels the generation.
     """
     deadline = asyncio.get_running_loop().time() + episode.seconds_left
     try:
@@ -47,11 +47,11 @@ async def drive(
                     async for event in turn:
                         yield event
             else:
-                await _look_up(episode, search, deadline)
+                await _search(episode, search, deadline)
             for event in episode.take_events():
                 yield event
     finally:
-        # Without a reason by now, the caller has left or a search has failed.
+        # Without a finish reason, the caller has left or a search has failed.
         episode.finish("cancelled")
 
 
@@ -81,44 +81,44 @@ async def _turn(episode: Episode, policy: Policy, deadline: float) -> AsyncGener
 
 
 class _Alarm:
-    """Ends the waiting for a policy when the deadline comes, and never interrupts who reads the events.
+    """Interrupts waiting for the policy at the deadline, but never the caller that reads the events.
 
-    One timer for a whole turn: asyncio.timeout around each piece of text costs more than reading it.
+    It needs one timer per turn: asyncio.timeout around each piece of text costs more than reading it.
     """
 
     def __init__(self, deadline: float) -> None:
         self._timer = asyncio.get_running_loop().call_at(deadline, self._ring)
-        self._rung = False
-        self._waits: asyncio.Task[Any] | None = None
+        self._is_due = False
+        self._waiting: asyncio.Task[Any] | None = None
 
     async def next(self, chunks: AsyncGenerator[Chunk, None]) -> Chunk | None:
-        """The next chunk, or None at the end. Raises TimeoutError when the deadline has come."""
-        if self._rung:
-            # What is there already is taken all the same: the reader of the events may have been slow.
+        """The next chunk, or None at the end. Raises TimeoutError at the deadline."""
+        if self._is_due:
+            # Still take text that has arrived: the caller may have been slow to read the events.
             asyncio.get_running_loop().call_soon(self._ring)
-        task = self._waits = asyncio.current_task()
+        task = self._waiting = asyncio.current_task()
         cancelled_before = task.cancelling() if task else 0
         try:
             return await anext(chunks, None)
         except asyncio.CancelledError:
-            if self._rung and task and task.uncancel() <= cancelled_before:
+            if self._is_due and task and task.uncancel() <= cancelled_before:
                 raise TimeoutError from None
             raise
         finally:
-            self._waits = None
+            self._waiting = None
 
     async def aclose(self) -> None:
-        """Put it out."""
+        """Cancel the timer."""
         self._timer.cancel()
 
     def _ring(self) -> None:
-        self._rung = True
-        if self._waits is not None:
-            self._waits.cancel()
+        self._is_due = True
+        if self._waiting is not None:
+            self._waiting.cancel()
 
 
-async def _look_up(episode: Episode, search: Searcher, deadline: float) -> None:
-    """Answer the pending search, or end the episode when the deadline comes first."""
+async def _search(episode: Episode, search: Searcher, deadline: float) -> None:
+    """Answer the pending search, or end the episode if the deadline comes first."""
     clock = asyncio.get_running_loop().time
     began = clock()
     query = episode.pending.query if episode.pending else ""

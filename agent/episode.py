@@ -1,12 +1,12 @@
-"""The state machine of one question, without any I/O.
+"""The state machine of one question, without I/O.
 
-It knows the tags, the limits and the transcript; it never sleeps, fetches or calls a model. The HTTP
-server, the batch client and training all drive this class, so what is trained is what is served.
+It knows the tags, the limits and the transcript; it never sleeps, fetches or calls a model. The HTTP server,
+the batch client and training all use this class, so training and serving give the same transcripts.
 """
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -35,25 +35,17 @@ from index.documents import Passage
 
 Action = Search | Answer | Invalid
 
-_INSTRUCTIONS: Mapping[PolicyProtocol, str] = {
-    "tags": prompts.INSTRUCTIONS,
-    "tools": prompts.TOOL_INSTRUCTIONS,
-    "json": prompts.JSON_INSTRUCTIONS,
-}
-
 
 class Episode:
     """One question from the first prompt to the finish reason.
 
-    The driver's loop: give `prompt` to the policy and `feed` what it writes until an action comes back;
-    on `Search`, look it up and `provide` the passages; on `Answer` or `Invalid` the episode is over.
-    When the policy stops without an action, say so with `end_turn`.
+    A driver gives `prompt` to the policy and passes its text to `take` (or `feed` and `end_turn`) until a
+    search is `pending` or there is a `finish_reason`. It answers a pending search with `provide`.
 
-    With `first_query` the episode begins with that search pending, before the policy has written anything.
-    With `planning`, another episode whose answer is the plan, this one waits: the driver runs that one to
-    its end and calls `take_plan`. `now` is what the policy is told when no searches are left.
-    With `protocol="tools"` or "json" a chat model's calls and words arrive as the same tags; that it thinks
-    in silence is no deviation then.
+    `first_query` starts the episode with a pending search, before the policy has written anything.
+    `planning` is an episode whose answer is the plan: the driver runs it first, then calls `take_plan`.
+    `now` asks the policy to answer when no searches are left. With `protocol` "tools" or "json", a chat
+    model's output arrives as the same tags, and a missing thought is no violation.
     """
 
     def __init__(
@@ -86,18 +78,18 @@ class Episode:
         self._ended = self._began
         self.protocol = protocol
         self.conversation = tuple(conversation)
-        usual = _INSTRUCTIONS[protocol]
+        usual = prompts.BY_PROTOCOL[protocol]
         self.instructions = usual if instructions is None else instructions
         self._version = prompts.PROMPT_VERSION if self.instructions == usual else "custom"
         self.planning = planning
-        """The episode that writes the plan, until it has."""
+        """The episode that writes the plan; None once that is done."""
         self.now = now
         self._segments = [Segment("environment", self._opening())]
         self._blocks: list[InformationBlock] = []
         self._turn = tags.TagParser()
         self._turn_ids: list[int] = []
         self.pending = None if first_query is None else Search(first_query)
-        """The search that waits for its passages."""
+        """The search that is waiting for its passages."""
         self._last_turn = self.limits.max_searches == 0
         self._events: deque[Step | AnswerDelta] = deque()
         self._violations: Counter[str] = Counter()
@@ -114,22 +106,22 @@ class Episode:
 
     @property
     def plan(self) -> str:
-        """What the answer is to cover, where that is known; else ''."""
+        """The plan of the answer; '' without one."""
         return next((step.text for step in self.steps if isinstance(step, Plan)), "")
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The transcript before the turn that is being written."""
+        """The transcript, without the turn that is being written."""
         return tuple(self._segments)
 
     @property
     def seconds_left(self) -> float:
-        """Until the deadline; negative when it has passed."""
+        """Seconds until the deadline; negative after it."""
         return self.limits.deadline_ms / 1000 - (self._clock() - self._began)
 
     @property
     def must_answer(self) -> bool:
-        """Whether the policy has been asked to answer now; a search would end the episode."""
+        """Whether the policy has been asked to answer; another search would end the episode."""
         return self._last_turn
 
     @property
@@ -139,27 +131,27 @@ class Episode:
 
     @property
     def documents_left(self) -> int:
-        """How many more documents may be read; another part of one that was read is free."""
+        """Documents that may still be read. Further passages of a document already read are free."""
         return max(self.limits.max_documents - len(self._documents_read), 0)
 
     @property
     def passages_wanted(self) -> int:
-        """How many passages to look for in the next search."""
+        """The number of passages to search for next."""
         return min(self.limits.top_k, self.documents_left)
 
     @property
     def tokens_left(self) -> int:
-        """How many more tokens the policy may write; negative if it has written too many."""
+        """Tokens that the policy may still write; negative if it has exceeded the limit."""
         return self.limits.max_tokens - self.policy_tokens
 
     @property
     def information(self) -> tuple[str, ...]:
-        """What each information block says, without its tags."""
+        """The contents of the information blocks, without their tags."""
         return tuple(block.body for block in self._blocks)
 
     @property
     def passages_read(self) -> frozenset[tuple[str, int]]:
-        """Keys of the passages that were shown; searching skips them, so that every search brings news."""
+        """Keys of the passages shown so far, which searches skip."""
         return frozenset(read.passage.key for read, _ in self._reads.values())
 
     @property
@@ -167,10 +159,10 @@ class Episode:
         return tuple(read for read, _ in self._reads.values())
 
     def take_plan(self) -> None:
-        """Go on with what planning came to; without a plan, end for the reason that it ended for."""
+        """Continue with the plan that `planning` wrote; without one, end with its finish reason."""
         planning, self.planning = self.planning, None
         if planning is None:
-            raise RuntimeError("nothing was being planned")
+            raise RuntimeError("no plan is being written")
         self.prompt_tokens += planning.prompt_tokens
         self.policy_tokens += planning.policy_tokens
         self.policy_ms += planning.policy_ms
@@ -183,7 +175,7 @@ class Episode:
             self.finish(planned.finish_reason or "cancelled", why, fault=planned.fault)
 
     def take(self, chunk: Chunk) -> None:
-        """Count and read a piece of the policy's turn; where the chunk ends the turn, end it."""
+        """Count and read a chunk of the policy's turn, and end the turn if the chunk does."""
         self.policy_tokens += chunk.tokens
         self.prompt_tokens += chunk.prompt_tokens
         self.feed(chunk.text, chunk.token_ids)
@@ -195,10 +187,10 @@ class Episode:
             self.end_turn()
 
     def feed(self, text: str, token_ids: Sequence[int] = ()) -> Action | None:
-        """Take the next piece of what the policy writes. Returns the action that ends the turn, once.
+        """Read the next piece of the policy's text. Returns the action that ends the turn, once.
 
-        `token_ids` are the tokens that were sampled for it, from policies that work with tokens. Text
-        after the action, and text while passages are owed, is not read: an old query cannot fire again.
+        `token_ids` are the sampled tokens, from policies that work with tokens. Text after an action is
+        ignored until `provide` is called, so an old query cannot fire again.
         """
         if self.pending or self.finish_reason is not None:
             return None
@@ -206,36 +198,36 @@ class Episode:
         return self._apply(self._turn.feed(text))
 
     def end_turn(self) -> Action | None:
-        """The policy stopped writing. Without an action, that makes the turn invalid."""
+        """End the turn: the policy has stopped. A turn without an action is invalid."""
         if self.pending or self.finish_reason is not None:
             return None
         return self._apply(self._turn.close())
 
     def reject(self, reason: str) -> Invalid | None:
-        """The turn cannot be used, for a reason that its text does not show."""
+        """Declare the turn invalid, for a reason that its text does not show."""
         if self.pending or self.finish_reason is not None:
             return None
         return self._invalid(reason)
 
     def cut_off(self, reason: Literal["max_tokens", "deadline"]) -> Answer | None:
-        """A limit ended the episode. An answer that was being written is kept as far as it got."""
+        """End the episode at a limit. A partial answer is kept."""
         if self.finish_reason is not None:
             return None
-        # Asked before the turn is closed: half a closing tag is no part of the answer.
+        # Read before the turn is closed: an incomplete closing tag is not part of the answer.
         partial = self._turn.partial_answer
         answer = self._answer(partial) if partial else None
         self.finish(reason)
         return answer
 
     def preview(self, passages: Iterable[Passage], *, last: bool = False) -> str:
-        """The information block that `provide` would append; nothing changes."""
+        """The information block that `provide` would append, without changing the episode."""
         return self._block(*self._found(passages, last)).text
 
     def provide(self, passages: Iterable[Passage], *, last: bool = False) -> str:
         """Answer the pending search. Returns the information block that was appended to the transcript.
 
-        `last=True` asks the policy to answer now, whatever searches are left (the deadline is near).
-        Raises RuntimeError when no search is pending: that is an error of the driver, not of the policy.
+        `last=True` asks the policy to answer now, even if searches are left (the deadline is near).
+        Raises RuntimeError if no search is pending, which is an error of the driver, not of the policy.
         """
         new, self._last_turn = self._found(passages, last)
         block = self._block(new, self._last_turn)
@@ -249,9 +241,9 @@ class Episode:
         return block.text
 
     def drop_oldest_passage(self) -> bool:
-        """Take the passage that was shown first out of the transcript. False when none is left.
+        """Remove the oldest passage from the transcript, when the context is full. False if none is left.
 
-        For a policy whose context is full. The passage was read and can still be cited.
+        A removed passage counts as read and can still be cited.
         """
         block = next((block for block in self._blocks if block.lines), None)
         if block is None:
@@ -263,14 +255,14 @@ class Episode:
         return True
 
     def encode(self, index: int, token_ids: Sequence[int]) -> None:
-        """Say which tokens stand for segment `index`, which the environment wrote."""
+        """Set the tokens of segment `index`. Raises ValueError unless the environment wrote it."""
         segment = self._segments[index]
         if segment.author != "environment":
-            raise ValueError("what the policy wrote is never encoded again")
+            raise ValueError("text written by the policy is never encoded again")
         self._segments[index] = replace(segment, token_ids=tuple(token_ids))
 
     def finish(self, reason: FinishReason, detail: str = "", *, fault: PolicyFault | None = None) -> None:
-        """End the episode. The first reason stays."""
+        """End the episode. Later calls have no effect."""
         if self.finish_reason is None:
             self.finish_reason = reason
             self._detail = detail
@@ -281,14 +273,14 @@ class Episode:
             self._close_segment()
 
     def take_events(self) -> list[Step | AnswerDelta]:
-        """The steps and answer pieces since the last call, in order."""
+        """The steps and pieces of the answer since the last call, in order."""
         taken = list(self._events)
         self._events.clear()
         return taken
 
     @property
     def trajectory(self) -> Trajectory:
-        """Everything so far, as plain values."""
+        """The episode so far, as plain values."""
         segments = list(self._segments)
         if self.finish_reason is None and (self._turn.text or self._turn_ids):
             segments.append(self._written)
@@ -315,7 +307,7 @@ class Episode:
         )
 
     def _found(self, passages: Iterable[Passage], last: bool) -> tuple[list[Read], bool]:
-        """What is shown of the passages, and whether the policy then has to answer."""
+        """The passages to show, and whether the policy then has to answer."""
         if self.pending is None:
             raise RuntimeError("no search is waiting for passages")
         new = unread(passages, self.reads, self.limits.max_documents)
@@ -370,7 +362,7 @@ class Episode:
         return search
 
     def _answer(self, text: str) -> Answer | None:
-        """None when nothing is left of it: it was only marks that point nowhere."""
+        """Add the answer; None if only invalid citation marks were written."""
         resolved, found, dropped = citations.resolve(text, self._reads)
         if not resolved:
             return None

@@ -1,4 +1,4 @@
-"""Information blocks: found passages as the transcript shows them."""
+"""Information blocks: passages as the transcript shows them."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from index.documents import Passage
 
 @dataclass
 class InformationBlock:
-    """An information block of the transcript; its lines can be taken out again."""
+    """An information block of the transcript, whose lines can be removed."""
 
     segment: int
-    """The index of its segment in the transcript."""
+    """Index of the block's segment in the transcript."""
     lines: list[str]
     empty: str
-    """Shown in place of passages when there are none."""
+    """Shown if there are no lines."""
     asks: str
-    """Asks the policy to answer now; '' while it may search on."""
+    """The request to answer now; '' while the policy may search again."""
 
     @property
     def body(self) -> str:
@@ -27,12 +27,12 @@ class InformationBlock:
 
     @property
     def text(self) -> str:
-        """The block as it stands in the transcript."""
+        """The block in the transcript, with its tags."""
         return f"\n<information>\n{self.body}\n</information>\n"
 
 
 def unread(passages: Iterable[Passage], reads: Collection[Read], max_documents: int) -> list[Read]:
-    """The passages to show after `reads`, numbered: none twice, and no more documents than allowed."""
+    """The passages to show after `reads`, numbered: none is shown twice, and `max_documents` is kept."""
     keys = {read.passage.key for read in reads}
     documents = {read.passage.document_id for read in reads}
     new: list[Read] = []

@@ -1,4 +1,4 @@
-"""The ways to answer: how much of the person's history comes in, and who decides what to look for."""
+"""The methods of answering: how much of the user's history they read, and who decides what to look for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,20 +10,20 @@ from agent.trajectory import Limits, Message, PolicyProtocol
 
 @dataclass(frozen=True)
 class Method:
-    """A way to answer. All of them are the same episode, begun differently."""
+    """A way to answer: the same episode, started differently."""
 
     name: str
     title: str
     opens: bool
-    """Whether the history is searched for the question itself, once, before the policy writes."""
+    """Whether the history is searched once for the question itself, before the policy writes."""
     searches: bool
     """Whether the policy may search."""
     plans: bool = False
-    """Whether a plan is written before the answer, from the passages of the first search."""
+    """Whether a plan precedes the answer, written from the passages of the first search."""
 
     @property
     def reads(self) -> bool:
-        """Whether the person's history comes in at all."""
+        """Whether the method reads the user's history at all."""
         return self.opens or self.searches
 
     def begin(
@@ -36,9 +36,9 @@ class Method:
         plan: str = "",
         planner_protocol: PolicyProtocol = "tags",
     ) -> Episode:
-        """The episode of one question, to be driven to its end.
+        """Start the episode of one question.
 
-        With a `plan`, none is written. Raises ValueError where the method takes none.
+        A given `plan` is used instead of writing one. Raises ValueError if the method uses no plan.
         """
         if plan and not self.plans:
             raise ValueError(f"the method {self.name} takes no plan")
@@ -65,4 +65,4 @@ METHODS: Mapping[str, Method] = {
         Method("none", "One answer, without the person's history", opens=False, searches=False),
     )
 }
-"""By name; the first is the default."""
+"""The methods by name; the first is the default."""

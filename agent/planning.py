@@ -1,7 +1,7 @@
-"""The plan before an answer (PlanPers, of LaMP-QA): what this person will expect of it.
+"""The plan before an answer (PlanPers, from LaMP-QA): the aspects that this person will expect.
 
-It is written by an episode of its own, from the passages that the answer will be written from; a model that
-is trained for it sees the same text here and in training.
+A separate episode writes it, from the same passages as the answer. A trained planner sees the same text here
+and in training.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,11 +19,11 @@ def planning(
     conversation: Sequence[Message] = (),
     protocol: PolicyProtocol = "tags",
 ) -> Episode:
-    """The episode whose answer is the plan. It begins with a search for the question pending."""
-    told = prompts.PLAN_INSTRUCTIONS if protocol == "tags" else prompts.PLAIN_PLAN_INSTRUCTIONS
+    """The episode whose answer is the plan. It starts with a pending search for the question."""
+    instructions = prompts.PLAN_INSTRUCTIONS if protocol == "tags" else prompts.PLAIN_PLAN_INSTRUCTIONS
     return Episode(
         question,
-        told,
+        instructions,
         replace(limits, max_searches=0),
         conversation=conversation,
         first_query=question,
@@ -33,5 +33,5 @@ def planning(
 
 
 def as_plan(aspects: Iterable[str]) -> str:
-    """A plan in the form that planners are trained to write: a line that introduces it, a line for each."""
+    """A plan in the format that planners are trained to write: an introduction, then one line per aspect."""
     return "\n".join([prompts.PLAN_INTRODUCTION, *(f"- {' '.join(aspect.split())}" for aspect in aspects)])

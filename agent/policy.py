@@ -1,4 +1,4 @@
-"""The seam between an episode and whatever writes its next text."""
+"""The interface between an episode and the policy that writes its next text."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ if TYPE_CHECKING:
     from agent.episode import Episode
 
 STREAM_INTERVAL = 8
-"""Tokens that an engine sends at a time, where it can be asked to, after the first one. To read each token
-by itself costs several times more, and at 50 tokens a second nobody sees it."""
+"""Tokens per event of a stream, after the first, for engines with such an option. Reading each token
+separately costs several times more, and at 50 tokens a second nobody sees the difference."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of policy text. The last chunk of a turn carries `finish`."""
+    """A piece of policy text. The last chunk of a turn has a `finish`."""
 
     text: str
     tokens: int = 0
     finish: Literal["stop", "length"] | None = None
     token_ids: tuple[int, ...] = ()
-    """The sampled tokens, from a policy that works with tokens; the text of a turn may lag behind them."""
+    """The sampled tokens, from policies that work with tokens; the text may lag behind them."""
     prompt_tokens: int = 0
-    """Tokens that were read for this turn; all of its chunks together say how many."""
+    """Prompt tokens of this turn; its chunks add up to the total."""
     invalid: str = ""
-    """Why the turn cannot be used, where its text cannot show it."""
+    """Why the turn is invalid, if its text does not show it; else ''."""
 
 
 class Policy(Protocol):
@@ -41,10 +41,10 @@ class Policy(Protocol):
     async def check(self) -> str:
         """Produce one token, to show that the policy is ready. Raises EngineError.
 
-        Returns what was found out about its engine, in words for whoever runs the service.
+        Returns a description of its engine, for the operator of the service.
         """
         ...
 
     async def aclose(self) -> None:
-        """Let go of connections and processes."""
+        """Close connections and end processes."""
         ...

@@ -1,7 +1,7 @@
-"""The tag protocol, as an incremental parser: policy text in, typed events out.
+"""An incremental parser of the tag protocol: policy text in, typed events out.
 
-The single place that knows the tags. Parsing is total (any text gives events, never an exception)
-and does not depend on how the text was cut into pieces.
+The single place that knows the tags. Parsing is total (any text gives events, never an exception) and does
+not depend on how the text was split.
 """
 
 import re
@@ -21,7 +21,7 @@ InvalidReason = Literal[
 Violation = Literal["text_outside_tags", "stray_tag", "missing_think"]
 
 STOP = ("</search>", "</answer>")
-"""Where an engine has to stop generating: the policy's turn is over."""
+"""The stop strings: they end the policy's turn."""
 
 _NAMES = ("think", "search", "information", "answer")
 _TAG = re.compile(rf"</?(?:{'|'.join(_NAMES)})>")
@@ -34,7 +34,7 @@ _CONTROL = re.compile(
     r"|SYSTEM_PROMPT)\])",
     re.IGNORECASE,
 )
-"""How models spell their control tokens, which tokenizers read out of any text."""
+"""The control tokens of common models, which tokenizers recognize in any text."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -50,7 +50,7 @@ class SearchClosed:
 
 @dataclass(frozen=True)
 class AnswerText:
-    """A piece of the answer as it is written; the pieces add up to the answer exactly."""
+    """A piece of the answer while it is being written. Joined, the pieces are exactly the answer."""
 
     text: str
 
@@ -62,14 +62,14 @@ class AnswerClosed:
 
 @dataclass(frozen=True)
 class Broken:
-    """The turn cannot be used; nothing after this is read."""
+    """The turn is invalid; nothing after this is read."""
 
     reason: InvalidReason
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """The turn can be used, but did not keep to the format."""
+    """The turn violates the format, but is usable."""
 
     kind: Violation
 
@@ -78,13 +78,13 @@ TagEvent = ThoughtClosed | SearchClosed | AnswerText | AnswerClosed | Broken | D
 
 
 def escape(text: str) -> str:
-    """`text` with every protocol tag and control token defused: data can open or close no block or turn."""
+    """`text` with all protocol tags and control tokens escaped: data cannot open or close a block or turn."""
     text = _LOOSE_TAG.sub("&lt;", _SURROGATES.sub("\ufffd", text))
     return _CONTROL.sub(lambda found: "&lt;" if found.group() == "<" else "&#91;", text)
 
 
 def missing_close(text: str) -> str:
-    """The stop string that an engine trimmed from the end of `text`, or '' if none is missing."""
+    """The stop string that an engine removed from the end of `text`; '' if none is missing."""
     opened = ""
     for tag in _TAG.findall(text):
         if not opened and not tag.startswith("</"):
@@ -100,7 +100,7 @@ class TagParser:
 
     def __init__(self) -> None:
         self.done = False
-        # Pieces, joined when somebody asks: a string that grows tag by tag would be copied each time.
+        # Joined on demand: a string that grows tag by tag would be copied each time.
         self._accepted: list[str] = []
         self._pending = ""
         self._inside: str | None = None
@@ -112,16 +112,16 @@ class TagParser:
 
     @property
     def text(self) -> str:
-        """What was accepted, verbatim: up to the closing tag of the action, or up to a forged block."""
+        """The accepted text, verbatim: up to the closing tag of the action, or up to a forged block."""
         return "".join(self._accepted)
 
     @property
     def partial_answer(self) -> str:
-        """The answer so far, when the turn was cut off inside it."""
+        """The incomplete answer, if the turn was cut off inside it; else ''."""
         return "".join(self._content).strip() if self._inside == "answer" else ""
 
     def feed(self, text: str) -> list[TagEvent]:
-        """Read the next piece of the turn. What follows the turn's end is not read."""
+        """Read the next piece of the turn. Text after the end of the turn is ignored."""
         events: list[TagEvent] = []
         text, self._pending = self._pending + _SURROGATES.sub("\ufffd", text), ""
         at = 0
@@ -136,7 +136,7 @@ class TagParser:
         return events
 
     def close(self) -> list[TagEvent]:
-        """The policy has stopped. Without an action that is `Broken`."""
+        """End the turn: the policy has stopped. A turn without an action is `Broken`."""
         events: list[TagEvent] = []
         if not self.done:
             self._take(self._pending, events)
@@ -158,7 +158,7 @@ class TagParser:
             return
         self._content.append(text)
         if self._inside == "answer":
-            # Leading and trailing white space is no part of the answer, so it is held back.
+            # Leading and trailing white space is not part of the answer, so it is held back.
             written = text if self._answered else text.lstrip()
             end = len(written.rstrip())
             if end:
@@ -205,14 +205,14 @@ class TagParser:
         events.append(Broken(reason))
 
     def _deviate(self, kind: Violation, events: list[TagEvent]) -> None:
-        # Once a turn and kind, so that the report does not depend on how the text was split.
+        # Once per turn and kind, so that events do not depend on how the text was split.
         if kind not in self._deviations:
             self._deviations.add(kind)
             events.append(Deviation(kind))
 
 
 def _tag_prefix_length(text: str) -> int:
-    """Length of the longest end of `text` that could still grow into a tag."""
+    """Length of the longest suffix of `text` that could still become a tag."""
     start = text.rfind("<", max(0, len(text) - max(map(len, _TAGS)) + 1))
     if start < 0:
         return 0

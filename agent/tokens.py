@@ -1,8 +1,8 @@
 """Transcripts as token ids, and how they fit into a policy's context.
 
-What the policy sampled is what its next turn sees: its own tokens are kept, and only what the environment
-wrote is encoded, each segment by itself. Text that was encoded as one string could fall into other tokens
-than the policy has written. Training follows the same rule.
+The policy's next turn sees exactly the tokens that it sampled: only segments that the environment wrote are
+encoded, each separately. Encoding the whole transcript as one string could give other tokens than the policy
+wrote. Training follows the same rule.
 """
 
 import logging
@@ -14,14 +14,14 @@ from agent.episode import Episode
 _log = logging.getLogger(__name__)
 
 Encode = Callable[[str, bool], Awaitable[list[int]]]
-"""Gives the tokens of a text. True for the opening, which begins as the model's texts do (a BOS token)."""
+"""Encodes a text. The flag is True for the opening, which begins with the model's BOS token, if any."""
 
 ANSWER_SHARE = 4
-"""At least this part of the context, one in so many, is kept free for a turn to be written in."""
+"""The fraction of the context reserved for the next turn: one in ANSWER_SHARE."""
 
 
 async def prompt_ids(episode: Episode, encode: Encode) -> list[int]:
-    """The tokens of the transcript so far, for the policy to continue."""
+    """The tokens of the transcript so far, for the policy to continue. Raises what `encode` raises."""
     ids: list[int] = []
     for index, segment in enumerate(episode.segments):
         known = segment.token_ids
@@ -33,9 +33,9 @@ async def prompt_ids(episode: Episode, encode: Encode) -> list[int]:
 
 
 def estimated(text: str) -> int:
-    """About how many tokens a text has, rather more than fewer, where nobody can count them.
+    """Estimates the number of tokens of a text, rather too high than too low.
 
-    A token of an English text is 4 to 5 bytes, of most other scripts about 3.
+    A token is 4 to 5 bytes of English text, and about 3 bytes in most other scripts.
     """
     return -(-len(text.encode()) // 3)
 
@@ -43,11 +43,11 @@ def estimated(text: str) -> int:
 async def make_room(
     episode: Episode, context: int | None, max_tokens: int, count: Callable[[], Awaitable[int]]
 ) -> int:
-    """How many tokens the policy may write now, at most `max_tokens`, in a context of so many tokens.
+    """How many tokens the policy may write now, at most `max_tokens`, in a context of `context` tokens.
 
-    `count` says how long the transcript is. If it leaves no room for a turn, passages are dropped, the
-    oldest first. 0 when the policy itself has filled the context. Raises EngineError when not even the
-    instructions and the question fit.
+    `count` returns the length of the transcript in tokens. If it leaves no room for a turn, passages are
+    dropped, oldest first. Returns 0 if the policy itself has filled the context. Raises EngineError if not
+    even the instructions and the question fit.
     """
     if context is None:
         return max_tokens

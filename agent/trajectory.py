@@ -1,23 +1,23 @@
-"""What happened while one question was answered: plain values that survive JSON unchanged."""
+"""The record of one question: plain values that survive JSON unchanged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from index.documents import Passage
+from index.values import Passage
 
 FinishReason = Literal[
     "answered", "max_searches", "max_tokens", "deadline", "invalid", "policy_error", "cancelled"
 ]
 PolicyProtocol = Literal["tags", "tools", "json"]
-"""How the policy acts: it writes the tags itself, calls a tool of a chat API, or replies with JSON alone."""
+"""How the policy acts: it writes the tags, calls a tool of a chat API, or replies with JSON only."""
 PolicyFault = Literal["unavailable", "timeout", "broken_stream", "bad_reply", "refused"]
-"""How a policy failed: not reachable, silent too long, cut off, not understood, or not willing."""
+"""How a policy failed: not reachable, timed out, stream cut off, invalid reply, or request refused."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one question may cost. `top_k` documents a search, `max_documents` in all."""
+    """The limits of one question: `top_k` documents per search, `max_documents` in total."""
 
     max_searches: int = 4
     top_k: int = 5
@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Message:
-    """Something that was said earlier in the conversation that the question belongs to."""
+    """An earlier message of the conversation that the question belongs to."""
 
     role: Literal["user", "assistant", "system"]
     text: str
@@ -38,13 +38,13 @@ class Message:
 class Thought:
     text: str
     at_ms: float = 0.0
-    """Milliseconds from the start of the episode to the moment the step was complete."""
+    """Milliseconds from the start of the episode to the end of the step."""
     kind: Literal["thought"] = "thought"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What this person will expect of the answer, as a planner wrote it or the caller gave it."""
+    """The expected content of the answer, written by a planner or given by the caller."""
 
     text: str
     at_ms: float = 0.0
@@ -60,7 +60,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Read:
-    """A passage as the policy was shown it: under the number that the answer cites it by."""
+    """A passage that the policy was shown, with the number by which the answer cites it."""
 
     number: int
     passage: Passage
@@ -75,10 +75,10 @@ class Information:
 
 @dataclass(frozen=True)
 class Citation:
-    """The line that a mark `[number]` rests on.
+    """The sentence that a mark `[number]` cites.
 
     `quote` is a verbatim substring of the document: its characters `start` to `end`. `step` is the
-    index, in the trajectory, of the information step that brought the passage.
+    index, in the trajectory, of the information step with the passage.
     """
 
     number: int
@@ -94,14 +94,14 @@ class Answer:
     text: str
     citations: tuple[Citation, ...] = ()
     dropped_marks: int = 0
-    """Marks that pointed at no passage; they are taken out of `text`."""
+    """The number of marks without a passage, which are removed from `text`."""
     at_ms: float = 0.0
     kind: Literal["answer"] = "answer"
 
 
 @dataclass(frozen=True)
 class Invalid:
-    """A turn that could not be used, and why."""
+    """An invalid turn, and the reason."""
 
     reason: str
     at_ms: float = 0.0
@@ -113,7 +113,7 @@ Step = Plan | Thought | Search | Information | Answer | Invalid
 
 @dataclass(frozen=True)
 class AnswerDelta:
-    """A piece of the answer while it is being written. Streamed, not kept: the answer step has it all."""
+    """A piece of the answer while it is being written. Streamed, not stored: the answer step has it all."""
 
     text: str
     kind: Literal["answer.delta"] = "answer.delta"
@@ -121,21 +121,21 @@ class AnswerDelta:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the transcript and who wrote it. Training masks what the environment wrote."""
+    """A part of the transcript and its author. Training masks the environment's text."""
 
     author: Literal["environment", "policy"]
     text: str
     token_ids: tuple[int, ...] | None = None
-    """The tokens that stand for it where the policy works with tokens, else None.
+    """The tokens of the segment, if the policy works with tokens; else None.
 
-    Of the policy's text they are those that it sampled, never the text encoded again: the last of them
-    may reach past the end of `text`.
+    For the policy's text, these are the tokens that it sampled, never the text encoded again: the last one
+    may extend past the end of `text`.
     """
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One question's steps, exact transcript, costs, and the one reason it ended for."""
+    """The steps, the exact transcript, the costs and the finish reason of one question."""
 
     question: str
     limits: Limits
@@ -150,9 +150,9 @@ class Trajectory:
     fault: PolicyFault | None = None
     violations: Mapping[str, int] = field(default_factory=dict)
     passages_dropped: int = 0
-    """Passages that were taken out of the transcript again, to make room in the policy's context."""
+    """The number of passages removed from the transcript to make room in the policy's context."""
     prompt_tokens: int = 0
-    """Tokens that the policy read, all turns added up: an engine reads the transcript anew for each."""
+    """Tokens that the policy read in all turns together: an engine reads the transcript again for each."""
     policy_tokens: int = 0
     policy_ms: float = 0.0
     search_ms: float = 0.0
@@ -173,17 +173,17 @@ class Trajectory:
 
     @property
     def documents_read(self) -> tuple[str, ...]:
-        """Ids of the documents that were read, in the order they were first shown."""
+        """The ids of the documents that were read, in order of their first passage."""
         reads = (read for step in self.steps if isinstance(step, Information) for read in step.passages)
         return tuple(dict.fromkeys(read.passage.document_id for read in reads))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values only. `Trajectory.from_dict` gives the same trajectory back."""
+        """The trajectory as JSON values; `Trajectory.from_dict` restores it."""
         return {name: _plain(value) for name, value in vars(self).items()} | {"transcript": self.transcript}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Trajectory":
-        """Raises KeyError or TypeError when `data` was not made by `to_dict`."""
+        """The inverse of `to_dict`. Raises KeyError or TypeError for other data."""
         values = {name: value for name, value in data.items() if name != "transcript"}
         values["limits"] = Limits(**data["limits"])
         values["conversation"] = tuple(Message(**message) for message in data.get("conversation", ()))
@@ -193,7 +193,7 @@ class Trajectory:
 
 
 def _plain(value: Any) -> Any:
-    # dataclasses.asdict does the same, but copies every string of every passage on its way.
+    # dataclasses.asdict would do the same, but copies every string of every passage.
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, tuple):

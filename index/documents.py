@@ -1,9 +1,7 @@
 """The values that a profile is made of, and the one rule for names."""
 
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 
@@ -18,34 +16,13 @@ from pydantic import (
     ValidationError,
 )
 
-from index.errors import InvalidDocument, InvalidName
+from index.errors import InvalidDocument
+from index.values import NAME_RULE as NAME_RULE
+from index.values import Passage as Passage
+from index.values import check_name as check_name
 
-NAME_BYTES = 256
 TEXT_CHARACTERS = 1_000_000
 LABEL_CHARACTERS = 2_000
-NAME_RULE = (
-    f"1 to {NAME_BYTES} bytes of UTF-8, without '/', control characters, or white space at the ends; "
-    "not '.' or '..'"
-)
-
-
-def check_name(name: str) -> str:
-    """`name`, if it can be a user or document id. Raises InvalidName, which states the rule.
-
-    The rule is what survives a URL path, a file name and every database unchanged. Spaces inside, dots,
-    colons and emoji are all fine.
-    """
-    if (
-        not name
-        or name != name.strip()
-        or name in {".", ".."}
-        or "/" in name
-        or any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
-        or len(name.encode()) > NAME_BYTES
-    ):
-        shown = name if len(name) <= 60 else name[:60] + "…"
-        raise InvalidName(f"{shown!r} cannot be an id: an id is {NAME_RULE}")
-    return name
 
 
 def check_storable(text: str) -> str:
@@ -171,23 +148,3 @@ def first_fault(error: Faulty, whole: str = "") -> str:
 
 def _in_words(field: str, message: str, whole: str) -> str:
     return f"{field or whole}: {message}" if field or whole else message
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A document, or a part of a long one, as a search found it. `rank` counts from 1."""
-
-    document_id: str
-    text: str
-    """Verbatim: the document's characters from `start` on."""
-    start: int = 0
-    created_at: str | None = None
-    title: str | None = None
-    source: str | None = None
-    rank: int = 0
-    score: float = 0.0
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """What tells passages of one user apart."""
-        return (self.document_id, self.start)

@@ -2,30 +2,18 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from index.documents import Document, Passage, check_name
-from index.encoding.embedding import Progress, embedded
+from index.encoding.embedding import embedded
 from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder
 from index.encoding.spool import Spool
 from index.errors import InvalidDocument, UnknownDocument
 from index.ranking.profile import Profile
 from index.ranking.retrievers import DEFAULT, Query, Ranking, Retrievers, dense
-from index.storage.store import Receipt, Store
+from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
-
-
-@dataclass(frozen=True)
-class PutReport:
-    """What became of a request to put documents."""
-
-    put: int
-    """Distinct documents that are now stored."""
-    duplicates: list[str] = field(default_factory=list)
-    """Ids that came more than once; the last one counts."""
-    skipped: list[InvalidDocument] = field(default_factory=list)
-    """Only with `on_error="skip"`: what was left out, with its line."""
+from index.values import Progress, PutItems, PutReport, Receipt
 
 
 class Profiles:
@@ -53,7 +41,7 @@ class Profiles:
     def put(
         self,
         user: str,
-        documents: Iterable[Document | InvalidDocument],
+        documents: PutItems,
         *,
         on_error: str = "fail",
         progress: Progress | None = None,

@@ -25,8 +25,8 @@ class Busy(Exception):
         self.retry_after_s = retry_after_s
 
 
-class Place:
-    """One request in the queue. It holds a slot, or its place in the line, until it leaves.
+class Ticket:
+    """One request in the queue. It holds a slot, or its position in the line, until it leaves.
 
     Being cancelled is not leaving: whoever enters has to leave, best by a `with` block.
     """
@@ -36,22 +36,22 @@ class Place:
         self.granted_at: float | None = None
         self._queue = queue
         self._left = False
-        self._told = asyncio.Event()
+        self._decided = asyncio.Event()
 
     async def turn(self) -> None:
-        """Return when this place may run; RuntimeError when it has left, since it then never will."""
-        await self._told.wait()
+        """Return when this ticket may run; RuntimeError when it has left, since it then never will."""
+        await self._decided.wait()
         if self._left:
-            raise RuntimeError("This place has left the queue.")
+            raise RuntimeError("This ticket has left the queue.")
 
     def leave(self) -> None:
-        """Give back the slot or the place in the line; a second time does nothing."""
+        """Give back the slot or the position in the line; a second time does nothing."""
         if not self._left:
             self._left = True
             self._queue._leave(self)
-            self._told.set()
+            self._decided.set()
 
-    def __enter__(self) -> "Place":
+    def __enter__(self) -> "Ticket":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,9 +59,9 @@ class Place:
 
 
 class FairQueue:
-    """At most `concurrency` places run and `length` wait, counted from enter(), not from turn().
+    """At most `concurrency` tickets run and `length` wait, counted from enter(), not from turn().
 
-    A slot that is freed goes in the same moment to the waiting user with the fewest running places, and
+    A slot that is freed goes in the same moment to the waiting user with the fewest running tickets, and
     among equals to the one who has waited longest since being served; within a user, first come, first
     served. So nobody ever waits while a slot is free. Nothing is kept about users who neither run nor wait.
     For one event loop.
@@ -74,9 +74,9 @@ class FairQueue:
         self._length = length
         self._clock = clock
         self._running: Counter[str] = Counter()
-        # The users who wait, the longest unserved first, each with their places in the order they came.
+        # The users who wait, the longest unserved first, each with their tickets in the order they came.
         # Somebody new joins at the end: put at the front, a stream of newcomers would starve the others.
-        self._lines: OrderedDict[str, OrderedDict[Place, None]] = OrderedDict()
+        self._lines: OrderedDict[str, OrderedDict[Ticket, None]] = OrderedDict()
         self._waiting = 0
         self._mean_s: float | None = None
 
@@ -88,26 +88,26 @@ class FairQueue:
     def waiting(self) -> int:
         return self._waiting
 
-    def enter(self, user: str) -> Place:
-        """A place that may run at once or waits; raises Busy when it can do neither."""
-        place = Place(self, user)
+    def enter(self, user: str) -> Ticket:
+        """A ticket that may run at once or waits; raises Busy when it can do neither."""
+        ticket = Ticket(self, user)
         if self.running < self._concurrency:
-            self._run(place)
+            self._run(ticket)
         elif self._waiting < self._length:
-            self._lines.setdefault(user, OrderedDict())[place] = None
+            self._lines.setdefault(user, OrderedDict())[ticket] = None
             self._waiting += 1
         else:
             raise Busy(self._retry_after_s())
-        return place
+        return ticket
 
-    def _leave(self, place: Place) -> None:
-        if place.granted_at is None:
-            self._unqueue(place)
+    def _leave(self, ticket: Ticket) -> None:
+        if ticket.granted_at is None:
+            self._unqueue(ticket)
             return
-        self._learn(self._clock() - place.granted_at)
-        self._running[place.user] -= 1
-        if not self._running[place.user]:
-            del self._running[place.user]
+        self._learn(self._clock() - ticket.granted_at)
+        self._running[ticket.user] -= 1
+        if not self._running[ticket.user]:
+            del self._running[ticket.user]
         if self._lines:
             self._run_next()
 
@@ -117,21 +117,21 @@ class FairQueue:
         # something, so the first `concurrency` in the line are sure to hold the one to choose.
         front = islice(self._lines, self._concurrency)
         user = min(front, key=lambda user: self._running[user])
-        place = next(iter(self._lines[user]))
+        ticket = next(iter(self._lines[user]))
         self._lines.move_to_end(user)
-        self._unqueue(place)
-        self._run(place)
+        self._unqueue(ticket)
+        self._run(ticket)
 
-    def _run(self, place: Place) -> None:
-        self._running[place.user] += 1
-        place.granted_at = self._clock()
-        place._told.set()
+    def _run(self, ticket: Ticket) -> None:
+        self._running[ticket.user] += 1
+        ticket.granted_at = self._clock()
+        ticket._decided.set()
 
-    def _unqueue(self, place: Place) -> None:
-        line = self._lines[place.user]
-        del line[place]
+    def _unqueue(self, ticket: Ticket) -> None:
+        line = self._lines[ticket.user]
+        del line[ticket]
         if not line:
-            del self._lines[place.user]
+            del self._lines[ticket.user]
         self._waiting -= 1
 
     def _learn(self, duration_s: float) -> None:

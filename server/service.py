@@ -6,29 +6,26 @@ Blocking work (database, encoder, FAISS) runs in threads, so that no request wai
 import asyncio
 import functools
 import uuid
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from agent.driver import Event, drive
-from agent.engines.factory import make_policy
-from agent.engines.settings import EngineSettings
 from agent.episode import Episode
 from agent.methods import METHODS, Method
 from agent.policy import Policy
 from agent.trajectory import Limits, Message, Trajectory
 from index.batching import Batcher
-from index.documents import Document, Passage, check_name, iso
-from index.encoding.embedding import Progress
-from index.errors import InvalidDocument, StoreUnavailable
-from index.profiles import Profiles, PutReport, open_profiles
+from index.documents import Document, iso
+from index.profiles import Profiles
 from index.searching import AsyncSearch
 from index.storage.answers import StoredAnswer
-from index.storage.store import Receipt
-from server.queue import Busy, FairQueue, Place
+from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
+from server.answers import AnswerRecord, AskOptions
+from server.queue import Busy, FairQueue, Ticket
 from server.settings import QUESTION_CHARACTERS, Settings
 
 P = ParamSpec("P")
@@ -37,7 +34,7 @@ T = TypeVar("T")
 THREADS = 8
 """For blocking work. More would only contend for the interpreter; who waits is taken along in a batch."""
 PAGE = 100
-"""Documents read at a time where all of them are wanted."""
+"""PutItems read at a time where all of them are wanted."""
 IMPORTS = 2
 """Imports that run at once; the others wait."""
 
@@ -66,68 +63,20 @@ class AnswerRequest:
     """Whether the question is also answered without the person's history."""
 
 
-@dataclass(frozen=True)
-class AnswerRecord:
-    """An answer as it is stored and sent: the trajectory, and what led to it."""
-
-    id: str
-    user: str
-    created_at: str
-    method: str
-    retriever: str
-    trajectory: Trajectory
-    without_profile: Trajectory | None = None
-    """The same question answered without the person's history, where that was asked for."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The body of the API's answer: JSON values."""
-        other = self.without_profile
-        return {
-            "id": self.id,
-            "user": self.user,
-            "created_at": self.created_at,
-            "question": self.trajectory.question,
-            "method": self.method,
-            "retriever": self.retriever,
-            "policy": self.trajectory.policy,
-            **_outcome(self.trajectory),
-            "without_profile": _outcome(other) if other else None,
-        }
-
-
-def _outcome(trajectory: Trajectory) -> dict[str, Any]:
-    answer = trajectory.answer
-    return {
-        "answer": answer.text if answer else None,
-        "citations": [vars(citation) for citation in answer.citations] if answer else [],
-        "finish_reason": trajectory.finish_reason,
-        "usage": {
-            "searches": trajectory.searches,
-            "documents_read": len(trajectory.documents_read),
-            "prompt_tokens": trajectory.prompt_tokens,
-            "policy_tokens": trajectory.policy_tokens,
-            "policy_ms": trajectory.policy_ms,
-            "search_ms": trajectory.search_ms,
-            "total_ms": trajectory.total_ms,
-        },
-        "trajectory": trajectory.to_dict(),
-    }
-
-
 class Answering:
     """An answer on its way: its steps as they happen, and at last the record, which is stored by then.
 
     The record comes in every case: its trajectory's finish reason says how it went. Closing this cancels
-    the generation and gives up the places in the queue, also when nothing was read from it.
+    the generation and gives up the tickets in the queue, also when nothing was read from it.
     """
 
     def __init__(
-        self, answer_id: str, events: AsyncGenerator[Event | AnswerRecord, None], places: Sequence[Place]
+        self, answer_id: str, events: AsyncGenerator[Event | AnswerRecord, None], tickets: Sequence[Ticket]
     ) -> None:
         self.id = answer_id
         """Under which it will be stored."""
         self._events = events
-        self._places = places
+        self._tickets = tickets
 
     def __aiter__(self) -> AsyncGenerator[Event | AnswerRecord, None]:
         return self._events
@@ -137,8 +86,8 @@ class Answering:
         try:
             await self._events.aclose()
         finally:
-            for place in self._places:
-                place.leave()
+            for ticket in self._tickets:
+                ticket.leave()
 
 
 class Service:
@@ -179,16 +128,9 @@ class Service:
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
 
-    async def put(
-        self,
-        user: str,
-        documents: Iterable[Document | InvalidDocument],
-        *,
-        on_error: str = "fail",
-        progress: Progress | None = None,
-    ) -> PutReport:
+    async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
         """See Profiles.put. `documents` is read in a thread."""
-        put = functools.partial(self.profiles.put, user, documents, on_error=on_error, progress=progress)
+        put = functools.partial(self.profiles.put, user, documents, **options)
         return await self._in(self._imports, put)
 
     async def search(
@@ -221,17 +163,13 @@ class Service:
         self,
         user: str,
         question: str,
-        *,
-        method: str | None = None,
-        retriever_name: str | None = None,
-        limits: Limits | None = None,
         conversation: Sequence[Message] = (),
-        plan: str | None = None,
-        compare: bool = False,
+        **options: Unpack[AskOptions],
     ) -> AnswerRequest:
         """Check a question before anything is promised to the caller.
 
-        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, UnknownUser.
+        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, UnknownUser, and pydantic's
+        ValidationError for a limit that is out of bounds.
         """
         check_name(user)
         if not question.strip():
@@ -240,24 +178,25 @@ class Service:
             raise InvalidQuestion(
                 f"the question has {len(question)} characters; the limit is {QUESTION_CHARACTERS}"
             )
-        chosen = METHODS.get(method or next(iter(METHODS)))
-        if chosen is None:
+        method = options.get("method") or next(iter(METHODS))
+        if method not in METHODS:
             raise UnknownMethod(f"there is no method {method!r}; there are {', '.join(METHODS)}")
-        self.check(chosen, plan or "")
+        plan, compare = options.get("plan") or "", options.get("compare", False)
+        self.check(METHODS[method], plan)
         if compare and self.settings.limits.concurrency + self.settings.limits.queue < 2:
             raise InvalidQuestion("compare gives two answers at a time, and this server admits only one")
-        name = retriever_name or self.settings.retriever
+        name = options.get("retriever") or self.settings.retriever
         self.profiles.retrievers.get(name)
         await self.run(self.profiles.store.version, user)
         return AnswerRequest(
-            user,
-            question.strip(),
-            chosen,
-            name,
-            limits or self.settings.limits.limits(),
-            tuple(conversation),
-            plan or "",
-            compare,
+            user=user,
+            question=question.strip(),
+            method=METHODS[method],
+            retriever=name,
+            limits=self.settings.limits.limits(options.get("limits")),
+            conversation=tuple(conversation),
+            plan=plan,
+            compare=compare,
         )
 
     def check(self, method: Method, plan: str = "") -> None:
@@ -275,26 +214,26 @@ class Service:
 
     def answer(self, request: AnswerRequest) -> Answering:
         """Answer, as soon as it is the question's turn; its deadline counts from now. Raises Busy."""
-        places = [self.queue.enter(request.user)]
+        tickets = [self.queue.enter(request.user)]
         try:
             if request.compare:
-                places.append(self.queue.enter(request.user))
+                tickets.append(self.queue.enter(request.user))
         except Busy:
-            places[0].leave()
+            tickets[0].leave()
             raise
         answer_id = uuid.uuid4().hex
-        return Answering(answer_id, self._answer(answer_id, request, places), places)
+        return Answering(answer_id, self._answer(answer_id, request, tickets), tickets)
 
     async def _answer(
-        self, answer_id: str, request: AnswerRequest, places: Sequence[Place]
+        self, answer_id: str, request: AnswerRequest, tickets: Sequence[Ticket]
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
         async with AsyncExitStack() as stack:
             other = None
             if request.compare:
-                other = asyncio.create_task(self._without_profile(request, places[1]))
+                other = asyncio.create_task(self._without_profile(request, tickets[1]))
                 stack.push_async_callback(_stopped, other)
             episode = self._episode(request, request.method)
-            events = await stack.enter_async_context(aclosing(self._drive(episode, request, places[0])))
+            events = await stack.enter_async_context(aclosing(self._drive(episode, request, tickets[0])))
             async for event in events:
                 yield event
             record = AnswerRecord(
@@ -309,9 +248,9 @@ class Service:
         await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
         yield record
 
-    async def _without_profile(self, request: AnswerRequest, place: Place) -> Trajectory:
+    async def _without_profile(self, request: AnswerRequest, ticket: Ticket) -> Trajectory:
         episode = self._episode(request, METHODS["none"])
-        async with aclosing(self._drive(episode, request, place)) as events:
+        async with aclosing(self._drive(episode, request, ticket)) as events:
             async for _ in events:
                 pass
         return self._trajectory(episode)
@@ -327,17 +266,17 @@ class Service:
         )
 
     async def _drive(
-        self, episode: Episode, request: AnswerRequest, place: Place
+        self, episode: Episode, request: AnswerRequest, ticket: Ticket
     ) -> AsyncGenerator[Event, None]:
-        """The episode from its place in the queue to its end; the waiting is part of its deadline."""
+        """The episode from its turn in the queue to its end; the waiting is part of its deadline."""
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             return (await self.search(request.user, [query], k, request.retriever, exclude))[0]
 
-        with place:
+        with ticket:
             try:
                 async with asyncio.timeout(episode.seconds_left):
-                    await place.turn()
+                    await ticket.turn()
             except TimeoutError:
                 episode.finish("deadline", "the deadline came before this question's turn")
             async with aclosing(drive(episode, self.policy, search, self.planner)) as events:
@@ -360,34 +299,3 @@ class Service:
 async def _stopped(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def open_service(settings: Settings) -> Service:
-    """Load the encoder, open the store, make the policy.
-
-    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, EngineError.
-    """
-    policy = make_policy(settings.policy)
-    planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
-    profiles = open_profiles(
-        settings.url,
-        settings.encoder,
-        passage_tokens=settings.passage_tokens,
-        cache_bytes=settings.cache_mb * 2**20,
-    )
-    with suppress(OSError):  # The store says what it cannot do when it is used.
-        settings.data.mkdir(parents=True, exist_ok=True)
-    return Service(profiles, policy, settings, planner if settings.planning.has_model else None)
-
-
-def open_to_look(settings: Settings) -> Service:
-    """A service for what needs no vectors; quick, because it loads no encoder.
-
-    Raises StoreUnavailable where there is no store.
-    """
-    if settings.database_url is None and not settings.database.exists():
-        raise StoreUnavailable(
-            f"there is no store in {settings.data}; pr2 profile import USER FILE makes one"
-        )
-    profiles = open_profiles(settings.url, None, cache_bytes=settings.cache_mb * 2**20)
-    return Service(profiles, make_policy(EngineSettings()), settings)

@@ -1,5 +1,6 @@
 """One settings class. Later ones win: defaults, `pr2.toml`, environment (`PR2_…`), flags."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,9 +30,10 @@ class QuestionLimits(BaseModel, extra="forbid"):
     max_tokens: int = Field(2_048, ge=1, le=32_768)
     deadline_ms: int = Field(60_000, ge=1, le=600_000)
 
-    def limits(self) -> Limits:
-        """As an episode takes them."""
-        return Limits(**{name: getattr(self, name) for name in QuestionLimits.model_fields})
+    def limits(self, given: Mapping[str, int] | None = None) -> Limits:
+        """The limits of one question: these, except for those `given` with it. Raises ValidationError."""
+        defaults = {name: getattr(self, name) for name in QuestionLimits.model_fields}
+        return Limits(**QuestionLimits.model_validate(defaults | dict(given or {})).model_dump())
 
 
 class LimitSettings(QuestionLimits):

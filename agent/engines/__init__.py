@@ -1,1 +1,1 @@
-"""What runs a language model: an OpenAI-compatible server, or vLLM in this process."""
+"""Engines run language models: an OpenAI-compatible server, or vLLM in this process."""

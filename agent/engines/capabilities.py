@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server can do, found out by asking it, because no two of them do the same."""
+"""Finds out by probing which features an OpenAI-compatible server supports, since no two support the same."""
 
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ OPTIONS: Json = {
     "return_token_ids": True,
     "stream_interval": STREAM_INTERVAL,
 }
-"""What not every server takes. Each one that it takes makes an answer more exact."""
+"""Request options that not every server accepts. Each accepted one makes answers more exact."""
 
 CONTINUING: Json = {"continue_final_message": True, "add_generation_prompt": False}
-"""Asks a chat to go on with the assistant's message; vLLM and SGLang want that, llama.cpp and Ollama do it
-for every last message of the assistant's."""
+"""Asks a chat endpoint to continue the assistant's message. vLLM and SGLang need it; llama.cpp and Ollama
+always continue a last message of the assistant's."""
 
 _PROBE = "<think>"
 _CONTEXTS = (
@@ -29,30 +29,30 @@ _CONTEXTS = (
     "n_ctx",
 )
 _MOST_PROBE_TOKENS = 12
-"""The probe as a prompt of more tokens than this has had a chat template put around it."""
+"""If the server counts more tokens than this for the probe, it has applied a chat template."""
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What was found out about a server, once."""
+    """The features of a server, as probed once."""
 
     model: str
     path: str
-    """COMPLETIONS, or CHAT where the server can only chat."""
+    """COMPLETIONS, or CHAT if the server can only chat."""
     options: Json
-    """Those of OPTIONS that it takes."""
+    """The OPTIONS that it accepts."""
     keeps_stop: bool
-    """Whether it leaves the stop string in the text; where it does not, it is put back."""
+    """Whether it leaves the stop string in the text; otherwise the policy restores it."""
     continues: bool
-    """Whether it continues the transcript as it stands, with no chat template around it."""
+    """Whether it continues the transcript as it is, without a chat template."""
     continuing: Json
-    """CONTINUING, or nothing where a chat refuses it."""
+    """CONTINUING, or {} if a chat endpoint refuses it."""
     encodes: Json | None
-    """How it is asked to turn a text into tokens, the text left out; None when it does not do so."""
+    """The tokenizer request, without its text; None if the server has no tokenizer endpoint."""
     takes_ids: bool
-    """Whether it reads prompts of token ids, and says which tokens it has written."""
+    """Whether it accepts prompts of token ids and reports the ids that it sampled."""
     context: int | None
-    """Tokens of prompt and answer together."""
+    """The context length: tokens of prompt and answer together; None if unknown."""
 
     def __str__(self) -> str:
         parts = [
@@ -72,9 +72,9 @@ class _Written:
 
 
 async def probe(server: OpenAIServer, retries: int | None = None) -> Capabilities:
-    """Ask the server, which writes a few tokens for it. Raises EngineError.
+    """Probe the server, which generates a few tokens. Raises EngineError.
 
-    A server that fails is tried as often as it is at other times or, if given, `retries` times.
+    Failing requests are retried as the server's own setting says, or `retries` times if given.
     """
     server.forget_model()
     models = await _listed(server, retries)
@@ -83,7 +83,7 @@ async def probe(server: OpenAIServer, retries: int | None = None) -> Capabilitie
 
 
 async def context_of(server: OpenAIServer, retries: int | None = None) -> int | None:
-    """How many tokens the model reads and writes together, where the server tells. Raises EngineError."""
+    """The model's context length in tokens, None if the server does not report it. Raises EngineError."""
     models = await _listed(server, retries)
     found = _Probe(server, await server.served_model(retries), retries)
     return found.listed_context(models) or (await found.tokenizer())[2] or await found.other_context()
@@ -93,7 +93,7 @@ async def _listed(server: OpenAIServer, retries: int | None) -> list[Model]:
     try:
         return await server.models(retries)
     except EngineError as error:
-        # Not every server keeps a list, and a model that was named can do without.
+        # Not every server lists its models; a configured model name does not need the list.
         if server.model and error.fault in ("refused", "bad_reply"):
             return []
         raise
@@ -118,7 +118,7 @@ class _Probe:
         encodes, tokens, context = await self.tokenizer()
         continues = path == COMPLETIONS and _is_plain(written, tokens)
         if path == COMPLETIONS and not continues:
-            # A template around the transcript is worse than one that knows where the answer has begun.
+            # If a template is unavoidable, the chat endpoint at least knows where the answer began.
             with suppress(EngineError):
                 path, options, written = CHAT, *(await self._options(CHAT))
         return Capabilities(
@@ -136,15 +136,15 @@ class _Probe:
         )
 
     def listed_context(self, models: list[Model]) -> int | None:
-        """The context of the model in the server's list."""
+        """The context length of the model in the server's list; None if it is not there."""
         listed = next((entry for entry in models if entry.id == self._model), None)
-        said = dict(listed.model_extra or {}) if listed else {}
-        meta = said.get("meta")
-        said |= meta if isinstance(meta, dict) else {}
-        return next((context for name in _CONTEXTS if (context := _positive(said.get(name)))), None)
+        fields = dict(listed.model_extra or {}) if listed else {}
+        meta = fields.get("meta")
+        fields |= meta if isinstance(meta, dict) else {}
+        return next((context for name in _CONTEXTS if (context := _positive(fields.get(name)))), None)
 
     async def _options(self, path: str) -> tuple[Json, _Written]:
-        """Those of OPTIONS that the endpoint takes, and what it wrote. Raises EngineError."""
+        """The OPTIONS that the endpoint accepts, and the text it wrote. Raises EngineError."""
         try:
             return OPTIONS, await self._write(path, OPTIONS)
         except Refused:
@@ -157,11 +157,11 @@ class _Probe:
             return taken, written
 
     async def _write(self, path: str, options: Json, prompt: str | list[int] = _PROBE) -> _Written:
-        """One token that the model writes."""
+        """Have the model write one token. Raises EngineError."""
         messages = [{"role": "user", "content": prompt}]
-        said: Json = {"prompt": prompt} if path == COMPLETIONS else {"messages": messages}
+        content: Json = {"prompt": prompt} if path == COMPLETIONS else {"messages": messages}
         limits: Json = {"max_tokens": 1, "temperature": 0.0, "stream": True}
-        request = {"model": self._model} | said | limits | options
+        request = {"model": self._model} | content | limits | options
         text, ids, prompt_tokens = "", list[int](), None
         async with aclosing(events(self._server, path, request, retries=self._retries)) as stream:
             async for choices, usage in stream:
@@ -172,7 +172,7 @@ class _Probe:
         return _Written(text, ids, prompt_tokens)
 
     async def _keeps_stop(self, path: str, options: Json, text: str) -> bool:
-        """Whether a stop string stays: what the model writes next is known by now, so it is made the stop."""
+        """Whether a stop string stays in the text; `text`, which the model writes next, serves as one."""
         if "include_stop_str_in_output" not in options or not text.strip():
             return False
         with suppress(Refused):
@@ -180,9 +180,9 @@ class _Probe:
         return False
 
     async def _continuing(self) -> Json:
-        said = [{"role": role, "content": _PROBE} for role in ("user", "assistant")]
+        messages = [{"role": role, "content": _PROBE} for role in ("user", "assistant")]
         with suppress(Refused):
-            await self._write(CHAT, {"messages": said, **CONTINUING})
+            await self._write(CHAT, {"messages": messages, **CONTINUING})
             return CONTINUING
         return {}
 
@@ -195,7 +195,7 @@ class _Probe:
         return False
 
     async def tokenizer(self) -> tuple[Json | None, list[int], int | None]:
-        """How to ask for the tokens of a text, those of the probe, and the context if it is told there."""
+        """The tokenizer request, the tokens of the probe, and the context length if reported there."""
         vllm = {"model": self._model, "add_special_tokens": False}  # and SGLang
         llama_cpp = {"add_special": False, "parse_special": True}
         for asked in (vllm, llama_cpp):
@@ -208,13 +208,13 @@ class _Probe:
         return None, [], None
 
     async def other_context(self) -> int | None:
-        """The context where some servers tell it instead."""
+        """The context length from the endpoints of servers that do not list it."""
         with suppress(EngineError):
             match await self._server.ask("//props", retries=0):  # llama.cpp
                 case {"default_generation_settings": {"n_ctx": int(context)}}:
                     return _positive(context)
         with suppress(EngineError):
-            match await self._server.ask("//api/ps", retries=0):  # Ollama, of a model that is loaded
+            match await self._server.ask("//api/ps", retries=0):  # Ollama, for a loaded model
                 case {"models": [*models]}:
                     for entry in models:
                         match entry:
@@ -224,13 +224,13 @@ class _Probe:
 
 
 def encode_request(asked: Json, text: str, opening: bool) -> Json:
-    """The body for /tokenize; the special tokens of the model's texts only go with the opening."""
+    """The body for /tokenize; special tokens (BOS) are added to the opening only."""
     flag, name = ("add_special", "content") if "add_special" in asked else ("add_special_tokens", "prompt")
     return {**asked, name: text, flag: opening}
 
 
 def _is_plain(written: _Written, tokens: list[int]) -> bool:
-    """Whether the prompt was read as it was sent; assumed where the server does not count."""
+    """Whether the prompt was read without a chat template; assumed if the server does not count tokens."""
     most = len(tokens) + 2 if tokens else _MOST_PROBE_TOKENS
     return written.prompt_tokens is None or written.prompt_tokens <= most
 

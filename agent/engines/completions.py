@@ -1,6 +1,6 @@
-"""Text that an OpenAI-compatible server streams, from either endpoint: the events, checked, up to their end.
+"""Reads the text that an OpenAI-compatible server streams, from either endpoint.
 
-The one place where the content of a stream is read. What is wrong with it is an EngineError.
+The single place that knows the format of the events. An invalid or incomplete stream raises EngineError.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 class Choice(BaseModel):
-    """A piece of the text that is being written."""
+    """The new part of the text in one event."""
 
     text: str | None = None
     delta: dict[str, JsonValue] | None = None
@@ -30,12 +30,12 @@ class Choice(BaseModel):
 
     @property
     def written(self) -> str:
-        """The text of the piece, on either endpoint."""
+        """The new text, whichever endpoint sent it."""
         return self.text or str((self.delta or {}).get("content") or "")
 
 
 class Usage(BaseModel):
-    """Tokens that the server counted."""
+    """Token counts from the server."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -49,20 +49,21 @@ class _Event(BaseModel):
 
 @dataclass(frozen=True)
 class Piece:
-    """One event of a stream. The last one has a `finish_reason` and, where the server counts, the usage."""
+    """One event of a stream. The last one has a `finish_reason` and, if the server reports it, the usage."""
 
     choice: Choice
     usage: Usage | None
 
 
 async def events(
-    server: OpenAIServer, path: str, request: Json, *, retries: int | None = None, said: str = ""
+    server: OpenAIServer, path: str, request: Json, *, retries: int | None = None, prompt_text: str = ""
 ) -> AsyncGenerator[tuple[list[Choice], Usage | None], None]:
-    """The choices and the usage of each event, to the end of the stream. See OpenAIServer.stream."""
-    async with aclosing(server.stream(path, request, _Event, retries=retries, said=said)) as stream:
+    """The choices and the usage of every event. For the arguments, see OpenAIServer.stream."""
+    stream = server.stream(path, request, _Event, retries=retries, prompt_text=prompt_text)
+    async with aclosing(stream):
         async for event in stream:
             if event.error is not None:
-                raise server.broken(event.error, request, said)
+                raise server.broken(event.error, request, prompt_text)
             if event.choices is None:
                 raise server.bad_reply("sent an event without choices")
             yield event.choices, event.usage
@@ -75,14 +76,15 @@ async def pieces(
     *,
     finishes: Collection[str] = ("stop", "length"),
     retries: int | None = None,
-    said: str = "",
+    prompt_text: str = "",
 ) -> AsyncGenerator[Piece, None]:
-    """The text, piece by piece, up to a finish reason; any but `finishes` raises EngineError.
+    """The pieces of the text, up to its finish reason. Raises EngineError if that is not one of `finishes`.
 
-    A stream that ends without one raises too, also after [DONE]: the text may have been cut off anywhere,
-    and to accept it as a whole turn could close a half-written answer. For `said`, see OpenAIServer.stream.
+    A stream without a finish reason raises EngineError even after [DONE]: the text may have been cut off
+    anywhere, and accepting it could close a half-written answer. For the other arguments, see
+    OpenAIServer.stream.
     """
-    async with aclosing(events(server, path, request, retries=retries, said=said)) as stream:
+    async with aclosing(events(server, path, request, retries=retries, prompt_text=prompt_text)) as stream:
         async for choices, usage in stream:
             if not choices:
                 continue
@@ -100,9 +102,9 @@ async def pieces(
 async def _usage_after(
     stream: AsyncGenerator[tuple[list[Choice], Usage | None], None],
 ) -> Usage | None:
-    """Read to the end, if that is near: the usage may still come, and the connection can be used again.
+    """Read to the end of the stream, for at most REST_S: for the usage, and to keep the connection.
 
-    The turn is complete whatever comes.
+    The turn is complete, so failures are ignored.
     """
     latest = None
     with suppress(EngineError, TimeoutError):

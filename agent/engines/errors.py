@@ -1,10 +1,10 @@
-"""One error for everything that an engine can do wrong, whether a policy or a judge speaks to it."""
+"""The one error that engines raise, to policies and judges alike."""
 
 from agent.trajectory import PolicyFault
 
 
 class EngineError(Exception):
-    """The engine could not write. `fault` says how; the server maps it to a status."""
+    """The engine failed. `fault` is the kind of failure, which the server maps to an HTTP status."""
 
     def __init__(self, fault: PolicyFault, message: str) -> None:
         super().__init__(message)

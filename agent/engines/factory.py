@@ -1,4 +1,4 @@
-"""Makes what engine settings name: a policy for answering, or a chat model for judging."""
+"""Makes a policy or a chat model from engine settings."""
 
 from agent.checkpoints import check_prompts
 from agent.engines.registry import ENGINES, ChatModel
@@ -7,7 +7,7 @@ from agent.policy import Policy
 
 
 def make_policy(settings: EngineSettings) -> Policy:
-    """The policy for these settings. Raises EngineError if its model was trained on other prompts."""
+    """The policy for these settings. Raises EngineError if the model was trained on other prompts."""
     check_prompts(settings.model)
     return ENGINES[settings.engine].policy(settings)
 
@@ -15,6 +15,6 @@ def make_policy(settings: EngineSettings) -> Policy:
 def chat_model(settings: EngineSettings) -> ChatModel:
     """The chat model for these settings. Raises EngineError if the engine has none.
 
-    A server sends nothing before a whole reply is complete: `idle_timeout_s` bounds the time for one reply.
+    A server sends nothing until its reply is complete, so `idle_timeout_s` has to allow for a whole reply.
     """
     return ENGINES[settings.engine].chat_model(settings)

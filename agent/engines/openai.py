@@ -1,7 +1,7 @@
-"""One OpenAI-compatible server over HTTP: connections, retries, event streams, and what its errors mean.
+"""The client of an OpenAI-compatible server: connections, retries, event streams, and typed errors.
 
-Whatever the server does wrong is a typed EngineError whose message names the server, and never the key,
-the prompt, or anything of the person's.
+Every failure of the server is an EngineError whose message names the server, and never quotes the key, the
+prompt, or any other text of the user's.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from agent.engines.retry import wait_s
 from agent.engines.sse import EventDecoder
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
-"""Answers of a server that may be better in a moment."""
+"""HTTP statuses after which the request is sent again."""
 
 _WAITS = {"first": 0.25, "longest": 4.0, "longest_asked": 10.0}
 REST_S = 0.1
-"""How long the end of a stream may take after the last text; waiting lets the connection be used again."""
+"""Seconds to wait for the end of a stream after its last text, so that the connection can be reused."""
 _MESSAGE_CHARACTERS = 300
 _ERROR_BYTES = 2**16
 _REPLY_BYTES = 2**24
 _ECHO_CHARACTERS = 16
-"""A server's message that shares so many characters in a row with the prompt is not passed on."""
+"""A server's message is withheld if it shares this many consecutive characters with the prompt."""
 _SHORTEST_ECHO = 4
 _WORD, _ESCAPED, _CODE = re.compile(r"\w+"), re.compile(r"\\[nrt]"), re.compile(r"\\u([0-9a-fA-F]{4})")
 _PARTS = re.compile(r"\n|: ")
@@ -40,7 +40,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class Model(BaseModel, extra="allow"):
-    """A model as the server lists it, with whatever else it says of it."""
+    """A model as the server lists it, with all its other fields."""
 
     id: str
 
@@ -50,7 +50,7 @@ class _Models(BaseModel):
 
 
 class _Refusal(BaseModel):
-    """OpenAI's error shape; older servers put the message on top or, as FastAPI does, into `detail`."""
+    """OpenAI's error format; other servers put the message at the top level or, with FastAPI, in `detail`."""
 
     error: JsonValue = None
     message: JsonValue = None
@@ -58,7 +58,7 @@ class _Refusal(BaseModel):
 
 
 class Refused(EngineError):
-    """The server answered with a status below 500: it will not do this, however often it is asked."""
+    """The server answered with a 4xx status: sending the request again will not help."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__("refused", message)
@@ -66,17 +66,17 @@ class Refused(EngineError):
 
 
 class OpenAIServer:
-    """The server at `base_url` (up to and with `/v1`), and its model `model`.
+    """The model `model` of the server at `base_url` (up to and including `/v1`).
 
-    Without a model's name, the first one that the server lists is used. A stream may be silent for
-    `idle_timeout_s`. Before the first byte a failing server is tried `retries` times more, with
-    exponential back-off and jitter; a connect timeout is not, since TCP has tried again by itself.
+    Without a model name, the first model that the server lists is used. A stream may pause for up to
+    `idle_timeout_s`. Until its first byte arrives, a failing request is retried up to `retries` times, with
+    exponential back-off and jitter; a connect timeout is not retried, since TCP itself has done so.
 
-    The environment's proxies are ignored: transcripts go to `base_url` and nowhere else. For a proxy or a
-    private certificate authority hand in a `session`, which stays the caller's to close. Use one object
-    in one event loop: it keeps connections open.
+    Proxies from the environment are ignored: transcripts go to `base_url` and nowhere else. To use a proxy
+    or a private certificate authority, pass a `session`, which the caller has to close. Use each object in
+    one event loop only: it keeps connections open.
 
-    aiohttp, because hundreds of streams at once cost several times less with it than with httpx
+    It uses aiohttp because hundreds of concurrent streams cost several times less than with httpx
     (benchmarks/episodes.py).
     """
 
@@ -91,14 +91,14 @@ class OpenAIServer:
         session: aiohttp.ClientSession | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Raises ValueError for an address that is none, or a key that no header can carry."""
+        """Raises ValueError if the URL is invalid or the key does not fit into an HTTP header."""
         key = (api_key or "").strip()
         if not (key.isascii() and key.isprintable()):
-            raise ValueError("the API key holds characters that no HTTP header can carry")
+            raise ValueError("the API key contains characters that HTTP headers do not allow")
         self._key = key
         self._base_url = base_url.rstrip("/")
         self.address = str(URL(self._base_url).with_user(None).with_query(None))
-        """The address, as errors name it."""
+        """The URL without credentials and query, for error messages."""
         self.model = model
         self._is_named = bool(model)
         self._connect_timeout_s = connect_timeout_s
@@ -110,14 +110,14 @@ class OpenAIServer:
         self._listed: tuple[str, ...] = ()
 
     async def aclose(self) -> None:
-        """Close the connections. A session that was handed in stays open."""
+        """Close the connections. A session that was passed in stays open."""
         if self._owns_session and self._session is not None:
             session, self._session = self._session, None
             await session.close()
 
     @asynccontextmanager
     async def check_deadline(self) -> AsyncGenerator[None, None]:
-        """Bounds a readiness check by the time that one request may take. Raises EngineError."""
+        """Limits a readiness check to the time allowed for one attempt. Raises EngineError."""
         seconds = self._connect_timeout_s + self._idle_timeout_s
         try:
             async with asyncio.timeout(seconds):
@@ -127,22 +127,22 @@ class OpenAIServer:
             raise EngineError("timeout", why) from None
 
     def forget_model(self) -> None:
-        """Ask again which model there is, unless one was named."""
+        """Forget the model, so that the server is asked again. A configured name stays."""
         if not self._is_named:
             self.model, self._listed = "", ()
 
     async def served_model(self, retries: int | None = None) -> str:
-        """The model's name; without one, that of the first model that the server lists."""
+        """The configured model's name, or that of the first model listed. Raises EngineError."""
         if not self.model:
             if not self._listed:
                 await self.models(retries)
             if not self._listed:
-                raise EngineError("refused", f"{self.address} lists no model; name one")
+                raise EngineError("refused", f"{self.address} lists no models; configure a model name")
             self.model = self.model or self._listed[0]
         return self.model
 
     async def models(self, retries: int | None = None) -> list[Model]:
-        """What the server lists."""
+        """The models that the server lists. Raises EngineError."""
         content = await self._whole("GET", self._base_url + "/models", None, retries)
         models = self.parse(_Models, content).data
         self._listed = tuple(model.id for model in models)
@@ -151,9 +151,9 @@ class OpenAIServer:
     async def ask(
         self, path: str, request: Mapping[str, Any] | None = None, *, retries: int | None = None
     ) -> Any:
-        """The JSON that the server replies, to a POST or, without a request, to a GET.
+        """Send a POST, or a GET if there is no `request`, and return the decoded JSON. Raises EngineError.
 
-        `path` is below the base URL or, when it begins with `//`, below the server's root (without /v1).
+        `path` is relative to the base URL or, if it begins with `//`, to the server's root (without /v1).
         """
         root = self._base_url.removesuffix("/v1")
         url = root + path[1:] if path.startswith("//") else self._base_url + path
@@ -161,7 +161,7 @@ class OpenAIServer:
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
-            raise self.bad_reply("sent JSON of another shape, or none") from None
+            raise self.bad_reply("sent invalid JSON") from None
 
     async def stream(
         self,
@@ -170,15 +170,15 @@ class OpenAIServer:
         shape: type[Body],
         *,
         retries: int | None = None,
-        said: str = "",
+        prompt_text: str = "",
     ) -> AsyncGenerator[Body, None]:
-        """The events of a stream, up to [DONE] or to its end; closing this closes the connection.
+        """The events of a stream, up to [DONE] or its end. Raises EngineError.
 
-        The engine knows by that to stop. An event with an `error` raises EngineError. `said` is the
-        person's text where the request holds it as tokens only; no error repeats it.
+        Closing the generator closes the connection, which tells the engine to stop. `prompt_text` is the
+        user's text if the request contains it only as tokens: error messages never quote it.
         """
         url = self._base_url + path
-        async with self._response("POST", url, request, retries, said) as response:
+        async with self._response("POST", url, request, retries, prompt_text) as response:
             content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type != "text/event-stream":
                 raise self.bad_reply("sent no event stream")
@@ -187,20 +187,20 @@ class OpenAIServer:
                 try:
                     datas = decoder.decode(piece)
                 except ValueError:
-                    raise self.bad_reply("sent no readable event stream") from None
+                    raise self.bad_reply("sent an unreadable event stream") from None
                 for data in datas:
                     if data.strip() == "[DONE]":
                         await _read_rest(response)
                         return
                     yield self.parse(shape, data)
 
-    def broken(self, error: JsonValue, request: Mapping[str, Any], said: str = "") -> EngineError:
-        """What an `error` in the middle of a stream means. `said` as for `stream`."""
-        words = self._own_words(error, f"{_said(request)}\n{said}")
+    def broken(self, error: JsonValue, request: Mapping[str, Any], prompt_text: str = "") -> EngineError:
+        """The exception for an `error` in the middle of a stream. For `prompt_text`, see `stream`."""
+        words = self._own_words(error, f"{_texts_in(request)}\n{prompt_text}")
         return EngineError("broken_stream", f"{self.address} broke off{words}")
 
     def ended(self, reason: str | None) -> EngineError:
-        """What it means that a text ended for `reason`, other than being complete or long enough."""
+        """The exception for a text that ended for `reason`, which is neither completion nor a token limit."""
         if reason is None:
             return EngineError("broken_stream", f"{self.address} ended the stream without a finish_reason")
         if reason == "content_filter":
@@ -208,14 +208,14 @@ class OpenAIServer:
         return EngineError("broken_stream", f"{self.address} ended the text: {reason[:40]!r}")
 
     def parse(self, shape: type[Body], data: str | bytes) -> Body:
-        """`data` as `shape`. Raises EngineError."""
+        """`data` parsed as `shape`. Raises EngineError."""
         try:
             return shape.model_validate_json(data)
         except ValidationError:
-            raise self.bad_reply("sent JSON of another shape, or none") from None
+            raise self.bad_reply("sent invalid or unexpected JSON") from None
 
     def bad_reply(self, what: str) -> EngineError:
-        """The server does not speak as it should."""
+        """The exception for a reply that violates the API."""
         return EngineError("bad_reply", f"{self.address} {what}; is it an OpenAI-compatible server?")
 
     async def _whole(
@@ -226,11 +226,11 @@ class OpenAIServer:
             async for piece in self._body(response):
                 content += piece
                 if len(content) > _REPLY_BYTES:
-                    raise self.bad_reply("sent a reply without end")
+                    raise self.bad_reply("sent a reply that is too long")
         return content
 
     async def _body(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-        """What has come, in pieces. Raises EngineError."""
+        """The body in pieces, as they arrive. Raises EngineError."""
         try:
             while piece := await response.content.readany():
                 yield piece
@@ -243,17 +243,22 @@ class OpenAIServer:
 
     @asynccontextmanager
     async def _response(
-        self, method: str, url: str, content: Mapping[str, Any] | None, retries: int | None, said: str = ""
+        self,
+        method: str,
+        url: str,
+        content: Mapping[str, Any] | None,
+        retries: int | None,
+        prompt_text: str = "",
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """A response with status 200 whose body is still to come. Left before its end, it is cut off."""
-        response = await self._send(method, url, content, retries, said)
+        """A response with status 200, before its body is read. An unread rest is discarded."""
+        response = await self._send(method, url, content, retries, prompt_text)
         try:
             yield response
         finally:
             response.release()
 
     async def _send(
-        self, method: str, url: str, content: Mapping[str, Any] | None, retries: int | None, said: str
+        self, method: str, url: str, content: Mapping[str, Any] | None, retries: int | None, prompt_text: str
     ) -> aiohttp.ClientResponse:
         retries = self._retries if retries is None else retries
         for attempt in itertools.count():
@@ -267,13 +272,13 @@ class OpenAIServer:
             except aiohttp.ClientConnectorError as error:
                 problem = EngineError("unavailable", f"{self.address} cannot be reached: {error.strerror}")
             except aiohttp.ClientError:
-                # Most often a kept connection that the server closed at the same moment.
-                problem = EngineError("unavailable", f"{self.address} gave no HTTP answer")
+                # Usually a kept-alive connection that the server was just closing.
+                problem = EngineError("unavailable", f"{self.address} sent no HTTP response")
             else:
                 if response.status == 200:
                     return response
                 async with response:
-                    problem = await self._problem(response, f"{_said(content or {})}\n{said}")
+                    problem = await self._problem(response, f"{_texts_in(content or {})}\n{prompt_text}")
                 if response.status not in RETRIED:
                     raise problem
                 retry_after = response.headers.get("retry-after", "")
@@ -284,7 +289,7 @@ class OpenAIServer:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # Every running episode holds one stream: how many there are is not for the client to bound.
+            # Every running episode holds one stream; limiting their number is not this client's job.
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(
@@ -295,17 +300,17 @@ class OpenAIServer:
         return self._session
 
     def _headers(self) -> dict[str, str]:
-        # A compressing proxy would hold text back until it has a block of it.
+        # A compressing proxy would delay text until it has a full block.
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
         return headers | {"Authorization": f"Bearer {self._key}"} if self._key else headers
 
     async def _problem(self, response: aiohttp.ClientResponse, prompt: str) -> EngineError:
-        """What a status other than 200 means."""
+        """The exception for a status other than 200."""
         status = response.status
         if status < 400:
             return self.bad_reply(f"answered {status}")
         content = b""
-        # What cannot be read of the explanation is left out of it.
+        # An unreadable part of the explanation is left out.
         with suppress(EngineError):
             async with aclosing(self._body(response)) as body:
                 async for piece in body:
@@ -319,7 +324,7 @@ class OpenAIServer:
         if status >= 500 or status == 429:
             return EngineError("unavailable", message)
         writes = response.url.path.endswith("/completions")
-        # Of a model that was listed, 400 means something else; 404 can mean that it is gone by now.
+        # For a listed model, 400 has another cause; 404 can mean that the model has been removed since.
         if writes and (status == 404 or (status == 400 and self.model not in self._listed)):
             with suppress(EngineError):
                 await self.models(retries=0)
@@ -329,7 +334,7 @@ class OpenAIServer:
         return Refused(message, status)
 
     def _own_words(self, error: JsonValue, prompt: str) -> str:
-        """`: ` and the server's message, or '' if there is none or it repeats the key or the prompt."""
+        """`: ` and the server's message; '' if there is none or if it quotes the key or the prompt."""
         message = error.get("message") if isinstance(error, dict) else error
         if not isinstance(message, str) or not message.strip() or (self._key and self._key in message):
             return ""
@@ -342,14 +347,14 @@ class OpenAIServer:
         return EngineError("timeout", f"{self.address} was silent for {self._idle_timeout_s:g} s")
 
 
-def _said(request: Mapping[str, Any]) -> str:
-    """All text of the person's in a request."""
+def _texts_in(request: Mapping[str, Any]) -> str:
+    """All text in a request that may be the user's."""
     messages = [str(message.get("content") or "") for message in request.get("messages", ())]
     return "\n".join([str(request.get("prompt") or request.get("content") or ""), *messages])
 
 
 async def _read_rest(response: aiohttp.ClientResponse) -> None:
-    """Read to the end, if that is near: the turn is whole whatever comes, but the connection lives on."""
+    """Read to the end of the body, for at most REST_S, so that the connection can be reused."""
     with suppress(aiohttp.ClientError, TimeoutError):
         async with asyncio.timeout(REST_S):
             while await response.content.readany():
@@ -357,9 +362,9 @@ async def _read_rest(response: aiohttp.ClientResponse) -> None:
 
 
 def _echoes(message: str, prompt: str) -> bool:
-    """Whether the message repeats a stretch of the prompt, in whatever way it is quoted."""
+    """Whether the message quotes part of the prompt, however it is escaped."""
     words, known = _plain(message), _plain(prompt)
-    # A question can be shorter than that: the lines of the prompt, and what stands after a colon.
+    # Questions can be shorter than _ECHO_CHARACTERS: compare whole lines, and what follows a colon.
     parts = map(_plain, _PARTS.split(prompt))
     if any(_SHORTEST_ECHO <= len(part) < _ECHO_CHARACTERS and part in words for part in parts):
         return True
@@ -369,5 +374,5 @@ def _echoes(message: str, prompt: str) -> bool:
 
 def _plain(text: str) -> str:
     text = _CODE.sub(lambda found: chr(int(found[1], 16)), _ESCAPED.sub(" ", text))
-    # Two halves of a surrogate pair, as JSON escapes them, are one character.
+    # JSON escapes one character as a surrogate pair: join its halves.
     return " ".join(_WORD.findall(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")))

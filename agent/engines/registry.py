@@ -1,7 +1,7 @@
-"""The engines by name: settings, command line, policies and judges all offer exactly what is registered here.
+"""The registry of engines: settings, command line, policies and judges offer exactly what is registered here.
 
-Adding an engine takes one class and one `register`; nothing else names engines. What an engine needs is
-imported when it is made, so that listing the names stays quick.
+To add an engine, write one class and call `register`. An engine imports its dependencies when it is used, so
+that listing the names stays fast.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class ChatModel(Protocol):
-    """A chat model that replies to one whole request at a time, as a judge needs it."""
+    """A chat model that answers one request with one complete reply. Judges use it."""
 
     model: str
-    """Its name; '' until it is known."""
+    """The model's name; '' until it is known."""
 
     @property
     def address(self) -> str:
-        """Where it runs, for error messages."""
+        """The server or engine, as error messages name it."""
         ...
 
     async def served_model(self) -> str:
@@ -44,47 +44,47 @@ class Engine(Protocol):
 
     @property
     def protocols(self) -> "Sequence[PolicyProtocol]":
-        """The protocols that its policies can follow."""
+        """The protocols that its policies support."""
         ...
 
     @property
     def has_model(self) -> bool:
-        """False for an engine that runs no language model: it cannot write plans or judge."""
+        """Whether it runs a language model; without one it can neither write plans nor judge."""
         ...
 
     def check(self, settings: "EngineSettings") -> None:
-        """Raises ValueError if a setting that this engine requires is missing."""
+        """Raises ValueError if the settings do not suit this engine."""
         ...
 
     def policy(self, settings: "EngineSettings") -> "Policy":
-        """A policy for one of its protocols. Raises EngineError."""
+        """A policy for `settings.protocol`. Raises EngineError."""
         ...
 
     def chat_model(self, settings: "EngineSettings") -> ChatModel:
-        """A chat model, for a judge. Raises EngineError where there is none."""
+        """A chat model. Raises EngineError if the engine has none."""
         ...
 
 
 ENGINES: dict[str, Engine] = {}
-"""By name; the first is the default."""
+"""The engines by name; the first is the default."""
 
 
 def register(engine: Engine) -> None:
-    """Offer the engine under its name. Raises ValueError if the name is taken."""
+    """Adds an engine. Raises ValueError if its name is taken."""
     if engine.name in ENGINES:
-        raise ValueError(f"there is an engine {engine.name!r} already")
+        raise ValueError(f"an engine named {engine.name!r} is already registered")
     ENGINES[engine.name] = engine
 
 
 class Extractive:
-    """No language model: answers consist of quotes."""
+    """No language model: answers consist of quotes from the profile."""
 
     name = "extractive"
     protocols: "Sequence[PolicyProtocol]" = ("tags",)
     has_model = False
 
     def check(self, settings: "EngineSettings") -> None:
-        """Needs nothing."""
+        """Any settings are valid."""
 
     def policy(self, settings: "EngineSettings") -> "Policy":
         from agent.policies.extractive import ExtractivePolicy
@@ -105,7 +105,7 @@ class OpenAICompatible:
     has_model = True
 
     def check(self, settings: "EngineSettings") -> None:
-        """Needs nothing: the address has a default, and the server is asked for its model."""
+        """Any settings are valid: the address has a default, and the server lists its models."""
 
     def policy(self, settings: "EngineSettings") -> "Policy":
         from agent.policies.json import JSONPolicy
@@ -142,7 +142,7 @@ class InProcessVLLM:
 
     def check(self, settings: "EngineSettings") -> None:
         if not settings.model:
-            raise ValueError("vllm needs a model: a folder, or a name on the hub")
+            raise ValueError("vllm needs a model: a folder, or a name on the Hugging Face hub")
 
     def policy(self, settings: "EngineSettings") -> "Policy":
         from agent.engines.vllm import VLLMEngine

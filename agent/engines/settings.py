@@ -1,4 +1,4 @@
-"""What can be set of an engine: of the one behind the policy, the planner's, and a judge's."""
+"""The settings of an engine, whether a policy, a planner or a judge uses it."""
 
 from typing import Annotated, Any, Self
 
@@ -18,25 +18,25 @@ def _registered(name: str) -> str:
 
 
 class EngineSettings(BaseModel, extra="forbid"):
-    """Which engine writes, and how it is reached."""
+    """Selects an engine and its model, and says how to reach them."""
 
     engine: Annotated[str, AfterValidator(_registered)] = next(iter(ENGINES))
     """The name of a registered engine."""
     protocol: PolicyProtocol = "tags"
-    """`tags` for a policy that was trained on them, `tools` for chat models that call tools, `json` for
+    """`tags` for a policy that was trained on the tags, `tools` for chat models that call tools, `json` for
     LaMP-QA's baselines, which reply with JSON and cannot search."""
     base_url: HttpUrl = HttpUrl("http://127.0.0.1:8001/v1")
-    """Of an OpenAI-compatible server, up to and including /v1."""
+    """The address of an OpenAI-compatible server, up to and including /v1."""
     model: str = ""
     """The model's name at the server; for `vllm`, its folder or its name on the hub."""
     api_key: SecretStr | None = None
     connect_timeout_s: float = Field(5.0, gt=0)
     idle_timeout_s: float = Field(30.0, gt=0)
-    """The longest silence of a stream before it counts as broken."""
+    """The longest pause in a stream, in seconds, before it counts as broken."""
     retries: int = Field(3, ge=0, le=10)
     temperature: float = Field(0.0, ge=0, le=2)
     context_tokens: int | None = Field(None, ge=256)
-    """Tokens that the model reads and writes together, for servers that do not report it."""
+    """The model's context length, for servers that do not report it."""
     engine_args: dict[str, Any] = {}
     """For `vllm`: its own engine arguments, such as max_model_len or tensor_parallel_size."""
 
@@ -46,10 +46,10 @@ class EngineSettings(BaseModel, extra="forbid"):
         engine.check(self)
         if self.protocol not in engine.protocols:
             suited = " or ".join(name for name, other in ENGINES.items() if self.protocol in other.protocols)
-            raise ValueError(f"the protocol {self.protocol} is a chat's: it needs the engine {suited}")
+            raise ValueError(f"the protocol {self.protocol} needs the engine {suited}")
         return self
 
     @property
     def has_model(self) -> bool:
-        """Whether the engine runs a language model, which can write plans."""
+        """Whether the engine runs a language model."""
         return ENGINES[self.engine].has_model

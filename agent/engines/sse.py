@@ -1,27 +1,27 @@
-"""Server-sent events, as an incremental decoder: bytes in, the data of whole events out.
+"""An incremental decoder for server-sent events: bytes in, the data of complete events out.
 
-The name and the data of each event are read; comments and other fields are skipped. Where the bytes were
-cut makes no difference.
+It reads the name and the data of each event and skips comments and other fields. The result does not
+depend on how the bytes were split.
 """
 
 import codecs
 import re
 
 EVENT_CHARACTERS = 2**20
-"""The longest event. Servers send a few hundred characters; without a bound, one could fill the memory."""
+"""The longest event. Servers send a few hundred characters; without a limit, one could fill the memory."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 class EventDecoder:
-    """`decode` every piece of the body in turn.
+    """Call `decode` with each piece of the body in turn.
 
-    An event counts once its blank line is there: a torn last one says that the stream was cut, and is
-    never given out.
+    An event is complete at its blank line: an incomplete last event means that the stream was cut off, and
+    is never returned.
     """
 
     def __init__(self, limit: int | None = EVENT_CHARACTERS) -> None:
-        """`limit` is the longest event, in characters; None for a server that is trusted."""
+        """`limit` is the length of the longest event, in characters; None for a trusted server."""
         self._limit = limit
         self._characters = codecs.getincrementaldecoder("utf-8-sig")()
         self._line = ""
@@ -31,15 +31,15 @@ class EventDecoder:
         self._after_return = False
 
     def decode(self, piece: bytes) -> list[str]:
-        """The data of the events that `piece` completes. Raises ValueError: no UTF-8, or too long."""
+        """The data of the events that `piece` completes. Raises ValueError (encoding, length)."""
         return [data for _, data in self.decode_named(piece)]
 
     def decode_named(self, piece: bytes) -> list[tuple[str, str]]:
-        """(name, data) of the events that `piece` completes; an event without a name is a `message`."""
+        """(name, data) of the events that `piece` completes. Events without a name are called `message`."""
         text = self._characters.decode(piece)
         if not text:
             return []
-        # A "\n" right after a "\r" that ended the last piece belongs to that line end.
+        # The last piece may have ended between "\r" and "\n", which are one line end.
         second_half = self._after_return and text.startswith("\n")
         self._after_return = text.endswith("\r")
         *lines, rest = _LINE_END.split(text[second_half:])

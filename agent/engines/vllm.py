@@ -1,6 +1,6 @@
-"""vLLM in this process: started when it is first needed, shared by all who wait for it, ended in order.
+"""Runs vLLM in this process: started on first use, shared by all callers, shut down in order.
 
-Used by the policy and by the judge. Its failures are EngineErrors, as those of a server are.
+Policies and judges use it. Its failures are EngineErrors, like those of a server.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class VLLMEngine:
-    """Runs the model in the folder, or of the name on the hub, `model`.
+    """Runs `model`: a folder, or a name on the Hugging Face hub.
 
-    `engine_args` are vLLM's own (AsyncEngineArgs). Starting takes from half a minute up. The engine works in
-    processes of its own, which are spawned: a program that uses this guards its main part with
-    `if __name__ == "__main__"`. Use it in one event loop.
+    `engine_args` are vLLM's AsyncEngineArgs. Starting takes at least half a minute. The engine spawns
+    processes of its own, so a program that uses it has to guard its main part with
+    `if __name__ == "__main__"`. Use each object in one event loop only.
     """
 
     def __init__(self, model: str, engine_args: Mapping[str, Any] | None = None) -> None:
@@ -33,9 +33,10 @@ class VLLMEngine:
         self._starting: asyncio.Task[None] | None = None
 
     async def write(self, ids: list[int], **sampling: Any) -> AsyncGenerator[Any, None]:
-        """What the model writes behind these tokens, as vLLM's CompletionOutputs: each holds what is new.
+        """Continue the tokens `ids`. Yields vLLM's CompletionOutputs, each with only the new text and tokens.
 
-        `sampling` are vLLM's SamplingParams. Closing the iterator aborts the request. Raises EngineError.
+        `sampling` are arguments of vLLM's SamplingParams. Closing the generator aborts the request. Raises
+        EngineError.
         """
         engine = await self.started()
         from vllm import SamplingParams, TokensPrompt
@@ -55,7 +56,7 @@ class VLLMEngine:
                     yield part
         except EngineDeadError:
             await self._end(engine)
-            why = f"the engine of {self.name} has died; see its log. The next question starts it again"
+            why = f"the engine of {self.name} died; see its log. The next question restarts it"
             raise EngineError("unavailable", why) from None
         except (VLLMClientError, ValueError):
             raise EngineError("refused", f"{self.name} refused the request; see its log") from None
@@ -63,27 +64,27 @@ class VLLMEngine:
             raise EngineError("broken_stream", f"{self.name} broke off; see its log") from None
 
     async def context(self) -> int:
-        """How many tokens the model reads and writes together."""
+        """The model's context length in tokens. Raises EngineError."""
         return int((await self.started()).model_config.max_model_len)
 
     async def tokenizer(self) -> Any:
-        """The model's, of transformers."""
+        """The model's tokenizer, from transformers. Raises EngineError."""
         return (await self.started()).get_tokenizer()
 
     async def started(self) -> "AsyncLLM":
-        """vLLM itself, when it is ready. Raises EngineError."""
+        """vLLM's engine, once it is ready. Raises EngineError."""
         if self._engine is None:
             if self._starting is None or self._starting.done():
-                # In a thread, so that the server can say meanwhile that it is not ready.
+                # In a thread, so that the server can meanwhile report that it is not ready.
                 self._starting = asyncio.create_task(asyncio.to_thread(self._start))
-            # Who stops waiting, at a deadline, does not stop it: the next one would start it a second time.
+            # A caller that gives up at its deadline must not stop it: the next one would start it again.
             await asyncio.shield(self._starting)
         return self._engine
 
     async def aclose(self) -> None:
         """Stop the engine's processes."""
         if self._starting is not None:
-            # An engine that is just starting would be left behind.
+            # An engine that is still starting would be left running.
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._engine is not None:
             await self._end(self._engine)
@@ -93,13 +94,13 @@ class VLLMEngine:
         if is_ours:
             self._engine = None
             await asyncio.to_thread(engine.shutdown)
-            # Its last task ends, and then it goes: at the interpreter's end, its finalizer would complain.
+            # Let its last task end, then free it: at interpreter exit, its finalizer would complain.
             await asyncio.sleep(0.1)
             del engine
             gc.collect()
 
     def _start(self) -> None:
-        # FAISS and PyTorch have threads by now, and a fork of them hangs. Standard output is the program's.
+        # FAISS and PyTorch have started threads, with which a fork hangs. Standard output is the program's.
         os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -109,10 +110,10 @@ class VLLMEngine:
         except ImportError as error:
             raise EngineError("unavailable", f"vLLM is missing ({error}): pip install 'pr2[vllm]'") from None
         try:
-            # Not handed back by the thread, whose result would outlive the engine's end.
+            # Not returned by the thread, whose result would keep the engine alive after its end.
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self._args))
         except Exception as error:
-            # Whatever stands in its way: no such model, no memory, an argument that it does not know.
+            # Any cause: an unknown model, too little memory, an invalid argument.
             raise EngineError(
                 "unavailable", f"vLLM cannot start with {self._args['model']}: {error}"
             ) from error

@@ -1,4 +1,4 @@
-"""A chat model in this process, with vLLM, in place of an OpenAI-compatible server."""
+"""A chat model that vLLM runs in this process."""
 
 import itertools
 import json
@@ -31,10 +31,11 @@ class VLLMChat:
                 request["messages"], add_generation_prompt=True, return_dict=True
             )["input_ids"]
         except ValueError as error:
-            raise EngineError("refused", f"{self.address}: it is no chat model ({error})") from None
+            raise EngineError("refused", f"{self.address}: not a chat model ({error})") from None
         room = await self._engine.context() - len(ids)
         if room <= 0:
-            raise EngineError("refused", f"{self.address}: {len(ids)} tokens are more than its context")
+            why = f"{self.address}: the request has {len(ids)} tokens, more than its context"
+            raise EngineError("refused", why)
         sampling: Json = {
             "temperature": request["temperature"],
             "top_p": request["top_p"],
@@ -60,9 +61,9 @@ class VLLMChat:
 
 
 def finite_values(schema: Json) -> list[str]:
-    """All JSON texts that an object schema of enumerated, required properties allows; [] for other schemas.
+    """All JSON texts that an object schema of required enums allows; [] for any other schema.
 
-    Given the schema itself, a weak model may write white space without end.
+    Constrained by the schema alone, a weak model may write white space forever.
     """
     properties: Json = schema.get("properties", {})
     is_closed = schema.get("additionalProperties") is False and set(schema.get("required", ())) == {

@@ -1,1 +1,1 @@
-"""What writes the next text of an episode."""
+"""Policies write the next text of an episode."""

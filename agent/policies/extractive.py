@@ -1,7 +1,7 @@
-"""A policy without a model: it plans, searches, follows what turns up, and answers in the passages' words.
+"""A policy without a model: it plans, searches, follows names that turn up, and answers with quotes.
 
-It is the baseline that every language model has to beat, and what answers where there is none. It says
-so: the trajectory's policy is `extractive`, and its answers consist of quotes.
+It is the baseline that every language model has to beat, and the default where no model is configured. Its
+trajectories say so: their policy is `extractive`.
 """
 
 import math
@@ -18,12 +18,12 @@ from index.text.sentences import SPEAKER, spans
 from index.text.words import FUNCTION_WORDS, POSSESSIVE, content_terms, terms, words
 
 NEAR = 12
-"""How many words may lie between a name and a word of the question for one to be about the other."""
+"""The largest distance, in words, at which a name counts as related to a word of the question."""
 SENTENCES, FROM_LEAD, FROM_PASSAGE = 4, 3, 2
-"""The most sentences on the question, on a name that was followed, and of one passage in each."""
+"""The most sentences about the question, about one followed name, and from one passage in either."""
 
 UNREAD = "Your history was not searched."
-"""The answer where no history comes in: there is nothing else to answer from."""
+"""The answer of methods that do not read the history."""
 
 _NAME = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w'’-]*)*")
 _BRACKETED = re.compile(r"\[(\d[\d\s,]*)\]")
@@ -33,12 +33,12 @@ _CALENDAR = frozenset(
 )
 _TITLES = frozenset("dr mr mrs ms miss prof sir dear hello hi mum dad".split())
 _ORDINARY = FUNCTION_WORDS | _CALENDAR | _TITLES
-"""Words that are written with a capital without being a name to follow."""
+"""Capitalized words that are not names to follow."""
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a passage that was read, and how much it says about the question."""
+    """A sentence of a passage that was read, weighted by its relevance to the question."""
 
     read: Read
     text: str
@@ -46,23 +46,23 @@ class Sentence:
 
 
 class ExtractivePolicy:
-    """See the module. Reading costs it nothing, so it uses all the searches that it is given."""
+    """See the module. It uses all the searches that it is allowed, since reading costs it nothing."""
 
     name = "extractive"
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
-        del max_tokens  # No model writes, so there are no tokens to count.
+        del max_tokens  # Without a model there are no tokens to count.
         yield Chunk(_turn(episode), finish="stop")
 
     async def check(self) -> str:
         return "no model: it quotes the history"
 
     async def aclose(self) -> None:
-        """Holds nothing."""
+        """Nothing to release."""
 
 
 def _turn(episode: Episode) -> str:
-    # As it comes back in the trajectory: what is left of a later query is the name that it followed.
+    # Normalized as the trajectory returns it: the rest of a later query is the name that it followed.
     question = escape(" ".join(episode.question.split()))
     reads = episode.reads
     queries = [step.query for step in episode.steps if isinstance(step, Search)]
@@ -78,7 +78,7 @@ def _turn(episode: Episode) -> str:
             query = question
         return _block("think", thought) + _block("search", query)
     if not any(isinstance(step, Information) for step in episode.steps):
-        # Of a history that nobody looked into, it cannot be said what it does not tell.
+        # Nothing can be said about a history that was not searched.
         return _block("think", "No search was made, so there is nothing to quote.") + _block("answer", UNREAD)
     followed = [name for query in queries if (name := query.removeprefix(question).strip())]
     answer = compose(question, reads, followed, episode.plan)
@@ -86,10 +86,10 @@ def _turn(episode: Episode) -> str:
 
 
 def rank_sentences(question: str, reads: Sequence[Read]) -> list[Sentence]:
-    """Every sentence that was read, the most telling first; ties in reading order.
+    """All sentences that were read, most relevant first; ties in reading order.
 
-    A sentence tells as much as the question's words in it are rare among the passages, its passage was
-    found with a high score, and it has the kind of thing that is asked for.
+    The weight of a sentence grows with the rarity, among the passages, of the question's words in it, with
+    the score of its passage, and if it contains what the question asks for (a name, a date, a number).
     """
     asked = set(content_terms(question))
     frequency = Counter(term for read in reads for term in set(terms(read.passage.text)))
@@ -107,24 +107,24 @@ def rank_sentences(question: str, reads: Sequence[Read]) -> list[Sentence]:
             context = sum(worth[term] for term in asked & (titled - own)) / total
             found = passage.score / highest
             weight = overlap + 0.5 * context + 0.4 * found + _has_what_is_asked(question, text)
-            # A question in the history is seldom the answer to one.
+            # A question in the history rarely answers a question.
             ranked.append(Sentence(read, text, weight * (0.5 if text.rstrip().endswith("?") else 1.0)))
     return sorted(ranked, key=lambda sentence: -sentence.weight)
 
 
 @dataclass(frozen=True)
 class Lead:
-    """A name that the question does not have, and the number of the passage that brought it up."""
+    """A name that is not in the question, and the number of the passage that mentions it."""
 
     name: str
     number: int
 
 
 def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Lead | None:
-    """The name most worth following: a new one, close to a rare word of the question.
+    """The best name to follow: a new one, close to a rare word of the question.
 
-    "My sister Ines" answers what the question's "my sister" is called. None when nothing came up, or
-    all of it is in `followed` already.
+    For example, "my sister Ines" names the question's "my sister". None if there is no name, or if all of
+    them are in `followed`.
     """
     asked = set(content_terms(question))
     known = set(terms(question)) | set(terms(followed))
@@ -158,22 +158,22 @@ def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Le
                 numbers.setdefault(name, []).append(sentence.read.number)
     if not weights:
         return None
-    # A name that is everywhere tells one person's documents apart no better than "I" does.
+    # A name in every document distinguishes them no better than "I" does.
     best = max(weights, key=lambda name: weights[name] / len(set(numbers[name])))
     return Lead(best, numbers[best][0])
 
 
 def _names(text: str, *, inside: bool = False) -> list[str]:
-    """Capitalized words and runs of them; with `inside`, only those that do not begin the sentence."""
+    """Capitalized words and sequences of them; with `inside`, only those not at the start of the sentence."""
     said = SPEAKER.sub("", text)
     matches = _NAME.finditer(said)
     return [POSSESSIVE.sub("", match.group()) for match in matches if not inside or match.start() > 0]
 
 
 def compose(question: str, reads: Sequence[Read], followed: Sequence[str], plan: str = "") -> str:
-    """The best sentences on the question, then those on each name that was followed, all with citations.
+    """The best sentences about the question, then those about each followed name, all with citations.
 
-    With a plan, a best sentence on each of its lines comes behind those on the question.
+    With a plan, the best sentence about each of its lines follows those about the question.
     """
     ranked = rank_sentences(question, reads)
     if not ranked:
@@ -183,34 +183,34 @@ def compose(question: str, reads: Sequence[Read], followed: Sequence[str], plan:
     direct = any(set(content_terms(question)) & set(terms(sentence.text)) for sentence in chosen)
     opening = "Your history says:" if direct else "Your history does not say it directly. The nearest:"
     lines = [opening, *_quotes(chosen)]
-    told = {sentence.text for sentence in chosen}
+    used = {sentence.text for sentence in chosen}
     for expected in plan.splitlines():
-        # What introduces the others is nothing to look for.
+        # Skip the line that introduces the others.
         if not expected.strip() or expected.rstrip().endswith(":"):
             continue
-        found = _choose(rank_sentences(expected, reads), 1, told)
-        told |= {sentence.text for sentence in found}
+        found = _choose(rank_sentences(expected, reads), 1, used)
+        used |= {sentence.text for sentence in found}
         lines += _quotes(found)
     for name in followed:
         about = set(terms(name))
         passages = [
             read for read in reads if about <= set(terms(f"{read.passage.title} {read.passage.text}"))
         ]
-        found = _choose(rank_sentences(f"{question} {name}", passages), FROM_LEAD, told)
-        told |= {sentence.text for sentence in found}
+        found = _choose(rank_sentences(f"{question} {name}", passages), FROM_LEAD, used)
+        used |= {sentence.text for sentence in found}
         if found:
             lines += [f"About {name}:", *_quotes(found)]
     return "\n".join(lines)
 
 
-def _choose(ranked: Sequence[Sentence], most: int, told: Collection[str]) -> list[Sentence]:
+def _choose(ranked: Sequence[Sentence], most: int, used: Collection[str]) -> list[Sentence]:
     chosen: dict[str, Sentence] = {}
     taken: Counter[int] = Counter()
     for sentence in ranked:
         number = sentence.read.number
         if len(chosen) == most:
             break
-        if sentence.text not in told and sentence.text not in chosen and taken[number] < FROM_PASSAGE:
+        if sentence.text not in used and sentence.text not in chosen and taken[number] < FROM_PASSAGE:
             chosen[sentence.text] = sentence
             taken[number] += 1
     return sorted(chosen.values(), key=lambda s: (s.read.passage.created_at or "", s.read.number))
@@ -221,7 +221,7 @@ def _quotes(sentences: Sequence[Sentence]) -> list[str]:
     for sentence in sentences:
         date = sentence.read.passage.created_at
         dated = f"{date[:10]}: " if date else ""
-        # A number in brackets that the person wrote would be taken for a citation.
+        # A bracketed number in the user's own text would be read as a citation.
         quote = _BRACKETED.sub(r"(\1)", escape(sentence.text))
         lines.append(f"- {dated}{quote} [{sentence.read.number}]")
     return lines

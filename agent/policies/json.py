@@ -1,7 +1,7 @@
 """The policy that answers as LaMP-QA's published baselines do (`protocol = "json"`).
 
-A chat model is shown passages and a question, and replies with JSON. It never searches and
-cites nothing. It is there so that published tables can be reproduced.
+A chat model reads passages and a question, and replies with JSON. It neither searches nor cites. Use it to
+reproduce published tables.
 """
 
 import json
@@ -19,18 +19,18 @@ from agent.tags import escape
 from agent.tokens import estimated, make_room
 
 ROUNDS = 20
-"""Of a reply without an answer (published: 20). The temperature rises by 0.1 a round, up to 1.0."""
+"""Attempts to get a reply with an answer (published: 20). Each raises the temperature by 0.1, up to 1.0."""
 _STEP, _HOTTEST = 0.1, 1.0
 _DECODER = json.JSONDecoder(strict=False)
-"""Models write the line breaks of a longer answer as they are."""
+"""Not strict: models do not escape the line breaks of a longer answer."""
 
 
 class JSONPolicy:
-    """Answers as the chat model of `server`. Use it in one event loop.
+    """Answers with the chat model of `server`. Use each object in one event loop only.
 
-    A reply that holds no answer is asked for again, up to ROUNDS times and as far as the question's tokens
-    go; then the turn is invalid (`malformed_reply`). `context` is how many tokens the model reads and writes
-    together; without it, the server is asked.
+    A reply without an answer is requested again, up to ROUNDS times and within the question's token limit;
+    then the turn is invalid (`malformed_reply`). `context` is the model's context length in tokens; by
+    default, the server is asked for it.
     """
 
     def __init__(self, server: OpenAIServer, temperature: float = 0.0, context: int | None = None) -> None:
@@ -41,11 +41,11 @@ class JSONPolicy:
 
     @property
     def name(self) -> str:
-        """`json:MODEL`; only `json` until the server has been asked for its model."""
+        """`json:MODEL`; `json` until the model is known."""
         return f"json:{self._server.model}" if self._server.model else "json"
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
-        """See Policy. Closing the iterator closes the HTTP stream, by which the engine knows to stop."""
+        """See Policy. Closing the iterator closes the HTTP stream, which tells the engine to stop."""
 
         async def count() -> int:
             return _size(json_messages(episode))
@@ -73,8 +73,8 @@ class JSONPolicy:
 
     async def check(self) -> str:
         """See Policy."""
-        said = [{"role": "user", "content": "Hello"}]
-        await self._reply(said, 1, self._temperature, retries=0)
+        greeting = [{"role": "user", "content": "Hello"}]
+        await self._reply(greeting, 1, self._temperature, retries=0)
         context = await self._known_context()
         return f"context {context or 'of unknown length'}, chat that replies with JSON"
 
@@ -91,7 +91,7 @@ class JSONPolicy:
     async def _reply(
         self, messages: list[Json], max_tokens: int, temperature: float, retries: int | None = None
     ) -> tuple[str, Usage | None, bool]:
-        """A reply, what it cost, where that is told, and whether it came to its own end."""
+        """A reply, its usage if the server reports it, and whether it is complete."""
         request: Json = {
             "model": await self._server.served_model(retries),
             "messages": messages,
@@ -101,7 +101,7 @@ class JSONPolicy:
             "stream_options": {"include_usage": True},
         }
         text = ""
-        # Streamed, though only the whole reply is used: a silent server shows, and a working one can go on.
+        # Streamed, although only the whole reply is used, to tell a silent server from a busy one.
         async with aclosing(pieces(self._server, CHAT, request, retries=retries)) as written:
             async for piece in written:
                 text += piece.choice.written
@@ -109,19 +109,19 @@ class JSONPolicy:
 
 
 def json_messages(episode: Episode) -> list[Json]:
-    """The episode as these models are told it: passages, a blank line between them, and then the question."""
+    """The episode as messages: passages, separated by blank lines, and then the question."""
     shown = [escape(read.passage.text) for read in episode.reads[episode.passages_dropped :]]
-    said = [(message.role, escape(message.text)) for message in episode.conversation]
-    system = [episode.instructions, *(text for role, text in said if role == "system")]
+    earlier = [(message.role, escape(message.text)) for message in episode.conversation]
+    system = [episode.instructions, *(text for role, text in earlier if role == "system")]
     return [
         {"role": "system", "content": "\n".join(system)},
-        *({"role": role, "content": text} for role, text in said if role != "system"),
+        *({"role": role, "content": text} for role, text in earlier if role != "system"),
         {"role": "user", "content": "\n\n".join([*shown, prompts.asked(episode.question, episode.plan)])},
     ]
 
 
 def _answer(text: str) -> str:
-    """The answer in the first JSON object that has one, whatever stands around it; '' if there is none."""
+    """The answer in the first JSON object that has one, ignoring text around it; '' if there is none."""
     at = text.find("{")
     while at >= 0:
         try:

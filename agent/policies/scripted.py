@@ -1,6 +1,6 @@
-"""A policy that writes what a test tells it to: turns and failures on demand, without a model.
+"""A policy for tests: it writes scripted turns and raises scripted failures, without a model.
 
-For tests of code that uses the service or the driver; no network and no weights are needed.
+Use it to test code that is built on the service or the driver; it needs no network and no weights.
 """
 
 import asyncio

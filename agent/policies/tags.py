@@ -1,8 +1,8 @@
-"""The policy that writes through an OpenAI-compatible server: vLLM, SGLang, llama.cpp, Ollama, others.
+"""The policy for models trained on the tags, behind an OpenAI-compatible server (`protocol = "tags"`).
 
-What the server can do is asked once (agent/engines/capabilities.py). At best the transcript travels as token
-ids in both directions; else as text through `/completions`; where there is only a chat, as the beginning of
-the assistant's message.
+The server's features are probed once (agent/engines/capabilities.py). If possible, the transcript travels as
+token ids in both directions; otherwise as text through `/completions`; on servers that can only chat, as the
+beginning of the assistant's message.
 """
 
 import asyncio
@@ -22,11 +22,10 @@ from agent.tokens import estimated, make_room, prompt_ids
 
 
 class TagsPolicy:
-    """Writes the tags, as the model of `server`, at this temperature.
+    """Writes the tags with the model of `server`, at the given temperature.
 
-    `context` is how many tokens the model reads and writes together; without it, the server is asked.
-    Without usage from the server, tokens are counted as one for each piece of text. Use one object in one
-    event loop.
+    `context` is the model's context length in tokens; by default, the server is asked for it. If the server
+    reports no usage, each piece of text counts as one token. Use each object in one event loop only.
     """
 
     def __init__(self, server: OpenAIServer, temperature: float = 0.0, context: int | None = None) -> None:
@@ -39,11 +38,11 @@ class TagsPolicy:
 
     @property
     def name(self) -> str:
-        """`openai:MODEL`; only `openai` until the server has been asked for its model."""
+        """`openai:MODEL`; `openai` until the model is known."""
         return f"openai:{self._server.model}" if self._server.model else "openai"
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
-        """See Policy. Closing the iterator closes the HTTP stream, by which the engine knows to stop."""
+        """See Policy. Closing the iterator closes the HTTP stream, which tells the engine to stop."""
         known, begun = await self._capabilities(), False
         for is_last in (False, True):
             try:
@@ -53,7 +52,7 @@ class TagsPolicy:
                         yield chunk
                 return
             except Refused:
-                # Another server may stand at this address by now, which can do less, or has another model.
+                # Another server may be running at this address now, with fewer features or another model.
                 if begun or is_last:
                     raise
                 before = known
@@ -67,7 +66,7 @@ class TagsPolicy:
         self, known: Capabilities, episode: Episode, max_tokens: int
     ) -> AsyncGenerator[Chunk, None]:
         if any(segment.author == "policy" and segment.token_ids is None for segment in episode.segments):
-            # Written before the server could do so, or by another one: its tokens are not known.
+            # Written before the server reported token ids, or by another server: its tokens are unknown.
             known = replace(known, takes_ids=False)
         ids: list[int] = []
 
@@ -96,10 +95,10 @@ class TagsPolicy:
             "max_tokens": room,
             "temperature": self._temperature,
         }
-        text, counted, said = "", 0, episode.prompt
+        text, counted, prompt = "", 0, episode.prompt
         # Reported with the first chunk: the last one is not read when the action comes before it.
-        expected = unreported = len(ids) if known.takes_ids else estimated(said)
-        stream = pieces(self._server, known.path, request, said=said)
+        expected = unreported = len(ids) if known.takes_ids else estimated(prompt)
+        stream = pieces(self._server, known.path, request, prompt_text=prompt)
         async with aclosing(stream) as written:
             async for piece in written:
                 choice = piece.choice
@@ -123,7 +122,7 @@ class TagsPolicy:
                     unreported = 0
 
     async def check(self) -> str:
-        """See Policy. Tries once, and takes no longer than a request may."""
+        """See Policy. Tries once, within the time allowed for one request."""
         async with self._server.check_deadline():
             self._known = None
             known = await self._capabilities(retries=0)
@@ -137,14 +136,14 @@ class TagsPolicy:
         failed_before = self._failed
         async with self._probing:
             if self._known is None and self._failed is not None and self._failed is not failed_before:
-                # It failed while this episode waited, which would only wait again for the same.
+                # Probing failed while this episode waited; waiting again would end the same way.
                 raise EngineError(self._failed.fault, str(self._failed))
             if self._known is None:
                 try:
                     known = await probe(self._server, retries)
                     self._known = replace(known, context=self._context or known.context)
                 except EngineError as error:
-                    # A check gives up early, which says nothing to those who have more patience.
+                    # A check gives up early; that proves nothing for episodes, which retry.
                     self._failed = error if retries is None else self._failed
                     raise
             return self._known
@@ -172,10 +171,10 @@ def _transcript(known: Capabilities, episode: Episode, ids: list[int]) -> dict[s
 
 
 def _trimmed_stop(choice: Choice, text: str) -> str:
-    """The stop string that the engine cut from the end of the turn's `text`.
+    """The stop string that the engine removed from the end of the turn's `text`, or ''.
 
-    A server that has `stop_reason` (vLLM) says which; null or a token's number means that the model ended
-    by itself, and then nothing is closed for it, as in training. From others it can only be inferred.
+    vLLM reports it as `stop_reason`; there, null or a token id means that the model stopped by itself, and
+    nothing is restored, as in training. For other servers it can only be inferred.
     """
     if "stop_reason" in choice.model_fields_set:
         stop = next((stop for stop in STOP if stop == choice.stop_reason), "")

@@ -1,4 +1,4 @@
-"""One reply of a chat model, told as tags while it comes in."""
+"""Translates one reply of a chat model into tags while it arrives."""
 
 import json
 import re
@@ -12,34 +12,35 @@ from agent.tokens import estimated
 TOOL = "search_profile"
 
 _THOUGHT = re.compile(r"\s*<think>(.*?)(?:</think>|\Z)", re.DOTALL)
-"""A thought that the content begins with, from a server that does not know how its model thinks."""
+"""A thought at the beginning of the content, from a server without a parser for its model's reasoning."""
 _UNDECIDED = re.compile(r"[<\[]\s*(?:/\s*)?\w{0,15}\Z")
 
 
 class Reply:
-    """One reply of the model, told as tags."""
+    """One reply of the model, rendered as tags."""
 
     def __init__(self, offered: bool) -> None:
-        """`offered` says whether the model was offered to search."""
+        """`offered` says whether the model could call the search tool."""
         self._offered = offered
         self.holds = offered
-        """Whether the content is held back, since a call may follow."""
+        """Whether the content is held back because a call may follow."""
         self.cut = False
-        """Whether it ended for want of tokens."""
+        """Whether the token limit ended it."""
         self.name = self.arguments = ""
         self.usage: Usage | None = None
-        self.pieces = self.told = 0
-        """How many pieces came, which is no more than the tokens, and how many of them are in chunks."""
+        self.pieces = self.reported = 0
+        """Pieces received (at most as many as tokens), and those already reported in chunks."""
         self._thought = self._content = ""
         self._at: int | None = None
-        """Up to where the content was told as the answer."""
+        """How much of the content has been rendered as the answer; None before the answer begins."""
         self._called = False
         self._index: object = None
 
     @property
     def tokens(self) -> int:
+        """Tokens of the reply: counted by the server, or else estimated."""
         counted = self.usage.completion_tokens if self.usage else None
-        return max(counted or estimated(self._thought + self._content + self.arguments), self.told)
+        return max(counted or estimated(self._thought + self._content + self.arguments), self.reported)
 
     @property
     def problem(self) -> str:
@@ -47,7 +48,7 @@ class Reply:
         if self.cut or not self._called:
             return ""
         if self._at is not None or not self._offered:
-            # Also behind an answer that was let go: what was told cannot be taken back.
+            # Also after an answer that was released: rendered text cannot be taken back.
             return "max_searches"
         return "" if self._query else "malformed_call" if self.name == TOOL else "unknown_tool"
 
@@ -79,42 +80,42 @@ class Reply:
         self.pieces += bool(thought or content or arguments)
 
     def chunk(self) -> Chunk | None:
-        """What can be told by now; None while anything is held back."""
-        text = self.tell(ended=False)
+        """The next chunk; None while text is held back."""
+        text = self.render(ended=False)
         if not text and (self._content or self._called):
             return None
-        before, self.told = self.told, self.pieces
-        return Chunk(text, self.told - before)
+        before, self.reported = self.reported, self.pieces
+        return Chunk(text, self.reported - before)
 
-    def tell(self, ended: bool) -> str:
-        """What can be told by now; when the reply has ended, the rest."""
-        told = ""
+    def render(self, ended: bool) -> str:
+        """The tags that can be rendered since the last call; if the reply has `ended`, all the rest."""
+        new = ""
         if self._at is None:
             if not ended and "</think>" not in self._content and self._content.lstrip().startswith("<think>"):
-                # As below, but without reading a long thought again for each of its pieces.
+                # As below, but without matching a long thought again for every piece.
                 return ""
             found = _THOUGHT.match(self._content)
             at = found.end() if found else 0
             said = self._content[at:].strip()
             if not ended and (self.holds or self._called or "<think>".startswith(said)):
                 return ""
-            told = _think(self._thought) + _think(found[1] if found else "")
+            new = _think(self._thought) + _think(found[1] if found else "")
             if self._called:
                 search = f"<search>{escape(self._query)}</search>" if self._query and not self.cut else ""
-                return told + _think(said) + search
+                return new + _think(said) + search
             if not said:
-                return told
-            told, self._at = told + "<answer>", at
+                return new
+            new, self._at = new + "<answer>", at
         rest = self._content[self._at :]
         cut = len(rest) if ended else decided(rest)
         self._at += cut
-        # With its tokens at an end, or followed by a call, it was not to end here.
+        # An answer that ran out of tokens, or that a call follows, is not complete.
         closed = ended and not self.cut and not self._called
-        return told + escape(rest[:cut]) + ("</answer>" if closed else "")
+        return new + escape(rest[:cut]) + ("</answer>" if closed else "")
 
 
 def decided(text: str) -> int:
-    """How much of a text can be escaped before it goes on, since nothing that follows changes it."""
+    """How many characters of a text can be escaped already, since later text cannot affect them."""
     found = _UNDECIDED.search(text)
     return found.start() if found else len(text)
 
@@ -124,7 +125,7 @@ def _think(thought: str) -> str:
 
 
 def parsed(arguments: str) -> Any:
-    """The first JSON value, or None. Where a server runs several calls together, it is the first one's."""
+    """The first JSON value, or None. Some servers concatenate several calls: then it is the first call's."""
     try:
         return json.JSONDecoder().raw_decode(arguments.lstrip())[0]
     except (ValueError, RecursionError):
@@ -132,7 +133,7 @@ def parsed(arguments: str) -> Any:
 
 
 def _text(value: object) -> str:
-    """Text as it is, and as JSON the arguments that Ollama gives as an object."""
+    """Strings unchanged; objects, which Ollama sends as arguments, as JSON; anything else as ''."""
     return value if isinstance(value, str) else to_json(value) if isinstance(value, dict) else ""
 
 

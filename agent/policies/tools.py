@@ -1,7 +1,7 @@
 """The policy for chat models that know tools but were never trained on our tags (`protocol = "tools"`).
 
-It translates and decides nothing: the episode becomes chat messages, and what the model thinks, says and
-calls becomes the tags that the episode reads, under the same limits.
+It only translates: the episode becomes chat messages, and the model's reasoning, text and calls become the
+tags that the episode reads, under the same limits.
 """
 
 import re
@@ -25,34 +25,34 @@ _QUERY = {"type": "string", "description": prompts.QUERY_DESCRIPTION}
 _PARAMETERS = {"type": "object", "properties": {"query": _QUERY}, "required": ["query"]}
 _FUNCTION = {"name": TOOL, "description": prompts.TOOL_DESCRIPTION, "parameters": _PARAMETERS}
 TOOLS: Json = {"tools": [{"type": "function", "function": _FUNCTION}]}
-TOLD = {
+CORRECTIONS = {
     "unknown_tool": f"There is no such tool. Call {TOOL}, or answer.",
     "malformed_call": 'The arguments have to be a JSON object whose "query" is a string that is not empty.',
 }
-"""What is said to the model of a call that cannot be served."""
+"""The tool results for calls that cannot be executed, by the reason."""
 
 _REPEATS = 2
 _ASKS = 3
 _LATE = 0.05
-"""The last part of the deadline, in which a search leads to no answer any more."""
+"""The fraction of the deadline, at its end, in which a search could no longer lead to an answer."""
 _FINISHES = ("stop", "tool_calls", "function_call", "length")
 _USAGE: Json = {"stream_options": {"include_usage": True}}
 _NO_TOOLS = re.compile(r" answered \d+: [^(]*\b(?:tools|tool (?:choice|use|calling)|jinja)\b", re.IGNORECASE)
-"""How servers say that the model has no tools, or that nobody told them how it calls one."""
+"""Error messages of servers whose model cannot call tools, or which lack the parser for its calls."""
 
 
 class ToolsPolicy:
-    """Answers as the chat model of `server`, which searches by calling a tool. Use it in one event loop.
+    """Answers with the chat model of `server`, which searches by calling a tool.
 
-    While tools are offered, only the end of a reply shows whether its content is the answer or was said
-    before a call. It is held back until then: an answer that is given before searches have run out comes
-    in one piece, as late as its last word. With no tool on offer (after the last search, and in `rag` and
-    `none`) it streams. Close to the deadline it is let go, to be kept as far as it got.
+    While tools are offered, only the end of a reply shows whether its content is the answer or precedes a
+    call. Until then it is held back: an answer that is given before the searches are used up arrives in one
+    piece, after its last word. Without tools (after the last search, and in `rag` and `none`) answers are
+    streamed. Close to the deadline, held-back text is released, so that a partial answer is kept.
 
-    Of several calls in one reply the first is served; the model can make the others again. A call that
-    cannot be served is answered by what is wrong with it, twice at most. `context` is how many tokens the
-    model reads and writes together; without it, the server is asked. Tokens are estimated where the server
-    does not count them.
+    Of several calls in one reply only the first is executed; the model can repeat the others. A call that
+    cannot be executed is answered with a correction, at most twice. `context` is the model's context length
+    in tokens; by default, the server is asked for it. Tokens are estimated if the server does not count
+    them. Use each object in one event loop only.
     """
 
     def __init__(self, server: OpenAIServer, temperature: float = 0.0, context: int | None = None) -> None:
@@ -65,13 +65,13 @@ class ToolsPolicy:
 
     @property
     def name(self) -> str:
-        """`tools:MODEL`; only `tools` until the server has been asked for its model."""
+        """`tools:MODEL`; `tools` until the model is known."""
         return f"tools:{self._server.model}" if self._server.model else "tools"
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
-        """See Policy. Closing the iterator closes the HTTP stream, by which the engine knows to stop."""
-        # With none to call, tools are left out, also where the history has calls. A `tool_choice` of "none"
-        # would keep the engine's cache of the prompt, but Ollama ignores it, and its models call on.
+        """See Policy. Closing the iterator closes the HTTP stream, which tells the engine to stop."""
+        # A model that may not search gets no tools, even if the history has calls. `tool_choice: none` would
+        # keep the engine's prompt cache, but Ollama ignores it, and its models keep calling.
         tools = {} if episode.must_answer else TOOLS
 
         async def count() -> int:
@@ -84,35 +84,35 @@ class ToolsPolicy:
                 yield Chunk("", finish="length")
                 return
             reply = Reply(offered=bool(tools))
-            # Told with the first chunk: the last one is not read when a deadline comes before it.
-            size = untold = _size(tools, *messages)
+            # Reported with the first chunk: the last one is not read if the deadline comes first.
+            size = unreported = _size(tools, *messages)
             async with aclosing(self._read({"messages": messages, **tools}, room, reply, episode)) as chunks:
                 async for chunk in chunks:
-                    yield replace(chunk, prompt_tokens=untold)
-                    untold = 0
+                    yield replace(chunk, prompt_tokens=unreported)
+                    unreported = 0
             if reply.usage and reply.usage.prompt_tokens:
-                untold += reply.usage.prompt_tokens - size
+                unreported += reply.usage.prompt_tokens - size
             problem = reply.problem
-            again = problem in TOLD and repeats_left > 0
+            again = problem in CORRECTIONS and repeats_left > 0
             yield Chunk(
-                reply.tell(ended=True),
-                reply.tokens - reply.told,
+                reply.render(ended=True),
+                reply.tokens - reply.reported,
                 "length" if reply.cut else None if problem else "stop",
-                prompt_tokens=untold,
+                prompt_tokens=unreported,
                 invalid="" if again else problem,
             )
             if not again:
                 return
-            _add_call(messages, reply.name, reply.arguments, TOLD[problem])
+            _add_call(messages, reply.name, reply.arguments, CORRECTIONS[problem])
             room -= reply.tokens + _size(*messages[-2:])
 
     async def check(self) -> str:
-        """See Policy. Tries once, and takes no longer than a request may."""
+        """See Policy. Tries once, within the time allowed for one request."""
         self._options = [_USAGE, {}]
-        said = {"messages": [{"role": "user", "content": "Hello"}], **TOOLS}
+        greeting = {"messages": [{"role": "user", "content": "Hello"}], **TOOLS}
         reply = Reply(offered=True)
         async with self._server.check_deadline():
-            async for _ in self._read(said, 1, reply, Episode(""), retries=0):
+            async for _ in self._read(greeting, 1, reply, Episode(""), retries=0):
                 pass
             if not self._is_given:
                 self._context, self._asks_left = None, _ASKS
@@ -125,25 +125,25 @@ class ToolsPolicy:
         await self._server.aclose()
 
     async def _known_context(self, retries: int | None = None) -> int | None:
-        # Some servers tell it only of a model that is loaded, so one answer is not taken for the last word.
-        # Each turn asks for itself: one behind another, they would wait for each other's failures.
+        # Some servers report it for loaded models only, so the first reply is not final. Concurrent turns ask
+        # independently: in a queue, they would wait for each other's failures.
         if self._context is None and self._asks_left > 0:
             self._context = await context_of(self._server, retries)
             self._asks_left -= 1
         return self._context
 
     async def _read(
-        self, said: Json, max_tokens: int, reply: "Reply", episode: Episode, retries: int | None = None
+        self, content: Json, max_tokens: int, reply: "Reply", episode: Episode, retries: int | None = None
     ) -> AsyncGenerator[Chunk, None]:
-        """Read a reply to its end. What came last stays in `reply`, to be told with the finish."""
+        """Read a reply to its end. The last piece stays in `reply`, to be reported with the finish."""
         late, transcript = _LATE * episode.limits.deadline_ms / 1000, episode.prompt
-        request = {"model": await self._server.served_model(retries), **said, "stream": True}
+        request = {"model": await self._server.served_model(retries), **content, "stream": True}
         request |= {"max_tokens": max_tokens, "temperature": self._temperature}
         async with aclosing(self._pieces(request, retries, transcript)) as written:
             async for piece in written:
                 reply.take(piece.choice.delta or {})
                 reply.holds = reply.holds and episode.seconds_left > late
-                # What is held back is in no chunk that the driver could count, so it is bounded here.
+                # The driver cannot count text that is held back, so its length is limited here.
                 if piece.choice.finish_reason or reply.pieces > max_tokens:
                     reply.cut = (piece.choice.finish_reason or "length") == "length"
                     reply.usage = piece.usage
@@ -151,11 +151,18 @@ class ToolsPolicy:
                 if chunk := reply.chunk():
                     yield chunk
 
-    async def _pieces(self, request: Json, retries: int | None, said: str) -> AsyncGenerator[Piece, None]:
-        """The pieces of a reply. Whether the server also takes `_USAGE` is found out once."""
+    async def _pieces(
+        self, request: Json, retries: int | None, prompt_text: str
+    ) -> AsyncGenerator[Piece, None]:
+        """The pieces of a reply. Finds out once whether the server accepts `_USAGE`."""
         for option in (options := self._options):
             stream = pieces(
-                self._server, CHAT, request | option, finishes=_FINISHES, retries=retries, said=said
+                self._server,
+                CHAT,
+                request | option,
+                finishes=_FINISHES,
+                retries=retries,
+                prompt_text=prompt_text,
             )
             try:
                 async with aclosing(stream) as written:
@@ -164,7 +171,7 @@ class ToolsPolicy:
                         yield piece
                 return
             except EngineError as error:
-                # Whatever its status: llama.cpp says so with a 500.
+                # Whatever the status: llama.cpp sends 500.
                 if "tools" in request and _NO_TOOLS.search(str(error)):
                     why = f'{request["model"]!r} takes no tools here; protocol = "tags" does without'
                     raise EngineError("refused", f"{why} ({error})") from None
@@ -173,19 +180,19 @@ class ToolsPolicy:
 
 
 def chat_messages(episode: Episode) -> list[Json]:
-    """The episode so far, as a chat model is told it.
+    """The episode so far, as chat messages.
 
-    Thoughts are left out, since most servers refuse or drop them. All that the system says is one message,
-    since many templates take no second. Text that is not ours is escaped, as in the transcript.
+    Thoughts are left out, since most servers refuse or drop them. All system texts are one message, since
+    many templates accept only one. Foreign text is escaped, as in the transcript.
     """
     briefing = prompts.briefing(episode.instructions, episode.limits.max_searches, now=episode.now)
-    said = [(message.role, escape(message.text)) for message in episode.conversation]
-    system = [briefing, *(text for role, text in said if role == "system")]
+    earlier = [(message.role, escape(message.text)) for message in episode.conversation]
+    system = [briefing, *(text for role, text in earlier if role == "system")]
     messages: list[Json] = [{"role": "system", "content": "\n\n".join(system)}]
-    messages += [{"role": role, "content": text} for role, text in said if role != "system"]
+    messages += [{"role": role, "content": text} for role, text in earlier if role != "system"]
     messages.append({"role": "user", "content": prompts.asked(episode.question, episode.plan)})
     information = iter(episode.information)
-    # In `rag` the first passages are there before anybody has searched: the question was the query.
+    # In `rag`, the first passages come before any search of the policy: the question was the query.
     query = episode.question
     for step in episode.steps:
         if isinstance(step, Search):
@@ -196,16 +203,16 @@ def chat_messages(episode: Episode) -> list[Json]:
 
 
 def _add_call(messages: list[Json], name: str, arguments: str, result: str) -> None:
-    # Mistral's models refuse ids of any other form than nine letters and digits.
+    # Mistral's models require ids of exactly nine letters and digits.
     call = f"call{1 + sum(message['role'] == 'tool' for message in messages):05}"
-    # vLLM and llama.cpp refuse a history in which the arguments are no JSON object.
+    # vLLM and llama.cpp refuse a history with arguments that are not a JSON object.
     given = parsed(arguments)
     function = {
         "name": name if re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) else TOOL,
         "arguments": escape(to_json(given)) if isinstance(given, dict) else "{}",
     }
     calls = [{"id": call, "type": "function", "function": function}]
-    # Not null: some templates would write that out, as `None`.
+    # Not null: some templates would render it as `None`.
     messages.append({"role": "assistant", "content": "", "tool_calls": calls})
     messages.append({"role": "tool", "tool_call_id": call, "content": result})
 

@@ -1,6 +1,6 @@
-"""The policy that runs its model in this process with vLLM, for one machine with a GPU and no second server.
+"""The policy that runs its model in this process with vLLM: for one machine with a GPU and no second server.
 
-The transcript is carried as token ids, and vLLM's cache of prefixes holds what earlier turns computed.
+The transcript is carried as token ids, and vLLM's prefix cache keeps what earlier turns computed.
 """
 
 from collections.abc import AsyncGenerator
@@ -14,7 +14,7 @@ from agent.tokens import make_room, prompt_ids
 
 
 class VLLMPolicy:
-    """Writes the tags, as the model of `engine`, at this temperature. `check` waits for the engine."""
+    """Writes the tags with the model of `engine`, at the given temperature. `check` waits for the engine."""
 
     def __init__(self, engine: VLLMEngine, temperature: float = 0.0) -> None:
         self.name = f"vllm:{engine.name}"
@@ -43,14 +43,14 @@ class VLLMPolicy:
             stream_interval=STREAM_INTERVAL,
         )
         async with aclosing(written) as parts:
-            untold = len(ids)
+            unreported = len(ids)
             async for part in parts:
                 sampled = tuple(part.token_ids)
-                yield Chunk(part.text, len(sampled), part.finish_reason, sampled, untold)
-                untold = 0
+                yield Chunk(part.text, len(sampled), part.finish_reason, sampled, unreported)
+                unreported = 0
 
     async def check(self) -> str:
-        """See Policy. Starts the engine and has it write a token."""
+        """See Policy. Starts the engine and generates one token."""
         context = await self.engine.context()
         async with aclosing(self.generate(Episode("?"), 1)) as chunks:
             async for _ in chunks:

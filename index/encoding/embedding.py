@@ -1,6 +1,6 @@
 """Documents to vectors, in bulk: for an import, and for a whole store that gets another encoder."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -13,8 +13,7 @@ from index.ranking.profile import encoded_text
 from index.storage.profiles import EncodedDocument, EncodedPassage
 from index.storage.store import Store
 from index.text.passages import split
-
-Progress = Callable[[int], None]
+from index.values import Progress
 
 _BATCH = 1_024
 """Documents encoded at a time: enough to sort by length, few enough to hold in memory."""

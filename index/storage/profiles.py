@@ -197,9 +197,9 @@ def _put_batch(connection: Connection, user: str, batch: Sequence[EncodedDocumen
         positions |= {row.id: row.position for row in rows}
     known = list(positions.values())
     for first in range(0, len(known), AT_ONCE):
-        some = known[first : first + AT_ONCE]
+        replaced = known[first : first + AT_ONCE]
         for table in (schema.documents, schema.passages):
-            connection.execute(delete(table).where(table.c.user == user, table.c.position.in_(some)))
+            connection.execute(delete(table).where(table.c.user == user, table.c.position.in_(replaced)))
     document_rows, passage_rows = [], []
     for document_id, encoded in latest.items():
         if document_id not in positions:

@@ -8,7 +8,6 @@ Written with SQLAlchemy Core, so that another database needs no second code path
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,21 +20,7 @@ from index.storage import answers, opening, profiles, schema
 from index.storage.answers import StoredAnswer
 from index.storage.database import Database
 from index.storage.profiles import EncodedDocument, StoredProfile
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """Proof of an erasure: what was deleted, and when."""
-
-    id: str
-    user: str
-    erased_at: str
-    documents: int
-    passages: int
-    answers: int
-    scrubbed: bool
-    """Whether the erased text is off the disk by now. Else somebody is still reading an older state, and
-    it goes when they are done."""
+from index.values import Receipt
 
 
 class Store:
@@ -48,20 +33,20 @@ class Store:
     def __init__(self, url: str, manifest: EncoderManifest | None) -> None:
         """`manifest` of the encoder in use. None takes a store as it is, to look at, and creates none."""
         self._expected = manifest
-        self._database = Database(url)
+        self.database = Database(url)
         self._ready = False
 
     def open(self) -> None:
         """Create or upgrade what is missing. Raises EncoderMismatch, SchemaMismatch."""
         if self._ready:
             return
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             opening.prepare(connection, self._expected)
             opening.read_encoder(connection, self._expected)
         self._ready = True
 
     def close(self) -> None:
-        self._database.close()
+        self.database.close()
 
     def check(self) -> None:
         """Show that the database answers."""
@@ -141,7 +126,7 @@ class Store:
                 table.name: connection.execute(delete(table).where(table.c.user == user)).rowcount
                 for table in schema.PER_USER
             }
-        scrubbed = self._database.scrub()
+        scrubbed = self.database.scrub()
         return Receipt(
             id=uuid.uuid4().hex,
             user=user,
@@ -168,11 +153,11 @@ class Store:
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         self.open()
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             yield connection
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         self.open()
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             yield connection

@@ -1,7 +1,6 @@
 """The backends of the commands as what an evaluation gets its answers from."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
@@ -9,9 +8,10 @@ from agent.methods import METHODS
 from agent.trajectory import Trajectory
 from index.documents import Document
 from index.errors import UnknownDocument
+from server.answers import record_of
 from server.cli.backend import Backend, LocalBackend
 from server.client import ApiError, AskOptions
-from server.service import AnswerRecord, InvalidQuestion
+from server.service import InvalidQuestion
 from training.evaluation.answers import AnswerOptions, Unanswered, UnfitMethod
 from training.evaluation.profiles import ProfileUnavailable
 
@@ -81,13 +81,7 @@ class BackendAnswers:
         }
         if options.plan is not None:
             asked["plan"] = options.plan
-        record: AnswerRecord | None = None
         try:
-            async with aclosing(self._backend.answer(user, question, **asked)) as events:
-                async for event in events:
-                    if isinstance(event, AnswerRecord):
-                        record = event
+            return (await record_of(self._backend.answer(user, question, **asked))).trajectory
         except (ApiError, InvalidQuestion) as error:
             raise Unanswered(str(error)) from None
-        assert record is not None, "the record comes last, in every case"
-        return record.trajectory

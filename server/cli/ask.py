@@ -2,36 +2,32 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing, nullcontext
-from typing import Annotated, Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from server.cli import options
-from server.cli.errors import said_plainly
+from server.cli.errors import as_cli_errors
 from server.cli.printable import one_line, to_json
 
+if TYPE_CHECKING:
+    from agent.driver import Event
 
+
+@options.shared(flags=("data", "encoder", *options.POLICY), limits=options.LIMITS)
 def ask(
     user: options.User,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to answer for this person.")],
     server: options.Server = None,
-    data: options.Data = None,
-    encoder: options.Encoder = None,
-    policy: options.PolicyName = None,
-    base_url: options.BaseUrl = None,
-    model: options.Model = None,
-    protocol: options.Protocol = None,
+    *,
+    flags: options.Given,
     method: Annotated[str | None, typer.Option(help="pr2, rag, planpers or none.")] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also answer without the history, to see what it brings.")
     ] = False,
     retriever: options.Retriever = None,
-    max_searches: Annotated[int | None, typer.Option(help="The most searches.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Documents that one search brings.")] = None,
-    max_documents: Annotated[int | None, typer.Option(help="Documents that may be read in all.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens that the policy may write.")] = None,
-    deadline_ms: Annotated[int | None, typer.Option(help="Milliseconds until the answer.")] = None,
+    limits: options.Given,
     as_json: options.AsJson = False,
     no_color: options.NoColor = False,
 ) -> None:
@@ -39,50 +35,37 @@ def ask(
 
     Exit code 0: answered; 1: no answer, and why on stderr; 2: bad input, or no server there.
     """
-    flags = options.flags(
-        data=data, encoder=encoder, policy=policy, base_url=base_url, model=model, protocol=protocol
-    )
-    limits = {
-        "max_searches": max_searches,
-        "top_k": top_k,
-        "max_documents": max_documents,
-        "max_tokens": max_tokens,
-        "deadline_ms": deadline_ms,
-    }
     asked = {
         "method": method,
         "retriever": retriever,
-        "limits": {name: value for name, value in limits.items() if value is not None},
+        "limits": limits,
         "compare": compare,
     }
-    with said_plainly():
+    with as_cli_errors():
         asyncio.run(_ask(server, flags, user, question, asked, as_json, no_color))
 
 
 async def _ask(
     server: str | None,
-    flags: Mapping[str, Any],
+    flags: options.Given,
     user: str,
     question: str,
     asked: Mapping[str, Any],
     as_json: bool,
     no_color: bool,
 ) -> None:
+    from server.answers import record_of
     from server.cli.backend import open_backend
     from server.cli.render import StepPrinter, console
-    from server.service import AnswerRecord
 
     printer = StepPrinter(console(no_color=no_color))
-    record: AnswerRecord | None = None
+
+    async def show(event: "Event") -> None:
+        printer.show(event)
+
     async with open_backend(server, flags) as backend:
         with nullcontext() if as_json else printer:
-            async with aclosing(backend.answer(user, question, **asked)) as events:
-                async for event in events:
-                    if isinstance(event, AnswerRecord):
-                        record = event
-                    elif not as_json:
-                        printer.show(event)
-    assert record is not None, "the record comes last, in every case"
+            record = await record_of(backend.answer(user, question, **asked), None if as_json else show)
     if as_json:
         typer.echo(to_json(record.to_dict(), indent=2))
     else:

@@ -19,7 +19,7 @@ class BadInput(Exception):
 
 
 @contextmanager
-def said_plainly() -> Iterator[None]:
+def as_cli_errors() -> Iterator[None]:
     """Turn expected errors into their one line. Raises typer.Exit with code 2."""
     try:
         yield

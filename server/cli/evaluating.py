@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from server.cli import judging, options
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
 
@@ -26,8 +26,13 @@ evaluate = typer.Typer(help="Measure how well answers fit the person who asked, 
 
 
 @evaluate.callback(invoke_without_command=True)
+@options.shared(
+    flags=("data", "encoder", "passage_tokens", *options.POLICY, *options.PLANNER),
+    limits=("top_k", "max_searches", "max_tokens"),
+)
 def run(
     context: typer.Context,
+    *,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="The run's folder. Started again, it goes on.")
     ] = None,
@@ -61,23 +66,10 @@ def run(
         typer.Option("--prices", help="Of a million tokens, read and written; for the cost in the report."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides whose passages rag-random takes.")] = 0,
-    top_k: Annotated[int | None, typer.Option(help="Documents that one search brings.")] = None,
-    max_searches: Annotated[int | None, typer.Option(help="The most searches.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens that the policy may write.")] = None,
+    limits: options.Given,
     retriever: options.Retriever = None,
     server: options.Server = None,
-    data: options.Data = None,
-    encoder: options.Encoder = None,
-    passage_tokens: Annotated[
-        int | None, typer.Option(help="Longer documents are split into passages; 512 for whole ones.")
-    ] = None,
-    policy: options.PolicyName = None,
-    base_url: options.BaseUrl = None,
-    model: options.Model = None,
-    protocol: options.Protocol = None,
-    planner_model: options.PlannerModel = None,
-    planner_url: options.PlannerUrl = None,
-    planner_protocol: options.PlannerProtocol = None,
+    flags: options.Given,
 ) -> None:
     """Answer and judge every question of a data set, into DIR.
 
@@ -89,25 +81,12 @@ def run(
     """
     if context.invoked_subcommand is not None:
         return
-    with said_plainly():
+    with as_cli_errors():
         if out is None:
             raise BadInput("give --out DIR, the folder of the run (see pr2 evaluate --help)")
     if server is None:
-        data = data or out.parent / "store"
-    flags = options.flags(
-        data=data,
-        encoder=encoder,
-        passage_tokens=passage_tokens,
-        policy=policy,
-        base_url=base_url,
-        model=model,
-        protocol=protocol,
-        planner_model=planner_model,
-        planner_url=planner_url,
-        planner_protocol=planner_protocol,
-    )
-    limits = {"top_k": top_k, "max_searches": max_searches, "max_tokens": max_tokens}
-    with said_plainly():
+        flags = {"data": out.parent / "store", **flags}
+    with as_cli_errors():
         from training.evaluation.evaluate import Evaluation
         from training.tasks import task_named
 
@@ -119,7 +98,7 @@ def run(
             split=split,
             most=most,
             retriever=retriever,
-            limits={name: value for name, value in limits.items() if value is not None},
+            limits=limits,
             seed=seed,
             concurrency=concurrency,
             per_second=per_second,
@@ -187,7 +166,7 @@ def agreement(
 @contextmanager
 def _refusals() -> Iterator[None]:
     """What is wrong with a folder or a file, as one line."""
-    with said_plainly():
+    with as_cli_errors():
         try:
             yield
         except (ValueError, OSError) as error:
@@ -210,7 +189,7 @@ async def _evaluate(
         aclosing(await open_judge(judge, out.parent / "verdicts.db")) as opened,
         open_backend(server, flags) as backend,
     ):
-        with bar(one_line(out.name, 30), 1) as (progress, task):
+        with bar(out.name, 1) as (progress, task):
             return await evaluate(evaluation, BackendAnswers(backend), opened, _Watcher(progress, task))
 
 

@@ -1,24 +1,21 @@
 """`pr2 profile import`: a file into a profile, with a bar while it lasts and a report at the end."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.progress import TimeRemainingColumn as Remaining
-from rich.text import Text
 
 from index.formats import FORMATS, Source
 from server.cli import options
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
+from server.cli.progress import bar
 from server.cli.sources import AUTO, opened
 
 if TYPE_CHECKING:
-    from index.profiles import PutReport
+    from index.values import PutReport
 
 _SHOWN = 20
 """Duplicate ids that the report names."""
@@ -71,7 +68,7 @@ def import_(
     NDJSON and JSON: objects with id and text, and created_at, title, source, metadata if there are any.
     """
     flags = options.flags(data=data, encoder=encoder)
-    with said_plainly(), opened(user, file, form, _mapping(columns or [])) as sources:
+    with as_cli_errors(), opened(user, file, form, _mapping(columns or [])) as sources:
         asyncio.run(_import(server, flags, sources, on_error))
 
 
@@ -82,9 +79,9 @@ async def _import(
 
     async with open_backend(server, flags) as backend:
         for source in sources:
-            with bar(source.user, source.total) as progress:
+            with bar(source.user, source.total) as (progress, task):
                 report = await backend.put(
-                    source.user, source.documents, on_error=on_error, progress=progress
+                    source.user, source.documents, on_error=on_error, progress=partial(progress.advance, task)
                 )
             _print(source.user, report)
 
@@ -97,21 +94,6 @@ def _mapping(pairs: Sequence[str]) -> dict[str, str]:
             raise BadInput(f"--map takes FIELD=COLUMN, not {pair!r}")
         mapping[field] = column
     return mapping
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.0f}/s" if task.speed else "")
-
-
-@contextmanager
-def bar(description: str, total: int | None) -> "Iterator[Any]":
-    """A bar on stderr, and only on a terminal. Gives what is told how many more documents are done."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), Remaining())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(one_line(description, 40), total=total)
-        yield lambda count: progress.advance(task, count)
 
 
 def _print(user: str, report: "PutReport") -> None:

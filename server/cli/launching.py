@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.errors import said_plainly
+from server.cli.errors import as_cli_errors
 
 if TYPE_CHECKING:
     from training.policy.preset import Preset
@@ -43,7 +43,7 @@ def policy(
     Writes checkpoints (to resume from), TensorBoard curves and finally the model to DIR; serve it with
     `pr2 serve --policy vllm --model DIR/model`.
     """
-    with said_plainly():
+    with as_cli_errors():
         from training.policy import launch
         from training.policy.preset import changed, load_preset
 

@@ -2,29 +2,24 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from server.cli import options
-from server.cli.errors import said_plainly
+from server.cli.errors import as_cli_errors
 
 
+@options.shared(flags=("data", "encoder", "retriever", *options.POLICY))
 def mcp(
+    *,
     user: Annotated[
         str | None,
         typer.Option(
             "--user", help="Whose profile it is; without it, the assistant names the user each time."
         ),
     ] = None,
-    data: options.Data = None,
-    encoder: options.Encoder = None,
-    retriever: options.Retriever = None,
-    policy: options.PolicyName = None,
-    base_url: options.BaseUrl = None,
-    model: options.Model = None,
-    protocol: options.Protocol = None,
+    flags: options.Given,
 ) -> None:
     """Serve an assistant over MCP, on stdin and stdout, from the local store.
 
@@ -34,20 +29,11 @@ def mcp(
 
     A pr2 server needs no such program: it speaks MCP itself, at /mcp.
     """
-    flags = options.flags(
-        data=data,
-        encoder=encoder,
-        retriever=retriever,
-        policy=policy,
-        base_url=base_url,
-        model=model,
-        protocol=protocol,
-    )
-    with said_plainly():
+    with as_cli_errors():
         asyncio.run(_serve(flags, user))
 
 
-async def _serve(flags: Mapping[str, Any], user: str | None) -> None:
+async def _serve(flags: options.Given, user: str | None) -> None:
     from mcp.server.stdio import stdio_server
 
     from index.documents import check_name
@@ -57,9 +43,8 @@ async def _serve(flags: Mapping[str, Any], user: str | None) -> None:
     if user is not None:
         check_name(user)
     async with open_local(flags) as local:
-        service = local.service
-        server = mcp_server(lambda: service, user)
-        await service.run(service.profiles.store.open)
+        server = mcp_server(lambda connection: local, user)
+        await local.service.run(local.service.profiles.store.open)
         # Reading stdin cannot be interrupted, so Ctrl-C would only be heeded after the next line. To end at
         # once loses nothing: what is stored is stored whole.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,5 +1,8 @@
 """The options that several commands share, and how they become settings."""
 
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -74,6 +77,69 @@ MostOfEach = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="Plain text, also on a terminal.")]
+
+OPTIONS: Mapping[str, Any] = {
+    "host": Annotated[str | None, typer.Option(help="The address to listen at, if not 127.0.0.1.")],
+    "port": Annotated[int | None, typer.Option(help="The port, if not 8000; 0 is any free one.")],
+    "data": Data,
+    "encoder": Encoder,
+    "passage_tokens": Annotated[
+        int | None, typer.Option(help="Longer documents are split into passages; 512 for whole ones.")
+    ],
+    "retriever": Retriever,
+    "policy": PolicyName,
+    "base_url": BaseUrl,
+    "model": Model,
+    "protocol": Protocol,
+    "planner_model": PlannerModel,
+    "planner_url": PlannerUrl,
+    "planner_protocol": PlannerProtocol,
+    "max_searches": Annotated[int | None, typer.Option(help="The most searches.")],
+    "top_k": Annotated[int | None, typer.Option(help="Documents that one search brings.")],
+    "max_documents": Annotated[int | None, typer.Option(help="Documents that may be read in all.")],
+    "max_tokens": Annotated[int | None, typer.Option(help="Tokens that the policy may write.")],
+    "deadline_ms": Annotated[int | None, typer.Option(help="Milliseconds until the answer.")],
+}
+"""Options by the name of the setting or limit that they set; see `shared`."""
+POLICY = ("policy", "base_url", "model", "protocol")
+PLANNER = ("planner_model", "planner_url", "planner_protocol")
+LIMITS = ("max_searches", "top_k", "max_documents", "max_tokens", "deadline_ms")
+
+Given = Mapping[str, Any]
+Command = Callable[..., None]
+
+
+def shared(**groups: Sequence[str]) -> Callable[[Command], Command]:
+    """Decorate a command so that its parameters `flags` and `limits` stand for the named OPTIONS.
+
+    The command gets a mapping of the options that were given; `flags` has the shape of the settings.
+    """
+
+    def decorate(command: Command) -> Command:
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
+            if parameter.name in groups:
+                parameters += map(_parameter, groups[parameter.name])
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            for group, names in groups.items():
+                chosen = {name: values.pop(name) for name in names}
+                values[group] = flags(**chosen) if group == "flags" else _given(**chosen)
+            command(**values)
+
+        # Typer reads both.
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=OPTIONS[name])
 
 
 def flags(

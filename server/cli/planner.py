@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from server.cli import options
-from server.cli.errors import said_plainly
+from server.cli.errors import as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
 
@@ -78,7 +78,7 @@ def planner(
     The defaults are those published with LaMP-QA. An interrupted run resumes from its last checkpoint;
     a changed configuration is refused. Without --data, profiles are stored in DIR/../store.
     """
-    with said_plainly():
+    with as_cli_errors():
         from training.folder import locked
         from training.planner.prepare import EXAMPLES
         from training.planner.sft import Recipe, check_can_train, train

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from server.cli import judging, options
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
 
@@ -63,7 +63,7 @@ def prepare(
     Writes to DIR: train.jsonl and validation.jsonl (OpenRLHF's prompt files), store/ with all profiles and
     their vectors, and environment.json. Refuses a DIR that was prepared with another configuration.
     """
-    with said_plainly():
+    with as_cli_errors():
         from server.settings import QuestionLimits
         from training.folder import locked
         from training.policy.advantage import Formula

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from server.cli import options
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import BadInput, as_cli_errors
 from server.cli.importing import import_
 from server.cli.printable import one_line, to_json
 from server.cli.reembedding import reembed
@@ -34,7 +34,7 @@ def export(
     data: options.Data = None,
 ) -> None:
     """Write all documents as NDJSON, which import takes again."""
-    with said_plainly():
+    with as_cli_errors():
         asyncio.run(_export(server, options.flags(data=data), user, output))
 
 
@@ -76,7 +76,7 @@ def show(
     no_color: options.NoColor = False,
 ) -> None:
     """Show what a profile holds, or one document of it."""
-    with said_plainly():
+    with as_cli_errors():
         asyncio.run(_show(server, options.flags(data=data), user, document, no_color))
 
 
@@ -112,7 +112,7 @@ def search(
     no_color: options.NoColor = False,
 ) -> None:
     """Search a profile as the policy would."""
-    with said_plainly():
+    with as_cli_errors():
         asyncio.run(
             _search(
                 server,
@@ -169,7 +169,7 @@ def delete(
     what = f"document {document!r} of {user!r}" if document else f"everything that is stored of {user!r}"
     if not yes:
         typer.confirm(f"Delete {what}? This cannot be undone", abort=True, err=True)
-    with said_plainly():
+    with as_cli_errors():
         asyncio.run(_delete(server, options.flags(data=data), user, document))
 
 
@@ -190,7 +190,7 @@ def list_(
     data: options.Data = None,
 ) -> None:
     """List the users of the local store, with how many documents each has."""
-    with said_plainly():
+    with as_cli_errors():
         asyncio.run(_list(options.flags(data=data)))
 
 

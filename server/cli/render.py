@@ -23,8 +23,8 @@ from agent.trajectory import (
     Trajectory,
 )
 from index.documents import Passage
+from server.answers import AnswerRecord
 from server.cli.printable import one_line, printable
-from server.service import AnswerRecord
 
 _SHORT = 140
 """Characters of a passage in a list; the citations quote in full."""

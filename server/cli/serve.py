@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from server.cli import options
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import BadInput, as_cli_errors
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,19 +23,9 @@ _GRACE_S = 10
 """How long a shutdown waits for answers that are under way."""
 
 
+@options.shared(flags=("host", "port", "data", "encoder", "retriever", *options.POLICY, *options.PLANNER))
 def serve(
-    host: Annotated[str | None, typer.Option(help="The address to listen at, if not 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port, if not 8000; 0 is any free one.")] = None,
-    data: options.Data = None,
-    encoder: options.Encoder = None,
-    retriever: options.Retriever = None,
-    policy: options.PolicyName = None,
-    base_url: options.BaseUrl = None,
-    model: options.Model = None,
-    protocol: options.Protocol = None,
-    planner_model: options.PlannerModel = None,
-    planner_url: options.PlannerUrl = None,
-    planner_protocol: options.PlannerProtocol = None,
+    flags: options.Given,
     demo: Annotated[
         bool,
         typer.Option("--demo/--no-demo", help="Put five invented people into a store that holds nobody."),
@@ -54,21 +44,7 @@ def serve(
     # signal on, which by itself would leave the engine and the store no time to close.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit())
-    flags = options.flags(
-        host=host,
-        port=port,
-        data=data,
-        encoder=encoder,
-        retriever=retriever,
-        policy=policy,
-        base_url=base_url,
-        model=model,
-        protocol=protocol,
-        planner_model=planner_model,
-        planner_url=planner_url,
-        planner_protocol=planner_protocol,
-    )
-    with said_plainly():
+    with as_cli_errors():
         settings = Settings(**flags)
         # KeyboardInterrupt: raised by uvicorn once it has shut down in an orderly way.
         with listening(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
@@ -100,8 +76,8 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
     import uvicorn
 
     from server import demo
+    from server.assembly import open_service
     from server.http.app import create_app
-    from server.service import open_service
 
     service = open_service(settings)
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.errors import BadInput, said_plainly
+from server.cli.errors import BadInput, as_cli_errors
 
 if TYPE_CHECKING:
     from training.policy.warmstart import Counts
@@ -34,7 +34,7 @@ def warmstart(
     Writes the best answered trajectories of each question that kept to the format and scored high enough to
     DIR/sft.jsonl, and prints the OpenRLHF command that trains on them and writes the model to DIR/model.
     """
-    with said_plainly():
+    with as_cli_errors():
         from training.extras import require
         from training.folder import locked
         from training.policy.launch import MODEL, run_warm_start, warm_start_flags

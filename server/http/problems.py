@@ -22,9 +22,11 @@ from index.errors import (
     UnknownRetriever,
     UnknownUser,
 )
+from server.access.gate import Forbidden
+from server.answers import AnswerRecord
 from server.http.wire import JSONBody
 from server.queue import Busy
-from server.service import AnswerRecord, InvalidQuestion, UnknownMethod
+from server.service import InvalidQuestion, UnknownMethod
 
 RETRY_AFTER_S = 5
 """When to come back after a 503."""
@@ -102,6 +104,7 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     SchemaMismatch: _Kind("store-unavailable", "The database cannot be used now", 503),
     EncoderUnavailable: _Kind("encoder-unavailable", "The encoder cannot be loaded", 503),
     EncoderMismatch: _Kind("encoder-mismatch", "The store was made with another encoder", 503),
+    Forbidden: _Kind("forbidden", "You have no access to this", 403),
     Busy: _Kind("busy", "Too many questions wait already", 429),
     EngineError: _Kind("policy-unavailable", "The policy is not ready", 503),
 }

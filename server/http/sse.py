@@ -67,8 +67,11 @@ class SupportsAclose(Protocol):
 class EventStream(StreamingResponse):
     """A stream of events that is closed with the response, also when the client has left in the middle.
 
-    `source` is what the events are made from: it is closed, too, even if no event was ever asked for.
+    `source` is the generator behind the events: it is closed, too, even if no event was ever read.
     """
+
+    # FastAPI's fastapi.sse leaves a generator that was never started open (here: a ticket in the queue), and
+    # a route that streams cannot answer with a problem or with plain JSON instead.
 
     media_type = "text/event-stream"
 

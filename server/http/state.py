@@ -2,10 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Annotated, cast
 
-from starlette.requests import Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection, Request
 
+from server.access.access import Access
+from server.access.gate import Gate
 from server.service import Service
 
 
@@ -14,6 +17,7 @@ class State:
     """Belongs to one application; `service` is set once it has started."""
 
     keep_alive_s: float
+    gate: Gate
     opened: Service | None = None
     engine: str | None = None
     """What the policy has said of its engine; None before it has produced a token."""
@@ -24,6 +28,10 @@ class State:
         if self.opened is None:
             raise RuntimeError("the application has not started")
         return self.opened
+
+    def access(self, connection: HTTPConnection | None) -> Access:
+        """The service for whoever makes this request."""
+        return Access(self.service, self.gate, self.gate.principal(connection))
 
     async def check_policy(self) -> str:
         """Have the policy produce a token, once; many probes at a time cost one. Raises EngineError.
@@ -39,3 +47,11 @@ class State:
 def of(request: Request) -> State:
     """The state of the application that serves `request`."""
     return cast(State, request.app.state.pr2)
+
+
+async def _access_of(request: Request) -> Access:
+    return of(request).access(request)
+
+
+Caller = Annotated[Access, Depends(_access_of)]
+"""Parameter of a route that names a user: the service, behind the gate."""

@@ -17,14 +17,15 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from pydantic import ValidationError, create_model
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from index.documents import check_name
 from server import installed_version
+from server.access.access import Access
 from server.http.problems import HANDLED, ProblemResponse, problem_of
 from server.mcp.tools import TOOLS, Arguments, OfUser, Result, error_result, sendable
-from server.service import Service
 
 INSTRUCTIONS = """\
 PR² keeps a person's history: notes, messages, mails and other documents, apart for each user. \
@@ -32,11 +33,14 @@ answer_question answers a question from it, with the exact lines that the answer
 search_profile only finds passages, for reading them yourself. \
 add_documents stores what is new. A stored document can be read whole as the resource {template}."""
 
+AccessOf = Callable[[HTTPConnection | None], Access]
+"""The service for whoever makes a request; over a pipe there is no connection."""
+
 _log = logging.getLogger(__name__)
 
 
-def mcp_server(service_of: Callable[[], Service], user: str | None = None) -> Server[Any]:
-    """The SDK's server with the service's tools and resources. The service is asked for with every call.
+def mcp_server(access_of: AccessOf, user: str | None = None) -> Server[Any]:
+    """The SDK's server with the service's tools and resources. The service is resolved for every call.
 
     Each tool is told which user it works for. With `user`, none is: all work for that person only.
     """
@@ -77,7 +81,7 @@ def mcp_server(service_of: Callable[[], Service], user: str | None = None) -> Se
         try:
             arguments: Any = _checked(accepts[tool.name], params.arguments or {})
             whose = check_name(arguments.user if user is None else user)
-            return await tool.run(service_of(), whose, arguments, report)
+            return await tool.run(access_of(context.request), whose, arguments, report)
         except Exception as error:
             return error_result(_in_words(error))
 
@@ -107,8 +111,7 @@ def mcp_server(service_of: Callable[[], Service], user: str | None = None) -> Se
         try:
             named = {"user": user} | names
             whose, document_id = check_name(str(named["user"])), check_name(str(named["document_id"]))
-            service = service_of()
-            document = await service.run(service.profiles.store.document, whose, document_id)
+            document = await access_of(context.request).document(whose, document_id)
         except Exception as error:
             code = types.INVALID_PARAMS if problem_of(error).status < 500 else types.INTERNAL_ERROR
             raise MCPError(code, _in_words(error), {"uri": uri}) from None
@@ -145,6 +148,8 @@ def _in_words(error: Exception) -> str:
     problem = problem_of(error)
     if problem.status == 404:
         advice = "Check the name; add_documents stores what is missing."
+    elif problem.status == 403:
+        advice = "Ask whoever runs the server for access."
     elif problem.status == 429 or problem.status >= 500:
         advice = "This is not your fault; try again later."
     else:
@@ -161,8 +166,8 @@ class MCPEndpoint:
     It keeps no sessions, so any of several processes can serve any request.
     """
 
-    def __init__(self, service_of: Callable[[], Service]) -> None:
-        self._server = mcp_server(service_of)
+    def __init__(self, access_of: AccessOf) -> None:
+        self._server = mcp_server(access_of)
         self._manager: StreamableHTTPSessionManager | None = None
 
     def route(self, path: str) -> Route:

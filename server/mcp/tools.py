@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,14 +14,16 @@ from pydantic import (
     Field,
     SkipValidation,
 )
+from starlette.concurrency import run_in_threadpool
 
 from agent.driver import Event
 from agent.trajectory import FinishReason
 from index.documents import Document, Passage, Text, parse_document
 from index.errors import InvalidDocument
+from server.access.access import Access
+from server.answers import record_of
 from server.http.bodies import QueryText
 from server.http.problems import PolicyFailed
-from server.service import AnswerRecord, Service
 
 MOST_PASSAGES = 100
 MOST_DOCUMENTS = 1_000
@@ -129,8 +131,8 @@ def sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-async def _search(service: Service, user: str, arguments: _SearchArguments, report: Report) -> Result:
-    [passages] = await service.search(user, [arguments.query], arguments.k, service.settings.retriever)
+async def _search(access: Access, user: str, arguments: _SearchArguments, report: Report) -> Result:
+    [passages] = await access.search(user, [arguments.query], arguments.k)
     found = [{name: getattr(passage, name) for name in FoundPassage.model_fields} for passage in passages]
     text = "\n\n".join(_shown(number, passage) for number, passage in enumerate(passages, 1))
     return _result(text or "Nothing that is stored fits.", {"passages": found})
@@ -141,8 +143,9 @@ def _shown(number: int, passage: Passage) -> str:
     return f"[{number}] {', '.join(filter(None, about))}\n{passage.text}"
 
 
-async def _add(service: Service, user: str, arguments: _AddArguments, report: Report) -> Result:
-    stored = await service.put(user, await service.run(_parsed, arguments.documents))
+async def _add(access: Access, user: str, arguments: _AddArguments, report: Report) -> Result:
+    access.check("write", user)  # before the documents are parsed
+    stored = await access.put(user, await run_in_threadpool(_parsed, arguments.documents))
     text = f"Documents stored: {stored.put}."
     if stored.duplicates:
         text += f" Given more than once, of which the last one is kept: {', '.join(stored.duplicates)}."
@@ -163,16 +166,12 @@ def _parsed(items: Sequence[Any]) -> list[Document]:
     return documents
 
 
-async def _answer(service: Service, user: str, arguments: _AnswerArguments, report: Report) -> Result:
-    prepared = await service.prepare(user, arguments.question, method=arguments.method)
-    record: AnswerRecord | None = None
-    async with aclosing(service.answer(prepared)) as events:
-        async for event in events:
-            if isinstance(event, AnswerRecord):
-                record = event
-            elif step := _step(event):
-                await report(step)
-    assert record is not None, "the record comes last, in every case"
+async def _answer(access: Access, user: str, arguments: _AnswerArguments, report: Report) -> Result:
+    async def show(event: Event) -> None:
+        if step := _step(event):
+            await report(step)
+
+    record = await record_of(await access.begin(user, arguments.question, method=arguments.method), show)
     trajectory = record.trajectory
     answer, reason = trajectory.answer, trajectory.finish_reason
     if reason == "policy_error":
@@ -222,7 +221,7 @@ class Tool:
     hints: types.ToolAnnotations
     arguments: type[Arguments]
     shape: type[_Shape]
-    run: Callable[[Service, str, Any, Report], Awaitable[Result]]
+    run: Callable[[Access, str, Any, Report], Awaitable[Result]]
 
 
 TOOLS = (

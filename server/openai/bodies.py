@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 
 from agent.citations import MARK, resolve
 from agent.methods import METHODS, Method
-from agent.trajectory import Information, Limits, Message, Plan, Read, Search, Thought
+from agent.trajectory import Information, Message, Plan, Read, Search, Thought
 from index.documents import check_storable
-from server.service import AnswerRecord
+from server.answers import AnswerRecord
 from server.settings import QuestionLimits
 
 CONVERSATION_CHARACTERS = 8_000
@@ -100,11 +100,11 @@ class ChatRequest(_Body, extra="allow"):
             missing = "user is missing: it names the person whose history is searched"
             raise OpenAIProblem(400, missing, "user")
 
-    def limits_within(self, defaults: QuestionLimits) -> Limits:
-        """The defaults of the server, with what this request sets instead."""
+    def given_limits(self) -> dict[str, int]:
+        """The limits that this request sets."""
         given = self.limits.model_dump(exclude_unset=True) if self.limits else {}
         tokens = self.max_completion_tokens or self.max_tokens
-        return defaults.model_copy(update=given | ({"max_tokens": tokens} if tokens else {})).limits()
+        return given | ({"max_tokens": tokens} if tokens else {})
 
     def question(self) -> tuple[str, list[Message]]:
         """The question, and what was said before it. Raises OpenAIProblem."""

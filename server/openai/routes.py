@@ -16,10 +16,11 @@ from starlette.responses import Response
 
 from agent.trajectory import AnswerDelta, Information
 from index.errors import InvalidName, UnknownRetriever, UnknownUser
+from server.answers import AnswerRecord, record_of
+from server.http.connection import while_connected
 from server.http.problems import HANDLED, Problem, problem_of
-from server.http.routes_answers import record_of, while_connected
 from server.http.sse import EventStream
-from server.http.state import of
+from server.http.state import Caller, of
 from server.http.wire import JSONBody, encode
 from server.openai.bodies import (
     IGNORED,
@@ -34,7 +35,7 @@ from server.openai.bodies import (
     text_and_end,
     usage,
 )
-from server.service import Answering, AnswerRecord, InvalidQuestion
+from server.service import Answering, InvalidQuestion
 
 _log = logging.getLogger(__name__)
 
@@ -81,26 +82,24 @@ _COMPLETION_IN_OPENAPI: dict[str, Any] = {
     description=DESCRIPTION,
     responses={200: _COMPLETION_IN_OPENAPI},
 )
-async def complete(request: Request, body: ChatRequest) -> Response:
-    state = of(request)
-    service = state.service
+async def complete(request: Request, access: Caller, body: ChatRequest) -> Response:
     body.check()
     model = _model(body.model)
     question, conversation = body.question()
-    prepared = await service.prepare(
+    answering = await access.begin(
         body.user or "",
         question,
+        conversation,
         method=MODELS[model].name,
-        retriever_name=body.retriever,
-        limits=body.limits_within(service.settings.limits),
-        conversation=conversation,
+        retriever=body.retriever,
+        limits=body.given_limits(),
     )
     head = {"model": model, "created": int(time.time())}
     base_url = str(request.base_url)
-    answering = service.answer(prepared)
     if body.stream:
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
-        return EventStream(_chunks(answering, head, base_url, with_usage), state.keep_alive_s, answering)
+        chunks = _chunks(answering, head, base_url, with_usage)
+        return EventStream(chunks, of(request).keep_alive_s, answering)
     record = await while_connected(request, record_of(answering))
     text, end = text_and_end(record)
     thoughts = (reasoning(step) for step in record.trajectory.steps)

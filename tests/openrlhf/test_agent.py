@@ -190,7 +190,7 @@ async def test_a_prompt_that_is_not_the_episodes_is_refused(tmp_path: Path) -> N
     environment = made(tmp_path, TEA, Limits())
     executor = agent.AgentExecutor(lambda: given(environment))
     record = row_of("Tea?").to_record(Limits(max_searches=1))
-    with pytest.raises(InvalidConfiguration, match="the prompt is not the one of the episode"):
+    with pytest.raises(InvalidConfiguration, match="the prompt differs from the episode's"):
         await executor.execute(
             record["input"], record["label"], Sampling(), 8_192, GoldenTokenizer(), says(ANSWER)
         )
@@ -198,7 +198,7 @@ async def test_a_prompt_that_is_not_the_episodes_is_refused(tmp_path: Path) -> N
 
 async def test_a_question_that_does_not_fit_is_refused_and_not_cut(tmp_path: Path) -> None:
     environment = made(tmp_path, TEA, Limits())
-    with pytest.raises(InvalidConfiguration, match=r"question 'q' begins with \d+ tokens"):
+    with pytest.raises(InvalidConfiguration, match=r"the prompt of question 'q' has \d+ tokens"):
         await roll_out(environment, row_of("Tea?"), says(ANSWER), context=100)
 
 

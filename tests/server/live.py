@@ -1,8 +1,9 @@
 """The API with everything behind it: in this event loop, or behind a real socket."""
 
+import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,6 @@ from sqlalchemy import event
 
 from server.http.app import create_app
 from server.service import Service
-from tests.waiting import soon as soon
 
 THINK_SEARCH = "<think>What does she like?</think><search>favourite food</search>"
 THINK_ANSWER = "<think>Now I know.</think><answer>She likes pears [1].</answer>"
@@ -77,7 +77,7 @@ def serving(app: FastAPI) -> Iterator[str]:
 @contextmanager
 def full_disk(service: Service) -> Iterator[None]:
     """The database can be read, but not grow."""
-    engine = service.profiles.store._engine
+    engine = service.profiles.store.database.engine
 
     def limit(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA max_page_count=1")  # SQLite raises it to what is in use already.
@@ -89,3 +89,13 @@ def full_disk(service: Service) -> Iterator[None]:
     finally:
         event.remove(engine, "connect", limit)
         engine.dispose()
+
+
+async def soon(condition: Callable[[], bool], seconds: float = 3.0) -> bool:
+    """Whether `condition` comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.01)
+    return True

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.queue import Busy, FairQueue, Place
+from server.queue import Busy, FairQueue, Ticket
 
 
 class Clock:
@@ -18,9 +18,9 @@ class Clock:
         return self.now
 
 
-def may_run(place: Place) -> bool:
+def may_run(ticket: Ticket) -> bool:
     """Whether turn() returns at once: asked without letting the event loop do anything."""
-    turn = place.turn()
+    turn = ticket.turn()
     try:
         turn.send(None)
     except StopIteration:
@@ -29,15 +29,15 @@ def may_run(place: Place) -> bool:
     return False
 
 
-def served(queue: FairQueue, running: list[Place], waiting: list[Place]) -> list[str]:
+def served(queue: FairQueue, running: list[Ticket], waiting: list[Ticket]) -> list[str]:
     """The users in the order in which they get a slot, the oldest that runs leaving each time."""
     running, order = list(running), []
     while running:
         running.pop(0).leave()
-        for place in [place for place in waiting if place not in running and may_run(place)]:
-            waiting.remove(place)
-            running.append(place)
-            order.append(place.user)
+        for ticket in [ticket for ticket in waiting if ticket not in running and may_run(ticket)]:
+            waiting.remove(ticket)
+            running.append(ticket)
+            order.append(ticket.user)
     assert (queue.running, queue.waiting) == (0, 0)
     return order
 
@@ -48,24 +48,24 @@ def nothing_is_kept(queue: FairQueue) -> bool:
 
 async def test_a_burst_runs_a_few_lets_some_wait_and_refuses_the_rest() -> None:
     queue = FairQueue(2, 3)
-    places, refused = [], 0
+    tickets, refused = [], 0
     for number in range(10):
         try:
-            places.append(queue.enter(f"user {number}"))
+            tickets.append(queue.enter(f"user {number}"))
         except Busy:
             refused += 1
     assert (queue.running, queue.waiting, refused) == (2, 3, 5)
-    assert [may_run(place) for place in places] == [True, True, False, False, False]
+    assert [may_run(ticket) for ticket in tickets] == [True, True, False, False, False]
 
 
 async def test_with_no_length_whatever_cannot_run_at_once_is_refused() -> None:
     queue = FairQueue(1, 0)
-    with queue.enter("ada") as place:
-        await place.turn()
+    with queue.enter("ada") as ticket:
+        await ticket.turn()
         with pytest.raises(Busy):
             queue.enter("bob")
-    with queue.enter("bob") as place:
-        await place.turn()
+    with queue.enter("bob") as ticket:
+        await ticket.turn()
     assert nothing_is_kept(queue)
 
 
@@ -89,10 +89,10 @@ async def test_a_slot_that_is_freed_goes_to_who_waits() -> None:
 
 async def test_within_a_user_first_come_is_first_served() -> None:
     queue = FairQueue(1, 10)
-    places = [queue.enter("ada") for _ in range(5)]
-    for number, place in enumerate(places):
-        assert [may_run(later) for later in places[number:]] == [True] + [False] * (4 - number)
-        place.leave()
+    tickets = [queue.enter("ada") for _ in range(5)]
+    for number, ticket in enumerate(tickets):
+        assert [may_run(later) for later in tickets[number:]] == [True] + [False] * (4 - number)
+        ticket.leave()
 
 
 async def test_one_question_waits_for_at_most_one_more_of_a_user_who_asked_a_hundred() -> None:
@@ -132,9 +132,9 @@ async def test_newcomers_do_not_starve_who_waits() -> None:
 
 async def test_nothing_is_kept_of_users_who_have_gone() -> None:
     queue = FairQueue(3, 10_000)
-    places = [queue.enter(f"user {number % 4000}") for number in range(10_000)]
-    for place in places[::3] + places[1::3] + places[2::3]:
-        place.leave()
+    tickets = [queue.enter(f"user {number % 4000}") for number in range(10_000)]
+    for ticket in tickets[::3] + tickets[1::3] + tickets[2::3]:
+        ticket.leave()
     assert nothing_is_kept(queue)
 
 
@@ -189,9 +189,9 @@ async def test_the_time_in_the_line_does_not_count_as_answering() -> None:
     assert busy.value.retry_after_s == 20
 
 
-async def answer(place: Place) -> None:
-    with place:
-        await place.turn()
+async def answer(ticket: Ticket) -> None:
+    with ticket:
+        await ticket.turn()
         await asyncio.Event().wait()
 
 
@@ -212,7 +212,7 @@ async def test_who_is_cancelled_while_waiting_is_out_of_the_line() -> None:
     assert may_run(third)
 
 
-async def test_a_cancelled_turn_keeps_its_place_until_it_leaves() -> None:
+async def test_a_cancelled_turn_keeps_its_position_until_its_ticket_leaves() -> None:
     queue = FairQueue(1, 2)
     first, second = queue.enter("ada"), queue.enter("bob")
     turn = asyncio.create_task(second.turn())
@@ -253,7 +253,7 @@ async def test_leaving_twice_frees_one_slot() -> None:
     assert (queue.running, queue.waiting) == (1, 1)
 
 
-async def test_a_place_may_leave_without_ever_awaiting_its_turn() -> None:
+async def test_a_ticket_may_leave_without_ever_awaiting_its_turn() -> None:
     queue = FairQueue(1, 1)
     first, second = queue.enter("ada"), queue.enter("bob")
     second.leave()
@@ -263,93 +263,93 @@ async def test_a_place_may_leave_without_ever_awaiting_its_turn() -> None:
 
 async def test_who_has_left_is_told_so_and_does_not_wait_forever() -> None:
     queue = FairQueue(1, 1)
-    places = [queue.enter("ada"), queue.enter("bob")]
-    turn = asyncio.create_task(places[1].turn())
+    tickets = [queue.enter("ada"), queue.enter("bob")]
+    turn = asyncio.create_task(tickets[1].turn())
     await asyncio.sleep(0)
-    for place in reversed(places):
-        place.leave()
+    for ticket in reversed(tickets):
+        ticket.leave()
         with pytest.raises(RuntimeError, match="has left"):
-            may_run(place)
+            may_run(ticket)
     await asyncio.sleep(0)
     with pytest.raises(RuntimeError, match="has left"):
         turn.result()
 
 
 class Played:
-    """A queue, the places that have not left it in the order they came, and the rules it must keep."""
+    """A queue, the tickets that have not left it in the order they came, and the rules it must keep."""
 
     def __init__(self, concurrency: int, length: int) -> None:
         self.concurrency, self.length = concurrency, length
         self.queue = FairQueue(concurrency, length)
-        self.places: list[Place] = []
-        self.tasks: list[tuple[Place, asyncio.Task[None]]] = []
+        self.tickets: list[Ticket] = []
+        self.tasks: list[tuple[Ticket, asyncio.Task[None]]] = []
 
     def enter(self, user: str) -> None:
         before = (self.queue.running, self.queue.waiting)
         try:
-            place = self.queue.enter(user)
+            ticket = self.queue.enter(user)
         except Busy:
             assert before == (self.concurrency, self.length)
             return
-        assert may_run(place) == (before[0] < self.concurrency)
-        self.places.append(place)
+        assert may_run(ticket) == (before[0] < self.concurrency)
+        self.tickets.append(ticket)
 
-    def leave(self, place: Place) -> None:
-        if place not in self.places:
-            place.leave()
+    def leave(self, ticket: Ticket) -> None:
+        if ticket not in self.tickets:
+            ticket.leave()
             return
-        ran = may_run(place)
-        self.places.remove(place)
-        waited = [other for other in self.places if not may_run(other)]
-        runs = Counter(other.user for other in self.places if may_run(other))
-        place.leave()
+        ran = may_run(ticket)
+        self.tickets.remove(ticket)
+        waited = [other for other in self.tickets if not may_run(other)]
+        runs = Counter(other.user for other in self.tickets if may_run(other))
+        ticket.leave()
         chosen = [other for other in waited if may_run(other)]
         assert len(chosen) == (1 if ran and waited else 0)
         for other in chosen:
-            assert runs[other.user] == min(runs[user] for user in {place.user for place in waited})
+            assert runs[other.user] == min(runs[user] for user in {ticket.user for ticket in waited})
 
-    async def answer(self, place: Place) -> None:
+    async def answer(self, ticket: Ticket) -> None:
         try:
-            await place.turn()
+            await ticket.turn()
             await asyncio.Event().wait()
         finally:
-            self.leave(place)
+            self.leave(ticket)
 
     def do(self, what: str, user: str, number: int) -> None:
         if what == "enter":
             self.enter(user)
         elif what == "cancel" and self.tasks:
             self.tasks[number % len(self.tasks)][1].cancel()
-        elif self.places:
-            place = self.places[number % len(self.places)]
+        elif self.tickets:
+            ticket = self.tickets[number % len(self.tickets)]
             if what == "leave":
-                self.leave(place)
+                self.leave(ticket)
             elif what == "answer":
-                self.tasks.append((place, asyncio.create_task(self.answer(place))))
+                self.tasks.append((ticket, asyncio.create_task(self.answer(ticket))))
             elif what == "turn":
-                self.tasks.append((place, asyncio.create_task(place.turn())))
+                self.tasks.append((ticket, asyncio.create_task(ticket.turn())))
 
     def check(self) -> None:
-        runs = [may_run(place) for place in self.places]
+        runs = [may_run(ticket) for ticket in self.tickets]
         assert (self.queue.running, self.queue.waiting) == (runs.count(True), runs.count(False))
         assert self.queue.running <= self.concurrency
         assert self.queue.waiting <= self.length
         assert not self.queue.waiting or self.queue.running == self.concurrency
-        for user in {place.user for place in self.places}:
-            states = [run for run, place in zip(runs, self.places, strict=True) if place.user == user]
+        for user in {ticket.user for ticket in self.tickets}:
+            states = [run for run, ticket in zip(runs, self.tickets, strict=True) if ticket.user == user]
             assert states == sorted(states, reverse=True), "somebody overtook"
 
     async def end(self) -> None:
         for _, task in self.tasks:
             task.cancel()
         outcomes = await asyncio.gather(*(task for _, task in self.tasks), return_exceptions=True)
-        for (place, _), outcome in zip(self.tasks, outcomes, strict=True):
+        for (ticket, _), outcome in zip(self.tasks, outcomes, strict=True):
             if isinstance(outcome, RuntimeError):
-                assert place not in self.places
+                assert ticket not in self.tickets
             else:
                 assert outcome is None or isinstance(outcome, asyncio.CancelledError), outcome
-        for place in list(self.places):
-            self.leave(place)
+        for ticket in list(self.tickets):
+            self.leave(ticket)
             self.check()
         assert nothing_is_kept(self.queue)
 

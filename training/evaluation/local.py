@@ -13,6 +13,7 @@ from agent.trajectory import Limits, Trajectory
 from index.documents import Document, Passage
 from index.profiles import Profiles
 from index.ranking.retrievers import DEFAULT
+from index.searching import AsyncSearch
 from training.evaluation.answers import AnswerOptions, UnfitMethod
 
 
@@ -25,6 +26,7 @@ class LocalAnswers:
         self, profiles: Profiles, policy: Policy, *, retriever: str = DEFAULT, limits: Limits | None = None
     ) -> None:
         self._profiles = profiles
+        self._search = AsyncSearch(profiles)
         self._policy = policy
         self._retriever = retriever
         self._limits = limits or Limits()
@@ -58,8 +60,7 @@ class LocalAnswers:
         retriever = options.retriever or self._retriever
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            found = await asyncio.to_thread(self._profiles.search, user, [query], k, retriever, exclude)
-            return found[0]
+            return (await self._search.search(user, [query], k, retriever, exclude))[0]
 
         async with aclosing(drive(episode, self._policy, search)) as events:
             async for _ in events:

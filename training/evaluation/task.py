@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from training.evaluation.records import Assessment, Record
 from training.evaluation.summary import CategoryScore
@@ -20,6 +20,9 @@ Direction = Literal["higher", "lower"]
 """Which scores of a metric are better."""
 Records = Callable[[], Iterator[Record]]
 """Reads a run's records from the first to the last, each time that it is called."""
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+"""Serializes pydantic models and dataclasses alike."""
 
 
 class Item(Protocol):
@@ -139,6 +142,6 @@ def dataset_hash(questions: Iterable[Question]) -> str:
     """sha256, in hex, of the questions in their order; fields beyond their schema do not count."""
     digest = hashlib.sha256()
     for question in questions:
-        content = json.dumps(to_jsonable_python(question), sort_keys=True, separators=(",", ":"))
+        content = json.dumps(_JSON.dump_python(question, mode="json"), sort_keys=True, separators=(",", ":"))
         digest.update(content.encode() + b"\n")
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""An engine is one class and one registration; everything that names engines follows."""
+"""An engine is one class and one registration: settings, policies and chat models follow from it."""
 
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import aclosing
@@ -41,7 +41,7 @@ class Toy:
 
     def check(self, settings: EngineSettings) -> None:
         if settings.model == "broken":
-            raise ValueError("toy needs a model that works")
+            raise ValueError("toy needs a working model")
 
     def policy(self, settings: EngineSettings) -> Policy:
         return ScriptedPolicy(
@@ -87,9 +87,9 @@ async def test_a_registered_engine_gives_a_chat_model(toy: None) -> None:
 
 
 def test_an_engine_says_which_settings_it_cannot_use(toy: None) -> None:
-    with pytest.raises(ValidationError, match="toy needs a model that works"):
+    with pytest.raises(ValidationError, match="toy needs a working model"):
         EngineSettings(engine="toy", model="broken")
-    with pytest.raises(ValidationError, match="the protocol json is a chat's: it needs the engine openai"):
+    with pytest.raises(ValidationError, match="the protocol json needs the engine openai"):
         EngineSettings(engine="toy", protocol="json")
     with pytest.raises(ValidationError, match="vllm needs a model"):
         EngineSettings(engine="vllm")
@@ -101,11 +101,11 @@ def test_a_name_that_is_not_registered_is_refused() -> None:
 
 
 def test_a_name_is_registered_once(toy: None) -> None:
-    with pytest.raises(ValueError, match="there is an engine 'toy' already"):
+    with pytest.raises(ValueError, match="an engine named 'toy' is already registered"):
         register(Toy())
 
 
-def test_the_built_in_engines_give_what_they_say() -> None:
+def test_the_built_in_engines_support_the_protocols_that_they_list() -> None:
     made = {
         (name, protocol): make_policy(EngineSettings(engine=name, protocol=protocol, model="some/model")).name
         for name, engine in ENGINES.items()
@@ -127,7 +127,7 @@ def test_the_built_in_engines_give_what_they_say() -> None:
                 chat_model(settings)
 
 
-def test_a_schema_with_few_values_is_written_out_as_these() -> None:
+def test_a_schema_with_finitely_many_values_is_listed() -> None:
     verdict = {
         "type": "object",
         "properties": {"match_score": {"type": "integer", "enum": [0, 1, 2]}},

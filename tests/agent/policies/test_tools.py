@@ -17,7 +17,7 @@ from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.policies.tool_reply import decided
-from agent.policies.tools import TOLD, TOOLS, ToolsPolicy
+from agent.policies.tools import CORRECTIONS, TOOLS, ToolsPolicy
 from agent.tags import escape
 from agent.trajectory import Answer, AnswerDelta, Limits, Message, Search, Thought, Trajectory
 from index.documents import Passage
@@ -465,9 +465,9 @@ async def test_a_call_that_cannot_be_served_is_answered_and_asked_again(
     assert (asked.trajectory.prompt_tokens, asked.trajectory.policy_tokens) == (400, 40)
     calling, told = messages(asked.requests[1])[2:]
     assert calling["tool_calls"] == [{"id": "call00001", "type": "function", "function": function}]
-    assert told == {"role": "tool", "tool_call_id": "call00001", "content": TOLD[reason]}
+    assert told == {"role": "tool", "tool_call_id": "call00001", "content": CORRECTIONS[reason]}
     # What went wrong is no part of the history afterwards.
-    assert json.dumps(TOLD[reason])[1:-1] not in asked.requests[2].body.decode()
+    assert json.dumps(CORRECTIONS[reason])[1:-1] not in asked.requests[2].body.decode()
 
     asked = await ask(bad)
     assert (asked.trajectory.finish_reason, asked.trajectory.detail) == ("invalid", reason)

@@ -191,6 +191,7 @@ class SlowModel(list[object]):
     def __init__(self) -> None:
         super().__init__()
         self.encoded: list[str] = []
+        self.busy = threading.Event()
 
     def tokenizer(self, text: str, **_: object) -> dict[str, list[int]]:
         return {"input_ids": [0, 0]}
@@ -201,6 +202,8 @@ class SlowModel(list[object]):
     def encode(self, texts: list[str], **_: object) -> np.ndarray:
         time.sleep(0.005)
         self.encoded.append(texts[0][:5])
+        if len(self.encoded) == 3:
+            self.busy.set()
         return np.zeros((len(texts), 2), np.float32)
 
 
@@ -209,8 +212,7 @@ def test_a_query_waits_for_one_batch_of_an_import_and_not_for_its_end() -> None:
     encoder = SentenceTransformerEncoder(model, "slow", "0" * 64)
     long = threading.Thread(target=encoder.encode_documents, args=(["bulky" * 4_000] * 40,))
     long.start()
-    while len(model.encoded) < 3:
-        time.sleep(0.001)
+    assert model.busy.wait(10)
     began = len(model.encoded)
     encoder.encode_queries(["query"])
     assert model.encoded.index("query") <= began + 2

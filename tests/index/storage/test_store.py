@@ -272,7 +272,7 @@ def test_writers_of_two_stores_wait_for_each_other(path: Path) -> None:
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_written(path: Path, store: Store) -> None:
-    @event.listens_for(store._database.engine, "connect")
+    @event.listens_for(store.database.engine, "connect")
     def small_disk(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA max_page_count=60")
 
@@ -400,7 +400,7 @@ def test_a_user_who_is_created_by_two_stores_at_the_same_time_is_one_user(path: 
 
 def test_a_row_that_another_transaction_inserted_first_stays_as_it_is(store: Store) -> None:
     version = store.put("ana", [[encoded("a")]])
-    with store._database.write() as connection:
+    with store.database.write() as connection:
         row = {"user": "ana", "version": 0, "next_position": 0}
         insert_if_missing(connection, schema.users, row)
     assert store.version("ana") == version

@@ -22,12 +22,13 @@ from index.documents import parse_document
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
 from index.storage.store import Store
+from server.answers import AnswerRecord
 from server.cli import app
 from server.cli.backend import Backend, LocalBackend
 from server.cli.render import StepPrinter
 from server.client import AsyncClient
 from server.http.app import create_app
-from server.service import AnswerRecord, Service
+from server.service import Service
 from server.settings import Settings
 from tests.server.live import ANA, serving
 

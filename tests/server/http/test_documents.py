@@ -8,9 +8,9 @@ from urllib.parse import quote
 import pytest
 from pydantic import TypeAdapter
 
-from index.storage.store import Receipt
+from index.values import Receipt
 from server.http.bodies import DocumentPage, PutResult
-from server.http.routes_profile import ARRAY_BYTES, LINE_BYTES
+from server.http.profiles import ARRAY_BYTES, LINE_BYTES
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, BEN, Api, api_of, full_disk
 

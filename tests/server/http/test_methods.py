@@ -16,8 +16,8 @@ from agent.policies.extractive import ExtractivePolicy
 from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Chunk
 from agent.trajectory import Trajectory
+from server.answers import AnswerRecord
 from server.http.bodies import AnswerBody
-from server.service import AnswerRecord
 from server.settings import Settings
 from tests.server.conftest import MakeService
 from tests.server.http.test_scheduling import Visit, counts, is_busy

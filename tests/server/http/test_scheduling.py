@@ -22,9 +22,10 @@ from index.encoding.encoders import Encoder, Vectors
 from index.profiles import Profiles
 from index.ranking.retrievers import DEFAULT
 from index.storage.store import Store
+from server.answers import AnswerRecord
 from server.http.bodies import AnswerBody
 from server.http.sse import EventStream
-from server.service import AnswerRecord, Service
+from server.service import Service
 from server.settings import LimitSettings, Settings
 from tests.server.conftest import MakeService
 from tests.server.http.test_streams import events_of

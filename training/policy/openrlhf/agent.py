@@ -1,7 +1,7 @@
-"""Rollouts on OpenRLHF (0.11.2): its executor of multi-turn agents drives the service's own episode.
+"""Rollouts with OpenRLHF (0.11.2): its executor for multi-turn agents runs the service's own episode.
 
-`--train.agent_func_path` names this file. The transcript and the token ids are those that the service has for
-the same sampled text; where OpenRLHF would do otherwise, it is put right here and nowhere else.
+`--train.agent_func_path` names this file. For the same sampled text, transcript and token ids equal those of
+the service; where OpenRLHF differs, this file, and no other, corrects it.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from training.policy.rows import Row
 _log = logging.getLogger(__name__)
 
 UNJUDGED, WITHOUT_PROFILE, IS_KNOWN = "unjudged", "without_profile", "without_profile_known"
-"""What the advantages are made of, beside the reward. All values are numbers: OpenRLHF averages them."""
+"""Log entries that advantages are computed from. OpenRLHF averages log entries, so all are numbers."""
 
 
 class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
-    """One rollout, as the executor calls it: `reset` once, and `step` after every turn of the policy."""
+    """One rollout. The executor calls `reset` once, and `step` after every turn of the policy."""
 
     def __init__(
         self, environment: Environment, row: Row, episode: Episode, engine: "Turns", tokens: "Tokens"
@@ -43,13 +43,13 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
         self._left_out = 0
 
     async def reset(self, states: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """The first text of the transcript."""
+        """Returns the first text of the transcript."""
         return {"observation": self.episode.prompt}
 
     async def step(self, states: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """What the turn leads to: an information block, or the end with the reward.
+        """Returns the result of the turn: an information block, or the end of the rollout with its reward.
 
-        It does not raise when the judge fails, which would end the training: the sample is `unjudged`.
+        If the judge fails, the sample is marked `unjudged`: an exception would end the training.
         """
         episode, sampled = self.episode, self._engine.sampled
         ids = tuple(sampled.token_ids)
@@ -78,9 +78,9 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
         }
 
     def _provide(self, found: Sequence[Passage]) -> str:
-        """Show as many of the passages as leave room for the answer; if they are not all, ask for it.
+        """Show as many passages as leave room for the answer; if some are withheld, ask for the answer.
 
-        Feedback that is too long would end the rollout without a word, before it was answered.
+        Feedback that is too long would silently end the rollout before the answer.
         """
         wanted = min(self.episode.tokens_left, max(self._engine.context // ANSWER_SHARE, 1))
         shown = list(found)
@@ -97,10 +97,10 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
 
 
 class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
-    """Runs the rollouts of one process, each with an episode of its own, over one environment."""
+    """Runs the rollouts of one process, each with its own episode, in one shared environment."""
 
     def __init__(self, opened: Callable[[], Awaitable[Environment]] | None = None) -> None:
-        """OpenRLHF gives nothing: the environment is then the one of PR2_TRAINING."""
+        """OpenRLHF passes no arguments: then the environment is the one that PR2_TRAINING configures."""
         super().__init__(AgentInstance)
         self._open = opened or _configured
         self._opening: asyncio.Future[Environment] | None = None
@@ -115,7 +115,7 @@ class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
         llm_engine: Any,
         images: Any = None,
     ) -> dict[str, Any]:
-        """See MultiTurnAgentExecutor. Raises InvalidConfiguration for a prompt that is not the episode's."""
+        """See MultiTurnAgentExecutor. Raises InvalidConfiguration if the prompt is not the episode's."""
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._open())
         environment = await asyncio.shield(self._opening)
@@ -123,20 +123,21 @@ class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
         episode = environment.episode(row)
         if prompt != episode.prompt:
             raise InvalidConfiguration(
-                "the prompt is not the one of the episode: prepare the prompts with this configuration, and "
+                "the prompt differs from the episode's: prepare the prompts with this configuration, and "
                 "give OpenRLHF no template for them"
             )
         tokens = Tokens(hf_tokenizer)
         opening = len(tokens.encode(prompt, opening=True))
         if opening >= max_length:
-            # OpenRLHF would cut it from the left, and with it the instructions.
+            # OpenRLHF would truncate it from the left, and lose the instructions.
             raise InvalidConfiguration(
-                f"question {row.question.id!r} begins with {opening} tokens; --data.max_len is {max_length}"
+                f"the prompt of question {row.question.id!r} has {opening} tokens; "
+                f"--data.max_len is {max_length}"
             )
-        # One object serves all samples of a prompt, and the parent writes into it.
+        # All samples of a prompt share one object, which the parent class modifies.
         sampling = deepcopy(sampling_params)
         turn_tokens, sampling.max_tokens = sampling.max_tokens, 1
-        # The token ids hold the closing tag, so the text has to; of EOS, they alone do.
+        # The text has to contain the closing tag, as the token ids do; EOS is in the token ids only.
         sampling.stop, sampling.include_stop_str_in_output = list(STOP), True
         sampling.skip_special_tokens = True
         engine = Turns(llm_engine, episode, max_length, turn_tokens)
@@ -149,23 +150,23 @@ class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
 
 
 class Turns:
-    """The engine of one rollout. It caps each turn as the service does, and keeps what was sampled.
+    """The engine of one rollout: it limits each turn as the service does, and keeps the sampled tokens.
 
-    `step` is told the text alone; and the executor gives every turn all that is left of the context, whatever
-    `--rollout.max_new_tokens` says. Here that is the most that a turn gets.
+    The executor passes only text to `step`, and allows each turn the rest of the context, ignoring
+    `--rollout.max_new_tokens`. Here, that option limits a turn.
     """
 
     def __init__(self, engine: Any, episode: Episode, context: int, turn_tokens: int | None) -> None:
         self.context = context
         self.length = 0
-        """Tokens of the transcript, up to the end of the last turn."""
+        """Tokens of the transcript up to the end of the last turn."""
         self.sampled: Any = None
         self._engine = engine
         self._episode = episode
         self._turn_tokens = turn_tokens
 
     async def generate(self, token_ids: list[int], sampling: Any, multi_modal_data: Any = None) -> Any:
-        """See OpenRLHF's RolloutRayActor. `sampling` is for this turn alone."""
+        """See OpenRLHF's RolloutRayActor. `sampling` applies to this turn only."""
         budget = self._episode.tokens_left
         sampling.max_tokens = min(sampling.max_tokens, budget, self._turn_tokens or budget)
         output = await self._engine.generate(token_ids, sampling, multi_modal_data=multi_modal_data)
@@ -175,9 +176,9 @@ class Turns:
 
 
 class Tokens:
-    """The tokenizer of one rollout: the opening begins as the model's texts do, and nothing else does.
+    """The tokenizer of one rollout: it adds the model's BOS token to the opening, and to nothing else.
 
-    The parent encodes all of them alike, without a BOS token; see agent/tokens.py for the rule.
+    The parent class would add none; see agent/tokens.py for the rule.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -195,7 +196,7 @@ class Tokens:
 
 
 def extra_logs(row: Row, trajectory: Trajectory, reward: Reward) -> dict[str, float]:
-    """What is told of a sample beside its reward; the same keys for every one, as OpenRLHF needs."""
+    """The log entries of a sample; the keys are always the same, as OpenRLHF requires."""
     known = row.without_profile is not None
     return {
         UNJUDGED: float(reward.score is None),

@@ -1,98 +1,34 @@
-"""MCP, as the SDK's own client sees it: over HTTP against a real server, and over the pipes of `pr2 mcp`."""
+"""The tools and resources, as the SDK's own client sees them over HTTP."""
 
 import asyncio
-import dataclasses
 import json
-import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import httpx
 import pytest
-import typer
-from fastapi import FastAPI
-from mcp import Client, MCPError, StdioServerParameters, types
-from typer.testing import CliRunner
+from mcp import Client, MCPError, types
+from starlette.requests import HTTPConnection
 
 from agent.engines.errors import EngineError
 from agent.policies.scripted import ScriptedPolicy
-from index.documents import Document, parse_document
-from index.encoding.encoders import SentenceTransformerEncoder
-from index.profiles import Profiles
-from index.storage.store import Store
-from server.cli.mcp import mcp
-from server.mcp.endpoint import MCPEndpoint, mcp_server
+from index.documents import Document
+from server.access.access import Access
+from server.mcp.endpoint import mcp_server
 from server.mcp.tools import Added, Answered, Found
-from server.service import Service
-from server.settings import Settings
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, full_disk, serving, soon
-
-Mode = Literal["auto", "legacy"]
-TOOLS = ["search_profile", "add_documents", "answer_question"]
-QUESTION = "Which fruit do I like?"
-LONG = [THINK_SEARCH, ["<think>Let me see.</think><answer>", *["Pears. "] * 1_000]]
-ROOT = Path(__file__).parents[3]
-
-
-def application(service_of: Callable[[], Service]) -> FastAPI:
-    """As the server has it: without redirects, at /mcp."""
-    endpoint = MCPEndpoint(service_of)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
-        async with endpoint.running():
-            yield
-
-    app = FastAPI(lifespan=lifespan, redirect_slashes=False)
-    app.router.routes.append(endpoint.route("/mcp"))
-    return app
-
-
-def introduce(profiles: Profiles) -> None:
-    for user, documents in (("ana", ANA), ("ben", BEN)):
-        profiles.put(user, [parse_document(item) for item in documents])
-
-
-@contextmanager
-def served(service: Service) -> Iterator[str]:
-    introduce(service.profiles)
-    with serving(application(lambda: service)) as url:
-        yield f"{url}/mcp"
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory, minilm: SentenceTransformerEncoder) -> Iterator[str]:
-    """One server for all tests that change nothing of Ana's and Ben's."""
-    settings = Settings(data=tmp_path_factory.mktemp("served"))
-    profiles = Profiles(Store(settings.url, minilm.manifest), minilm)
-    service = Service(profiles, ScriptedPolicy([THINK_SEARCH, THINK_ANSWER]), settings)
-    with served(service) as url:
-        yield url
-    asyncio.run(service.aclose())
-
-
-def said(result: types.CallToolResult) -> str:
-    [content] = result.content
-    assert isinstance(content, types.TextContent)
-    return content.text
-
-
-async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(tool, arguments)
-    assert result.is_error
-    assert result.structured_content is None
-    return said(result)
-
-
-async def read(client: Client, uri: str) -> Any:
-    [contents] = (await client.read_resource(uri)).contents
-    assert isinstance(contents, types.TextResourceContents)
-    assert (contents.uri, contents.mime_type) == (uri, "application/json")
-    return json.loads(contents.text)
+from tests.server.live import ANA, BEN, THINK_SEARCH, full_disk, serving, soon
+from tests.server.mcp.served import (
+    LONG,
+    QUESTION,
+    TOOLS,
+    Mode,
+    access_to,
+    application,
+    introduce,
+    read,
+    refused,
+    said,
+    served,
+)
 
 
 async def test_the_tools_are_described_with_their_arguments_and_results(url: str) -> None:
@@ -327,7 +263,7 @@ async def test_a_full_disk_is_an_error_that_says_to_come_back(make_service: Make
 async def test_a_fault_of_ours_is_logged_and_not_given_away(
     make_service: MakeService, caplog: pytest.LogCaptureFixture, mode: Mode
 ) -> None:
-    def broken() -> Service:
+    def broken(connection: HTTPConnection | None) -> Access:
         raise RuntimeError("the password is swordfish")
 
     policy = ScriptedPolicy([[RuntimeError("the key is swordfish")]])
@@ -387,181 +323,8 @@ async def test_cancelling_a_call_over_a_pipe_stops_the_generation(make_service: 
     policy = ScriptedPolicy(LONG, delay_s=0.01)
     service = make_service(policy)
     introduce(service.profiles)
-    async with Client(mcp_server(lambda: service), mode="legacy") as client:
+    async with Client(mcp_server(access_to(service)), mode="legacy") as client:
         call = await amid_its_answer(client)
         assert policy.cancelled == []
         call.cancel()
         assert await soon(lambda: policy.cancelled == [QUESTION])
-
-
-LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-
-
-async def post(url: str, **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
-        accept = {"accept": "application/json, text/event-stream"}
-        return await client.post(url, json=LIST_TOOLS, headers=accept | headers)
-
-
-async def test_it_is_served_at_exactly_its_address_without_a_session(url: str) -> None:
-    response = await post(url)
-    assert (response.status_code, "mcp-session-id" in response.headers) == (200, False)
-    assert "answer_question" in response.text
-    async with httpx.AsyncClient() as client:
-        response = await client.get(url, headers={"accept": "text/event-stream"}, timeout=2)
-    assert (response.status_code, response.headers["allow"]) == (405, "POST")
-
-
-@pytest.mark.parametrize("host", ["pr2.example", "192.168.1.7:8000", "localhost"])
-async def test_it_is_served_under_any_name(url: str, host: str) -> None:
-    assert (await post(url, host=host)).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("origin", "status"),
-    [
-        ("http://localhost:6274", 200),
-        ("http://127.0.0.1", 200),
-        ("https://[::1]:8443", 200),
-        ("https://evil.example", 403),
-        ("http://localhost.evil.example", 403),
-        ("http://localhost:1@evil.example", 403),
-        ("null", 403),
-    ],
-)
-async def test_a_web_page_is_let_in_only_from_this_machine(url: str, origin: str, status: int) -> None:
-    response = await post(url, origin=origin, host="evil.example")
-    assert response.status_code == status
-    assert ("search_profile" in response.text) is (status == 200)
-    assert ("Origin" in response.text) is (status == 403)
-
-
-async def test_an_application_can_be_started_again(make_service: MakeService) -> None:
-    service = make_service()
-    app = application(lambda: service)
-    for _ in range(2):
-        with serving(app) as url:
-            assert (await post(f"{url}/mcp")).status_code == 200
-
-
-@dataclass
-class Seen:
-    """What one assistant has seen through `pr2 mcp`."""
-
-    arguments: dict[str, list[str]] = field(default_factory=dict)
-    template: str = ""
-    results: list[types.CallToolResult] = field(default_factory=list)
-    document: Any = None
-    refusals: list[str] = field(default_factory=list)
-    steps: list[str | None] = field(default_factory=list)
-    noise: list[Exception] = field(default_factory=list)
-
-
-async def assist(data: Path, user: str | None) -> Seen:
-    seen = Seen()
-
-    async def on_message(message: Any) -> None:
-        if isinstance(message, Exception):
-            seen.noise.append(message)
-
-    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        seen.steps.append(message)
-
-    program = "import typer; from server.cli.mcp import mcp; typer.run(mcp)"
-    flags = ["--user", user] if user else ["--policy", "extractive"]
-    environment = {"PYTHONPATH": str(ROOT), "PR2_DATA": str(data), "HF_HUB_OFFLINE": "1"}
-    process = StdioServerParameters(
-        command=sys.executable, args=["-c", program, *flags], env=environment, cwd=data
-    )
-    whose = {} if user else {"user": "ana"}
-    other = {"user": "ben", "query": "favourite food"}
-    documents = "pr2://documents/" if user else "pr2://users/ana/documents/"
-    # One of each era.
-    async with Client(process, mode="legacy" if user else "auto", message_handler=on_message) as client:
-        for tool in (await client.list_tools()).tools:
-            seen.arguments[tool.name] = list(tool.input_schema["properties"])
-        [template] = (await client.list_resource_templates()).resource_templates
-        seen.template = template.uri_template
-        new = {"id": "n1", "text": "My sister collects old maps."}
-        question = "What does my sister collect?"
-        seen.results = [
-            await client.call_tool("add_documents", {**whose, "documents": [new]}),
-            await client.call_tool("search_profile", {**whose, "query": "sister", "k": 1}),
-            await client.call_tool(
-                "answer_question", {**whose, "question": question}, progress_callback=on_progress
-            ),
-            await client.call_tool("search_profile", other),
-        ]
-        seen.document = await read(client, f"{documents}n1")
-        for absent in ("b1", "a/b"):
-            with pytest.raises(MCPError) as caught:
-                await client.read_resource(f"{documents}{absent}")
-            seen.refusals.append(caught.value.message)
-    return seen
-
-
-@pytest.fixture(scope="module")
-def assisted(tmp_path_factory: pytest.TempPathFactory, minilm: SentenceTransformerEncoder) -> list[Seen]:
-    """Two assistants at a time, each on a store of its own: for everybody, and for Ana alone."""
-
-    async def both() -> list[Seen]:
-        return list(
-            await asyncio.gather(*(assist(data, user) for data, user in zip(folders, users, strict=True)))
-        )
-
-    users = (None, "ana")
-    folders = [tmp_path_factory.mktemp("mcp") for _ in users]
-    for data in folders:
-        store = Store(Settings(data=data).url, minilm.manifest)
-        introduce(Profiles(store, minilm))
-        store.close()
-    return asyncio.run(both())
-
-
-def test_an_assistant_can_do_the_same_over_a_pipe(assisted: list[Seen]) -> None:
-    for seen in assisted:
-        added, found, answered, _ = seen.results
-        assert Added.model_validate(added.structured_content).put == 1
-        assert Found.model_validate(found.structured_content).passages[0].document_id == "n1"
-        answer = Answered.model_validate(answered.structured_content)
-        assert ("n1", "My sister collects old maps.") in {(c.document_id, c.quote) for c in answer.citations}
-        assert "searching: What does my sister collect?" in seen.steps
-        assert seen.document == {"id": "n1", "text": "My sister collects old maps."}
-        assert "'ana' has no document 'b1'" in seen.refusals[0]
-        assert "there is no resource" in seen.refusals[1]
-        assert seen.noise == []
-
-
-def test_without_a_user_the_assistant_names_one_each_time(assisted: list[Seen]) -> None:
-    seen, _ = assisted
-    assert list(seen.arguments) == TOOLS
-    assert {arguments[0] for arguments in seen.arguments.values()} == {"user"}
-    assert seen.template == "pr2://users/{user}/documents/{document_id}"
-    assert "octopus" in said(seen.results[-1])
-
-
-def test_with_a_user_the_tools_work_for_nobody_else(assisted: list[Seen]) -> None:
-    _, seen = assisted
-    assert list(seen.arguments) == TOOLS
-    assert all("user" not in arguments for arguments in seen.arguments.values())
-    assert seen.template == "pr2://documents/{document_id}"
-    assert seen.results[-1].is_error
-    assert "user: field is not permitted" in said(seen.results[-1])
-
-
-def test_what_keeps_it_from_starting_is_said_in_one_line_on_stderr(
-    tmp_path: Path, minilm: SentenceTransformerEncoder
-) -> None:
-    app = typer.Typer()
-    app.command()(mcp)
-    other = Store(Settings(data=tmp_path).url, dataclasses.replace(minilm.manifest, name="other"))
-    other.open()
-    other.close()
-    for flags, words in (
-        (["--user", "a/b"], "'a/b' cannot be an id"),
-        (["--data", str(tmp_path)], "made with the encoder other"),
-    ):
-        result = CliRunner().invoke(app, flags)
-        assert (result.exit_code, result.stdout) == (2, "")
-        assert words in result.stderr
-        assert len(result.stderr.splitlines()) == 1

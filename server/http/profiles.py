@@ -6,6 +6,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -13,9 +14,9 @@ from starlette.responses import Response, StreamingResponse
 from index.documents import Document, check_name
 from index.errors import InvalidDocument, StoreUnavailable
 from index.formats import Documents, read_json, read_ndjson
-from index.storage.store import Receipt
+from index.values import Receipt
 from server.http.bodies import DocumentPage, PutResult, SearchRequest, SearchResults, upload_in_openapi
-from server.http.state import of
+from server.http.state import Caller
 from server.http.wire import JSONBody, encode
 
 MB = 2**20
@@ -32,14 +33,12 @@ router = APIRouter()
 
 # Declared first: routes are tried in order, and this is the busiest.
 @router.post("/search", tags=["search"], summary="Search", responses={200: {"model": SearchResults}})
-async def search(request: Request, user: str, body: SearchRequest) -> JSONBody:
+async def search(access: Caller, user: str, body: SearchRequest) -> JSONBody:
     """The passages that answer each query best, one list for each; all queries cost one search."""
-    service = of(request).service
     if body.like is not None:
-        found = await service.similar(user, body.like, body.k)
+        found = await access.similar(user, body.like, body.k)
     else:
-        name = body.retriever or service.settings.retriever
-        found = await service.search(user, body.queries or [], body.k, name)
+        found = await access.search(user, body.queries or [], body.k, body.retriever)
     return JSONBody({"results": [[vars(passage) for passage in passages] for passages in found]})
 
 
@@ -50,21 +49,23 @@ async def search(request: Request, user: str, body: SearchRequest) -> JSONBody:
     responses={200: {"model": PutResult}},
     openapi_extra=upload_in_openapi(),
 )
-async def put_documents(request: Request, user: str, on_error: Literal["fail", "skip"] = "fail") -> JSONBody:
+async def put_documents(
+    request: Request, access: Caller, user: str, on_error: Literal["fail", "skip"] = "fail"
+) -> JSONBody:
     """All of them or, when one is invalid, none; with `on_error=skip` the invalid ones are left out.
 
     What is acknowledged is durable. Documents come as NDJSON of any length, or as a JSON array.
     """
+    access.check("write", user)  # before the upload is read
     read = _reader(request)
-    service = of(request).service
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as upload:
         try:
             async for chunk in request.stream():
-                await service.run(upload.write, chunk)
+                await run_in_threadpool(upload.write, chunk)
             upload.seek(0)
         except OSError as error:
             raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
-        report = await service.put(user, read(upload), on_error=on_error)
+        report = await access.put(user, read(upload), on_error=on_error)
     skipped = [{"line": fault.line, "error": str(fault)} for fault in report.skipped]
     return JSONBody({"put": report.put, "duplicates": report.duplicates, "skipped": skipped})
 
@@ -76,17 +77,16 @@ async def put_documents(request: Request, user: str, on_error: Literal["fail", "
     responses={200: {"model": DocumentPage}},
 )
 async def list_documents(
-    request: Request,
+    access: Caller,
     user: str,
     cursor: Annotated[int, Query(ge=0, le=_LARGEST, description="`next_cursor` of the page before")]
     | None = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> JSONBody:
     """In the order in which they were first put."""
-    service = of(request).service
     after = -1 if cursor is None else cursor
     # One more than asked for tells whether there is a next page.
-    found = await service.run(service.profiles.store.documents, user, after, limit + 1)
+    found = await access.page(user, after, limit + 1)
     page = found[:limit]
     return JSONBody(
         {
@@ -102,25 +102,23 @@ async def list_documents(
     summary="Fetch a document",
     responses={200: {"model": Document}},
 )
-async def get_document(request: Request, user: str, document_id: str) -> JSONBody:
-    service = of(request).service
-    document = await service.run(service.profiles.store.document, user, check_name(document_id))
+async def get_document(access: Caller, user: str, document_id: str) -> JSONBody:
+    document = await access.document(user, check_name(document_id))
     return JSONBody(document.to_dict())
 
 
 @router.delete(
     "/documents/{document_id:path}", tags=["documents"], summary="Delete a document", status_code=204
 )
-async def delete_document(request: Request, user: str, document_id: str) -> Response:
-    service = of(request).service
-    await service.run(service.profiles.store.delete_document, user, check_name(document_id))
+async def delete_document(access: Caller, user: str, document_id: str) -> Response:
+    await access.delete_document(user, check_name(document_id))
     return Response(status_code=204)
 
 
 @router.delete("", tags=["users"], summary="Erase a user", responses={200: {"model": Receipt}})
-async def erase_user(request: Request, user: str) -> JSONBody:
+async def erase_user(access: Caller, user: str) -> JSONBody:
     """Documents, vectors and answers, in the database and in memory. The receipt says what there was."""
-    return JSONBody(vars(await of(request).service.erase(user)))
+    return JSONBody(vars(await access.erase(user)))
 
 
 @router.get(
@@ -130,9 +128,9 @@ async def erase_user(request: Request, user: str) -> JSONBody:
     response_class=StreamingResponse,
     responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
 )
-async def export_profile(request: Request, user: str) -> StreamingResponse:
+async def export_profile(access: Caller, user: str) -> StreamingResponse:
     """All documents, one on a line, as PUT takes them again."""
-    pages = of(request).service.pages(user)
+    pages = access.pages(user)
     # Read before the response begins: an unknown user has to be a 404.
     first: list[Document] = await anext(pages, [])
     return StreamingResponse(_lines(first, pages), media_type="application/x-ndjson")

@@ -1,0 +1,99 @@
+"""The service as one principal may use it. Every call that names a user passes the gate first."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Unpack
+
+from agent.driver import Event
+from agent.trajectory import Message
+from index.documents import Document
+from index.values import Passage, PutItems, PutOptions, PutReport, Receipt
+from server.access.gate import Action, Gate, Principal
+from server.answers import AnswerRecord, AskOptions
+from server.service import Answering, Service
+
+
+class Access:
+    """The service behind the gate. Every method raises Forbidden, and what the service raises."""
+
+    def __init__(self, service: Service, gate: Gate, principal: Principal) -> None:
+        self._service = service
+        self._store = service.profiles.store
+        self._gate = gate
+        self._principal = principal
+
+    def check(self, action: Action, user: str) -> None:
+        """Raise Forbidden if the principal may not do this for the user.
+
+        Every method calls it; call it earlier where work precedes the method.
+        """
+        self._gate.check(self._principal, action, user)
+
+    async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
+        """See Profiles.put. `documents` is read in a thread."""
+        self.check("write", user)
+        return await self._service.put(user, documents, **options)
+
+    async def documents(self, user: str) -> AsyncGenerator[Document, None]:
+        """All documents, in the order in which they were first put."""
+        async with aclosing(self.pages(user)) as pages:
+            async for page in pages:
+                for document in page:
+                    yield document
+
+    async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
+        """The same, a page at a time."""
+        self.check("read", user)
+        async with aclosing(self._service.pages(user)) as pages:
+            async for page in pages:
+                yield page
+
+    async def page(self, user: str, after: int, limit: int) -> list[tuple[int, Document]]:
+        """At most `limit` documents behind the position `after`, each with its position."""
+        self.check("read", user)
+        return await self._service.run(self._store.documents, user, after, limit)
+
+    async def document(self, user: str, document_id: str) -> Document:
+        self.check("read", user)
+        return await self._service.run(self._store.document, user, document_id)
+
+    async def delete_document(self, user: str, document_id: str) -> None:
+        self.check("write", user)
+        await self._service.run(self._store.delete_document, user, document_id)
+
+    async def erase(self, user: str) -> Receipt:
+        """See Profiles.erase."""
+        self.check("erase", user)
+        return await self._service.erase(user)
+
+    async def search(
+        self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
+    ) -> list[list[Passage]]:
+        """The best passages for each query, best first; by the settings' retriever if none is named."""
+        self.check("read", user)
+        return await self._service.search(user, queries, k, retriever or self._service.settings.retriever)
+
+    async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
+        """See Profiles.similar."""
+        self.check("read", user)
+        return await self._service.similar(user, document_ids, k)
+
+    async def begin(
+        self, user: str, question: str, conversation: Sequence[Message] = (), **options: Unpack[AskOptions]
+    ) -> Answering:
+        """Check a question and enter it into the queue. Raises what Service.prepare raises, and Busy."""
+        self.check("ask", user)
+        return self._service.answer(await self._service.prepare(user, question, conversation, **options))
+
+    async def answer(
+        self, user: str, question: str, **options: Unpack[AskOptions]
+    ) -> AsyncGenerator[Event | AnswerRecord, None]:
+        """The steps as they happen and, last, the record."""
+        async with aclosing(await self.begin(user, question, **options)) as events:
+            async for event in events:
+                yield event
+
+    async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
+        """The body of an answer that was given before."""
+        self.check("read", user)
+        return await self._service.stored_answer(user, answer_id)

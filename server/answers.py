@@ -1,0 +1,111 @@
+"""A question's options and its answer as values, to and from JSON. Light, so that the HTTP client imports
+quickly.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict
+
+from agent.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from agent.driver import Event
+
+
+class AskOptions(TypedDict, total=False):
+    """How to answer a question. The server decides what is left out or None."""
+
+    method: str | None
+    retriever: str | None
+    limits: Mapping[str, int] | None
+    plan: str | None
+    """With the method `planpers`: the points that the answer is to cover."""
+    compare: bool
+    """Also answer without the person's history."""
+
+
+@dataclass(frozen=True)
+class AnswerRecord:
+    """An answer: its trajectory, and the request that led to it."""
+
+    id: str
+    user: str
+    created_at: str
+    method: str
+    retriever: str
+    trajectory: Trajectory
+    without_profile: Trajectory | None = None
+    """The same question answered without the person's history, if the request asked to compare."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The body of the API's answer: JSON values."""
+        other = self.without_profile
+        return {
+            "id": self.id,
+            "user": self.user,
+            "created_at": self.created_at,
+            "question": self.trajectory.question,
+            "method": self.method,
+            "retriever": self.retriever,
+            "policy": self.trajectory.policy,
+            **_outcome(self.trajectory),
+            "without_profile": _outcome(other) if other else None,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_dict` wrote. Raises KeyError, TypeError or ValueError for any other shape."""
+        other = data.get("without_profile")
+        return cls(
+            id=data["id"],
+            user=data["user"],
+            created_at=data["created_at"],
+            method=data["method"],
+            retriever=data["retriever"],
+            trajectory=Trajectory.from_dict(data["trajectory"]),
+            without_profile=Trajectory.from_dict(other["trajectory"]) if other else None,
+        )
+
+
+def _outcome(trajectory: Trajectory) -> dict[str, Any]:
+    answer = trajectory.answer
+    return {
+        "answer": answer.text if answer else None,
+        "citations": [vars(citation) for citation in answer.citations] if answer else [],
+        "finish_reason": trajectory.finish_reason,
+        "usage": {
+            "searches": trajectory.searches,
+            "documents_read": len(trajectory.documents_read),
+            "prompt_tokens": trajectory.prompt_tokens,
+            "policy_tokens": trajectory.policy_tokens,
+            "policy_ms": trajectory.policy_ms,
+            "search_ms": trajectory.search_ms,
+            "total_ms": trajectory.total_ms,
+        },
+        "trajectory": trajectory.to_dict(),
+    }
+
+
+class AnswerStream(Protocol):
+    """The steps of an answer as they happen and, last, its record."""
+
+    def __aiter__(self) -> "AsyncIterator[Event | AnswerRecord]": ...
+
+    async def aclose(self) -> None: ...
+
+
+async def record_of(
+    answer: AnswerStream, show: "Callable[[Event], Awaitable[None]] | None" = None
+) -> AnswerRecord:
+    """Read an answer to its end and close it. `show` gets every step on the way.
+
+    Raises RuntimeError if the answer ended without a record, which no service does.
+    """
+    async with aclosing(answer):
+        async for event in answer:
+            if isinstance(event, AnswerRecord):
+                return event
+            if show:
+                await show(event)
+    raise RuntimeError("the answer ended without a record")

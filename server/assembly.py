@@ -1,0 +1,41 @@
+"""Builds a service from settings: the store, the encoder and the policy that they name."""
+
+from contextlib import suppress
+
+from agent.engines.factory import make_policy
+from agent.engines.settings import EngineSettings
+from index.errors import StoreUnavailable
+from index.profiles import open_profiles
+from server.service import Service
+from server.settings import Settings
+
+
+def open_service(settings: Settings) -> Service:
+    """Load the encoder, open the store, make the policy.
+
+    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, EngineError.
+    """
+    policy = make_policy(settings.policy)
+    planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
+    profiles = open_profiles(
+        settings.url,
+        settings.encoder,
+        passage_tokens=settings.passage_tokens,
+        cache_bytes=settings.cache_mb * 2**20,
+    )
+    with suppress(OSError):  # The store says what it cannot do when it is used.
+        settings.data.mkdir(parents=True, exist_ok=True)
+    return Service(profiles, policy, settings, planner if settings.planning.has_model else None)
+
+
+def open_to_look(settings: Settings) -> Service:
+    """A service for what needs no vectors; quick, because it loads no encoder.
+
+    Raises StoreUnavailable where there is no store.
+    """
+    if settings.database_url is None and not settings.database.exists():
+        raise StoreUnavailable(
+            f"there is no store in {settings.data}; pr2 profile import USER FILE makes one"
+        )
+    profiles = open_profiles(settings.url, None, cache_bytes=settings.cache_mb * 2**20)
+    return Service(profiles, make_policy(EngineSettings()), settings)

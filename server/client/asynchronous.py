@@ -1,0 +1,243 @@
+"""The client for code with an event loop; the other one wraps it."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from urllib.parse import quote
+
+import httpx
+
+from agent.engines.retry import wait_s
+from index.errors import InvalidDocument
+from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
+from server.answers import AnswerRecord, AskOptions
+from server.client import replies
+from server.client.errors import ApiError, problem, refusal, understood
+
+if TYPE_CHECKING:
+    from agent.driver import Event
+    from index.documents import Document
+
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+"""A stream is never silent for so long: the server sends a comment every 10 s."""
+_ANSWER = httpx.Timeout(660.0, connect=5.0)
+"""Longer than any deadline that a question can have."""
+_UPLOAD = httpx.Timeout(None, connect=5.0)
+"""The reply to an upload comes when everything is encoded and stored."""
+_CHUNK = 2**16
+_BATCH = 256
+_WAITS = {"first": 0.5, "longest": 8.0, "longest_asked": 60.0}
+_BUSY = frozenset({429, 503})
+"""What comes back with these can be sent again: nothing was given that could be given twice."""
+
+Item = TypeVar("Item")
+
+
+class AsyncClient:
+    """One pr2 server. Use it as an async context manager.
+
+    Every method raises ApiError, and InvalidName before anything is sent. While the server cannot be
+    reached or says that it is busy, a request is sent up to `retries` times more, after the time that the
+    server asks for or with exponential back-off. Uploads are not, since what is read from an iterator
+    cannot be read again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        retries: int = 3,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._retries = retries
+        self._sleep = sleep
+        # Who asks many questions at once bounds them: here none waits for another's connection.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        self._http = httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, limits=limits)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
+        """Insert or replace documents: all of them or, when this raises, none.
+
+        They are sent as they are read. What is no document never leaves: it raises InvalidDocument or,
+        with `on_error="skip"`, is reported. `progress` is told how many more documents are sent.
+        """
+        on_error, progress = options.get("on_error", "fail"), options.get("progress")
+        skipped: list[InvalidDocument] = []
+
+        async def body() -> AsyncIterator[bytes]:
+            chunk, count = bytearray(), 0
+            async for document in _read(documents):
+                if isinstance(document, InvalidDocument):
+                    if on_error != "skip":
+                        raise document
+                    skipped.append(document)
+                    continue
+                chunk += json.dumps(document.to_dict()).encode() + b"\n"
+                count += 1
+                if len(chunk) >= _CHUNK:
+                    yield bytes(chunk)
+                    if progress:
+                        progress(count)
+                    chunk.clear()
+                    count = 0
+            yield bytes(chunk)
+            if progress:
+                progress(count)
+
+        data = await self._json(
+            "PUT",
+            f"{_user(user)}/documents",
+            params={"on_error": on_error},
+            headers={"content-type": "application/x-ndjson"},
+            content=body(),
+            timeout=_UPLOAD,
+            retries=0,
+        )
+        with understood():
+            refused = [InvalidDocument(item["error"], item["line"]) for item in data["skipped"]]
+            return PutReport(data["put"], list(data["duplicates"]), skipped + refused)
+
+    async def documents(self, user: str) -> "AsyncGenerator[Document, None]":
+        """All documents, in the order in which they were first put."""
+        async with self._stream("GET", f"{_user(user)}/export") as response:
+            async for line in replies.lines(response):
+                if line:
+                    with understood():
+                        document = replies.document(json.loads(line))
+                    yield document
+
+    async def document(self, user: str, document_id: str) -> "Document":
+        data = await self._json("GET", f"{_user(user)}/documents/{_segment(document_id)}")
+        with understood():
+            return replies.document(data)
+
+    async def delete_document(self, user: str, document_id: str) -> None:
+        async with self._stream("DELETE", f"{_user(user)}/documents/{_segment(document_id)}"):
+            pass
+
+    async def erase(self, user: str) -> Receipt:
+        """Delete everything of a person."""
+        data = await self._json("DELETE", _user(user))
+        with understood():
+            return Receipt(**data)
+
+    async def search(
+        self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
+    ) -> list[list[Passage]]:
+        """The best documents for each query, best first. Without a retriever, by the server's own."""
+        asked = {"queries": list(queries), "k": k} | ({"retriever": retriever} if retriever else {})
+        data = await self._json("POST", f"{_user(user)}/search", json=asked)
+        with understood():
+            return [[Passage(**passage) for passage in found] for found in data["results"]]
+
+    async def answer(
+        self, user: str, question: str, **options: Unpack[AskOptions]
+    ) -> "AsyncGenerator[Event | AnswerRecord, None]":
+        """The steps as they happen, and at last the record. What is not set is left to the server.
+
+        With `compare`, the record also holds the answer without the person's history.
+        """
+        asked = _question(question, options) | {"stream": True}
+        failure = ApiError("the connection ended before the answer was complete")
+        async with (
+            self._stream("POST", f"{_user(user)}/answers", json=asked) as response,
+            aclosing(replies.events(response)) as events,
+        ):
+            async for name, text in events:
+                with understood():
+                    data = json.loads(text)
+                    event: Event | AnswerRecord | None = None
+                    if name == "error":
+                        failure = problem(data)
+                    elif name != "done":
+                        event = replies.step(name, data)
+                    elif data["finish_reason"]:
+                        event = AnswerRecord.from_dict(data)
+                if event is not None:
+                    yield event
+                if isinstance(event, AnswerRecord):
+                    return
+        raise failure
+
+    async def ask(self, user: str, question: str, **options: Unpack[AskOptions]) -> AnswerRecord:
+        """The record alone, when all is done; see `answer`."""
+        asked = _question(question, options)
+        data = await self._json("POST", f"{_user(user)}/answers", json=asked, timeout=_ANSWER)
+        with understood():
+            return AnswerRecord.from_dict(data)
+
+    async def stored_answer(self, user: str, answer_id: str) -> AnswerRecord:
+        """An answer that was given before."""
+        data = await self._json("GET", f"{_user(user)}/answers/{_segment(answer_id)}")
+        with understood():
+            return AnswerRecord.from_dict(data)
+
+    async def _json(self, method: str, path: str, **request: Any) -> Any:
+        async with self._stream(method, path, **request) as response:
+            body = await response.aread()
+        with understood():
+            return json.loads(body)
+
+    @asynccontextmanager
+    async def _stream(
+        self, method: str, path: str, *, retries: int | None = None, **request: Any
+    ) -> AsyncIterator[httpx.Response]:
+        retries = self._retries if retries is None else retries
+        try:
+            for attempt in itertools.count():
+                last = attempt >= retries
+                try:
+                    async with self._http.stream(method, f"{self.url}/v1/{path}", **request) as response:
+                        if response.status_code not in _BUSY or last:
+                            if response.status_code >= 300:
+                                raise refusal(response.status_code, await response.aread())
+                            yield response
+                            return
+                    asked = response.headers.get("retry-after", "")
+                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    if last:
+                        raise
+                    asked = ""
+                await self._sleep(wait_s(attempt, asked, **_WAITS))
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+            raise ApiError(
+                f"{self.url!r} is not the address of a server: it begins with http:// or https://"
+            ) from None
+        except httpx.RequestError as error:
+            why = str(error) or type(error).__name__
+            raise ApiError(f"cannot reach the server at {self.url}: {why}") from error
+
+
+async def _read(documents: Iterable[Item]) -> AsyncGenerator[Item, None]:
+    """The same, read in a thread: what they come from may be slow, or this very client."""
+    items = iter(documents)
+    while batch := await asyncio.to_thread(list, itertools.islice(items, _BATCH)):
+        for item in batch:
+            yield item
+
+
+def _question(question: str, options: AskOptions) -> dict[str, Any]:
+    return {"question": question} | {name: value for name, value in options.items() if value}
+
+
+def _user(user: str) -> str:
+    return f"users/{_segment(user)}"
+
+
+def _segment(name: str) -> str:
+    # Checked here, too, because `..` would be resolved before it is sent.
+    return quote(check_name(name), safe="")

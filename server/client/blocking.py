@@ -1,0 +1,101 @@
+"""The client for code without an event loop."""
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+from index.values import Passage, PutItems, PutOptions, PutReport, Receipt
+from server.answers import AnswerRecord, AskOptions
+from server.client.asynchronous import AsyncClient
+
+if TYPE_CHECKING:
+    from agent.driver import Event
+    from index.documents import Document
+
+T = TypeVar("T")
+
+
+class Client:
+    """The same for code without an event loop: every call returns when it is done.
+
+    It runs an AsyncClient in a thread. Use it as a context manager, or `close` it.
+    """
+
+    def __init__(self, url: str, retries: int = 3) -> None:
+        from anyio.from_thread import start_blocking_portal
+
+        self.url = url.rstrip("/")
+        self._stack = ExitStack()
+        self._portal = self._stack.enter_context(start_blocking_portal())
+        self._client = AsyncClient(url, retries)
+        self._followed: set[AsyncGenerator[Any, None]] = set()
+        self._stack.callback(self._portal.call, self._aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what is still being read, close the connections, and end the thread."""
+        self._stack.close()
+
+    def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
+        """See AsyncClient.put. `documents` is read in the client's thread."""
+        return self._portal.call(partial(self._client.put, **options), user, documents)
+
+    def documents(self, user: str) -> "Iterator[Document]":
+        """See AsyncClient.documents."""
+        return self._each(self._client.documents(user))
+
+    def document(self, user: str, document_id: str) -> "Document":
+        return self._portal.call(self._client.document, user, document_id)
+
+    def delete_document(self, user: str, document_id: str) -> None:
+        self._portal.call(self._client.delete_document, user, document_id)
+
+    def erase(self, user: str) -> Receipt:
+        """Delete everything of a person."""
+        return self._portal.call(self._client.erase, user)
+
+    def search(
+        self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
+    ) -> list[list[Passage]]:
+        """See AsyncClient.search."""
+        return self._portal.call(self._client.search, user, queries, k, retriever)
+
+    def ask(self, user: str, question: str, **options: Unpack[AskOptions]) -> AnswerRecord:
+        """See AsyncClient.ask."""
+        return self._portal.call(partial(self._client.ask, user, question, **options))
+
+    def answer(
+        self, user: str, question: str, **options: Unpack[AskOptions]
+    ) -> "Iterator[Event | AnswerRecord]":
+        """See AsyncClient.answer. Closing the iterator cancels the answer."""
+        return self._each(self._client.answer(user, question, **options))
+
+    def stored_answer(self, user: str, answer_id: str) -> AnswerRecord:
+        return self._portal.call(self._client.stored_answer, user, answer_id)
+
+    def _each(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        end = object()
+
+        async def following() -> T | object:
+            return await anext(items, end)
+
+        self._followed.add(items)
+        try:
+            while (item := self._portal.call(following)) is not end:
+                yield item  # type: ignore[misc]
+        finally:
+            if items in self._followed:
+                self._followed.remove(items)
+                self._portal.call(items.aclose)
+
+    async def _aclose(self) -> None:
+        while self._followed:
+            with suppress(RuntimeError):  # It is being read in another thread, which the end of all ends.
+                await self._followed.pop().aclose()
+        await self._client.aclose()

@@ -1,0 +1,63 @@
+"""Routes for those who run the service: liveness, readiness, and the API's documentation."""
+
+import asyncio
+
+from fastapi import APIRouter
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from agent.engines.errors import EngineError
+from server import installed_version
+from server.http.bodies import Health, Readiness
+from server.http.state import of
+from server.http.wire import JSONBody
+
+DOCS_FILES = Mount("/docs/files", StaticFiles(packages=[("fastapi_offline", "static")]))
+"""Swagger UI's files. Only they are used of fastapi-offline, which is released along with FastAPI."""
+READY_S = 10.0
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> RedirectResponse:
+    return RedirectResponse("/docs")
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    """Swagger UI from local files: FastAPI's own page loads it from a CDN."""
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="PR²: the API",
+        swagger_js_url=f"{DOCS_FILES.path}/swagger-ui-bundle.js",
+        swagger_css_url=f"{DOCS_FILES.path}/swagger-ui.css",
+        swagger_favicon_url=f"{DOCS_FILES.path}/favicon.png",
+    )
+
+
+@router.get("/healthz", summary="Is the process alive?", responses={200: {"model": Health}})
+async def healthz() -> JSONBody:
+    return JSONBody({"status": "ok", "version": installed_version()})
+
+
+@router.get("/readyz", summary="Can it answer?", responses={200: {"model": Readiness}})
+async def readyz(request: Request) -> JSONBody:
+    """200 when the database opens and the policy has produced a token; else a 503 that says what fails."""
+    state = of(request)
+    service = state.service
+    await service.run(service.profiles.store.check)
+    try:
+        # Whoever probes has less patience than an engine that starts.
+        async with asyncio.timeout(READY_S):
+            engine = await state.check_policy()
+    except TimeoutError:
+        why = f"the policy has produced no token within {READY_S:g} s; it may still be starting"
+        raise EngineError("timeout", why) from None
+    encoder = service.profiles.encoder.manifest
+    return JSONBody(
+        {"status": "ready", "policy": service.policy.name, "engine": engine, "encoder": str(encoder)}
+    )

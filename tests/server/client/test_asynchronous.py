@@ -1,0 +1,132 @@
+"""The client against scripted replies: what it sends, and what it makes of them and of broken ones."""
+
+import json
+
+import httpx
+import pytest
+
+from agent.trajectory import AnswerDelta, Search, Thought
+from index.documents import Document, parse_document
+from index.errors import InvalidDocument, InvalidName
+from server.client import ApiError, AsyncClient
+from tests.server.client.replies import RECORD, client, event, steps, stream
+
+
+async def test_a_stream_becomes_steps_wherever_it_is_split() -> None:
+    sent = (
+        b": keep-alive\n\n"
+        + event("thought", {"text": "Hm\u2028é\x85", "at_ms": 1.5, "kind": "thought"})
+        + event("search", {"query": "pears", "at_ms": 2.0}).replace(b"\n", b"\r\n")
+        + event("answer.delta", {"text": "P"})
+        + event("done", RECORD)
+    )
+    whole = await steps(client(stream(sent)))
+    assert whole[:3] == [Thought("Hm\u2028é\x85", 1.5), Search("pears", 2.0), AnswerDelta("P")]
+    assert whole[3].id == "r1"
+    assert whole[3].trajectory.limits.top_k == 3
+    assert await steps(client(stream(*(sent[i : i + 1] for i in range(len(sent)))))) == whole
+
+
+async def test_a_record_that_follows_an_error_is_the_answer() -> None:
+    problem = {"title": "The policy has failed", "detail": "cut off", "status": 502}
+    found = await steps(client(stream(event("error", problem), event("done", RECORD))))
+    assert [item.id for item in found] == ["r1"]
+
+
+async def test_an_error_without_a_record_is_raised() -> None:
+    problem = {"type": "urn:x", "title": "No", "detail": "the disk is full", "status": 503}
+    with pytest.raises(ApiError, match="the disk is full") as caught:
+        await steps(client(stream(event("error", problem), event("done", {"finish_reason": None}))))
+    assert (caught.value.status, caught.value.type) == (503, "urn:x")
+
+
+@pytest.mark.parametrize("sent", [b"", event("thought", {"text": "a"}), event("done", RECORD)[:-1]])
+async def test_a_stream_that_ends_early_is_an_error(sent: bytes) -> None:
+    with pytest.raises(ApiError, match="ended before the answer was complete"):
+        await steps(client(stream(sent)))
+
+
+async def test_only_what_was_given_is_sent_and_names_are_quoted() -> None:
+    seen: list[httpx.Request] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, content=event("done", RECORD))
+
+    async for _ in client(reply).answer("å ?#%", "why?", limits={"top_k": 2}):
+        pass
+    assert seen[0].url.raw_path == b"/v1/users/%C3%A5%20%3F%23%25/answers"
+    assert json.loads(seen[0].content) == {"question": "why?", "stream": True, "limits": {"top_k": 2}}
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", ""])
+async def test_a_name_that_a_path_cannot_carry_is_never_sent(name: str) -> None:
+    with pytest.raises(InvalidName):
+        await client(lambda request: pytest.fail(f"sent {request.url}")).document(name, "d")
+
+
+async def test_a_problem_is_raised_with_what_it_says() -> None:
+    problem = {"type": "urn:pr2:problem:invalid-document", "title": "t", "detail": "text: missing", "line": 7}
+    with pytest.raises(ApiError, match="text: missing") as caught:
+        await client(lambda request: httpx.Response(422, json=problem)).document("ana", "d")
+    assert (caught.value.status, caught.value.line) == (422, 7)
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"[]", b"{}"])
+async def test_a_refusal_that_is_no_problem_document_still_has_its_status(body: bytes) -> None:
+    with pytest.raises(ApiError, match="status 502") as caught:
+        await client(lambda request: httpx.Response(502, content=body)).erase("ana")
+    assert caught.value.status == 502
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"{}", b"[1]"])
+async def test_a_reply_of_another_shape_is_said_to_be_so(body: bytes) -> None:
+    with pytest.raises(ApiError, match="is it a pr2 server"):
+        await client(lambda request: httpx.Response(200, content=body)).search("ana", ["x"], 3)
+
+
+async def test_no_server_is_said_with_its_address() -> None:
+    def reply(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    with pytest.raises(ApiError, match="cannot reach the server at http://pr2: refused") as caught:
+        await client(reply).document("ana", "d")
+    assert caught.value.status is None
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "", "http://[::"])
+async def test_an_address_that_is_none_is_said_so(url: str) -> None:
+    async with AsyncClient(url) as pr2:
+        with pytest.raises(ApiError, match="is not the address of a server"):
+            await pr2.document("ana", "d")
+
+
+async def test_documents_are_sent_in_lines_and_counted() -> None:
+    sent: list[bytes] = []
+    counts: list[int] = []
+
+    async def reply(request: httpx.Request) -> httpx.Response:
+        sent.append(await request.aread())
+        return httpx.Response(
+            200, json={"put": 3, "duplicates": ["2"], "skipped": [{"line": 2, "error": "odd"}]}
+        )
+
+    documents = [Document(id=str(i), text="a\u2028b\n" * 9_000) for i in range(3)]
+    pr2 = AsyncClient("http://pr2", transport=httpx.MockTransport(reply))
+    faulty: list[Document | InvalidDocument] = [documents[0], InvalidDocument("no text", 2), *documents[1:]]
+    report = await pr2.put("ana", faulty, on_error="skip", progress=counts.append)
+    assert [parse_document(json.loads(line)) for line in sent[0].splitlines()] == documents
+    assert sum(counts) == 3
+    assert (report.put, report.duplicates) == (3, ["2"])
+    assert [str(fault) for fault in report.skipped] == ["no text", "odd"]
+
+
+async def test_an_upload_breaks_off_at_what_is_no_document() -> None:
+    async def reply(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        return pytest.fail("the upload was completed")
+
+    pr2 = AsyncClient("http://pr2", transport=httpx.MockTransport(reply))
+    faulty: list[Document | InvalidDocument] = [Document(id="1", text="a"), InvalidDocument("no text", 2)]
+    with pytest.raises(InvalidDocument, match="no text"):
+        await pr2.put("ana", faulty)
