@@ -29,7 +29,7 @@ BEN: list[dict[str, Any]] = [{"id": "b1", "text": "My favourite food is grilled 
 
 @dataclass
 class Api:
-    """A client, and what stands behind it."""
+    """A client, with the application and service behind it."""
 
     client: httpx.AsyncClient
     app: FastAPI
@@ -54,7 +54,7 @@ async def api_of(service: Service, **options: Any) -> AsyncGenerator[Api, None]:
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """The API behind a real socket, in a thread. Gives its address."""
+    """Serve the API on a real socket, in a thread. Yields its URL."""
     config = uvicorn.Config(
         app, port=0, log_level="warning", lifespan="on", timeout_graceful_shutdown=5, ws="none"
     )
@@ -92,7 +92,7 @@ def full_disk(service: Service) -> Iterator[None]:
 
 
 async def soon(condition: Callable[[], bool], seconds: float = 3.0) -> bool:
-    """Whether `condition` comes true in time."""
+    """Whether `condition` becomes true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -30,7 +30,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
 
 
 class ClosedGate:
-    """Refuses everything, and keeps what it was asked."""
+    """Refuses everything, and records the checks."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Action, str]] = []

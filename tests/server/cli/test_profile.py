@@ -1,4 +1,4 @@
-"""`pr2 profile` on a local store, and where the way matters, through a server."""
+"""`pr2 profile` on a local store and, where that differs, through a server."""
 
 import json
 import re
