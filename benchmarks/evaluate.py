@@ -1,10 +1,9 @@
-"""What an evaluation run adds to the servers that answer and grade, and what it keeps in memory.
+"""Measures the time that an evaluation adds to the servers that answer and grade, and its memory.
 
     python -m benchmarks.evaluate [--questions 1000] [--at-once 96] [--json OUT]
 
-Both servers are simulated and take fixed times, so that the time that a client without any cost would need is
-known exactly. Each figure is shown beside the bar that it is held to; a missed bar is exit code 1. Absolute
-times are those of the machine.
+Both servers are simulated and take fixed times, so that the time of an ideal client is known exactly. Each
+figure is shown beside its bar; a missed bar means exit code 1. Absolute times depend on the machine.
 """
 
 import argparse
@@ -43,20 +42,20 @@ from training.tasks.lampqa.data import CATEGORIES, Aspect, Item, Question
 
 QUESTIONS, ASPECTS = 1000, 5
 POLICY, JUDGE = Pace(32, 0.3), Pace(64, 0.12)
-"""Each alone needs the same time for all questions: with such a load it is hardest to keep both busy."""
+"""Each alone needs the same time for all questions, which makes it hardest to keep both busy."""
 AT_ONCE = 96
-"""Questions in flight: those that both servers work on, and as many again that wait, so that no place at a
-server is empty while we hand over from one to the other."""
+"""Questions in flight. It exceeds what the servers work on, so that no server is idle while a question moves
+from one to the other."""
 HURRY = 10
-"""Where only memory is measured, the servers are so many times as fast."""
+"""Speed-up of the servers for runs that only measure memory."""
 WALL_BAR, MEMORY_BAR_MB = 1.15, 10.0
-"""Memory that grows by less than the bar is not said to be constant: see the MB for 1,000 more, beside it."""
+"""Growth below the bar does not prove constant memory: see the MB per 1,000 more questions."""
 _ITEM_CHARACTERS = 400
 
 
 @dataclass(frozen=True)
 class Load:
-    """What there is to do, and the servers that do it."""
+    """The work of a run, and the pace of the servers that do it."""
 
     questions: int = QUESTIONS
     aspects: int = ASPECTS
@@ -64,7 +63,7 @@ class Load:
     judge: Pace = JUDGE
 
     def hurried(self, questions: int) -> "Load":
-        """So many questions, with servers that are HURRY times as fast."""
+        """The same load with this many questions and servers that are HURRY times as fast."""
         paces = (Pace(pace.at_once, pace.seconds / HURRY) for pace in (self.policy, self.judge))
         return Load(questions, self.aspects, *paces)
 
@@ -78,24 +77,24 @@ class Measured:
     wall: float
     cpu: float
     waited: float
-    """For a core that others had. Where it is much of the wall time, the wall time says little about us."""
+    """Waiting for a core. If it is much of the wall time, the wall time says little about this code."""
     before_mb: float
-    """The most memory up to the first question."""
+    """Peak memory before the first question."""
     peak_mb: float
 
 
 def bound(load: Load, at_once: int | None = None) -> float:
-    """Seconds that a client without any cost would need, in virtual time.
+    """The seconds that an ideal client would need, computed in virtual time.
 
-    All questions are asked at 0 or, with `at_once`, each as soon as fewer than so many are in flight; a
-    question is in flight until its last aspect is graded. Without `at_once` nothing can be faster: requests
-    at a server are alike, so that which one is served first does not matter, and each is there as early as
-    can be. This is more than the longer of the two servers' own times, since the first grade waits for the
-    first answer and answers come in waves.
+    All questions are asked at 0 or, with `at_once`, each as soon as fewer than that are in flight; a
+    question is in flight until its last aspect is graded. Without `at_once` this is a lower bound: requests
+    to a server are alike, so their order does not matter, and each arrives as early as possible. It exceeds
+    the longer of the two servers' own times, because the first grade waits for the first answer and answers
+    come in waves.
     """
     policy, judge = Station(load.policy), Station(load.judge)
     asked = min(load.questions, at_once or load.questions)
-    # The events to come, in their order; in each question's life, it is answered, and then judged.
+    # Future events in order; each question is answered, then judged.
     events = [(policy.take(0.0)[1], number, "answered") for number in range(asked)]
     heapq.heapify(events)
     now = 0.0
@@ -111,9 +110,9 @@ def bound(load: Load, at_once: int | None = None) -> float:
 
 
 def questions(count: int, aspects: int) -> Iterator[Question]:
-    """Made when they are asked for, with profiles as large as LaMP-QA's.
+    """Yield generated questions with profiles as large as LaMP-QA's.
 
-    A run that kept its questions would need about 110 MB more for each 1,000 of them.
+    A run that kept its questions would need about 110 MB per 1,000.
     """
     for number in range(count):
         yield Question(
@@ -141,7 +140,7 @@ async def no_search(query: str, k: int, exclude: Collection[tuple[str, int]]) ->
 
 
 async def evaluate(base_url: str, load: Load, at_once: int, folder: Path) -> Measured:
-    """A whole run into `folder`. Raises RuntimeError as `check_complete`."""
+    """Run an evaluation in `folder`. Raises RuntimeError like `check_complete`."""
     policy = TagsPolicy(OpenAIServer(base_url, MODEL))
     judge = await LLMJudge.connect(OpenAIServer(base_url, MODEL), concurrency=2 * load.judge.at_once)
 
@@ -167,7 +166,7 @@ async def evaluate(base_url: str, load: Load, at_once: int, folder: Path) -> Mea
 
 
 def check_complete(outcome: RunOutcome, count: int) -> None:
-    """Raises RuntimeError if a question stays owed or an aspect unjudged: what is left out takes no time."""
+    """Raises RuntimeError if a question is owed or an aspect unjudged, because skipped work takes no time."""
     macro = outcome.summary.macro
     if outcome.failed or macro.questions != count or macro.unjudged_aspects:
         why = next(iter(outcome.failed.values()), "none failed")
@@ -175,7 +174,7 @@ def check_complete(outcome: RunOutcome, count: int) -> None:
 
 
 def peak_mb() -> float:
-    """The most memory that this process ever had in use."""
+    """Peak memory of this process so far."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most * (1 if sys.platform == "darwin" else 1024) / 1e6
 
@@ -186,13 +185,13 @@ def _measure(base_url: str, load: Load, at_once: int) -> Measured:
 
 
 def alone(base_url: str, load: Load, at_once: int) -> Measured:
-    """A run in a fresh process: peaks never go down, and one run must not show in the next one's."""
+    """Measure a run in a fresh process: peaks never go down, so runs must not share one."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(_measure, base_url, load, at_once).result()
 
 
 def cost(base_url: str) -> Any:
-    """What serving has taken since this was asked last."""
+    """The servers' cost since the last call."""
 
     async def ask() -> Any:
         async with aclosing(OpenAIServer(base_url, MODEL)) as server:
@@ -202,7 +201,7 @@ def cost(base_url: str) -> Any:
 
 
 def figures_of(load: Load, timed: Measured, runs: Sequence[Measured]) -> list[Figure]:
-    """What is held to a bar. `runs` are those that memory is compared between, the smallest first."""
+    """The figures with bars. Memory is compared between `runs`, ordered from the smallest."""
     least = bound(load)
     busy = [
         load.questions * load.policy.seconds / load.policy.at_once,
@@ -233,11 +232,11 @@ def mb_per_1000(before: Measured, after: Measured) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What an evaluation run adds to the servers, and keeps.")
+    parser = argparse.ArgumentParser(description="Measures the time that an evaluation adds, and its memory.")
     parser.add_argument(
         "--questions", type=int, default=QUESTIONS, help="memory is measured with ¼ to 4 × as many"
     )
-    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="how many questions in flight")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="questions in flight")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     count, at_once = arguments.questions, arguments.at_once

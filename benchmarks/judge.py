@@ -1,9 +1,9 @@
-"""A simulated OpenAI-compatible server that answers and grades: fixed times, and so many requests at a time.
+"""Simulates an OpenAI-compatible server that answers and grades at a fixed pace.
 
     python -m benchmarks.judge [--policy 32 0.3] [--judge 64 0.12] [--port 0]
 
-Fixed times, because they make the shortest possible evaluation known exactly. It prints its port, and runs in
-a process of its own, so that its work is not counted as ours.
+With fixed times, the shortest possible evaluation is known exactly. The server prints its port, and runs in
+its own process, so that its work is not counted as the client's.
 """
 
 import argparse
@@ -23,24 +23,24 @@ MODEL = "simulated"
 THOUGHT = "They asked for something that fits their own situation. "
 ANSWER = "What you wrote before speaks for the first way, and for taking the time that it needs. "
 TURN = f"<think>{THOUGHT * 4}</think><answer>{ANSWER * 14}</answer>"
-"""About as long as the answers that LaMP-QA's authors show."""
+"""About as long as the answers in LaMP-QA's paper."""
 PIECES = 4
-"""Events of a turn."""
+"""Events per turn."""
 GRADE = 1
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What a server can do: `at_once` requests, each in `seconds`."""
+    """A server's capacity: `at_once` requests at a time, each taking `seconds`."""
 
     at_once: int
     seconds: float
 
 
 class Station:
-    """Works at a pace; what comes too early waits, in the order of arrival.
+    """Serves requests at a pace and queues the others in order of arrival.
 
-    It is told the time, so the same object serves the wall's clock and a computation.
+    Time is an argument, so that the same class works in real time and in a computation.
     """
 
     def __init__(self, pace: Pace) -> None:
@@ -48,7 +48,7 @@ class Station:
         self._free_at = [0.0] * pace.at_once
 
     def take(self, at: float) -> tuple[float, float]:
-        """When a request that arrives at `at` is begun, and when it is finished. In order of arrival."""
+        """The start and end of a request that arrives at `at`. Call it in order of arrival."""
         begun = max(at, self._free_at[0])
         finished = begun + self._seconds
         heapq.heapreplace(self._free_at, finished)
@@ -57,7 +57,7 @@ class Station:
 
 @dataclass
 class Simulator:
-    """Holds the two stations to the clock on the wall. A reply that is late does not delay the next one."""
+    """Runs the two stations in real time. A late reply does not delay the next one."""
 
     policy: Station
     judge: Station
@@ -66,7 +66,7 @@ class Simulator:
     _cpu: float = 0.0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One kept connection; requests come one after another."""
+        """Serve one connection; requests come one after another."""
         self.connections += 1
         # The client may leave at any time.
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -85,7 +85,7 @@ class Simulator:
             case "POST /v1/completions":
                 writer.write(_STREAM)
                 if json.loads(body)["max_tokens"] == 1:
-                    # Somebody finds out what the server can do.
+                    # A client that probes the server.
                     writer.write(_event("They", "length") + _END)
                     return
                 begun, finished = self.policy.take(arrived)
@@ -111,7 +111,7 @@ class Simulator:
         self._late.append(time.monotonic() - due)
 
     def _cost(self) -> dict[str, Any]:
-        """What serving took since this was asked last, in seconds, and how far it was behind its times."""
+        """CPU seconds since the last call, and how late replies were."""
         late = sorted(self._late)
         at = {f"p{share}": late[len(late) * share // 100] for share in (50, 99)} if late else {}
         spent, self._cpu = time.process_time() - self._cpu, time.process_time()
@@ -152,7 +152,7 @@ async def serve(policy: Pace, judge: Pace, port: int) -> None:
 
 @contextmanager
 def running(policy: Pace, judge: Pace) -> Iterator[str]:
-    """The server in a process of its own. Gives its base URL."""
+    """Run the server in its own process. Yields its base URL."""
     paces = {"--policy": policy, "--judge": judge}
     said = [str(word) for name, pace in paces.items() for word in (name, pace.at_once, pace.seconds)]
     command = [sys.executable, "-m", "benchmarks.judge", *said]
@@ -168,7 +168,7 @@ def running(policy: Pace, judge: Pace) -> Iterator[str]:
 
 
 def pace_of(words: Sequence[str]) -> Pace:
-    """Raises ValueError for what is no pace."""
+    """Parse a pace. Raises ValueError if it is invalid."""
     at_once, seconds = words
     if int(at_once) < 1 or not 0 <= float(seconds) < float("inf"):
         raise ValueError(f"at least one request at a time, and no negative time: {at_once} {seconds}")
@@ -176,10 +176,10 @@ def pace_of(words: Sequence[str]) -> Pace:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A simulated server that answers and grades.")
+    parser = argparse.ArgumentParser(description="Simulates a server that answers and grades.")
     for name, default in (("--policy", ("32", "0.3")), ("--judge", ("64", "0.12"))):
         parser.add_argument(name, nargs=2, default=default, metavar=("AT_ONCE", "SECONDS"))
-    parser.add_argument("--port", type=int, default=0, help="0 is any free one")
+    parser.add_argument("--port", type=int, default=0, help="0 for any free port")
     arguments = parser.parse_args()
     try:
         policy, judge = pace_of(arguments.policy), pace_of(arguments.judge)

@@ -1,4 +1,4 @@
-"""The backends of the commands as what an evaluation gets its answers from."""
+"""Adapts the commands' backends to what an evaluation gets its answers from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -20,7 +20,7 @@ _ENGINE = {"engine", "model", "protocol", "temperature", "context_tokens", "engi
 
 
 class BackendAnswers:
-    """A backend as training.evaluation.answers.Answers, with its errors translated."""
+    """Implements training.evaluation.answers.Answers with a backend, and translates its errors."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -28,7 +28,7 @@ class BackendAnswers:
 
     @property
     def most_at_once(self) -> int | None:
-        """See Answers. A question that waits in the service's queue loses time."""
+        """See Answers. A question waiting in the service's queue uses up its deadline."""
         return self._service.settings.limits.concurrency if self._service else None
 
     def check(self, method: str, *, has_plan: bool) -> None:

@@ -1,4 +1,4 @@
-"""`pr2 evaluate`: LaMP-QA on the local service or through a server, and the report on what came out."""
+"""`pr2 evaluate`: evaluates the local service or a server on a task, and reports on the runs."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -34,50 +34,51 @@ def run(
     context: typer.Context,
     *,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder. Started again, it goes on.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run's folder; a run in it is continued."),
     ] = None,
     dataset: Annotated[
         str, typer.Option("--dataset", metavar="NAME|FILE", help="sample, lamp-qa, or a JSON or JSONL file.")
     ] = "sample",
     category: Annotated[
-        list[str] | None, typer.Option("--category", help="art, lifestyle or society; all if not given.")
+        list[str] | None, typer.Option("--category", help="art, lifestyle or society; default: all.")
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Of lamp-qa: train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option("--split", help="For lamp-qa: train, validation or test.")] = "test",
     method: Annotated[
         MethodName,
         typer.Option(
             "--method",
-            help="rag-random gives somebody else's passages, planpers-oracle the rubric as the plan.",
+            help="rag-random uses another person's passages, planpers-oracle the rubric as the plan.",
         ),
     ] = "pr2",
-    most: Annotated[int | None, typer.Option("--limit", help="Only the first so many questions.")] = None,
+    most: Annotated[int | None, typer.Option("--limit", help="Only the first N questions.")] = None,
     judge: judging.Kind = "lexical",
     judge_url: judging.Url = None,
     judge_model: judging.Model = "",
     judge_args: judging.Arguments = "{}",
     concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Questions at a time, judging included.")
+        int, typer.Option("--concurrency", min=1, help="Questions in flight, including judging.")
     ] = 32,
     per_second: Annotated[
-        float | None, typer.Option("--per-second", min=0.001, help="Questions begun in a second, at most.")
+        float | None, typer.Option("--per-second", min=0.001, help="Most questions started per second.")
     ] = None,
     prices: Annotated[
         tuple[float, float] | None,
-        typer.Option("--prices", help="Of a million tokens, read and written; for the cost in the report."),
+        typer.Option("--prices", help="Per million prompt and completion tokens; for costs in the report."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Decides whose passages rag-random takes.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Determines whose passages rag-random uses.")] = 0,
     limits: options.Given,
     retriever: options.Retriever = None,
     server: options.Server = None,
     flags: options.Given,
 ) -> None:
-    """Answer and judge every question of a data set, into DIR.
+    """Answer and score every question of a data set, and write the results to DIR.
 
-    DIR gets responses and scores in LaMP-QA's own formats, trajectories, and a manifest. Killed and started
-    again, it does only what is missing; another configuration is refused. The profiles lie in a store
-    beside the runs (--data, if not DIR/../store), so that they are encoded once.
+    DIR gets responses and scores in LaMP-QA's own formats, trajectories, and a manifest. A killed run
+    continues where it stopped; another configuration is refused. The profiles are kept in a store beside the
+    runs (--data, default: DIR/../store), so that they are encoded once.
 
-    Exit code 1: some questions could not be answered, and are still owed.
+    Exit code 1: some questions could not be answered and are still owed.
     """
     if context.invoked_subcommand is not None:
         return
@@ -113,16 +114,17 @@ def run(
 
 @evaluate.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, to be compared.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of the runs to compare.")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to; beside the first run if not given.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Default: the folder that holds the first run."),
     ] = None,
 ) -> None:
-    """Write one HTML page, and the same as Markdown, on one or several runs."""
+    """Write a report on one or several runs, as an HTML page and as Markdown."""
     from training.evaluation.report import write_report
 
     folder = out or runs[0].parent
-    with _refusals():
+    with _input_errors():
         write_report(runs, folder)
     typer.echo(f"{folder / 'report.html'}")
 
@@ -136,17 +138,17 @@ def form(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The form; JSONL.", show_default=False)],
     dataset: Annotated[
         str,
-        typer.Option("--dataset", metavar="NAME|FILE", help="What the run was on: it has the narratives."),
+        typer.Option("--dataset", metavar="NAME|FILE", help="The run's data set, which has the narratives."),
     ] = "sample",
-    split: Annotated[str, typer.Option("--split", help="Of lamp-qa: train, validation or test.")] = "test",
-    count: Annotated[int, typer.Option("--count", min=1, help="Aspects to rate.")] = 100,
-    seed: Annotated[int, typer.Option("--seed", help="Decides which are drawn.")] = 0,
+    split: Annotated[str, typer.Option("--split", help="For lamp-qa: train, validation or test.")] = "test",
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of aspects to rate.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Determines which are drawn.")] = 0,
 ) -> None:
-    """Write a form in which people rate aspects of the run's answers, without seeing the judge's verdicts."""
+    """Write a form in which people rate aspects of the run's answers without seeing the judge's verdicts."""
     from training.judging.forms import write_form
     from training.tasks.datasets import questions_of
 
-    with _refusals():
+    with _input_errors():
         written = write_form(folder, file, count, seed, questions_of(dataset, [], split, None)())
     typer.echo(f"{file}: {written} aspects to rate")
 
@@ -156,16 +158,16 @@ def agreement(
     folder: Run,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The ratings; JSONL.", show_default=False)],
 ) -> None:
-    """Compare the judge's verdicts with people's: how often they are the same, and Cohen's kappa."""
+    """Compare the judge's verdicts with people's ratings: share of equal ones, and Cohen's kappa."""
     from training.judging import agreement as agreements
 
-    with _refusals():
+    with _input_errors():
         typer.echo(agreements.as_text(agreements.agreement(folder, file)))
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """What is wrong with a folder or a file, as one line."""
+def _input_errors() -> Iterator[None]:
+    """Report an unusable folder or file in one line."""
     with as_cli_errors():
         try:
             yield

@@ -17,14 +17,14 @@ else:
 
 Kind = Annotated[
     JudgeName,
-    typer.Option("--judge", help="lexical needs no model, and is not comparable with LaMP-QA."),
+    typer.Option("--judge", help="lexical needs no model; its scores are not comparable with LaMP-QA's."),
 ]
 Url = Annotated[
-    str | None, typer.Option("--judge-url", metavar="URL", help="Of the judge's server, with /v1.")
+    str | None, typer.Option("--judge-url", metavar="URL", help="The judge's server, including /v1.")
 ]
-Model = Annotated[str, typer.Option("--judge-model", help="Its name at that server; its folder for vllm.")]
+Model = Annotated[str, typer.Option("--judge-model", help="The model at that server; for vllm, its folder.")]
 Arguments = Annotated[
-    str, typer.Option("--judge-args", metavar="JSON", help="vllm's engine arguments, for the judge.")
+    str, typer.Option("--judge-args", metavar="JSON", help="Engine arguments of the judge's vllm.")
 ]
 
 
@@ -45,5 +45,5 @@ def _parsed(arguments: str) -> dict[str, Any]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise BadInput("--judge-args is a JSON object, like '{\"tensor_parallel_size\": 2}'")
+        raise BadInput("--judge-args must be a JSON object, like '{\"tensor_parallel_size\": 2}'")
     return parsed

@@ -1,4 +1,4 @@
-"""The benchmark of evaluation: its bound by hand, its simulated server, and a small run. No timings here."""
+"""The evaluation benchmark: its bound checked by hand, its simulated server, and a small run; no timings."""
 
 import json
 from collections.abc import Iterator
@@ -133,7 +133,7 @@ def test_what_the_server_does_not_do_is_refused(base_url: str) -> None:
     assert httpx.post(f"{base_url}/tokenize", json={}, trust_env=False).status_code == 404
 
 
-def test_a_pace_that_is_none_is_refused() -> None:
+def test_an_invalid_pace_is_refused() -> None:
     assert judge.pace_of(["3", "0.5"]) == Pace(3, 0.5)
     for words in (["0", "1"], ["1", "-1"], ["1", "nan"], ["x", "1"]):
         with pytest.raises(ValueError, match=r"at a time|invalid literal"):

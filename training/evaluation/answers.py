@@ -1,4 +1,4 @@
-"""The seam between evaluation and what answers: the service here, one behind a server, or a policy alone."""
+"""The seam between an evaluation and whatever answers: a service, a server, or a policy alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class AnswerOptions:
     method: str
     """A name in agent.methods.METHODS."""
     retriever: str | None = None
-    """None for the default of what answers."""
+    """None for the default."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """Only those that differ from the defaults."""
     plan: str | None = None

@@ -29,40 +29,40 @@ from training.judging.judge import Judge
 _ORACLE = "planpers-oracle"
 _RANDOM = "rag-random"
 _METHOD_OF = {_RANDOM: "rag", _ORACLE: "planpers"}
-"""The methods behind those that exist in evaluations only: with another profile, and with the ideal plan."""
+"""The methods behind those that exist in evaluations only."""
 
 
 class EvaluationError(TrainingError, ValueError):
-    """There is nothing to evaluate, or not by this method; the message says why."""
+    """There is nothing to evaluate, or the method does not fit; the message says why."""
 
 
 @dataclass(frozen=True)
 class Evaluation(Generic[Q]):
-    """What is evaluated, and how."""
+    """An evaluation to run: its data, method and limits."""
 
     out: Path
     task: Task[Q]
     method: str = "pr2"
     """One of agent.methods.METHODS, `rag-random` (somebody else's profile) or `planpers-oracle`."""
     categories: Sequence[str] = ()
-    """All if none is given."""
+    """All categories if empty."""
     split: str = "test"
     """Ignored by tasks without splits."""
     most: int | None = None
-    """Only the first so many questions."""
+    """Only the first so many questions; None for all."""
     retriever: str | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
-    """Only those that differ from the defaults of what answers."""
+    """Only those that differ from the defaults."""
     seed: int = 0
     """Decides whose profile rag-random takes."""
     concurrency: int = 32
     per_second: float | None = None
-    """Questions begun in a second, at most."""
+    """The most questions started per second."""
     prices: tuple[float, float] | None = None
-    """Of a million prompt tokens and of a million completion tokens; for the report."""
+    """Per million prompt tokens and per million completion tokens; for the report."""
 
     def questions(self) -> Iterator[Q]:
-        """Reads the chosen questions from the first. Raises DataError."""
+        """Read the selected questions from the first. Raises DataError."""
         return islice(self.task.read(self.categories, self.split), self.most)
 
 
@@ -70,7 +70,7 @@ class EvaluationWatcher(Watcher, Protocol):
     """Is notified of the progress of an evaluation."""
 
     def started(self, questions: int, finished: int) -> None:
-        """So many questions are to be answered in all, of which so many are finished."""
+        """Called once, with the number of all questions and of those that are finished already."""
         ...
 
 
@@ -164,7 +164,7 @@ def _other_user(users: Sequence[str], user: str, seed: str) -> str:
 
 
 def _facts(prices: tuple[float, float] | None) -> dict[str, Any]:
-    """What the manifest holds besides the configuration."""
+    """The manifest's entries beyond the configuration."""
     named = ("pr2", "faiss-cpu", "numpy", "sentence-transformers", "torch", "transformers")
     facts: dict[str, Any] = {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in named}},

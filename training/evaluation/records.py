@@ -1,4 +1,4 @@
-"""What a run stores for each question, and the files of a run's folder.
+"""The record that a run stores for each question, and the files of a run's folder.
 
 `records.jsonl` is the source of truth: one line for each finished question. The other files derive from it.
 """
@@ -57,7 +57,7 @@ class Record:
     category: str
     question: str
     response: str
-    """Empty if no answer came; it is scored all the same, since the person got nothing."""
+    """Empty if there was no answer; it is still scored, since the person got nothing."""
     finish_reason: str
     assessment: Assessment
     searches: int

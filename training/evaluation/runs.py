@@ -94,7 +94,9 @@ class Run:
                     if trajectory.finish_reason in ("policy_error", "cancelled"):
                         raise Unanswered(trajectory.detail or trajectory.finish_reason)
                     if _never_begun(trajectory):
-                        raise Unanswered(trajectory.detail or "the deadline came before anything was written")
+                        raise Unanswered(
+                            trajectory.detail or "the deadline passed before any text was written"
+                        )
                 except Unanswered as error:
                     # The answer is not to blame, so there is no score: the question is still owed.
                     failed[question.id] = str(error)
@@ -189,9 +191,9 @@ async def _each(
     concurrency: int,
     pause_s: float,
 ) -> None:
-    """`work` for every item, at most so many at once; no item is read before there is room for it.
+    """Call `work` for every item, at most `concurrency` at a time and at least `pause_s` apart.
 
-    Two are begun `pause_s` apart at the least.
+    An item is only read when there is room for it.
     """
     room = asyncio.Semaphore(concurrency)
 
@@ -211,7 +213,7 @@ async def _each(
 
 
 def _never_begun(trajectory: Trajectory) -> bool:
-    """Whether the time ran out before the policy had written anything: that says nothing of its answer."""
+    """Whether time ran out before the policy wrote anything, which says nothing about its answers."""
     silent = trajectory.policy_tokens == 0 and not any(s.author == "policy" for s in trajectory.segments)
     return trajectory.finish_reason == "deadline" and silent
 
@@ -221,7 +223,7 @@ def _write_manifest(folder: Path, configuration: Mapping[str, Any], facts: Mappi
 
 
 def _append(stream: IO[bytes], value: Mapping[str, Any]) -> int:
-    """Write one line, whole. Returns where it begins."""
+    """Write one line. Returns the offset at which it begins."""
     line = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
     stream.write(line)
     stream.flush()

@@ -19,7 +19,7 @@ from training.judging.judge import Judge
 Direction = Literal["higher", "lower"]
 """Which scores of a metric are better."""
 Records = Callable[[], Iterator[Record]]
-"""Reads a run's records from the first to the last, each time that it is called."""
+"""Reads a run's records from the first to the last each time it is called."""
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 """Serializes pydantic models and dataclasses alike."""
@@ -61,10 +61,10 @@ Q_contra = TypeVar("Q_contra", bound=Question, contravariant=True)
 
 @dataclass(frozen=True)
 class Score:
-    """What a metric says of one response."""
+    """A metric's result for one response."""
 
     value: float | None
-    """None if it could not be determined: that is counted, and never taken as 0."""
+    """None if it could not be determined, which is counted and never taken as 0."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """JSON values that explain it, kept in the record. Names are not those of a record's own fields."""
 
@@ -84,7 +84,7 @@ class Metric(Protocol[Q_contra]):
         ...
 
     async def score(self, question: Q_contra, response: str) -> Score:
-        """Score the response, which is empty if no answer came."""
+        """Score the response, which is empty if there was no answer."""
         ...
 
     def aggregate(self, records: Iterable[Record]) -> CategoryScore:

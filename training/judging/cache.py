@@ -1,6 +1,6 @@
-"""Verdicts on disk, by content: what was judged once is not paid for again.
+"""Keeps verdicts on disk by content, so that nothing is judged and paid for twice.
 
-One SQLite file, which several processes can use at once and which survives a killed one.
+They are in one SQLite file, which several processes can use at once and which survives a killed one.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ _BUSY_S = 30.0
 
 
 class CacheUnavailable(TrainingError):
-    """The file of verdicts cannot be read or written."""
+    """The file with the verdicts cannot be read or written."""
 
 
 def key_of(judge: str, question: RubricQuestion, aspect: RubricAspect, response: str) -> str:
-    """sha256, in hex, of all that a verdict depends on, with the version of the prompt."""
+    """sha256, in hex, of everything that a verdict depends on, including the prompt version."""
     content = {
         "judge": judge,
         "prompt": JUDGE_PROMPT_VERSION,
@@ -50,15 +50,15 @@ def key_of(judge: str, question: RubricQuestion, aspect: RubricAspect, response:
         "evidence": aspect.evidence,
         "response": response,
     }
-    # In ASCII, where half a surrogate pair in what a model wrote is a text like others.
+    # In ASCII, which can encode half a surrogate pair in a response.
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class VerdictCache:
-    """The verdicts in the file at `path`, which is made where it is not there.
+    """The verdicts in the file at `path`, which is created if it is missing. A context manager.
 
-    Every verdict is committed when `put` returns: a killed process loses none (a machine that loses its
-    power may lose the last ones). Threads and processes can share a file. A context manager.
+    Every verdict is committed when `put` returns, so a killed process loses none; a power failure may lose
+    the last ones. Threads and processes can share a file.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -91,15 +91,15 @@ class VerdictCache:
             return int(cursor.execute("SELECT count(*) FROM verdicts").fetchone()[0])
 
     def get(self, key: str) -> int | None:
-        """The score that is kept under `key`. Raises CacheUnavailable."""
+        """The score stored under `key`, or None. Raises CacheUnavailable."""
         with self._cursor() as cursor:
             row = cursor.execute("SELECT score FROM verdicts WHERE key = ?", (key,)).fetchone()
         return None if row is None else int(row[0])
 
     def put(self, key: str, judge: str, score: int) -> int:
-        """Keep a score, and return the one that is kept: the first, where another process was faster.
+        """Store a score, and return the stored one: another process may have been faster.
 
-        Raises ValueError for what is no score, and CacheUnavailable.
+        Raises ValueError if it is not a score, and CacheUnavailable.
         """
         if not is_score(score):
             raise ValueError(f"{score!r} is no score")
@@ -109,7 +109,7 @@ class VerdictCache:
         return score if kept is None else kept
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     @contextmanager
@@ -128,9 +128,9 @@ class _Asking:
 
 
 class CachedJudge:
-    """`judge`, which is asked only for what `cache` does not hold. Use it in one event loop.
+    """Asks `judge` only for verdicts that are not in `cache`. Use it in one event loop.
 
-    Equal requests at the same time are one. Only scores are kept: what was unjudged is asked for again the
+    Equal concurrent requests are merged. Only scores are stored: an unjudged aspect is asked for again the
     next time. `aclose` closes the judge and the cache.
     """
 
@@ -139,13 +139,13 @@ class CachedJudge:
         self._cache = cache
         self._asking: dict[str, _Asking] = {}
         self.hits = 0
-        """Requests that cost nothing: they were in the cache, or on their way."""
+        """Requests that cost nothing: already in the cache, or in flight."""
         self.asked = 0
-        """Requests that the judge was given."""
+        """Requests that were passed on to the judge."""
 
     @property
     def name(self) -> str:
-        """See Judge: that of the judge behind it."""
+        """See Judge: the name of the wrapped judge."""
         return self._judge.name
 
     @property
@@ -169,7 +169,7 @@ class CachedJudge:
             self.hits += 1
         asking.waiting += 1
         try:
-            # Whoever asked first may go away; the others still want to know.
+            # The first caller may be cancelled while others still wait.
             return await asyncio.shield(asking.task)
         finally:
             asking.waiting -= 1

@@ -12,12 +12,12 @@ from training.evaluation.records import AspectScore
 SCALE = (0, 1, 2)
 """Not covered, somewhat covered, very well covered (LaMP-QA, section 3)."""
 JUDGE_PROMPT_VERSION = "1"
-"""Counts the wordings of what judges are asked, and of how the lexical one counts. Verdicts of another
-version are not taken from a cache."""
+"""Version of the judges' prompt and of the lexical judge's counting. Cached verdicts of other versions are
+not used."""
 
 
 class Unjudged(Exception):
-    """No score was got for an aspect. The message says why, and nothing of the person's."""
+    """An aspect could not be scored. The message says why, and quotes nothing of the person's."""
 
 
 class RubricAspect(Protocol):
@@ -48,7 +48,7 @@ class RubricQuestion(Protocol):
 
     @property
     def narrative(self) -> str:
-        """What the person said of their situation, beyond the question."""
+        """The person's situation in their own words, beyond the question."""
         ...
 
     @property
@@ -56,32 +56,32 @@ class RubricQuestion(Protocol):
 
 
 class Judge(Protocol):
-    """Says how far a response covers an aspect."""
+    """Scores how far a response covers an aspect."""
 
     @property
     def name(self) -> str:
-        """Which judge it is, as reports and cache keys name it; it does not change while the judge lives."""
+        """Identifies the judge in reports and cache keys; it never changes."""
         ...
 
     @property
     def comparable(self) -> bool:
-        """Whether its scores may stand beside those that LaMP-QA's authors published."""
+        """Whether its scores can be compared with those that LaMP-QA's authors published."""
         ...
 
     async def judge(self, question: RubricQuestion, aspect: RubricAspect, response: str) -> int:
-        """A score of SCALE. Raises Unjudged."""
+        """Return a score of SCALE. Raises Unjudged."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
         ...
 
 
 async def judged(judge: Judge, question: RubricQuestion, response: str) -> tuple[AspectScore, ...]:
-    """The aspects of the question's rubric, in its order, each with its score, or None if it got none.
+    """Score every aspect of the question's rubric, in its order; None for an aspect that is unjudged.
 
-    All are asked at once; the judge bounds how many it works on. What a judge returns that is no score of
-    SCALE (a string, a 3) is no score here either.
+    All aspects are submitted at once; the judge limits how many it works on. A value outside SCALE (a
+    string, a 3) counts as unjudged.
     """
 
     async def one(aspect: RubricAspect) -> AspectScore:
@@ -100,5 +100,5 @@ async def judged(judge: Judge, question: RubricQuestion, response: str) -> tuple
 
 
 def is_score(value: object) -> bool:
-    """Whether it is one of SCALE: True, 1.0 and "1" are not."""
+    """Whether the value is one of SCALE: True, 1.0 and "1" are not."""
     return type(value) is int and value in SCALE

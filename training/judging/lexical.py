@@ -1,18 +1,18 @@
-"""A judge without a model: it counts words."""
+"""A judge that needs no model: it counts words."""
 
 from index.text.words import content_terms, terms
 from training.judging.judge import RubricAspect, RubricQuestion
 
 SOMEWHAT, VERY_WELL = 0.25, 0.6
-"""From these shares of the expected words on, the lexical judge gives 1 and 2."""
+"""Shares of the expected words from which the lexical judge gives 1 and 2."""
 
 
 class LexicalJudge:
     """Counts words: for tests, and for machines without a judge model.
 
-    c is the share of the different content words (as stems) of an aspect and its evidence that the response
-    holds. The score is 0 for c < SOMEWHAT, 1 for c < VERY_WELL, else 2. It knows nothing of meaning, so its
-    scores are never comparable with LaMP-QA's.
+    c is the share of the distinct content words (stemmed) of an aspect and its evidence that occur in the
+    response. The score is 0 for c < SOMEWHAT, 1 for c < VERY_WELL, else 2. Meaning is ignored, so the scores
+    are never comparable with LaMP-QA's.
     """
 
     name = "lexical"

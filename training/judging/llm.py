@@ -1,7 +1,7 @@
-"""The judge of LaMP-QA: a language model, asked once for each aspect of each response.
+"""LaMP-QA's judge: a language model that is called once for each aspect of each response.
 
-What it is given, the scale and the retries are as published (shared/methods.md, section 7); the words are
-ours. A reply without exactly one score is asked for again, a bounded number of times, and then unjudged.
+Its inputs, scale and retries are as published (arXiv 2506.00137); the wording of the prompt is ours. A reply
+without exactly one score is requested again a bounded number of times, then the aspect is unjudged.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from training.judging.judge import JUDGE_PROMPT_VERSION, SCALE, RubricAspect, Ru
 from training.judging.reply import UnjudgedReply, parse_score
 
 PUBLISHED_JUDGE = "qwen2.5-32b-instruct"
-"""Small judges inflate: of the published scores, only those of one judge can be compared with others."""
+"""Small judges inflate scores, so only scores by this model can be compared with the published ones."""
 PUBLISHED_ROUNDS = 100
 TOP_P = 0.95
 
 _STEP, _HOTTEST = 0.1, 1.0
 _WAITS = {"first": 0.5, "longest": 8.0, "longest_asked": 0.0}
 _DOUBTS = 3
-"""So many calls that failed with a schema and not without, while none went well with one, are no chance."""
+"""After so many schema-only failures and no success, schemas are assumed to be unsupported."""
 _NOT_TAKEN = (400, 404, 415, 422, 501)
 
 _TASK = """\
@@ -62,7 +62,7 @@ STRUCTURED: Json = {
         "json_schema": {"name": "verdict", "strict": True, "schema": _SCHEMA},
     }
 }
-"""Asks for a reply that is nothing but a verdict."""
+"""Request options that restrict the reply to a verdict."""
 
 
 class _Message(BaseModel):
@@ -80,15 +80,15 @@ class _Reply(BaseModel):
 class LLMJudge:
     """Grades with the chat model of `server`. Use it in one event loop.
 
-    A reply without one score is asked for again at a temperature 0.1 higher, up to 1.0. A failed call
-    counts as a round too, after a pause, but at the same temperature: no text was sampled, and a server
-    that fails now and then is to change no score. After `rounds` rounds the aspect is unjudged (published:
-    PUBLISHED_ROUNDS). What the server refuses is unjudged at once.
+    A reply without exactly one score is requested again with a temperature 0.1 higher, up to 1.0. A failed
+    call also counts as a round and is repeated after a pause, but at the same temperature: nothing was
+    sampled, and a flaky server must not change scores. After `rounds` rounds the aspect is unjudged
+    (published: PUBLISHED_ROUNDS). An aspect whose call the server refuses is unjudged at once.
 
-    Whether the server takes a JSON schema is found out by asking, once; without one the reply is parsed all
-    the same. A reply that holds no score in spite of a schema is asked for without it next. At most
-    `concurrency` calls run at a time, each for no longer than `timeout_s`. A server sends nothing before
-    such a reply is complete, so give `server` an idle timeout of that length.
+    Support for JSON schemas is probed once; without it the reply is parsed in the same way. If a reply
+    contains no score despite a schema, the next round does without. At most `concurrency` calls run at a
+    time, each for at most `timeout_s`. A server sends nothing before such a reply is complete, so give
+    `server` an idle timeout of that length.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class LLMJudge:
         comparable: bool | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`comparable` is whether the server's model is PUBLISHED_JUDGE, if its name does not tell.
+        """`comparable` says whether the model is PUBLISHED_JUDGE; None derives it from the model's name.
 
-        Raises ValueError when the server has no model's name, by which verdicts are told apart; `connect`
-        asks for it.
+        Raises ValueError if the server has no model name, which identifies its verdicts; `connect` requests
+        it from the server.
         """
         if not server.model:
             raise ValueError("a judge needs the name of its model")
@@ -115,7 +115,7 @@ class LLMJudge:
         is_published = server.model.lower().rpartition("/")[2] == PUBLISHED_JUDGE
         self.comparable = is_published if comparable is None else comparable
         self.calls = 0
-        """Rounds that were asked for, of all aspects together."""
+        """Rounds so far, over all aspects."""
         self._server = server
         self._rounds = rounds
         self._limits: Json = {"top_p": TOP_P, "max_tokens": max_tokens}
@@ -127,7 +127,7 @@ class LLMJudge:
 
     @classmethod
     async def connect(cls, server: ChatModel, **options: Any) -> "LLMJudge":
-        """A judge for the server's model; without one, for the first that it lists. Raises EngineError."""
+        """A judge with the server's model or, if none is named, the first one listed. Raises EngineError."""
         await server.served_model()
         return cls(server, **options)
 
@@ -144,7 +144,7 @@ class LLMJudge:
             except Refused as error:
                 raise Unjudged(str(error)) from None
             except EngineError as error:
-                # Some servers fail, and do not refuse, where they know no schemas.
+                # Some servers that do not support schemas fail instead of refusing.
                 plain = self._takes_schema is None and not plain
                 why = str(error)
                 if number + 1 < self._rounds:
@@ -156,7 +156,7 @@ class LLMJudge:
         await self._server.aclose()
 
     async def _reply(self, asked: str, temperature: float, plain: bool) -> str:
-        """The text of a reply. Raises EngineError."""
+        """Request one reply and return its text. Raises EngineError."""
         request: Json = {
             "model": self._server.model,
             "messages": [{"role": "user", "content": asked}],
@@ -176,7 +176,7 @@ class LLMJudge:
             except Refused as error:
                 if self._takes_schema or error.status not in _NOT_TAKEN:
                     raise
-                # Was it the schema? It was if the same is taken without one.
+                # If the same request succeeds without a schema, the schema was refused.
                 text = await self._call(request)
                 self._takes_schema = False
                 return text
@@ -195,16 +195,17 @@ class LLMJudge:
             choices = _Reply.model_validate(content).choices
         except ValidationError:
             raise EngineError("bad_reply", f"{self._server.address} sent JSON of another shape") from None
-        # No words are a reply that holds no score.
+        # An empty reply is a reply without a score.
         return (choices[0].message.content or "") if choices else ""
 
 
 def prompt(question: RubricQuestion, aspect: RubricAspect, response: str) -> str:
-    """What the judge is asked about one aspect.
+    """The judge's prompt for one aspect.
 
-    The texts that are graded come from people and models, so they are fenced twice. The lines around them
-    hold a word that is made from the texts and is in none of them: no text can end its own block.
-    And what tokenizers would read as the end of a turn is escaped: no text can speak as the judge.
+    The graded texts come from people and models, so they are fenced in two ways. The lines around them
+    contain a word that is derived from the texts and occurs in none of them, so no text can end its own
+    block. Markers that tokenizers would read as the end of a turn are escaped, so no text can speak as the
+    judge.
     """
     texts = {
         "QUESTION": question.question,
@@ -214,8 +215,8 @@ def prompt(question: RubricQuestion, aspect: RubricAspect, response: str) -> str
         "PASSAGE": aspect.evidence,
     }
     texts = {name: escape(text) for name, text in texts.items()}
-    # What the aspects of a response have in common comes first, and the fence is made from it, so that an
-    # engine with a prefix cache reads it once.
+    # The part that all aspects of a response share comes first, and the fence is derived from it, so that an
+    # engine with a prefix cache processes it once.
     common = "\0".join((texts["QUESTION"], texts["SITUATION"], texts["RESPONSE"]))
     fence = _fence(common, "\0".join(texts.values()))
     blocks = [f"BEGIN {fence} {name}\n{text}\nEND {fence} {name}" for name, text in texts.items()]

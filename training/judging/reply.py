@@ -7,7 +7,7 @@ from training.judging.judge import Unjudged
 
 
 class UnjudgedReply(Unjudged, ValueError):
-    """A judge's reply holds no score, or more than one."""
+    """A judge's reply contains no score, or more than one."""
 
 
 _THOUGHT = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
@@ -21,13 +21,12 @@ _SCORE = re.compile(r"\+?([012])(?:\.0*)?")
 
 
 def parse_score(text: str) -> int:
-    """The score that a judge's reply gives: the one value labelled `match_score`, or all that it says.
+    """The score in a judge's reply: the value labelled `match_score`, or the whole reply if it is a number.
 
-    Counted are numbers behind `match_score:` or `=`, in JSON or not, quoted or not, as often as they stand
-    there with the same value. Other numbers are prose and count for nothing ("2 out of 2", "the scale from
-    0 to 2"), unless the whole reply is one. What a reasoning model thinks before it answers is left out.
-    Raises UnjudgedReply when there is no score (a label without a number is none), when there are two ("1
-    or 2" behind one label as well), and when a labelled number is not 0, 1 or 2.
+    Numbers after `match_score:` or `=` count, in JSON or not, quoted or not; the same value may be repeated.
+    Other numbers are prose and are ignored ("2 out of 2", "the scale from 0 to 2"), and so are a reasoning
+    model's thoughts. Raises UnjudgedReply if there is no score (a label without a number is not one), if
+    there are two (also "1 or 2" after one label), and if a labelled number is not 0, 1 or 2.
     """
     answer = _without_thoughts(text)
     numbers = _numbers(answer)
@@ -53,7 +52,7 @@ def _numbers(text: str) -> Sequence[str]:
 
 
 def _without_thoughts(text: str) -> str:
-    """What is outside of think tags; a thought may have been opened by the prompt, or be cut off."""
+    """The text outside of think tags. A thought may have been opened by the prompt, or be cut off."""
     kept: list[str] = []
     start, inside = 0, False
     for tag in _THOUGHT.finditer(text):

@@ -1,4 +1,4 @@
-"""Data sets by name or file, and their parts for training and validation."""
+"""Selects questions from data sets, and splits them for training and validation."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -19,9 +19,9 @@ _VALIDATION = 0.1
 def questions_of(
     dataset: str, categories: list[str], split: str, most: int | None, skip: Skip | None = None
 ) -> Questions:
-    """Return a function that reads the data set from its beginning, as often as it is called.
+    """Return a function that reads the data set from the beginning each time it is called.
 
-    `skip` is told of each record that does not fit; without it, such a record is an error.
+    `skip` is called with the error of each invalid record; without it, the error is raised.
     """
     task = task_named(dataset)
     return lambda: islice(task.read(categories, split, skip), most)
@@ -30,9 +30,9 @@ def questions_of(
 def parts_of(
     dataset: str, validation: Path | None, most: int | None, seed: int, skip: Skip | None = None
 ) -> tuple[dict[Part, Questions], str]:
-    """What is trained on and what validates, and in words how they were told apart.
+    """The questions to train on and to validate with, and a description of how they were split.
 
-    LaMP-QA has its own split; of other data, the questions of a tenth of the profiles validate.
+    LaMP-QA has its own split; of other data, the questions of a tenth of the profiles are for validation.
     """
 
     def part(questions: Questions, keep: Callable[[Question], bool] = lambda question: True) -> Questions:
@@ -53,11 +53,10 @@ def parts_of(
 
 
 def held_out(people: Iterable[str], seed: int) -> frozenset[str]:
-    """A tenth of the people, at least one, to validate with. Raises DataError where there is only one."""
+    """Choose a tenth of the people, at least one, for validation. Raises DataError if there is only one."""
     ordered = sorted(set(people), key=lambda person: hashlib.sha256(f"{seed} {person}".encode()).digest())
     if len(ordered) < 2:
         raise DataError(
-            "all questions have the same profile, so no other person is left to validate with: "
-            "give --validation FILE"
+            "all questions have the same profile, so nobody is left to validate with: give --validation FILE"
         )
     return frozenset(ordered[: max(1, round(len(ordered) * _VALIDATION))])

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set."""
+"""Errors in reading a data set."""
 
 from collections.abc import Callable
 
@@ -6,17 +6,17 @@ from training.errors import TrainingError
 
 
 class DataError(TrainingError):
-    """Anything that is wrong with a data set."""
+    """A data set cannot be used; the message says why."""
 
 
 class DatasetUnavailable(DataError):
-    """The data set cannot be read from where it should be."""
+    """The data set is missing, unreadable or empty."""
 
 
 class InvalidRecord(DataError, ValueError):
     """A record does not fit the schema. Records count from 1; in JSONL the number is that of the line.
 
-    `field` is a path like `rubric_aspects.0.evidence`, or '' where the record as a whole is wrong.
+    `field` is a path like `rubric_aspects.0.evidence`, or '' if the record as a whole is wrong.
     """
 
     def __init__(self, file: str, record: int, field: str, why: str) -> None:
@@ -28,3 +28,4 @@ class InvalidRecord(DataError, ValueError):
 
 
 Skip = Callable[[InvalidRecord], None]
+"""Called with the error of each record that is left out."""

@@ -17,13 +17,13 @@ _DECODER = json.JSONDecoder()
 
 
 def read_json(file: Path) -> Iterator[tuple[int, Any]]:
-    """The records of a file, with their numbers. Raises InvalidRecord and DatasetUnavailable."""
+    """Yield the records of a file with their numbers. Raises InvalidRecord and DatasetUnavailable."""
     try:
         with file.open("rb") as content:
             start = content.read(3)
             content.seek(3 if start == b"\xef\xbb\xbf" else 0)
             begin = content.tell()
-            # The first line may be all of a file that is one array, so it is not read as a line.
+            # A file that is one array may be a single line, so its first character is read without the line.
             while (character := content.read(1)).isspace():
                 pass
             content.seek(begin)
@@ -32,22 +32,22 @@ def read_json(file: Path) -> Iterator[tuple[int, Any]]:
         raise DatasetUnavailable(f"{file}: cannot be read: {error.strerror or error}") from None
 
 
-def _lines(place: str, content: IO[bytes]) -> Iterator[tuple[int, Any]]:
+def _lines(name: str, content: IO[bytes]) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(content, 1):
         if line.strip():
             try:
                 yield number, json.loads(line.decode())
             except (ValueError, RecursionError) as error:
-                raise InvalidRecord(place, number, "", f"not JSON: {_why(error)}") from None
+                raise InvalidRecord(name, number, "", f"not JSON: {_why(error)}") from None
 
 
-def _elements(place: str, content: IO[bytes], chunk: int = _CHUNK_CHARACTERS) -> Iterator[tuple[int, Any]]:
-    """The elements of one JSON array, of which no more than a chunk, or two of them, are held at a time."""
+def _elements(name: str, content: IO[bytes], chunk: int = _CHUNK_CHARACTERS) -> Iterator[tuple[int, Any]]:
+    """Yield the elements of one JSON array, holding about one chunk of text, or two elements, at a time."""
     text = io.TextIOWrapper(content, encoding="utf-8", newline="")
     number = 1
     try:
         buffer, at = text.read(chunk), 0
-        at = _past_space(buffer, 0) + 1  # the bracket that showed what it is
+        at = _past_space(buffer, 0) + 1  # skip the opening bracket
         while True:
             try:
                 at = _past_space(buffer, at)
@@ -58,14 +58,14 @@ def _elements(place: str, content: IO[bytes], chunk: int = _CHUNK_CHARACTERS) ->
                     after = _past_space(buffer, after)
                     end = buffer[after : after + 1]
                     if end not in ("", ",", "]"):
-                        raise InvalidRecord(place, number, "", "not JSON: expected ',' or ']' after it")
+                        raise InvalidRecord(name, number, "", "not JSON: expected ',' or ']' after it")
                     if not end:
                         raise json.JSONDecodeError("the array does not end", buffer, after)
                     yield number, element
                     number, at = number + 1, after + 1
             except json.JSONDecodeError as error:
-                # Only what is wrong at the end of the buffer may be right with more text behind it; twice
-                # as much each time, since it is decoded again from its beginning.
+                # An error at the end of the buffer may vanish with more text. The buffer doubles each time,
+                # because the element is decoded again from its beginning.
                 cut = error.pos > len(buffer) - _LITERAL or error.msg.startswith("Unterminated")
                 more = text.read(max(chunk, len(buffer) - at)) if cut else ""
                 if not more:
@@ -74,12 +74,12 @@ def _elements(place: str, content: IO[bytes], chunk: int = _CHUNK_CHARACTERS) ->
                 continue
             if end == "]":
                 if (buffer[at:] + text.read(chunk)).strip():
-                    raise InvalidRecord(place, number, "", "something follows the end of the array")
+                    raise InvalidRecord(name, number, "", "something follows the end of the array")
                 return
     except (ValueError, RecursionError) as error:
         if isinstance(error, InvalidRecord):
             raise
-        raise InvalidRecord(place, number, "", f"not JSON: {_why(error)}") from None
+        raise InvalidRecord(name, number, "", f"not JSON: {_why(error)}") from None
     finally:
         text.detach()
 

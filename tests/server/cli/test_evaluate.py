@@ -215,7 +215,7 @@ def test_a_judge_behind_a_server_is_asked_once_for_the_same(dataset: Path, tmp_p
         (("--out", "run", "--judge", "openai", "--judge-url", "http://127.0.0.1:1/v1"), "the judge: "),
         (("--out", "run", "--judge", "vllm"), "--judge-model"),
         (("--out", "run", "--judge", "vllm", "--judge-model", "x"), "pip install 'pr2[vllm]'"),
-        (("--out", "run", "--judge-args", "[]"), "--judge-args is a JSON object"),
+        (("--out", "run", "--judge-args", "[]"), "--judge-args must be a JSON object"),
         (("--out", "run", "--method", "planpers"), "needs a model that writes plans"),
         (("--out", "run", "--policy", "openai", "--protocol", "json"), "cannot search, so not pr2"),
         (("report", "nowhere"), "nowhere"),

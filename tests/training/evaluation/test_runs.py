@@ -192,7 +192,7 @@ def test_half_a_line_at_the_end_is_owed_again(tmp_path: Path, name: str) -> None
     assert all(json.loads(line) for line in file.read_text().splitlines())
 
 
-def test_a_line_in_the_middle_that_is_no_record_is_named(tmp_path: Path) -> None:
+def test_an_invalid_line_in_the_middle_is_named(tmp_path: Path) -> None:
     work(tmp_path)
     lines = (tmp_path / RECORDS).read_text().splitlines(keepends=True)
     (tmp_path / RECORDS).write_text("".join([*lines[:3], '{"id": 1}\n', *lines[3:]]))
@@ -211,14 +211,14 @@ def test_another_configuration_is_refused_and_the_keys_that_differ_are_named(tmp
 
 
 def test_what_could_not_be_answered_gets_no_score_and_stays_owed(tmp_path: Path) -> None:
-    told: list[str] = []
+    notified: list[str] = []
 
     class Watcher:
         def finished(self, record: Record) -> None:
-            told.append(record.id)
+            notified.append(record.id)
 
         def failed(self, question_id: str, why: str) -> None:
-            told.append(f"{question_id}: {why}")
+            notified.append(f"{question_id}: {why}")
 
     async def sometimes(one: Question) -> Trajectory:
         if one.id == "q3":
@@ -229,8 +229,8 @@ def test_what_could_not_be_answered_gets_no_score_and_stays_owed(tmp_path: Path)
 
     outcome = work(tmp_path, sometimes, watcher=Watcher())
     assert outcome.failed == {"q3": "the server is away", "q4": "it broke off"}
-    assert {"q3: the server is away", "q4: it broke off", "q5"} <= set(told)
-    assert len(told) == 12
+    assert {"q3: the server is away", "q4: it broke off", "q5"} <= set(notified)
+    assert len(notified) == 12
     assert "q3" not in json.loads((tmp_path / RESPONSES).read_text())
     assert json.loads((tmp_path / MANIFEST).read_text())["finished"] is False
     assert work(tmp_path).failed == {}

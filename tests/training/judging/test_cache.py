@@ -205,7 +205,7 @@ def test_all_who_open_a_new_file_at_the_same_time_get_it(tmp_path: Path) -> None
             list(threads.map(open_and_close, [tmp_path / f"{number}.db"] * 8))
 
 
-def test_a_file_that_is_no_cache_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "v.db").write_text("This is a letter to a friend, and it is long enough to be one. " * 9)
     with pytest.raises(CacheUnavailable, match=r"v\.db: file is not a database"):
         VerdictCache(tmp_path / "v.db")

@@ -26,7 +26,7 @@ def question_with(*aspects: str) -> Question:
 
 @dataclass
 class Scripted:
-    """Gives what it is told to, by aspect; an exception is raised."""
+    """Returns a scripted value for each aspect, or raises a scripted exception."""
 
     scores: dict[str, object]
     name: str = "scripted"

@@ -55,7 +55,7 @@ async def judging(engine: Engine, retries: int = 0, **options: Any) -> AsyncGene
 
 
 async def ask(script: Script, dialect: Dialect = CHAT, **options: Any) -> tuple[int | str, list[Request]]:
-    """The score, or why there is none, and the requests."""
+    """The score or the reason for its absence, and the requests."""
     with Engine(script, dialect=dialect) as engine:
         async with judging(engine, **options) as judge:
             try:

@@ -273,22 +273,22 @@ def test_ids_are_unique_over_all_files_of_a_split(tmp_path: Path) -> None:
         list(from_hub("art", "validation", Files(tmp_path)))
 
 
-def test_another_layout_of_the_hub_is_told_with_what_there_is(tmp_path: Path) -> None:
+def test_an_unknown_layout_of_the_hub_is_an_error_that_lists_the_files(tmp_path: Path) -> None:
     write(tmp_path / "everything.parquet", "")
     with pytest.raises(DatasetUnavailable, match=r"it holds: everything\.parquet\. .*--dataset"):
         list(from_hub("art", "test", Files(tmp_path)))
 
 
-def test_without_a_network_the_way_to_local_files_is_told() -> None:
+def test_without_a_network_the_error_explains_local_files() -> None:
     with pytest.raises(DatasetUnavailable, match=r"no route to host.*name its JSON or JSONL file"):
         list(from_hub("art", "test", Nothing()))
 
 
-def test_the_real_hub_out_of_reach_is_told_like_that() -> None:
+def test_the_real_hub_out_of_reach_gives_the_same_error() -> None:
     # The tests run with HF_HUB_OFFLINE.
-    with pytest.raises(DatasetUnavailable, match="cannot be had from the Hub"):
+    with pytest.raises(DatasetUnavailable, match="cannot be fetched from the Hub"):
         list(from_hub("art", "test"))
-    with pytest.raises(DatasetUnavailable, match="cannot be had from the Hub"):
+    with pytest.raises(DatasetUnavailable, match="cannot be fetched from the Hub"):
         hub.HuggingFaceHub().fetch("Art_and_Entertainment/test.json")
 
 

@@ -142,11 +142,11 @@ def test_a_record_that_was_changed_by_its_reader_leaves_the_others_alone() -> No
 def covered(record: dict[str, Any], notes: Iterable[str]) -> float:
     """The share of the rubric's content words that occur in these notes: a judge of words alone."""
     texts = {note["id"]: note["text"] for note in record["profile"]}
-    told = {term for note in notes for term in content_terms(texts[note])}
+    known = {term for note in notes for term in content_terms(texts[note])}
     shares = []
     for aspect in record["rubric_aspects"]:
         terms = set(content_terms(f"{aspect['aspect']} {aspect['evidence']}"))
-        shares.append(len(terms & told) / len(terms))
+        shares.append(len(terms & known) / len(terms))
     return mean(shares)
 
 

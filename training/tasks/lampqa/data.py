@@ -1,7 +1,7 @@
 """LaMP-QA's questions in files, each validated before it is used.
 
-A record that does not fit the published schema is an error that names file, record and field. Files are read
-as a stream: however long one is, only its ids are kept.
+A record that does not fit the published schema is an error that names file, record and field. Files are
+streamed: however long one is, only its ids are kept in memory.
 """
 
 import difflib
@@ -21,14 +21,13 @@ SPLITS = ("train", "validation", "test")
 
 _OTHER_THAN_LETTERS = re.compile(r"[^a-z]+")
 
-
 _Words = Annotated[Text, AfterValidator(not_blank)]
 _Id = Annotated[Text, BeforeValidator(number_as_text), AfterValidator(not_blank)]
-"""Whole numbers are taken as their digits, as document ids are."""
+"""Whole numbers are converted to their digits, like document ids."""
 
 
 class UnknownCategory(DataError, ValueError):
-    """LaMP-QA has no category, or no split, of this name."""
+    """LaMP-QA has no category or split of this name."""
 
 
 class Aspect(BaseModel):
@@ -42,7 +41,7 @@ class Aspect(BaseModel):
 
 
 class Item(BaseModel):
-    """One earlier post of the person's."""
+    """One earlier post by the person."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -52,13 +51,13 @@ class Item(BaseModel):
 
 
 class Question(BaseModel):
-    """One question, with the history of whoever asks it. Narrative and rubric are for the judge only."""
+    """One question, with the asker's history. Narrative and rubric are for the judge only."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: _Id
     question: Annotated[_Words, AfterValidator(str.strip)]
-    """Without white space around it, as the service asks it."""
+    """Stripped of surrounding white space, as the service asks it."""
     category: Text
     narrative: Text
     rubric_aspects: Annotated[tuple[Aspect, ...], Field(min_length=1)]
@@ -66,15 +65,15 @@ class Question(BaseModel):
 
 
 def category_named(text: str) -> str:
-    """The category that `text` names: its name, or a beginning of one, in any case.
+    """Resolve a category's name, or a prefix of one, in any case.
 
-    Raises UnknownCategory, whose message offers the right ones.
+    Raises UnknownCategory, whose message suggests the right names.
     """
     return _named(text, CATEGORIES, "category")
 
 
 def split_named(text: str) -> str:
-    """The split that `text` names, as for categories. Raises UnknownCategory."""
+    """Resolve a split's name, like `category_named`. Raises UnknownCategory."""
     return _named(text, SPLITS, "split")
 
 
@@ -85,12 +84,12 @@ def read(
     allow_empty_profile: bool = False,
     skip: Skip | None = None,
 ) -> Iterator[Question]:
-    """The questions of a JSONL file, or of a file that holds one JSON array, in their order.
+    """Yield the questions of a JSONL file, or of a file with one JSON array, in their order.
 
-    Which of them it is, its first character shows. `category` replaces the records' own, where a file is
-    one of LaMP-QA's parts (see `from_hub`). Raises InvalidRecord, and DatasetUnavailable for a file that
-    cannot be read or holds no question; what comes before a fault has been yielded by then. With `skip`,
-    which is told of it, a record that does not fit is left out instead.
+    The first character tells the formats apart. `category` replaces the records' own, for a file that is
+    one of LaMP-QA's parts (see `from_hub`). Raises DatasetUnavailable if the file cannot be read or holds
+    no question, and InvalidRecord, after all questions before the invalid record have been yielded. With
+    `skip`, which is called with the error, an invalid record is left out instead.
     """
     yield from read_files((Path(path),), category, allow_empty_profile, skip)
 
@@ -125,19 +124,19 @@ def read_files(
 ) -> Iterator[Question]:
     seen: dict[str, tuple[str, int]] = {}
     for file in files:
-        place = str(file)
+        name = str(file)
         for number, data in read_json(file):
             try:
-                question = _checked(place, number, data, category, allow_empty_profile)
+                question = _checked(name, number, data, category, allow_empty_profile)
             except InvalidRecord as fault:
                 if skip is None:
                     raise
                 skip(fault)
                 continue
-            if (first := seen.setdefault(question.id, (place, number))) != (place, number):
+            if (first := seen.setdefault(question.id, (name, number))) != (name, number):
                 taken = InvalidRecord(
-                    place, number, "id", f"{question.id!r} is taken by record {first[1]}"
-                    + (f" of {first[0]}" if first[0] != place else "")
+                    name, number, "id", f"{question.id!r} is taken by record {first[1]}"
+                    + (f" of {first[0]}" if first[0] != name else "")
                 )  # fmt: skip
                 if skip is None:
                     raise taken
@@ -148,30 +147,30 @@ def read_files(
         raise DatasetUnavailable(f"{', '.join(map(str, files))}: holds no question")
 
 
-def _checked(place: str, number: int, data: Any, category: str | None, allow_empty_profile: bool) -> Question:
-    question = _parsed(place, number, data, category)
+def _checked(name: str, number: int, data: Any, category: str | None, allow_empty_profile: bool) -> Question:
+    question = _parsed(name, number, data, category)
     if not question.profile and not allow_empty_profile:
-        raise InvalidRecord(place, number, "profile", "must not be empty")
-    _check_item_ids(place, number, question)
+        raise InvalidRecord(name, number, "profile", "must not be empty")
+    _check_item_ids(name, number, question)
     return question
 
 
-def _parsed(place: str, number: int, data: Any, category: str | None) -> Question:
+def _parsed(name: str, number: int, data: Any, category: str | None) -> Question:
     if not isinstance(data, dict):
-        raise InvalidRecord(place, number, "", f"a record is a JSON object, not {type(data).__name__}")
+        raise InvalidRecord(name, number, "", f"a record is a JSON object, not {type(data).__name__}")
     try:
         question = Question.model_validate(data)
     except ValidationError as error:
         (field, why), *others = faults(error)
         more = f" (and {len(others)} more faults)" if others else ""
-        raise InvalidRecord(place, number, field, why[:1].lower() + why[1:] + more) from None
+        raise InvalidRecord(name, number, field, why[:1].lower() + why[1:] + more) from None
     return question if category is None else question.model_copy(update={"category": category})
 
 
-def _check_item_ids(place: str, number: int, question: Question) -> None:
-    """An id stands for one text: two texts under one id could not both be kept."""
+def _check_item_ids(name: str, number: int, question: Question) -> None:
+    """Ids are unique among texts: two texts with one id could not both be stored."""
     texts: dict[str, str] = {}
     for position, item in enumerate(question.profile):
         if texts.setdefault(item.id, item.text) != item.text:
             why = f"{item.id!r} is the id of another text of this profile"
-            raise InvalidRecord(place, number, f"profile.{position}.id", why)
+            raise InvalidRecord(name, number, f"profile.{position}.id", why)

@@ -18,14 +18,14 @@ _OTHER_THAN_LETTERS = re.compile(r"[^a-z]+")
 
 
 class Hub(Protocol):
-    """Where published files come from. Both raise DatasetUnavailable."""
+    """The source of the published files. Both methods raise DatasetUnavailable."""
 
     def files(self) -> Sequence[str]:
-        """The paths of all files of the data set's repository."""
+        """The paths of all files in the data set's repository."""
         ...
 
     def fetch(self, file: str) -> Path:
-        """A local copy of one of them."""
+        """Fetch one of them, and return the path of the local copy."""
         ...
 
 
@@ -37,18 +37,17 @@ def from_hub(
     allow_empty_profile: bool = False,
     skip: Skip | None = None,
 ) -> Iterator[Question]:
-    """The published questions of a category and split (`train`, `validation`, `test`).
+    """Yield the published questions of a category and split (`train`, `validation`, `test`).
 
-    What is known of the repository: its configurations are named as CATEGORIES, its splits as SPLITS, and
-    it holds JSON. How the files are laid out there could not be seen when this was written. Assumed is that
-    a file's path names its category and its split (`…/Art_and_Entertainment/test.json`,
-    `art_and_entertainment_test.jsonl`, several parts of one split), whatever the order and the punctuation;
-    where none does, the error lists what there is.
+    The repository is known to hold JSON, with configurations named as CATEGORIES and splits as SPLITS; its
+    file layout is not known. A file is assumed to name its category and its split in its path
+    (`…/Art_and_Entertainment/test.json`, `art_and_entertainment_test.jsonl`, several parts of one split),
+    in any order and with any punctuation. If no file does, the error lists the files.
 
-    Nor is it known what the records' own `category` holds. LaMP-QA averages over its three categories, so
-    each question here gets the name of the one that was asked for.
+    The content of the records' own `category` is not known either. LaMP-QA averages over its three
+    categories, so each question gets the name of the requested one.
 
-    Raises UnknownCategory, InvalidRecord, and DatasetUnavailable, which says how to do without a network.
+    Raises UnknownCategory, InvalidRecord, and DatasetUnavailable, whose message says how to work offline.
     """
     category, split = category_named(category), split_named(split)
     hub = hub or HuggingFaceHub()
@@ -65,10 +64,10 @@ def from_hub(
 
 @dataclass(frozen=True)
 class HuggingFaceHub:
-    """The data set on the Hugging Face Hub, or what its cache holds of it when the Hub is out of reach."""
+    """The data set on the Hugging Face Hub, or in its local cache if the Hub cannot be reached."""
 
     revision: str | None = None
-    """A commit, tag or branch; without one, the newest."""
+    """A commit, tag or branch; None for the newest commit."""
 
     def files(self) -> Sequence[str]:
         """See Hub."""
@@ -97,17 +96,17 @@ class HuggingFaceHub:
 
 
 _LOCAL = (
-    "To do without the Hub, download the data set elsewhere (https://huggingface.co/datasets/"
-    f"{REPOSITORY}) and name its JSON or JSONL file as the data set, as in --dataset "
+    "To work offline, download the data set on another machine (https://huggingface.co/datasets/"
+    f"{REPOSITORY}) and pass its JSON or JSONL file, as in --dataset "
     f"{CATEGORIES[0]}_test.json."
 )
 
 
 def _unreachable(error: Exception) -> DatasetUnavailable:
-    # Whatever was raised: the client passes on errors of several HTTP libraries. They can be long.
-    said = " ".join(str(error).split())[:200]
+    # The client passes on exceptions of several HTTP libraries, and their messages can be long.
+    reason = " ".join(str(error).split())[:200]
     return DatasetUnavailable(
-        f"{REPOSITORY} cannot be had from the Hub ({type(error).__name__}: {said}). {_LOCAL}"
+        f"{REPOSITORY} cannot be fetched from the Hub ({type(error).__name__}: {reason}). {_LOCAL}"
     )
 
 

@@ -1,7 +1,8 @@
 """A small data set in LaMP-QA's schema: 20 invented people, three questions each, one of each category.
 
-For tests and first use. What matters is hand-written, one TOML file a person; the everyday notes in
-between are put together from `everyday.toml` by a seeded generator. Same records on every machine.
+For tests and first use. Questions and the notes they need are hand-written, one TOML file per person; the
+everyday notes between them are assembled from `everyday.toml` by a seeded generator. The records are the same
+on every machine.
 
     python -m training.tasks.sample [--out FILE]
 """
@@ -15,7 +16,7 @@ from training.tasks.sample.profiles import profile
 
 
 def records() -> Iterator[dict[str, Any]]:
-    """One record per question, those of a person in a row: `id`, `question`, `category`, `narrative`,
+    """Yield one record per question, person by person: `id`, `question`, `category`, `narrative`,
     `rubric_aspects` (`aspect`, `reason`, `evidence`: a sentence of the narrative) and `profile` (`id`,
     `text`, `category`). A person's records share one profile."""
     for person in people():
@@ -43,8 +44,10 @@ def questions() -> Iterator[Question]:
 
 
 def support() -> Mapping[tuple[str, int], tuple[str, ...]]:
-    """What the records do not tell: by question id and number of the aspect, from 0, the ids of the notes
-    that an answer needs for it. Empty where the profile has nothing on it."""
+    """The ids of the notes that an answer needs, by question id and number of the aspect, from 0.
+
+    They are not part of the records. Empty if no note concerns the aspect.
+    """
     found: dict[tuple[str, int], tuple[str, ...]] = {}
     for person in people():
         ids = {item.note.key: item.id for item in profile(person) if item.note.key}

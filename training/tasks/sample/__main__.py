@@ -1,4 +1,4 @@
-"""Writes the sample as JSONL, one record a line."""
+"""Writes the sample as JSONL, one record per line."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from training.tasks.sample import records
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.tasks.sample", description=__doc__)
-    parser.add_argument("--out", type=Path, help="a file to write; standard output without it")
+    parser.add_argument("--out", type=Path, help="the file to write; default: standard output")
     arguments = parser.parse_args()
     lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records())
     try:

@@ -1,11 +1,11 @@
-"""Reads the hand-written material of the sample: one TOML file a person, and `everyday.toml` for all.
+"""Reads the sample's hand-written material: one TOML file per person, and `everyday.toml` for all.
 
-A person's file holds `about` (for readers of the file only), `size` (how many notes the profile gets),
-`own` (notes without consequence), `without` (everyday topics that do not fit), `[notes.CATEGORY]` (notes
-by key: what questions need, and some that merely share words with one), `[[questions]]`, `[[topics]]` of
-the person's own, and `[voice]` and `[slots]` for the notes that are generated. In a question, `narrative`
-is a list of sentences; an aspect names its evidence by the sentence's number, from 1, and the notes that
-support it by their keys.
+A person's file holds `about` (for readers of the file only), `size` (the number of notes in the profile),
+`own` (notes that no question needs), `without` (everyday topics that do not fit the person),
+`[notes.CATEGORY]` (notes by key: those that questions need, and some that merely share words with one),
+`[[questions]]`, `[[topics]]` of the person's own, and `[voice]` and `[slots]` for generated notes. In a
+question, `narrative` is a list of sentences; an aspect refers to its evidence by the sentence's number, from
+1, and to the notes that support it by their keys.
 """
 
 import tomllib
@@ -20,7 +20,7 @@ CATEGORIES = {
     "life": "Lifestyle_and_Personal_Development",
     "society": "Society_and_Culture",
 }
-"""LaMP-QA's names of the categories, by what the files call them."""
+"""LaMP-QA's category names, by their short names in the files."""
 
 _FOLDER = files("training.tasks.sample")
 _EVERYDAY = "everyday.toml"
@@ -31,12 +31,12 @@ class Note:
     text: str
     category: str
     key: str | None = None
-    """What aspects call it; None for a note without consequence."""
+    """Its name in aspects; None for a note that no question needs."""
 
 
 @dataclass(frozen=True)
 class Aspect:
-    """What a good answer covers, and the keys of the notes that it takes to know."""
+    """One thing that a good answer covers, and the keys of the notes that it rests on."""
 
     aspect: str
     reason: str
@@ -50,13 +50,13 @@ class Question:
     text: str
     category: str
     narrative: tuple[str, ...]
-    """The sentences of it."""
+    """As sentences."""
     aspects: tuple[Aspect, ...]
 
 
 @dataclass(frozen=True)
 class Topic:
-    """What everyday notes are made of: a line of `first`, perhaps one of `then`, perhaps one of `last`."""
+    """The lines of an everyday note: one of `first`, perhaps one of `then`, perhaps one of `last`."""
 
     name: str
     category: str
@@ -67,7 +67,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Voice:
-    """How a person's everyday notes begin and end at times, and whether capitals are used."""
+    """How a person's everyday notes sometimes begin and end, and whether they use capitals."""
 
     openers: tuple[str, ...]
     closers: tuple[str, ...]
@@ -82,14 +82,14 @@ class Person:
     questions: tuple[Question, ...]
     own_topics: tuple[Topic, ...]
     topics: tuple[Topic, ...]
-    """The everyday topics that everybody has, but for those that would not fit this person."""
+    """The everyday topics, without those that do not fit this person."""
     slots: Mapping[str, tuple[str, ...]]
     voice: Voice
 
 
 @cache
 def people() -> tuple[Person, ...]:
-    """All of them, by name. Raises KeyError or IndexError where a file is incomplete."""
+    """All people, sorted by name. Raises KeyError or IndexError if a file is incomplete."""
     everyday = _read(_EVERYDAY)
     names = sorted(
         entry.name for entry in _FOLDER.iterdir() if entry.name.endswith(".toml") and entry.name != _EVERYDAY
@@ -98,7 +98,7 @@ def people() -> tuple[Person, ...]:
 
 
 def _person(name: str, data: Mapping[str, Any], everyday: Mapping[str, Any]) -> Person:
-    told = [
+    keyed = [
         Note(text, category, key) for category in CATEGORIES for key, text in data["notes"][category].items()
     ]
     own = [Note(text, "life") for text in data["own"]]
@@ -107,7 +107,7 @@ def _person(name: str, data: Mapping[str, Any], everyday: Mapping[str, Any]) -> 
     return Person(
         name=name,
         size=data["size"],
-        notes=(*told, *own),
+        notes=(*keyed, *own),
         questions=tuple(_question(name, question) for question in data["questions"]),
         own_topics=tuple(_topic(topic) for topic in data.get("topics", [])),
         topics=tuple(_topic(topic) for topic in everyday["topics"] if topic["name"] not in without),

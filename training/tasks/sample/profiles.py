@@ -1,7 +1,6 @@
 """Fills a person's hand-written notes up to a profile with everyday notes, seeded by the person's name.
 
-Only `Random.random` is used: of the whole module it alone is promised to give the same numbers in every
-version of Python.
+Only `Random.random` is used: it alone is guaranteed to give the same numbers in every version of Python.
 """
 
 import string
@@ -14,21 +13,21 @@ from training.tasks.sample.material import Note, Person, Topic
 
 SEED = 7
 FOLLOWED, ENDED = 0.65, 0.4
-"""How often an everyday note goes on after its first line, and how often it has a last one."""
+"""Probabilities that an everyday note continues after its first line, and that it has a last line."""
 OPENED, CLOSED = 0.25, 0.12
-"""How often a note begins and ends the way of the person."""
+"""Probabilities that a note begins and ends in the person's own way."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A note in its place in the profile."""
+    """A note with its id in the profile."""
 
     id: str
     note: Note
 
 
 def profile(person: Person) -> tuple[Item, ...]:
-    """All notes of a person, `person.size` of them, hand-written and everyday ones mixed."""
+    """All `person.size` notes of a person, hand-written and everyday ones mixed."""
     draw = Random(f"{SEED} {person.name}")
     notes = {note.text: note for note in person.notes}
     everyday = _everyday(person, draw)
@@ -40,11 +39,11 @@ def profile(person: Person) -> tuple[Item, ...]:
 
 
 def _everyday(person: Person, draw: Random) -> Iterator[Note]:
-    """Notes without end, each topic once in a round (the person's own twice), their lines in turn."""
+    """Yield notes endlessly: each topic once per round (the person's own twice), its lines in turn."""
     used: Counter[str] = Counter()
 
     def pick(lines: Sequence[str]) -> str:
-        """One of those that were used least."""
+        """Draw one of the least used lines."""
         least = min(used[line] for line in lines)
         line = _any([line for line in lines if used[line] == least], draw)
         used[line] += 1
@@ -56,10 +55,10 @@ def _everyday(person: Person, draw: Random) -> Iterator[Note]:
             lines.append(pick(topic.then))
         if draw.random() < ENDED:
             lines.append(pick(topic.last))
-        told = [_capital(_fill(line, person, draw)) for line in lines]
+        sentences = [_capital(_fill(line, person, draw)) for line in lines]
         opener = _any(person.voice.openers, draw) if draw.random() < OPENED else ""
         closer = _any(person.voice.closers, draw) if draw.random() < CLOSED else ""
-        text = " ".join(part for part in (opener, *told, closer) if part)
+        text = " ".join(part for part in (opener, *sentences, closer) if part)
         return Note(text.lower() if person.voice.lowercase else text, topic.category)
 
     while True:
@@ -71,7 +70,7 @@ def _everyday(person: Person, draw: Random) -> Iterator[Note]:
 
 
 def _fill(line: str, person: Person, draw: Random) -> str:
-    """`line` with its slots filled; no two of one line with the same words."""
+    """Fill the slots of a line, each with different words."""
     parts: list[str] = []
     taken: set[str] = set()
     for text, slot, _, _ in string.Formatter().parse(line):
