@@ -78,7 +78,7 @@ def test_scores_without_the_profile_come_from_a_run_of_none(dataset: Path, tmp_p
     assert result.stderr == ""
 
 
-def test_another_methods_run_is_no_baseline(dataset: Path, tmp_path: Path) -> None:
+def test_a_run_of_another_method_is_refused_as_a_baseline(dataset: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     assert pr2("evaluate", "--dataset", dataset, "--method", "rag", "--out", runs / "rag").exit_code == 0
     for folder, said in (
@@ -91,7 +91,7 @@ def test_another_methods_run_is_no_baseline(dataset: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out" / TRAIN).exists()
 
 
-def test_a_baseline_by_another_judge_is_none(dataset: Path, tmp_path: Path) -> None:
+def test_a_baseline_by_another_judge_is_refused(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "none"
     assert pr2("evaluate", "--dataset", dataset, "--method", "none", "--out", run).exit_code == 0
     judge = ("--judge", "openai", "--judge-url", "http://127.0.0.1:1/v1", "--judge-model", "big")
@@ -120,14 +120,14 @@ def test_a_profile_that_cannot_be_stored_stops_it_before_anything_is_written(tmp
     assert "'q1' is taken by record 1" in skipped.stderr
 
 
-def test_without_a_baseline_that_is_asked_for_it_says_what_happens(dataset: Path, tmp_path: Path) -> None:
+def test_a_missing_baseline_is_reported(dataset: Path, tmp_path: Path) -> None:
     result = prepare("--dataset", dataset, "--out", tmp_path / "out")
     assert result.exit_code == 0
     assert "uses the mean" in result.stderr
 
 
 @pytest.mark.parametrize("change", [{"profile": []}, {"rubric_aspects": []}], ids=["profile", "rubric"])
-def test_a_record_that_does_not_fit_stops_it_or_is_listed(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_an_invalid_record_is_refused_or_listed(tmp_path: Path, change: dict[str, Any]) -> None:
     broken = {**record(4, "ben", "Society_and_Culture"), **change}
     file = written(tmp_path / "own.jsonl", [*RECORDS, broken])
     refused = prepare("--dataset", file, "--out", tmp_path / "out")
@@ -141,7 +141,7 @@ def test_a_record_that_does_not_fit_stops_it_or_is_listed(tmp_path: Path, change
     assert len(rows) == 3
 
 
-def test_a_folder_that_was_prepared_otherwise_is_left_alone(dataset: Path, tmp_path: Path) -> None:
+def test_a_folder_prepared_with_another_configuration_is_left_alone(dataset: Path, tmp_path: Path) -> None:
     asked = ("--dataset", dataset, "--out", tmp_path / "out", "--formula", "grpo")
     assert prepare(*asked).exit_code == 0
     before = (tmp_path / "out" / TRAIN).read_bytes()
