@@ -1,7 +1,7 @@
-"""Continuous batching in virtual time: how long an engine takes for a crowd of turns.
+"""Continuous batching in virtual time: how long an engine takes for many concurrent turns.
 
-The simulated engine keeps to it on the wall's clock, and `finishes` computes with it what a client without
-any cost would need: the bound that a benchmark compares with.
+The simulated engine runs it in real time; `finishes` uses it to compute the time of an ideal client, the
+bound that benchmarks compare with.
 """
 
 from bisect import bisect_left
@@ -18,14 +18,14 @@ from index.documents import first_fault
 
 PARAMETERS = Path(__file__).with_name("data") / "engine.json"
 SHORTEST_TURN = 24
-"""Tokens of a turn; fewer do not hold the tags and an action."""
+"""Minimum tokens of a turn: tags and an action."""
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
 class Parameters(BaseModel, extra="forbid", frozen=True):
-    """The latency model and the script; `about` in the file says what each value stands for."""
+    """The latency model and the script. `about` in the file explains the values."""
 
     about: str = ""
     first_token_s: Seconds
@@ -41,14 +41,14 @@ class Parameters(BaseModel, extra="forbid", frozen=True):
     def _curve(self) -> Self:
         batches = [batch for batch, _ in self.step_s]
         if any(after <= before for before, after in pairwise(batches)):
-            raise ValueError("step_s: batches must rise")
+            raise ValueError("step_s: batches must increase")
         if batches[0] != 1 or batches[-1] < self.max_batch:
-            raise ValueError(f"step_s must reach from 1 to max_batch ({self.max_batch})")
+            raise ValueError(f"step_s must cover 1 to max_batch ({self.max_batch})")
         return self
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises ValueError with the file's name and what is wrong with it."""
+        """Read the parameters. Raises ValueError, naming the file and the fault."""
         try:
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
@@ -57,7 +57,7 @@ class Parameters(BaseModel, extra="forbid", frozen=True):
             raise ValueError(f"{path}: {first_fault(error)}") from None
 
     def step(self, batch: int) -> float:
-        """Seconds that a step takes with `batch` running streams."""
+        """Seconds per step with `batch` running streams."""
         right = bisect_left(self.step_s, (batch, 0.0))
         after, slow = self.step_s[right]
         if after == batch:
@@ -68,7 +68,7 @@ class Parameters(BaseModel, extra="forbid", frozen=True):
 
 @dataclass(eq=False)
 class Stream:
-    """One turn that the engine writes: the prompt tokens it has to read, and the tokens to write."""
+    """One turn: prompt tokens that the engine must read, and tokens to write."""
 
     prompt_tokens: int
     tokens: int
@@ -83,10 +83,10 @@ S = TypeVar("S", bound=Stream)
 
 
 class Batch(Generic[S]):
-    """Continuous batching, on a clock that moves only when it is told to.
+    """Continuous batching on a virtual clock, which only `advance` moves.
 
-    `due` is the time of the next change and `advance` makes it: a step begins, or a step ends and every
-    running stream has one more token.
+    `due` is the time of the next change, and `advance` makes it: a step begins, or it ends and every running
+    stream has one more token.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -99,22 +99,22 @@ class Batch(Generic[S]):
 
     @property
     def due(self) -> float | None:
-        """When the next change happens; None while there is nothing to do."""
+        """Time of the next change; None if there is nothing to do."""
         if self._in_step is not None or self._running:
             return self._clock
         return max(self._clock, self._waiting[0][0]) if self._waiting else None
 
     def submit(self, stream: S, at: float) -> None:
-        """A request arrives. They must come in the order of their arrival."""
+        """Add a request. Requests must be added in the order of their arrival."""
         self._waiting.append((at + self._parameters.first_token_s, stream))
 
     def cancel(self, stream: S) -> None:
-        """The client has left."""
+        """Remove the request of a client that has left."""
         self._running.pop(stream, None)
         self._waiting = deque(waiting for waiting in self._waiting if waiting[1] is not stream)
 
     def advance(self) -> list[S]:
-        """Make the change that is due. Gives the streams that have got a token."""
+        """Make the change that is due. Returns the streams that gained a token."""
         if self._in_step is None:
             self._begin()
             return []
@@ -144,9 +144,9 @@ class Batch(Generic[S]):
 
 
 def finishes(parameters: Parameters, episodes: Sequence[Sequence[tuple[int, int]]]) -> list[list[float]]:
-    """When every turn of every episode ends, for a client that takes no time between two turns.
+    """End times of every turn of every episode, for a client that takes no time between turns.
 
-    A turn is (prompt tokens, tokens to write); all episodes begin at 0. The maximum of all is the bound.
+    A turn is (prompt tokens, tokens to write); all episodes begin at 0. The latest end is the bound.
     """
     batch: Batch[Stream] = Batch(parameters)
     ends: list[list[float]] = [[] for _ in episodes]

@@ -1,8 +1,8 @@
-"""A simulated OpenAI-compatible engine: the latency of continuous batching, and a script for a model.
+"""A simulated OpenAI-compatible engine: continuous batching's latency, with a script as the model.
 
     python -m benchmarks.engine [--port 0] [--parameters FILE]
 
-It prints its port, and runs in a process of its own, so that its work is not counted as ours.
+It prints its port. It runs in its own process, so that its work is not counted as the client's.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from benchmarks.batching import PARAMETERS, SHORTEST_TURN, Batch, Parameters, St
 
 MODEL = "simulated"
 CHARACTERS_PER_TOKEN = 4
-"""Of prompts; the engine's own tokens are the pieces of its script."""
+"""For prompts only: the tokens that the engine writes are the pieces of its script."""
 
 _THINK, _THOUGHT = ["<", "think", ">"], ["</", "think", ">"]
 _WORDS = "they wrote about it before so the history should tell which one and when it was".split()
@@ -32,9 +32,9 @@ _WORDS = "they wrote about it before so the history should tell which one and wh
 
 @dataclass(frozen=True)
 class Turn:
-    """What the script writes after a prompt. `pieces` are its tokens; `close` is its stop string.
+    """The script's reply to a prompt. `pieces` are its tokens, `close` is its stop string.
 
-    `prompt_tokens` are those that the engine has not read before.
+    `prompt_tokens` counts only what prefix caching does not cover.
     """
 
     question: str
@@ -45,14 +45,14 @@ class Turn:
 
     @classmethod
     def after(cls, prompt: str, parameters: Parameters) -> Self:
-        """The same for the same prompt: a question's lengths are drawn with the question as the seed."""
+        """The turn after a prompt. Equal prompts give equal turns: the question seeds the lengths."""
         question = prompt.partition("\nQuestion: ")[2].partition("\n\n")[0]
         number = min(prompt.count("\n</information>\n"), len(parameters.turn_tokens) - 1)
         draw = random.Random(question)
         low, high = 1 - parameters.spread, 1 + parameters.spread
         lengths = [round(mean * draw.uniform(low, high)) for mean in parameters.turn_tokens]
         last = number == len(lengths) - 1
-        # Prefix caching: what came before the newest block has been read already.
+        # Prefix caching: everything before the newest block is cached.
         known = max(prompt.rfind("\n<information>\n"), prompt.rfind("\nQuestion: "), 0)
         return cls(
             question,
@@ -80,7 +80,7 @@ def _prose(words: int) -> list[str]:
 
 
 class Reply(Stream):
-    """A turn on its way to a client, as vLLM streams it."""
+    """A turn that is streamed to a client, in vLLM's format."""
 
     def __init__(self, client: "Client", request: dict[str, Any], parameters: Parameters, at: float) -> None:
         turn = Turn.after(request["prompt"], parameters)
@@ -99,12 +99,12 @@ class Reply(Stream):
         self._finish = "stop" if len(pieces) == len(turn.pieces) else "length"
         self._stop = turn.close if self._finish == "stop" and turn.close in stops else None
         keeps = request.get("include_stop_str_in_output", False)
-        # Text that could still turn out to be a stop string is held back, unless that is wanted anyway.
+        # Text that may become a stop string is held back, unless stop strings are included.
         self._held = 0 if keeps or not stops else max(map(len, stops)) - 1
         self._whole = len(self._text) - len(self._stop if self._stop and not keeps else "")
 
     def event(self) -> bytes | None:
-        """The event that the newest token gives, if it gives one."""
+        """The event for the newest token, if that token completes one."""
         if self.done:
             text = self._text[self._sent : self._whole]
             reason = f'"{self._stop}"' if self._stop else "null"
@@ -121,7 +121,7 @@ class Reply(Stream):
         return _event(text)
 
     def sent(self, at: float) -> None:
-        """Note when the first text, the thought's end and the turn's end went out."""
+        """Log when the first text, the end of the thought and the end of the turn were sent."""
         if self._sent or self.done:
             self.log.setdefault("first", at)
         if self._sent >= self._thought or self.done:
@@ -131,7 +131,7 @@ class Reply(Stream):
 
 
 def _event(text: str, finish: str = "null", stop: str = "null", usage: str = "null") -> bytes:
-    # Put together by hand: at 256 streams there are more than ten thousand a second.
+    # Formatted by hand: 256 streams need more than ten thousand events a second.
     return _chunk(
         b'data: {"id":"cmpl-5d0b2f7c4e9a4c58","object":"text_completion","created":1700000000,"model":"'
         + f'{MODEL}","choices":[{{"index":0,"text":{encode_basestring_ascii(text)},"logprobs":null,'.encode()
@@ -150,7 +150,7 @@ _END = _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 class Client(asyncio.Protocol):
-    """One kept connection; requests come one after another."""
+    """One keep-alive connection with sequential requests."""
 
     def __init__(self, simulator: "Simulator") -> None:
         self._simulator = simulator
@@ -210,7 +210,7 @@ class Client(asyncio.Protocol):
 
 @dataclass
 class Simulator:
-    """Holds the batch to the clock on the wall. A step that is late does not delay the next one."""
+    """Runs the batch in real time. A late step does not delay the next one."""
 
     parameters: Parameters
     connections: int = 0
@@ -232,7 +232,7 @@ class Simulator:
         return reply
 
     def schedule(self) -> dict[str, Any]:
-        """What has happened since this was asked last; times are those of `time.monotonic`."""
+        """The log since the last call; times are of `time.monotonic`."""
         late = sorted(self._late)
         at = {f"p{share}": late[len(late) * share // 100] for share in (50, 99)} if late else {}
         cpu, self._cpu = time.process_time() - self._cpu, time.process_time()
@@ -269,7 +269,7 @@ async def serve(parameters: Parameters, port: int) -> None:
 
 @contextmanager
 def running(parameters: Path = PARAMETERS) -> Iterator[str]:
-    """The engine in a process of its own. Gives its base URL."""
+    """The engine in its own process. Yields its base URL."""
     command = [sys.executable, "-m", "benchmarks.engine", "--parameters", str(parameters)]
     folder = Path(__file__).parents[1]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
@@ -284,7 +284,7 @@ def running(parameters: Path = PARAMETERS) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A simulated OpenAI-compatible engine.")
-    parser.add_argument("--port", type=int, default=0, help="0 is any free one")
+    parser.add_argument("--port", type=int, default=0, help="0 picks a free port")
     parser.add_argument("--parameters", type=Path, default=PARAMETERS, help="the latency model")
     arguments = parser.parse_args()
     try:

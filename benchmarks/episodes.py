@@ -1,10 +1,10 @@
-"""What the driver and the policy client add to an engine, with many questions at once.
+"""Overhead of driver and policy client on top of an engine, with many concurrent questions.
 
     python -m benchmarks.episodes [--n 1 8 64 256] [--json OUT]
 
-The engine is simulated and keeps to a latency model (`benchmarks/data/engine.json`), so that the time that
-a client without any cost would need is known exactly. Each figure is shown beside the bar that it is held
-to; a missed bar is exit code 1. Absolute times are those of the machine.
+The engine is simulated with a latency model (`benchmarks/data/engine.json`), so the time that an ideal client
+would need is known exactly. Each figure is shown with its bar; exit code 1 means that a bar was missed.
+Absolute times depend on the machine.
 """
 
 import argparse
@@ -41,15 +41,15 @@ from index.documents import Passage
 AT_ONCE = (1, 8, 64, 256)
 OVER_HTTP = (1, 8)
 ALONE = 4
-"""Questions that are really asked one after another."""
+"""Number of questions asked one after another."""
 LAG_AT = 64
-"""The number of questions at which the way of a thought is held to its bar."""
+"""Number of concurrent questions at which the lag of a thought has a bar."""
 LIMITS = Limits(deadline_ms=600_000)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured with `n` questions at once. Times in seconds."""
+    """Measurements with `n` concurrent questions. Times are in seconds."""
 
     n: int
     wall: float
@@ -71,10 +71,10 @@ class Run:
     wall: float
     cpu: float
     waited: float
-    """For a core that others had. Where it is much of the wall time, the wall time says little about us."""
+    """Time spent waiting for a core. If it is much of the wall time, that says little about our code."""
     tokens: int
     thoughts: dict[tuple[str, int], float]
-    """When the driver gave the thought of (question, turn), on the clock that the engine logs with."""
+    """When the driver yielded the thought of (question, turn), on the clock of the engine's log."""
 
 
 def questions(count: int) -> list[str]:
@@ -82,7 +82,7 @@ def questions(count: int) -> list[str]:
 
 
 def memory() -> Searcher:
-    """Finds the next documents of a list, at once."""
+    """Finds the next documents of a list without delay."""
     passages = [Passage(f"d{i}", document.text) for i, document in enumerate(invented(40))]
 
     async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
@@ -92,7 +92,7 @@ def memory() -> Searcher:
 
 
 def lockstep(search: Searcher, parties: int) -> Searcher:
-    """Holds every search until all episodes have one: a batch of turns, then a batch of searches."""
+    """Holds searches until every episode has one: a batch of turns, then a batch of searches."""
     barrier = asyncio.Barrier(parties)
 
     async def wait(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
@@ -103,7 +103,7 @@ def lockstep(search: Searcher, parties: int) -> Searcher:
 
 
 async def planned(question: str, search: Searcher, parameters: batching.Parameters) -> list[tuple[int, int]]:
-    """(prompt tokens, tokens) of every turn that the engine will be asked for."""
+    """(prompt tokens, tokens) of every turn that the engine will write."""
     episode = Episode(question, limits=LIMITS)
     turns = []
     while episode.finish_reason is None:
@@ -117,7 +117,7 @@ async def planned(question: str, search: Searcher, parameters: batching.Paramete
 
 
 async def ask_all(asked: Sequence[str], policy: Policy, search: Searcher) -> Run:
-    """All questions at once."""
+    """Answers all questions concurrently."""
     thoughts: dict[tuple[str, int], float] = {}
     tokens = 0
 
@@ -141,13 +141,13 @@ async def ask_all(asked: Sequence[str], policy: Policy, search: Searcher) -> Run
 
 
 def waited_for_a_core() -> float:
-    """Seconds that this thread was ready to run and did not; 0 where the system does not say."""
+    """Seconds that this thread was runnable but not running; 0 if the system does not report it."""
     schedstat = Path("/proc/thread-self/schedstat")
     return int(schedstat.read_text().split()[1]) / 1e9 if schedstat.exists() else 0.0
 
 
 class Bare(asyncio.Protocol):
-    """Asks for one turn and looks at nothing that comes: below this, no client in an event loop can be."""
+    """Requests one turn and ignores its content: the lower bound for a client in an event loop."""
 
     def __init__(self, question: str) -> None:
         prompt = prompts.opening(question, prompts.INSTRUCTIONS, LIMITS.max_searches)
@@ -166,7 +166,7 @@ class Bare(asyncio.Protocol):
 
 
 async def bare_cpu(base_url: str, asked: Sequence[str], tokens: int) -> float:
-    """CPU seconds a token of `Bare`, for the first turns of all questions, which have so many tokens."""
+    """CPU seconds per token of `Bare`, for the first turns of all questions, `tokens` in all."""
     address = httpx.URL(base_url)
     loop = asyncio.get_running_loop()
 
@@ -183,7 +183,7 @@ async def bare_cpu(base_url: str, asked: Sequence[str], tokens: int) -> float:
 
 
 async def measure(n: int, alone: float, base_url: str, policy: Policy) -> Row:
-    """`alone` is the mean time of one question that is asked by itself."""
+    """`alone` is the mean time of a question asked on its own."""
     parameters = batching.Parameters.read(batching.PARAMETERS)
     asked = questions(n)
     search = memory()
@@ -213,20 +213,20 @@ async def measure(n: int, alone: float, base_url: str, policy: Policy) -> Row:
 
 
 async def schedule(base_url: str) -> Any:
-    """What the engine noted since this was asked last."""
+    """The engine's log since the last call."""
     async with httpx.AsyncClient(trust_env=False) as client:
         return (await client.get(f"{base_url}/schedule")).json()
 
 
 def lag(log: dict[str, Any], thoughts: dict[tuple[str, int], float]) -> float:
-    """Median time from when the engine sent a thought's last piece to when it was received."""
+    """Median time between sending and receiving the last piece of a thought."""
     turns = log["turns"]
     lags: list[float] = [thoughts[turn["question"], turn["turn"]] - turn["thought"] for turn in turns]
     return statistics.median(lags)
 
 
 def _serve(folder: str, base_url: str, port_to: Any) -> None:
-    """Our API with one profile, in a process of its own, writing with the simulated engine."""
+    """Our API with one profile, in its own process, on the simulated engine."""
     import uvicorn
 
     from index.profiles import Profiles
@@ -236,7 +236,7 @@ def _serve(folder: str, base_url: str, port_to: Any) -> None:
     from server.service import Service
     from server.settings import Settings
 
-    # Ends in an orderly way, so that nothing is left behind.
+    # A graceful shutdown leaves nothing behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     settings = Settings(data=Path(folder))
     encoder = FixedEncoder()
@@ -258,7 +258,7 @@ def _serve(folder: str, base_url: str, port_to: Any) -> None:
 
 @contextmanager
 def api(base_url: str) -> Iterator[str]:
-    """Our API over the engine at `base_url`. Gives the address of its profile."""
+    """Our API on the engine at `base_url`. Yields the URL of its profile."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -274,7 +274,7 @@ def api(base_url: str) -> Iterator[str]:
 
 
 async def lag_over_http(n: int, profile: str, base_url: str) -> float:
-    """As `lag`, up to the `thought` event at a client of our API."""
+    """Like `lag`, but up to the `thought` event at a client of our API."""
     thoughts: dict[tuple[str, int], float] = {}
 
     async def ask(client: httpx.AsyncClient, question: str) -> None:
@@ -295,7 +295,7 @@ async def lag_over_http(n: int, profile: str, base_url: str) -> float:
 
 
 async def measure_all(numbers: Sequence[int], console: Console) -> tuple[list[Row], dict[int, float]]:
-    """A row for each number of questions at once, and the lags over HTTP."""
+    """A row for each number of concurrent questions, and the lags over HTTP."""
     with engine.running() as base_url:
         policy = TagsPolicy(OpenAIServer(base_url, engine.MODEL))
         with console.status("measuring: one question after another"):
@@ -312,7 +312,7 @@ async def measure_all(numbers: Sequence[int], console: Console) -> tuple[list[Ro
 
 
 def figures_of(rows: Sequence[Row]) -> list[Figure]:
-    """What is held to a bar."""
+    """The figures that have a bar."""
     return [
         figure
         for row in rows
@@ -342,8 +342,8 @@ def figures_of(rows: Sequence[Row]) -> list[Figure]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What driver and policy client add to an engine.")
-    parser.add_argument("--n", type=int, nargs="+", default=AT_ONCE, help="how many questions at once")
+    parser = argparse.ArgumentParser(description="Overhead of driver and policy client on an engine.")
+    parser.add_argument("--n", type=int, nargs="+", default=AT_ONCE, help="numbers of concurrent questions")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     rows, lags = asyncio.run(measure_all(arguments.n, Console(file=sys.stderr)))

@@ -1,4 +1,4 @@
-"""Evidence recall on LoCoMo conversations: how much of what answers a question is among what was read.
+"""Evidence recall on LoCoMo conversations: the share of a question's evidence among the documents read.
 
 One turn is one document. Retrievers search once with the question; the extractive policy searches
 several times, and reads the same number of documents in all. Questions of categories 1 (multi-hop),
@@ -36,7 +36,7 @@ from index.storage.store import Store
 READ = (5, 10, 20)
 """Numbers of documents read."""
 SEARCHES = 4
-"""What the extractive policy may search; by default as many as the service allows."""
+"""Searches that the extractive policy may make; by default, as many as the service allows."""
 CATEGORIES = (1, 2, 3, 4)
 ONE_SEARCH = ("dense", "bm25", "rrf", "hybrid")
 
@@ -44,12 +44,12 @@ Recall = dict[str, dict[str, float]]
 
 
 def evidence(question: Mapping[str, Any], ids: Collection[str]) -> list[str]:
-    """Ids of the turns that answer the question; an entry may hold several ("D8:6; D9:17")."""
+    """Ids of the turns that answer the question. An entry may list several ("D8:6; D9:17")."""
     found: list[str] = []
     for entry in map(str, question.get("evidence") or []):
         pieces = [entry] if entry in ids else re.split(r"[;,\s]+", entry)
         for piece in pieces:
-            # A zero or a colon too many is a slip of the annotators: "D30:05", "D:11:26".
+            # Annotators' typos: a leading zero ("D30:05") or an extra colon ("D:11:26").
             slip = re.fullmatch(r"D:?(\d+):(\d+)", piece)
             if piece in ids:
                 found.append(piece)
@@ -59,7 +59,7 @@ def evidence(question: Mapping[str, Any], ids: Collection[str]) -> list[str]:
 
 
 def counted(sample: Mapping[str, Any], ids: Collection[str]) -> list[tuple[str, int, list[str]]]:
-    """(question, category, evidence) of every question that is measured."""
+    """(question, category, evidence) of every question that counts."""
     questions = [(q["question"], int(q.get("category", 4)), evidence(q, ids)) for q in sample["qa"]]
     return [
         (text, category, turns) for text, category, turns in questions if category in CATEGORIES and turns
@@ -69,7 +69,7 @@ def counted(sample: Mapping[str, Any], ids: Collection[str]) -> list[tuple[str, 
 def read_by_policy(
     profiles: Profiles, user: str, questions: Sequence[str], documents: int
 ) -> list[Trajectory]:
-    """Answer every question with the extractive policy, reading `documents` at the most."""
+    """Answer every question with the extractive policy, reading at most `documents`."""
     limits = Limits(
         max_searches=SEARCHES, top_k=-(-documents // SEARCHES), max_documents=documents, deadline_ms=600_000
     )
@@ -91,7 +91,7 @@ def read_by_policy(
 
 
 def check_citations(profiles: Profiles, user: str, trajectories: Iterable[Trajectory]) -> int:
-    """Raise AssertionError for a citation that is not verbatim; return how many were checked."""
+    """Return the number of citations. Raises AssertionError if one is not verbatim."""
     texts = {document.id: document.text for document in profiles.get(user).documents}
     checked = 0
     for trajectory in trajectories:
@@ -123,7 +123,7 @@ def measure(samples: Sequence[Mapping[str, Any]], encoder_name: str, console: Co
             user = str(sample.get("sample_id", number))
             progress.update(bar, description=f"encoding {user}")
             for skipped in profiles.put(user, read_locomo(sample), on_error="skip").skipped:
-                console.print(f"{user}: turn {skipped.line} is no document and left out: {skipped}")
+                console.print(f"{user}: turn {skipped.line} is not a document, left out: {skipped}")
             progress.update(bar, description=user)
             questions = counted(sample, {document.id for document in profiles.get(user).documents})
             measured += len(questions)

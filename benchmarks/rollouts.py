@@ -1,10 +1,10 @@
-"""Whether rollouts wait for nothing but the engine, their own searches and their own judge.
+"""Throughput of rollouts: they should wait only for the engine, their own searches and their own judge.
 
     .venv-engine/bin/python -m benchmarks.rollouts [--rollouts 64] [--json OUT]
 
-Run it where OpenRLHF is installed (make test-openrlhf), whose executor drives the rollouts. Engine and judge
-take fixed times, so what a client without any cost would reach is known: all rollouts run at once, and each
-takes its turns and one round of verdicts. A missed bar is exit code 1.
+Needs OpenRLHF (make test-openrlhf), whose executor drives the rollouts. Engine and judge take fixed times, so
+the throughput of an ideal client is known: all rollouts run at once, and each takes its turns and one round
+of verdicts. Exit code 1 means that a bar was missed.
 """
 
 import argparse
@@ -40,7 +40,7 @@ TURNS = (
     "<think>Clear.</think><answer>Olives, which she asked for last time [1].</answer>",
 )
 BAR = 0.8
-"""Of the rollouts a second that a client without any cost would reach."""
+"""Fraction of the throughput of an ideal client, which costs no time itself."""
 
 
 @dataclass
@@ -55,14 +55,14 @@ class Sampling:
 
 
 class Characters:
-    """A tokenizer: a token for each character, which costs nothing to speak of."""
+    """A tokenizer of negligible cost: one token per character."""
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         return [ord(character) for character in text]
 
 
 class FixedEngine:
-    """Writes a turn in TURN_S, however many are asked for. For one rollout."""
+    """Writes a turn in TURN_S under any load. For one rollout."""
 
     def __init__(self) -> None:
         self._turns = iter(TURNS)
@@ -75,7 +75,7 @@ class FixedEngine:
 
 
 class FixedJudge:
-    """Grades an aspect in JUDGE_S, however many are asked for."""
+    """Grades an aspect in JUDGE_S under any load."""
 
     name, comparable = "fixed", False
 
@@ -108,7 +108,7 @@ def rows(count: int) -> list[Row]:
 
 
 async def measured(environment: Environment, count: int) -> float:
-    """Seconds for so many rollouts at once."""
+    """Seconds for `count` concurrent rollouts."""
 
     async def opened() -> Environment:
         return environment
@@ -142,7 +142,7 @@ def figures(count: int) -> list[Figure]:
             profiles.put(f"user-{user}", [Document(id=str(n), text=text) for n, text in enumerate(texts)])
         environment = Environment(Configuration(data=Path(folder), limits=LIMITS), profiles, judge)
         first = asyncio.run(measured(environment, count))
-        # Of its own event loop, and with the profiles in memory as in all steps but the first.
+        # A second environment, for its own event loop; now profiles are in memory, as after a first step.
         environment = Environment(environment.configuration, profiles, judge)
         wall = asyncio.run(measured(environment, count))
         profiles.store.close()

@@ -1,8 +1,8 @@
-"""Speed of the parts around the policy and the encoder, as ratios taken in one run.
+"""Speed of everything around policy and encoder, as ratios measured in one run.
 
     python -m benchmarks.speed [--documents 10000] [--json OUT]
 
-Each line shows a figure beside the bar that it is held to. Absolute times are those of the machine.
+Each line shows a figure and its bar. Absolute times depend on the machine.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from server.service import Service
 from server.settings import Settings
 
 PROFILE = 110
-"""Documents of an average LaMP-QA user."""
+"""Average number of documents per LaMP-QA user."""
 DIMENSION = 768
 ROUNDS = 400
 
@@ -58,7 +58,7 @@ class Figure:
 
 
 def table_of(title: str, figures: Sequence[Figure]) -> Table:
-    """The figures, each beside its bar."""
+    """A table of the figures and their bars."""
     table = Table(title=title)
     for column in ("", "measured", "bar", "", "from"):
         table.add_column(column)
@@ -70,7 +70,7 @@ def table_of(title: str, figures: Sequence[Figure]) -> Table:
 
 
 class FixedEncoder:
-    """Vectors without a model, where the encoder is not what is measured."""
+    """Vectors without a model, for benchmarks that do not measure the encoder."""
 
     manifest = EncoderManifest("fixed", "none", "none", True, DIMENSION, 512)
 
@@ -87,7 +87,7 @@ class FixedEncoder:
 
 
 class WaitingPolicy:
-    """An engine that takes `seconds` for a turn, and searches `searches` times before it answers."""
+    """A policy that takes `seconds` per turn and searches `searches` times before it answers."""
 
     name = "waiting"
 
@@ -109,11 +109,11 @@ class WaitingPolicy:
         return "waits"
 
     async def aclose(self) -> None:
-        """Holds nothing."""
+        """Nothing to release."""
 
 
 def invented(count: int, seed: int = 0) -> list[Document]:
-    """Documents of one to four sentences, put together from the demo profiles."""
+    """Documents of one to four sentences, sampled from the demo profiles."""
     pool = [
         sentence
         for user in demo.users()
@@ -127,7 +127,7 @@ def invented(count: int, seed: int = 0) -> list[Document]:
 
 
 def _serve(folder: str, port_to: Any) -> None:
-    """A server with one profile and a bare route, in a process of its own."""
+    """A server process with one profile and a bare route."""
     import uvicorn
 
     from server.cli.serve import listening
@@ -149,7 +149,7 @@ def _serve(folder: str, port_to: Any) -> None:
 
 
 def search_overhead() -> Figure:
-    """`/search` by a stored vector, against a bare route and FAISS alone."""
+    """`/search` by a stored vector, compared with a bare route plus FAISS alone."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -161,7 +161,7 @@ def search_overhead() -> Figure:
         for _ in range(100):
             try:
                 connection.connect()
-                # A request goes out in two pieces: without this, the second waits for an answer.
+                # A request is sent in two pieces; with Nagle's algorithm, the second would wait for an ACK.
                 connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 break
             except OSError:
@@ -179,7 +179,7 @@ def search_overhead() -> Figure:
         for _ in range(50):
             post("/v1/users/ana/search", body)
             post("/bare", "{}")
-        # In turns, so that a slower moment of the machine falls on both.
+        # Interleaved, so that a slow moment of the machine affects both.
         searched, bare = [], []
         for _ in range(ROUNDS):
             searched.append(post("/v1/users/ana/search", body))
@@ -191,7 +191,7 @@ def search_overhead() -> Figure:
     alone = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        index.search_alone(query, 10)
+        index.search_raw(query, 10)
         alone.append(time.perf_counter() - began)
     p50 = [statistics.median(times) * 1e6 for times in (searched, bare, alone)]
     return Figure(
@@ -204,7 +204,7 @@ def search_overhead() -> Figure:
 
 
 def driver_cost() -> Figure:
-    """What the episode and the driver add to a turn, in milliseconds."""
+    """Milliseconds that episode and driver add to a turn."""
     passages = [Passage(f"d{i}", document.text) for i, document in enumerate(invented(400))]
     per_turn = []
 
@@ -239,7 +239,7 @@ def driver_cost() -> Figure:
 
 
 def import_throughput(count: int) -> Figure:
-    """Import against the encoder alone, on the same documents."""
+    """Import compared with the encoder alone, on the same documents."""
     encoder = load_encoder()
     documents = invented(count)
     texts = [document.text for document in documents]
@@ -249,7 +249,7 @@ def import_throughput(count: int) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         profiles = Profiles(Store(f"sqlite:///{folder}/pr2.db", encoder.manifest), encoder)
         profiles.store.open()
-        # In fifths and in turns, so that a slower moment of the machine falls on both.
+        # In fifths, interleaved, so that a slow moment of the machine affects both.
         for number, first in enumerate(range(0, count, part)):
             for kind in ("alone", "import") if number % 2 else ("import", "alone"):
                 began = time.perf_counter()
@@ -269,7 +269,7 @@ def import_throughput(count: int) -> Figure:
 
 
 def concurrent_answers() -> Figure:
-    """32 answers at once against one, with an engine that takes 50 ms a turn."""
+    """32 concurrent answers compared with one, with an engine that takes 50 ms per turn."""
 
     async def measure() -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
@@ -312,9 +312,9 @@ def concurrent_answers() -> Figure:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Speed around the policy and the encoder, as ratios.")
-    parser.add_argument("--documents", type=int, default=10_000, help="how many to import")
-    parser.add_argument("--only", help="measure only what has this in its name")
+    parser = argparse.ArgumentParser(description="Speed of everything around policy and encoder, as ratios.")
+    parser.add_argument("--documents", type=int, default=10_000, help="number of documents to import")
+    parser.add_argument("--only", help="run only benchmarks with this in their name")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     steps: list[tuple[str, Callable[[], Figure]]] = [

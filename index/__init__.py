@@ -1,1 +1,1 @@
-"""What a user has, and finding it: documents, their vectors, and rankings over one person's profile."""
+"""Stores users' documents with their vectors, and ranks one user's profile for a query."""

@@ -1,4 +1,4 @@
-"""Batches the work of concurrent callers: one call for everything that came in meanwhile."""
+"""Batches the work of concurrent callers: one call handles all items that arrived during the last one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,29 +9,29 @@ Out = TypeVar("Out")
 
 
 class Batcher(Generic[In, Out]):
-    """Hands items that come at the same time to `work` together; one result or exception for each.
+    """Passes concurrent items to `work` in one batch; `work` gives a result or an exception for each.
 
-    While `work` is busy with a batch, the next one gathers: a lone caller never waits for company, and a
-    crowd costs one batch. When `work` raises, every caller of the batch hears of it. A caller that is
-    cancelled takes nothing from the others. For one event loop.
+    While a batch is being worked on, the next one collects, so a single caller never waits for others. If
+    `work` raises, every caller of the batch gets the exception. Cancelling one caller does not affect the
+    others. For one event loop.
     """
 
     def __init__(self, work: Callable[[Sequence[In]], Awaitable[Sequence[Out | Exception]]]) -> None:
         self._work = work
-        self._gathered: list[tuple[In, asyncio.Future[Out]]] = []
+        self._waiting: list[tuple[In, asyncio.Future[Out]]] = []
         self._working: asyncio.Task[None] | None = None
 
     async def __call__(self, item: In) -> Out:
         future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
-        self._gathered.append((item, future))
+        self._waiting.append((item, future))
         if self._working is None:
             self._working = asyncio.create_task(self._until_empty())
         return await future
 
     async def _until_empty(self) -> None:
         try:
-            while self._gathered:
-                batch, self._gathered = self._gathered, []
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
                 await self._do([item for item, _ in batch], [future for _, future in batch])
         finally:
             self._working = None

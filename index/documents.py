@@ -1,4 +1,4 @@
-"""The values that a profile is made of, and the one rule for names."""
+"""Documents, their validation, and the wording of validation errors."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,21 +26,21 @@ LABEL_CHARACTERS = 2_000
 
 
 def check_storable(text: str) -> str:
-    """`text`, if every database and every wire can carry it. Raises ValueError."""
+    """Return `text` if every database and wire format can carry it. Raises ValueError."""
     if any("\ud800" <= character <= "\udfff" for character in text) or "\0" in text:
         raise ValueError("holds a character that is not text (NUL or half of a surrogate pair)")
     return text
 
 
 def not_blank(text: str) -> str:
-    """`text`, unless it is only white space. Raises ValueError."""
+    """Return `text` unless it is only white space. Raises ValueError."""
     if not text.strip():
         raise ValueError("must not be empty")
     return text
 
 
 def number_as_text(value: Any) -> Any:
-    """The digits of a whole number; any other value unchanged."""
+    """Convert a whole number to its digits; return any other value unchanged."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -49,7 +49,7 @@ def _check_json(value: JsonValue) -> JsonValue:
         case str():
             check_storable(value)
         case float() if not math.isfinite(value):
-            raise ValueError("holds a number that JSON does not know (NaN or infinity)")
+            raise ValueError("holds a number that JSON cannot represent (NaN or infinity)")
         case list():
             for item in value:
                 _check_json(item)
@@ -68,20 +68,20 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def iso(moment: datetime) -> str:
-    """`moment` in UTC, like 2024-05-01T12:00:00Z."""
+    """Format `moment` in UTC, like 2024-05-01T12:00:00Z."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 Name = Annotated[str, BeforeValidator(number_as_text), AfterValidator(check_name)]
-"""A user or document id. Whole numbers are taken as their digits."""
+"""A user or document id. A whole number is converted to its digits."""
 Text = Annotated[str, AfterValidator(check_storable)]
 Label = Annotated[str, Field(max_length=LABEL_CHARACTERS), AfterValidator(check_storable)]
 Moment = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(iso, when_used="json")]
-"""A point in time, in UTC; a time without a zone is taken as UTC."""
+"""A point in time, in UTC; a time without a zone is assumed to be UTC."""
 
 
 class Document(BaseModel):
-    """One item of a person's history."""
+    """One item of a user's history."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,12 +92,12 @@ class Document(BaseModel):
     created_at: Moment | None = None
     title: Label | None = None
     source: Label | None = None
-    """Where it is from. Documents of one source, in order, give each other context."""
+    """Origin of the document. Consecutive documents of one source serve as each other's context."""
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_check_json)] = Field(default_factory=dict)
 
     @property
     def author(self) -> str | None:
-        """Who wrote or said it, when the metadata tell."""
+        """The author or speaker, if the metadata name one."""
         for key in ("author", "speaker", "from", "sender"):
             value = self.metadata.get(key)
             if isinstance(value, str) and value.strip():
@@ -105,7 +105,7 @@ class Document(BaseModel):
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values, without the fields that are not set."""
+        """Convert to JSON values, leaving out fields that are not set."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -120,13 +120,13 @@ def parse_document(data: Any, line: int | None = None) -> Document:
 
 
 class Faulty(Protocol):
-    """An error of pydantic's, or one like it: a list of faults with `loc` and `msg`."""
+    """A pydantic ValidationError or one like it: its faults have `loc` and `msg`."""
 
     def errors(self) -> Sequence[Any]: ...
 
 
 def faults(error: Faulty) -> list[tuple[str, str]]:
-    """(field, message) of each fault; the field is a path like `metadata.0`, '' for the whole value."""
+    """Return (field, message) of each fault. A field is a path like `metadata.0`, '' for the whole value."""
     return [
         (
             ".".join(map(str, fault["loc"])),
@@ -137,12 +137,12 @@ def faults(error: Faulty) -> list[tuple[str, str]]:
 
 
 def all_faults(error: Faulty, whole: str = "") -> str:
-    """All faults in one line, each behind its field, or behind `whole` if the value as a whole is wrong."""
+    """Format all faults on one line, each after its field, or after `whole` if no single field is wrong."""
     return "; ".join(_in_words(*fault, whole) for fault in faults(error))
 
 
 def first_fault(error: Faulty, whole: str = "") -> str:
-    """The first fault, behind its field, or behind `whole` if the value as a whole is wrong."""
+    """Format the first fault after its field, or after `whole` if no single field is wrong."""
     return _in_words(*faults(error)[0], whole)
 
 

@@ -1,29 +1,29 @@
-"""What can go wrong in index/.
+"""Exceptions of index/.
 
 ProfileError
-├── InvalidName          a user or document id that the one rule for names refuses
+├── InvalidName          a user or document id that breaks the rule for names
 ├── InvalidDocument      a document that does not fit the schema
 ├── NotFound
 │   ├── UnknownUser
 │   └── UnknownDocument
-├── EncoderMismatch      a store that was made with another encoder
-├── SchemaMismatch       a store whose tables this program does not know
-├── EncoderUnavailable   weights that are missing, or not the ones that were expected
+├── EncoderMismatch      a store made with another encoder
+├── SchemaMismatch       a store whose schema this program does not support
+├── EncoderUnavailable   weights that are missing or not the expected ones
 ├── UnknownRetriever
 └── StoreUnavailable     the database cannot be read or written now
 """
 
 
 class ProfileError(Exception):
-    """Anything that this package refuses or cannot do."""
+    """Base class of everything that this package refuses or cannot do."""
 
 
 class InvalidName(ProfileError, ValueError):
-    """A user or document id is not acceptable."""
+    """A user or document id breaks the rule for names."""
 
 
 class InvalidDocument(ProfileError, ValueError):
-    """A document does not fit the schema. `line` counts from 1 in the input that held it."""
+    """A document does not fit the schema. `line` counts from 1 in the input."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class InvalidDocument(ProfileError, ValueError):
 
 
 class NotFound(ProfileError):
-    """Something that was asked for by name does not exist."""
+    """Something requested by name does not exist."""
 
 
 class UnknownUser(NotFound):
@@ -47,11 +47,11 @@ class EncoderMismatch(ProfileError):
 
 
 class SchemaMismatch(ProfileError):
-    """The store's tables are of a revision that this program does not know."""
+    """The store's schema is newer than this program, or unknown to it."""
 
 
 class EncoderUnavailable(ProfileError):
-    """An encoder's weights cannot be loaded, or are not what they should be."""
+    """An encoder's weights cannot be loaded, or are not the expected ones."""
 
 
 class UnknownRetriever(ProfileError, ValueError):
@@ -59,4 +59,4 @@ class UnknownRetriever(ProfileError, ValueError):
 
 
 class StoreUnavailable(ProfileError):
-    """The database cannot be read or written now; nothing was half-written."""
+    """The database cannot be read or written now. A failed write has changed nothing."""

@@ -1,4 +1,4 @@
-"""All profiles behind one object: write documents, search them, keep what is used in memory."""
+"""The profiles of all users: write documents, search them, and cache the profiles in use."""
 
 import threading
 from collections import OrderedDict
@@ -17,9 +17,9 @@ from index.values import Progress, PutItems, PutReport, Receipt
 
 
 class Profiles:
-    """Safe to share between threads. What is asked of one user never touches another's rows.
+    """Writes and searches profiles. Safe to share between threads; users never see each other's rows.
 
-    `cache_bytes` bounds the memory that loaded profiles take; the least recently used one goes first.
+    `cache_bytes` bounds the memory of loaded profiles; the least recently used are evicted first.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class Profiles:
         on_error: str = "fail",
         progress: Progress | None = None,
     ) -> PutReport:
-        """Insert or replace documents: all of them or, when this raises, none.
+        """Insert or replace documents: all of them or, if this raises, none.
 
-        Everything is encoded before the store is touched, so nobody waits for the encoder at the
-        database's lock. `documents` may be of any length; invalid ones among them are raised, or with
-        `on_error="skip"` reported. Raises InvalidName, InvalidDocument, StoreUnavailable.
+        Everything is encoded before the write begins, so that the encoder never holds up the database's
+        lock. `documents` may be of any length. An invalid one is raised or, with `on_error="skip"`,
+        reported. Raises InvalidName, InvalidDocument, StoreUnavailable.
         """
         check_name(user)
         seen: set[str] = set()
@@ -85,11 +85,11 @@ class Profiles:
         exclude: Collection[tuple[str, int]] = (),
         vectors: Vectors | None = None,
     ) -> list[list[Passage]]:
-        """The `k` best documents for each query, each by its best passage, best first.
+        """Find at most `k` documents per query, best first, each represented by its best passage.
 
-        Fewer when there are not so many. All queries are searched in one call. `exclude` holds keys of
-        passages to leave out. `vectors`, shape (queries, dimension), are encoded here if a retriever needs
-        them and they are not given. Raises UnknownUser, UnknownRetriever, StoreUnavailable.
+        All queries are searched in one call. `exclude` holds keys of passages to leave out. `vectors`, shape
+        (queries, dimension), are computed here if the retriever needs them and they are not given. Raises
+        UnknownUser, UnknownRetriever, StoreUnavailable.
         """
         chosen = self.retrievers.get(name)
         profile = self.get(user)
@@ -107,7 +107,7 @@ class Profiles:
         return found
 
     def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
-        """The passages nearest to stored documents, by the vectors that are stored already.
+        """Find at most `k` nearest neighbours of each stored document, by the stored vectors.
 
         A document is not its own neighbour. Raises UnknownUser, UnknownDocument, StoreUnavailable.
         """
@@ -123,7 +123,7 @@ class Profiles:
         return _distinct(profile, lambda depth: dense(profile, asked, depth), k, own)
 
     def get(self, user: str) -> Profile:
-        """The person's profile as it is now, from memory when nothing has changed."""
+        """Return the user's current profile, from the cache if it has not changed. Raises UnknownUser."""
         version = self.store.version(user)
         with self._lock:
             cached = self._cache.get(user)
@@ -138,15 +138,15 @@ class Profiles:
         return profile
 
     def erase(self, user: str) -> Receipt:
-        """Delete everything of a person, in the store and in memory. Raises UnknownUser."""
+        """Delete everything of a user, in the store and in memory. Raises UnknownUser."""
         receipt = self.store.erase(user)
         with self._lock:
             self._drop(user)
         return receipt
 
     def _count(self, profile: Profile) -> None:
-        """Count the memory of a cached profile, which grows with what retrievers derive from it, and evict
-        others if it is too much."""
+        """Update the size of a cached profile, which grows with what retrievers derive from it, and evict
+        others if the cache is over its bound."""
         size = profile.nbytes
         self._cached += size - self._sizes.get(profile.user, 0)
         self._sizes[profile.user] = size
@@ -166,10 +166,10 @@ def open_profiles(
     cache_bytes: int = 2**30,
     retrievers: Retrievers | None = None,
 ) -> Profiles:
-    """Profiles over the store at `url`, with the encoder of this name (see `load_encoder`).
+    """Load the encoder of this name (see `load_encoder`) and connect it with the store at `url`.
 
-    With `encoder` None, none is loaded, which is quick: documents can be read, and searched by retrievers
-    that need no vectors. The store itself is opened by its first use. Raises EncoderUnavailable.
+    With `encoder` None, no encoder is loaded, which is quick: documents can be read, and searched by
+    retrievers that need no vectors. The store is opened on first use. Raises EncoderUnavailable.
     """
     loaded = None if encoder is None else load_encoder(encoder, passage_tokens)
     store = Store(url, loaded.manifest if loaded else None)
@@ -182,7 +182,7 @@ def _distinct(
     k: int,
     excluded: Sequence[Collection[tuple[str, int]]],
 ) -> list[list[Passage]]:
-    """Go down the rankings until each holds `k` documents, and show each document by its best passage."""
+    """Deepen the rankings until each has `k` documents, and represent each document by its best passage."""
     if k < 1:
         return [[] for _ in excluded]
     depth = k + max(map(len, excluded))
@@ -201,10 +201,10 @@ def _distinct(
 def _best_passages(
     profile: Profile, ranking: Ranking, k: int, exclude: Collection[tuple[str, int]]
 ) -> tuple[bool, Ranking]:
-    """The best passage of each of the first `k` new documents, and whether there were so many.
+    """Return whether `k` new documents were found, and the best passage of each.
 
-    A further passage of a document that `exclude` has a part of comes on top: it must neither be lost
-    nor take the place of a new document.
+    Other passages of documents in `exclude` come in addition: they must neither be lost nor displace a new
+    document.
     """
     known = {document_id for document_id, _ in exclude}
     best: dict[str, tuple[int, float]] = {}

@@ -1,4 +1,4 @@
-"""The async face of searching: blocking work runs in threads, and concurrent queries are encoded together."""
+"""Async search over profiles: runs in threads and encodes the queries of concurrent requests together."""
 
 import asyncio
 import functools
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class AsyncSearch:
-    """Searches profiles for the coroutines of one event loop.
+    """Searches profiles from the coroutines of one event loop.
 
-    `threads` runs the blocking work; None is the loop's own executor.
+    Blocking work runs in `threads`, or in the loop's default executor if None.
     """
 
     def __init__(self, profiles: Profiles, threads: Executor | None = None) -> None:

@@ -1,10 +1,10 @@
-"""How people reach it: the HTTP API and the command line."""
+"""The service and its interfaces: HTTP API, MCP, Python client and command line."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 
 def installed_version() -> str:
-    """The version of the distribution."""
+    """Version of the installed distribution."""
     try:
         return version("pr2")
     except PackageNotFoundError:  # run from a checkout that is not installed

@@ -1,5 +1,6 @@
-"""A question's options and its answer as values, to and from JSON. Light, so that the HTTP client imports
-quickly.
+"""The options of a question and the record of its answer.
+
+Light, so that the HTTP client imports quickly.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AskOptions(TypedDict, total=False):
-    """How to answer a question. The server decides what is left out or None."""
+    """Options of a question. The server has a default for each that is omitted or None."""
 
     method: str | None
     retriever: str | None
@@ -98,9 +99,9 @@ class AnswerStream(Protocol):
 async def record_of(
     answer: AnswerStream, show: "Callable[[Event], Awaitable[None]] | None" = None
 ) -> AnswerRecord:
-    """Read an answer to its end and close it. `show` gets every step on the way.
+    """Read an answer to its end, close it and return its record. `show` gets every step on the way.
 
-    Raises RuntimeError if the answer ended without a record, which no service does.
+    Raises RuntimeError if the answer ends without a record.
     """
     async with aclosing(answer):
         async for event in answer:

@@ -1,4 +1,4 @@
-"""Builds a service from settings: the store, the encoder and the policy that they name."""
+"""Builds a service from settings: store, encoder, policy and planner."""
 
 from contextlib import suppress
 
@@ -11,7 +11,7 @@ from server.settings import Settings
 
 
 def open_service(settings: Settings) -> Service:
-    """Load the encoder, open the store, make the policy.
+    """Load the encoder, open the store and make the policy.
 
     Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, EngineError.
     """
@@ -23,15 +23,15 @@ def open_service(settings: Settings) -> Service:
         passage_tokens=settings.passage_tokens,
         cache_bytes=settings.cache_mb * 2**20,
     )
-    with suppress(OSError):  # The store says what it cannot do when it is used.
+    with suppress(OSError):  # The store reports it on first use.
         settings.data.mkdir(parents=True, exist_ok=True)
     return Service(profiles, policy, settings, planner if settings.planning.has_model else None)
 
 
 def open_to_look(settings: Settings) -> Service:
-    """A service for what needs no vectors; quick, because it loads no encoder.
+    """A service for reading and deleting. Starts quickly because it loads no encoder.
 
-    Raises StoreUnavailable where there is no store.
+    Raises StoreUnavailable if the store does not exist.
     """
     if settings.database_url is None and not settings.database.exists():
         raise StoreUnavailable(

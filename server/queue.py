@@ -1,7 +1,7 @@
-"""Who may be answered now: a few answers at once, the rest in a line that is fair between users.
+"""A queue that is fair between users: a few answers run at once, the rest wait in line.
 
-One user who asks a hundred things must not make the others wait for all of them, and who cannot be
-answered soon is told so at once instead of being kept hanging.
+One user who asks a hundred questions does not make the others wait for all of them, and a question that
+cannot be answered soon is refused at once.
 """
 
 import asyncio
@@ -12,23 +12,23 @@ from collections.abc import Callable
 from itertools import islice
 
 NEWEST_SHARE = 0.2
-"""How much the newest duration counts in the mean of the recent ones."""
+"""Weight of the newest duration in the moving average."""
 UNKNOWN_DURATION_S = 1.0
 LONGEST_RETRY_S = 60
 
 
 class Busy(Exception):
-    """Too many wait already."""
+    """The queue is full."""
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"Too many wait already; try again in {retry_after_s} s.")
+        super().__init__(f"Too many questions are waiting; try again in {retry_after_s} s.")
         self.retry_after_s = retry_after_s
 
 
 class Ticket:
     """One request in the queue. It holds a slot, or its position in the line, until it leaves.
 
-    Being cancelled is not leaving: whoever enters has to leave, best by a `with` block.
+    Cancelling turn() does not leave the queue: leave every ticket, best by a `with` block.
     """
 
     def __init__(self, queue: "FairQueue", user: str) -> None:
@@ -39,13 +39,13 @@ class Ticket:
         self._decided = asyncio.Event()
 
     async def turn(self) -> None:
-        """Return when this ticket may run; RuntimeError when it has left, since it then never will."""
+        """Return when this ticket may run. Raises RuntimeError if it has left the queue."""
         await self._decided.wait()
         if self._left:
             raise RuntimeError("This ticket has left the queue.")
 
     def leave(self) -> None:
-        """Give back the slot or the position in the line; a second time does nothing."""
+        """Give back the slot or the position in the line. Calling it again does nothing."""
         if not self._left:
             self._left = True
             self._queue._leave(self)
@@ -61,10 +61,9 @@ class Ticket:
 class FairQueue:
     """At most `concurrency` tickets run and `length` wait, counted from enter(), not from turn().
 
-    A slot that is freed goes in the same moment to the waiting user with the fewest running tickets, and
-    among equals to the one who has waited longest since being served; within a user, first come, first
-    served. So nobody ever waits while a slot is free. Nothing is kept about users who neither run nor wait.
-    For one event loop.
+    A freed slot goes at once to the waiting user with the fewest running tickets and, among equals, to the
+    one unserved for longest; within a user, first come, first served. So nobody waits while a slot is free.
+    Nothing is kept about users who neither run nor wait. Belongs to one event loop.
     """
 
     def __init__(self, concurrency: int, length: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -74,8 +73,8 @@ class FairQueue:
         self._length = length
         self._clock = clock
         self._running: Counter[str] = Counter()
-        # The users who wait, the longest unserved first, each with their tickets in the order they came.
-        # Somebody new joins at the end: put at the front, a stream of newcomers would starve the others.
+        # Waiting users, the longest unserved first, each with their tickets in order of arrival. New users
+        # join at the end: at the front, a stream of newcomers would starve the others.
         self._lines: OrderedDict[str, OrderedDict[Ticket, None]] = OrderedDict()
         self._waiting = 0
         self._mean_s: float | None = None
@@ -89,7 +88,7 @@ class FairQueue:
         return self._waiting
 
     def enter(self, user: str) -> Ticket:
-        """A ticket that may run at once or waits; raises Busy when it can do neither."""
+        """A ticket that may run at once or waits in line. Raises Busy if the line is full."""
         ticket = Ticket(self, user)
         if self.running < self._concurrency:
             self._run(ticket)
@@ -113,8 +112,8 @@ class FairQueue:
 
     def _run_next(self) -> None:
         # Turns alone would let a user with long answers collect the slots, one turn at a time; counting
-        # what runs gives a slot to who has none. With one slot free, fewer than `concurrency` users run
-        # something, so the first `concurrency` in the line are sure to hold the one to choose.
+        # running tickets gives the slot to a user without one. With one slot free, fewer than `concurrency`
+        # users run anything, so the user to choose is among the first `concurrency` in line.
         front = islice(self._lines, self._concurrency)
         user = min(front, key=lambda user: self._running[user])
         ticket = next(iter(self._lines[user]))
@@ -139,6 +138,6 @@ class FairQueue:
         self._mean_s = mean_s + NEWEST_SHARE * (duration_s - mean_s)
 
     def _retry_after_s(self) -> int:
-        """How long everyone who waits and one more would take, from recent durations (moving average)."""
+        """Estimated time for all waiting tickets and one more, from a moving average of recent durations."""
         mean_s = UNKNOWN_DURATION_S if self._mean_s is None else self._mean_s
         return min(max(math.ceil(mean_s * (self._waiting + 1) / self._concurrency), 1), LONGEST_RETRY_S)

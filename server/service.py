@@ -1,4 +1,4 @@
-"""The service without its wire: one object that the HTTP API and the local command line both call.
+"""The service itself, without HTTP: the API and the local command line both call it.
 
 Blocking work (database, encoder, FAISS) runs in threads, so that no request waits for another's.
 """
@@ -32,24 +32,24 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 8
-"""For blocking work. More would only contend for the interpreter; who waits is taken along in a batch."""
+"""For blocking work. More would only contend for the interpreter; waiting requests are batched instead."""
 PAGE = 100
-"""PutItems read at a time where all of them are wanted."""
+"""Documents read at a time when all of them are wanted."""
 IMPORTS = 2
 """Imports that run at once; the others wait."""
 
 
 class InvalidQuestion(ValueError):
-    """A question that cannot be asked like this: it is empty or too long."""
+    """The question or one of its options is not acceptable; the message says why."""
 
 
 class UnknownMethod(InvalidQuestion):
-    """It is to be answered by a method that there is not."""
+    """The requested method does not exist."""
 
 
 @dataclass(frozen=True)
 class AnswerRequest:
-    """One question of one user, checked. What is not set is taken from the settings."""
+    """One question of one user, validated, with the settings' defaults filled in."""
 
     user: str
     question: str
@@ -58,23 +58,23 @@ class AnswerRequest:
     limits: Limits
     conversation: tuple[Message, ...] = ()
     plan: str = ""
-    """What the answer is to cover, where the caller says it."""
+    """The points that the answer is to cover, if the caller gave them."""
     compare: bool = False
-    """Whether the question is also answered without the person's history."""
+    """Whether to answer the question also without the person's history."""
 
 
 class Answering:
-    """An answer on its way: its steps as they happen, and at last the record, which is stored by then.
+    """An answer in progress: its steps as they happen and, last, its record, which is already stored.
 
-    The record comes in every case: its trajectory's finish reason says how it went. Closing this cancels
-    the generation and gives up the tickets in the queue, also when nothing was read from it.
+    The record always comes; its trajectory's finish reason says how the answer ended. Closing cancels the
+    generation and gives back the tickets of the queue, even if nothing was read.
     """
 
     def __init__(
         self, answer_id: str, events: AsyncGenerator[Event | AnswerRecord, None], tickets: Sequence[Ticket]
     ) -> None:
         self.id = answer_id
-        """Under which it will be stored."""
+        """Id under which the answer will be stored."""
         self._events = events
         self._tickets = tickets
 
@@ -82,7 +82,7 @@ class Answering:
         return self._events
 
     async def aclose(self) -> None:
-        """Stop, if it has not ended."""
+        """Cancel the answer if it has not ended."""
         try:
             await self._events.aclose()
         finally:
@@ -93,7 +93,7 @@ class Answering:
 class Service:
     """Profiles and a policy, joined. Close it with `aclose`.
 
-    `planner` writes the plans of the method `planpers`; without one, that takes the caller's plan.
+    `planner` writes the plans of the method `planpers`; without one, the caller has to give the plan.
     """
 
     def __init__(
@@ -105,15 +105,15 @@ class Service:
         self.settings = settings
         self.queue = FairQueue(settings.limits.concurrency, settings.limits.queue)
         self._threads = ThreadPoolExecutor(THREADS, "pr2")
-        # Of their own: what waits for slow searches is bounded by the deadlines, and storing is not.
+        # Separate from the others: deadlines bound the wait for a slow search, but nothing bounds storing.
         self._searches = ThreadPoolExecutor(THREADS, "pr2-search")
-        # Of their own: imports take minutes, and nobody's question should wait for one to end.
+        # Separate as well: an import takes minutes, and no question should wait for it.
         self._imports = ThreadPoolExecutor(IMPORTS, "pr2-import")
         self._search = AsyncSearch(profiles, self._searches)
         self._save = Batcher(self._save_together)
 
     async def aclose(self) -> None:
-        """Let go of the engine's connections, the threads and the database."""
+        """Close the engine's connections, the threads and the database."""
         try:
             await asyncio.gather(*(writer.aclose() for writer in {self.policy, self.planner} if writer))
         finally:
@@ -166,7 +166,7 @@ class Service:
         conversation: Sequence[Message] = (),
         **options: Unpack[AskOptions],
     ) -> AnswerRequest:
-        """Check a question before anything is promised to the caller.
+        """Validate a question, before a response begins.
 
         Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, UnknownUser, and pydantic's
         ValidationError for a limit that is out of bounds.
@@ -184,7 +184,7 @@ class Service:
         plan, compare = options.get("plan") or "", options.get("compare", False)
         self.check(METHODS[method], plan)
         if compare and self.settings.limits.concurrency + self.settings.limits.queue < 2:
-            raise InvalidQuestion("compare gives two answers at a time, and this server admits only one")
+            raise InvalidQuestion("compare needs two answers at a time, and this server admits only one")
         name = options.get("retriever") or self.settings.retriever
         self.profiles.retrievers.get(name)
         await self.run(self.profiles.store.version, user)
@@ -200,20 +200,20 @@ class Service:
         )
 
     def check(self, method: Method, plan: str = "") -> None:
-        """Whether this service can answer by the method. Raises InvalidQuestion, saying what it lacks."""
+        """Raise InvalidQuestion, with the reason, if this service cannot answer by the method."""
         if plan and not method.plans:
             raise InvalidQuestion(f"the method {method.name} takes no plan; planpers does")
         if len(plan) > QUESTION_CHARACTERS:
             raise InvalidQuestion(f"the plan has {len(plan)} characters; the limit is {QUESTION_CHARACTERS}")
         if method.plans and not plan and self.planner is None:
             raise InvalidQuestion(
-                f"{method.name} needs a model that writes plans, or a plan; here is neither"
+                f"{method.name} needs a model that writes plans, or a plan; neither was given"
             )
         if method.searches and self.settings.policy.protocol == "json":
-            raise InvalidQuestion(f"with the protocol json the policy cannot search, so not {method.name}")
+            raise InvalidQuestion(f"{method.name} searches, and a policy with the protocol json cannot")
 
     def answer(self, request: AnswerRequest) -> Answering:
-        """Answer, as soon as it is the question's turn; its deadline counts from now. Raises Busy."""
+        """Enter the question into the queue and answer it; its deadline counts from now. Raises Busy."""
         tickets = [self.queue.enter(request.user)]
         try:
             if request.compare:
@@ -268,7 +268,7 @@ class Service:
     async def _drive(
         self, episode: Episode, request: AnswerRequest, ticket: Ticket
     ) -> AsyncGenerator[Event, None]:
-        """The episode from its turn in the queue to its end; the waiting is part of its deadline."""
+        """Wait in the queue, then run the episode to its end. The wait counts against the deadline."""
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             return (await self.search(request.user, [query], k, request.retriever, exclude))[0]
@@ -278,21 +278,21 @@ class Service:
                 async with asyncio.timeout(episode.seconds_left):
                     await ticket.turn()
             except TimeoutError:
-                episode.finish("deadline", "the deadline came before this question's turn")
+                episode.finish("deadline", "the deadline passed while the question waited in the queue")
             async with aclosing(drive(episode, self.policy, search, self.planner)) as events:
                 async for event in events:
                     yield event
 
     def _trajectory(self, episode: Episode) -> Trajectory:
-        # Asked now: a policy without a model's name has learned it from its server by this time.
+        # Read late: a policy that is not configured with a model's name learns it from its server.
         return replace(episode.trajectory, policy=self.policy.name)
 
     async def _save_together(self, answers: Sequence[StoredAnswer]) -> Sequence[Exception | None]:
-        # One transaction for all: what it takes is mostly the disk's time to make it durable.
+        # One transaction for all: most of its time is the disk's, to make it durable.
         return await self.run(self.profiles.store.save_answers, answers)
 
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
-        """Raises UnknownUser, UnknownDocument."""
+        """Body of a stored answer. Raises UnknownUser, UnknownDocument."""
         return await self.run(self.profiles.store.answer, user, answer_id)
 
 

@@ -1,4 +1,4 @@
-"""One settings class. Later ones win: defaults, `pr2.toml`, environment (`PR2_…`), flags."""
+"""The settings. Later sources win: defaults, `pr2.toml`, environment (`PR2_…`), flags."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +18,11 @@ from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS
 
 QUESTION_CHARACTERS = 8_000
-"""The longest question."""
+"""Longest question."""
 
 
 class QuestionLimits(BaseModel, extra="forbid"):
-    """The defaults for a question; a request may ask for other values within the same bounds."""
+    """Defaults for a question; a request may set other values within the same bounds."""
 
     max_searches: int = Field(4, ge=0, le=16)
     top_k: int = Field(5, ge=1, le=100)
@@ -37,16 +37,16 @@ class QuestionLimits(BaseModel, extra="forbid"):
 
 
 class LimitSettings(QuestionLimits):
-    """What one question may cost, and how many are answered at once."""
+    """Cost of one question, and how many are answered at once."""
 
     concurrency: int = Field(64, ge=1)
-    """Answers that are written at the same time; an engine takes as many as it batches well."""
+    """Answers in progress at the same time: as many as the engine batches well."""
     queue: int = Field(1_024, ge=0)
-    """Questions that wait for their turn; further ones are refused with a 429."""
+    """Questions waiting for their turn; further ones are refused with a 429."""
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Nested fields in the environment: `PR2_POLICY__BASE_URL`."""
+    """All settings. Nested fields in the environment: `PR2_POLICY__BASE_URL`."""
 
     model_config = SettingsConfigDict(
         env_prefix="PR2_", env_nested_delimiter="__", toml_file="pr2.toml", extra="forbid"
@@ -55,51 +55,50 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
     data: Path = Path("data")
-    """The folder of the store."""
+    """Folder of the store."""
     database_url: str | None = None
-    """Instead of the SQLite file in `data`."""
+    """Database to use instead of the SQLite file in `data`."""
     encoder: str = "minilm"
     """`minilm`, `contriever`, `contriever:PATH`, or the path of a sentence-transformers model."""
     passage_tokens: int = Field(PASSAGE_TOKENS, ge=16)
-    """Longer documents are split into passages. With a large number, only those longer than
-    the encoder's window are."""
+    """Longest passage, in tokens: longer documents are split. The encoder's window is the upper bound."""
     retriever: str = "hybrid"
     cache_mb: int = Field(1_024, ge=1)
-    """Memory for loaded profiles."""
+    """Memory for loaded profiles, in MiB."""
     upload_mb: int = Field(1_024, ge=1)
-    """The largest body of one request."""
+    """Largest request body, in MiB."""
     policy: EngineSettings = EngineSettings()
     planner: dict[str, Any] = {}
-    """What writes the plans of the method `planpers`: the fields in which it differs from `policy`."""
+    """Model that writes the plans of the method `planpers`: the fields in which it differs from `policy`."""
     limits: LimitSettings = LimitSettings()
 
     @model_validator(mode="after")
     def _plans(self) -> Self:
-        _ = self.planning  # Raises what is wrong with it.
+        _ = self.planning  # Raises if it is invalid.
         return self
 
     @property
     def planning(self) -> EngineSettings:
-        """What writes the plans: the policy, with what the planner's own settings change.
+        """Engine that writes the plans: the policy's, with the planner's own fields on top.
 
-        A policy without a model has no planner, unless that has an engine of its own.
+        A policy without a model has no planner, unless `planner` names an engine.
         """
         if not self.policy.has_model and "engine" not in self.planner:
             return self.policy
         base = self.policy.model_dump(exclude_unset=True)
         if "base_url" in self.planner:
-            # One server's key is not told to another.
+            # Never send one server's key to another.
             base.pop("api_key", None)
         return EngineSettings.model_validate(base | self.planner)
 
     @property
     def database(self) -> Path:
-        """The SQLite file, where no other database is named."""
+        """SQLite file, used if no other database is named."""
         return self.data / FILE
 
     @property
     def url(self) -> str:
-        """The database's URL."""
+        """URL of the database."""
         return self.database_url or file_url(self.data)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What chat servers stream, for `tests.engine.Engine` to send: deltas of words, thoughts and tool calls."""
+"""Replies of chat servers, for `tests.engine.Engine` to stream: deltas of text, thoughts and tool calls."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ Delta = dict[str, Any]
 
 
 def chat_engine(script: Script, models: Sequence[str] = ("tiny",)) -> Engine:
-    """A server that only chats, and overlooks what it does not know."""
+    """A server that only chats, and ignores unknown options."""
     return Engine(script, models, Dialect(completions=False, chat=True))
 
 
@@ -21,21 +21,21 @@ def delta(finish: str | None = None, *, usage: Delta | None = None, **said: Any)
 
 
 def usage(prompt_tokens: int, completion_tokens: int) -> bytes:
-    """What comes after the finish where `include_usage` was asked for."""
+    """The event after the finish, if `include_usage` was requested."""
     tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
     tokens["total_tokens"] = sum(tokens.values())
     return _event({"choices": [], "usage": tokens})
 
 
 def call(arguments: object, name: str = "search_profile", *, index: int | None = 0, id: str = "c1") -> bytes:  # noqa: A002
-    """A whole call in one delta, as Ollama, and vLLM for many models, send it."""
+    """A complete call in one delta, as Ollama sends it, and vLLM for many models."""
     given = {} if index is None else {"index": index}
     function = {"name": name, "arguments": arguments}
     return delta(tool_calls=[{**given, "id": id, "type": "function", "function": function}])
 
 
 def call_in_pieces(arguments: str, name: str = "search_profile", *, index: int = 0) -> list[bytes]:
-    """A call as OpenAI and vLLM stream it: the name first, then the arguments bit by bit."""
+    """A call as OpenAI and vLLM stream it: first the name, then the arguments in pieces."""
     first = {"index": index, "id": f"call_{index}", "type": "function", "function": {"name": name}}
     later = [{"index": index, "function": {"arguments": arguments[at : at + 3]}}
              for at in range(0, len(arguments), 3)]  # fmt: skip
@@ -49,7 +49,7 @@ def searches(query: str, *before: bytes) -> Reply:
 
 
 def says(text: str, *before: bytes, size: int = 4) -> Reply:
-    """A reply that ends with words."""
+    """A reply that ends with text."""
     pieces = [delta(content=text[at : at + size]) for at in range(0, len(text), size)]
     return Reply((*before, *pieces, delta("stop"), usage(200, 20), DONE))
 

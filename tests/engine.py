@@ -1,8 +1,8 @@
-"""A small OpenAI-compatible engine on 127.0.0.1 that writes what it is told, or misbehaves as it is told.
+"""A small OpenAI-compatible engine on 127.0.0.1 that writes, or misbehaves, as scripted.
 
-It speaks HTTP/1.1 by hand, since most of the ways in which a server can fail are below what a web
-framework lets through. It runs in a thread of its own, so that synchronous tests, asynchronous tests and
-other processes can all use it. What it can do besides writing is its dialect's: which server it plays.
+It implements HTTP/1.1 itself, since web frameworks do not allow most of the failures that a server can
+have. It runs in its own thread, so that synchronous tests, asynchronous tests and other processes can use
+it. Its dialect decides which server it imitates, with which features.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class Tokenizer(Protocol):
     def encode(self, text: str, opening: bool) -> list[int]: ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Special tokens, and half a character at the end, are no text."""
+        """The text, without special tokens and without an incomplete character at the end."""
         ...
 
 
@@ -41,41 +41,41 @@ class Bytes:
 
 BYTES = Bytes()
 CONTINUING = frozenset({"continue_final_message", "add_generation_prompt"})
-"""What asks a chat to go on with the assistant's message."""
+"""Options that ask a chat endpoint to continue the assistant's message."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """Which server the engine plays. An option that it neither refuses nor obeys, it overlooks."""
+    """The server that the engine imitates. Options that it neither refuses nor supports are ignored."""
 
     refuses: frozenset[str] = frozenset()
-    """Names in a request that are answered with 400."""
+    """Options that are answered with 400."""
     keeps_stop: bool = False
-    """Whether it obeys `include_stop_str_in_output`."""
+    """Whether it supports `include_stop_str_in_output`."""
     names_stop: bool = False
     """Whether its events have a `stop_reason`."""
     tells_usage: bool = False
-    """Whether it obeys `stream_options`."""
+    """Whether it supports `stream_options`."""
     takes_ids: bool = False
     """Whether a prompt may be token ids."""
     tells_ids: bool = False
-    """Whether it obeys `return_token_ids`."""
+    """Whether it supports `return_token_ids`."""
     tokenize: Literal["vllm", "llama.cpp"] | None = None
     completions: bool = True
     chat: bool = False
     template_tokens: int = 0
-    """How many tokens of a chat template it puts around the prompt of a completion."""
+    """The number of tokens of the chat template that it puts around the prompt of a completion."""
     context: int | None = None
-    """Tokens of prompt and answer together; what asks for more is refused."""
+    """The context length in tokens; larger requests are refused."""
     tells_context: tuple[str, ...] = ()
-    """Where: `props`, `ps`, `tokenize`, or the field of that name in the list of models."""
+    """Where it reports the context length: `props`, `ps`, `tokenize`, or a field in the list of models."""
     lists: Mapping[str, Any] = field(default_factory=dict)
-    """What else its list says of every model."""
+    """Further fields of every model in its list."""
     tokenizer: Tokenizer = BYTES
 
 
 PLAIN = Dialect(refuses=frozenset({*OPTIONS, *CONTINUING}), names_stop=True)
-"""Strict: it takes what OpenAI's documentation of completions names, and nothing else."""
+"""Strict: it accepts only the options in OpenAI's documentation of completions."""
 VLLM = Dialect(
     keeps_stop=True,
     names_stop=True,
@@ -119,7 +119,7 @@ class Request:
 
     @property
     def text(self) -> str:
-        """What the model is given to read."""
+        """The text of the prompt."""
         match self.json:
             case {"messages": messages}:
                 return "".join(message["content"] for message in messages)
@@ -131,25 +131,25 @@ class Request:
 
     @property
     def probes(self) -> bool:
-        """Whether it only asks what the engine can do."""
+        """Whether it only probes the engine's features."""
         return self.writes and self.json["max_tokens"] == 1 and self.text.startswith("<think>")
 
     @property
     def turn(self) -> int:
-        """How many information blocks the prompt holds: which turn of its episode this is."""
+        """The number of information blocks in the prompt: the index of this turn in its episode."""
         return self.text.count("\n</information>\n")
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What the model samples in one go. How it is sent is the dialect's, and depends on the request."""
+    """A piece of sampled text. How it is sent depends on the dialect and the request."""
 
     text: str
     token_ids: tuple[int, ...] | None = None
-    """Where they are not those of the text and its stop string, as the dialect's tokenizer makes them."""
+    """The sampled tokens, if they differ from the encoded text and its stop string."""
     finish: Literal["stop", "length"] | None = None
     stop: str = ""
-    """The stop string behind `text`."""
+    """The stop string after `text`."""
 
 
 Sent = bytes | float | Literal["cut", "hang"]
@@ -179,7 +179,7 @@ def event(text: str, finish: str | None = None, **more: Any) -> bytes:
 
 
 def writes(text: str, *, pause: float = 0.0, size: int = 4) -> Reply:
-    """Streams `text` in small pieces, and stops for the stop string that it ends with."""
+    """Streams `text` in small pieces, and stops for the stop string at its end."""
     stop = next((stop for stop in STOP if text.endswith(stop)), "")
     *pieces, last = _pieces(text.removesuffix(stop), size)
     samples = (*map(Piece, pieces), Piece(last, finish="stop", stop=stop))
@@ -187,9 +187,9 @@ def writes(text: str, *, pause: float = 0.0, size: int = 4) -> Reply:
 
 
 def samples(*pieces: tuple[str, Sequence[int]]) -> Reply:
-    """Streams texts with the tokens that were sampled for them, which only the script can know.
+    """Streams texts with the tokens that were sampled for them.
 
-    A stop string that the last text ends with is what the engine stopped for.
+    If the last text ends with a stop string, the engine stopped for it.
     """
     *first, (text, ids) = pieces
     stop = next((stop for stop in STOP if text.endswith(stop)), "")
@@ -198,13 +198,13 @@ def samples(*pieces: tuple[str, Sequence[int]]) -> Reply:
 
 
 def trims(text: str, *, size: int = 4) -> Reply:
-    """Streams `text` with its stop string trimmed and without a word about it."""
+    """Streams `text` without its stop string, and without reporting that."""
     pieces = _pieces(text.removesuffix("</search>").removesuffix("</answer>"), size)
     return Reply((*(event(piece) for piece in pieces), event("", "stop"), DONE))
 
 
 def fails(status: int, message: str = "no", *, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    """OpenAI's error shape."""
+    """An error in OpenAI's format."""
     return _says(
         {"error": {"message": message, "type": "error", "param": None, "code": status}}, status, headers
     )
@@ -222,7 +222,7 @@ def in_order(*replies: Reply) -> Script:
 
 
 def body_of(reply: Reply) -> bytes:
-    """What the plain dialect sends for it."""
+    """The bytes that the plain dialect sends for the reply."""
     request = Request("POST", "/v1/completions", {}, b'{"prompt": ""}')
     return b"".join(part for part in _as_sent(reply.parts, request, PLAIN) if isinstance(part, bytes))
 
@@ -230,8 +230,8 @@ def body_of(reply: Reply) -> bytes:
 class Engine:
     """A context manager: `with Engine(turns(writes("…"))) as engine: … engine.base_url`.
 
-    The dialect answers the requests that ask what the engine can do, unless `probes` gives them to the
-    script, which then has to answer them all.
+    The dialect answers requests that probe the engine's features, unless `probes` passes all of them to the
+    script.
     """
 
     def __init__(
@@ -248,25 +248,25 @@ class Engine:
         self._probes = probes
         self.requests: list[Request] = []
         self.instead: dict[str, Reply] = {}
-        """By path, what is replied instead from now on."""
+        """Replies by path, which replace all others from now on."""
         self.connections = 0
         self.left_early = 0
-        """How many clients went away before their reply was complete."""
+        """The number of clients that disconnected before their reply was complete."""
         self._happened = threading.Condition()
 
     @property
     def completions(self) -> list[Request]:
-        """The requests that asked the script to write, or would have, by either path."""
+        """The requests for text, on either endpoint, without probes that the dialect answered."""
         return [
             request for request in self.requests if request.writes and (self._probes or not request.probes)
         ]
 
     def asked(self, path: str) -> int:
-        """How many requests there were for a path."""
+        """The number of requests for a path."""
         return sum(request.path == path for request in self.requests)
 
     async def until(self, condition: Callable[[], bool]) -> bool:
-        """Wait until requests that came or clients that left fulfil the condition; False after 5 seconds."""
+        """Wait until requests or disconnects fulfil the condition. False after 5 seconds."""
 
         def wait() -> bool:
             with self._happened:
@@ -326,7 +326,7 @@ class Engine:
     async def _answer(
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        """Send the reply. False when the connection is over."""
+        """Send the reply. Returns False if the connection is over."""
         reply = self._reply(request)
         if reply.status:
             head = [f"HTTP/1.1 {reply.status} -", f"Content-Type: {reply.content_type}"]
@@ -361,22 +361,22 @@ class Engine:
 
 
 def _tells(request: Request, models: Sequence[str], dialect: Dialect) -> Reply | None:
-    """What the server says of itself."""
-    context, told = dialect.context, dialect.tells_context
+    """The server's descriptions of itself."""
+    context, places = dialect.context, dialect.tells_context
     match request.path:
         case "/v1/models":
-            more: Json = {name: context for name in told if name not in ("props", "ps", "tokenize")}
+            more: Json = {name: context for name in places if name not in ("props", "ps", "tokenize")}
             data = [{"id": name, "object": "model", **dialect.lists, **more} for name in models]
             return _says({"object": "list", "data": data})
-        case "/props" if "props" in told:
+        case "/props" if "props" in places:
             return _says({"default_generation_settings": {"n_ctx": context}, "total_slots": 1})
-        case "/api/ps" if "ps" in told:
+        case "/api/ps" if "ps" in places:
             return _says({"models": [{"model": name, "context_length": context} for name in models]})
         case "/tokenize" if dialect.tokenize == "vllm":
             if "prompt" not in request.json:
                 return fails(400, "prompt: Field required")
             tokens = dialect.tokenizer.encode(request.json["prompt"], request.json["add_special_tokens"])
-            more = {"max_model_len": context} if "tokenize" in told else {}
+            more = {"max_model_len": context} if "tokenize" in places else {}
             return _says({"tokens": tokens, "count": len(tokens), **more})
         case "/tokenize" if dialect.tokenize == "llama.cpp":
             text, special = request.json.get("content", ""), request.json.get("add_special", False)
@@ -385,7 +385,7 @@ def _tells(request: Request, models: Sequence[str], dialect: Dialect) -> Reply |
 
 
 def _refusal(request: Request, dialect: Dialect) -> Reply | None:
-    """Why the server will not write for this request, if it will not."""
+    """The refusal of this request; None if the server accepts it."""
     chat, body = request.path.endswith("/chat/completions"), request.json
     if not (dialect.chat if chat else dialect.completions):
         return fails(404, "Not Found")
@@ -406,19 +406,19 @@ def _prompt_ids(request: Request, dialect: Dialect) -> list[int]:
 
 
 def _read_by(request: Request, dialect: Dialect) -> int:
-    """How many tokens the model reads for the request."""
+    """The number of prompt tokens of the request."""
     return len(_prompt_ids(request, dialect)) + (dialect.template_tokens if "prompt" in request.json else 0)
 
 
 def _probed(request: Request) -> Reply:
-    """What the model writes next is `So`, always."""
+    """The reply to a probe: the model always writes `So`."""
     if "So" in request.json.get("stop", ()):
         return Reply((Piece("", (0,), "stop", "So"), DONE))
     return Reply((Piece("So", (0,), "length"), DONE))
 
 
 def _as_sent(parts: Sequence[Part], request: Request, dialect: Dialect) -> list[Sent]:
-    """With the pieces as the events that the request has asked for."""
+    """The parts, with pieces as events in the format that the request asks for."""
     pieces = any(isinstance(part, Piece) for part in parts)
     stream = _Stream(request, dialect) if pieces else None
     sent: list[Sent] = []
@@ -442,7 +442,7 @@ class _Stream:
         self._names_stop = dialect.names_stop
         self._tells_ids = dialect.tells_ids and asked.get("return_token_ids", False)
         self._tells_usage = dialect.tells_usage and asked.get("stream_options", {}).get("include_usage")
-        # A server without a tokenizer to be seen is not held to its own count.
+        # Without a tokenizer endpoint, clients cannot check the server's count.
         self._left = asked["max_tokens"] if self._tells_ids else math.inf
         self._prompt = _prompt_ids(request, dialect)
         self._read = _read_by(request, dialect)
@@ -492,7 +492,7 @@ def _says(content: Any, status: int = 200, headers: tuple[tuple[str, str], ...] 
 
 
 async def _read(reader: asyncio.StreamReader, tokenizer: Tokenizer) -> Request | None:
-    """The next request, or None when the client closes instead."""
+    """The next request; None if the client disconnects."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -505,7 +505,7 @@ async def _read(reader: asyncio.StreamReader, tokenizer: Tokenizer) -> Request |
 
 
 async def _leaves(reader: asyncio.StreamReader, seconds: float | None) -> bool:
-    """Whether the client goes away within the time."""
+    """Whether the client disconnects in time."""
     try:
         return await asyncio.wait_for(reader.read(1), seconds) == b""
     except TimeoutError:

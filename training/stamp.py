@@ -1,4 +1,4 @@
-"""What trained weights are for, as a file beside them: they only fit the prompts they were trained on."""
+"""Writes pr2.json next to trained weights: the version of the prompts that they expect."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -11,5 +11,5 @@ Kind = Literal["planner", "policy"]
 
 
 def stamp(folder: Path, kind: Kind, **facts: Any) -> None:
-    """Write it, with this version of the prompts and other `facts`, as JSON values."""
+    """Write the file to the folder of the weights, with `facts` (JSON values) beside the version."""
     write_json(folder / STAMP, {"kind": kind, "prompt_version": PROMPT_VERSION, **facts})

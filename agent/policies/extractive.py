@@ -137,7 +137,7 @@ def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Le
     weights: dict[str, float] = {}
     numbers: dict[str, list[int]] = {}
     for sentence in sentences:
-        said = terms(SPEAKER.sub("", sentence.text))
+        speech = terms(SPEAKER.sub("", sentence.text))
         for name in dict.fromkeys(_names(sentence.text)):
             parts, own = set(words(name)), terms(name)
             ordinary = not parts <= inside or parts & _ORDINARY
@@ -146,9 +146,9 @@ def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Le
             near = max(
                 (
                     math.log1p(len(passages) / frequency[word]) * (1 - abs(i - j) / (NEAR + 1))
-                    for i, part in enumerate(said)
+                    for i, part in enumerate(speech)
                     if part == own[0]
-                    for j, word in enumerate(said)
+                    for j, word in enumerate(speech)
                     if word in asked and abs(i - j) <= NEAR
                 ),
                 default=0.0,
@@ -165,8 +165,8 @@ def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Le
 
 def _names(text: str, *, inside: bool = False) -> list[str]:
     """Capitalized words and sequences of them; with `inside`, only those not at the start of the sentence."""
-    said = SPEAKER.sub("", text)
-    matches = _NAME.finditer(said)
+    speech = SPEAKER.sub("", text)
+    matches = _NAME.finditer(speech)
     return [POSSESSIVE.sub("", match.group()) for match in matches if not inside or match.start() > 0]
 
 
@@ -232,8 +232,8 @@ def _has_what_is_asked(question: str, text: str) -> float:
     kinds = {"when": _WHEN, "who": _NAME, "where": _NAME, "how": _NUMBER}
     for word in first:
         if word in kinds:
-            said = SPEAKER.sub("", text)
-            return 0.1 if kinds[word].search(said[1:]) else 0.0
+            speech = SPEAKER.sub("", text)
+            return 0.1 if kinds[word].search(speech[1:]) else 0.0
     return 0.0
 
 

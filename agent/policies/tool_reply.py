@@ -96,14 +96,14 @@ class Reply:
                 return ""
             found = _THOUGHT.match(self._content)
             at = found.end() if found else 0
-            said = self._content[at:].strip()
-            if not ended and (self.holds or self._called or "<think>".startswith(said)):
+            content = self._content[at:].strip()
+            if not ended and (self.holds or self._called or "<think>".startswith(content)):
                 return ""
             new = _think(self._thought) + _think(found[1] if found else "")
             if self._called:
                 search = f"<search>{escape(self._query)}</search>" if self._query and not self.cut else ""
-                return new + _think(said) + search
-            if not said:
+                return new + _think(content) + search
+            if not content:
                 return new
             new, self._at = new + "<answer>", at
         rest = self._content[self._at :]

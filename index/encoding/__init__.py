@@ -1,1 +1,1 @@
-"""Text to vectors."""
+"""Converts text to vectors."""

@@ -1,4 +1,4 @@
-"""Documents to vectors, in bulk: for an import, and for a whole store that gets another encoder."""
+"""Embeds documents in bulk: for an import, or for a whole store that changes its encoder."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -22,18 +22,17 @@ _BATCH = 1_024
 def embedded(
     encoder: Encoder, documents: Iterable[Document], progress: Progress | None = None
 ) -> Iterator[list[EncodedDocument]]:
-    """Split and encode documents, in batches. `progress` is told how many more documents are done."""
+    """Split and encode documents in batches. `progress` is called with the number of documents just done."""
     source = iter(documents)
     while batch := list(islice(source, _BATCH)):
         yield _embed(encoder, batch, progress)
 
 
 def reembed(store: Store, encoder: Encoder, progress: Progress | None = None) -> int:
-    """Give a store the vectors of another encoder. Returns the number of documents.
+    """Replace a store's vectors by those of another encoder. Returns the number of documents.
 
-    Everything is encoded first and swapped in one transaction: until then the store is as it was, and
-    stopped at any moment it still is. People whose documents change meanwhile are encoded once more.
-    Raises StoreUnavailable.
+    Everything is encoded first and swapped in one transaction, so the store stays unchanged if this is
+    interrupted. Users whose documents change meanwhile are encoded again. Raises StoreUnavailable.
     """
     versions: dict[str, int] = {}
     done = 0
@@ -67,14 +66,14 @@ def _embed(
             parts = [(0, len(document.text))]
         else:
             head = count([encoded_text(document, "")])[0] if document.title else 0
-            # A title as long as a text is left to the lexical index.
+            # A very long title would leave no room for the text: only the lexical index gets it.
             titled = head <= window // 2
             parts = split(document.text, window - head if titled else window, count)
         spans.append(parts)
         for start, end in parts:
             piece = document.text[start:end]
             texts.append(encoded_text(document, piece) if titled else piece)
-    report = _in_documents(progress, len(documents), len(texts)) if progress else None
+    report = _per_document(progress, len(documents), len(texts)) if progress else None
     vectors = iter(encoder.encode_documents(texts, report).astype(np.float16))
     return [
         EncodedDocument(document, tuple(EncodedPassage(start, end, next(vectors)) for start, end in parts))
@@ -82,8 +81,8 @@ def _embed(
     ]
 
 
-def _in_documents(progress: Progress, documents: int, texts: int) -> Progress:
-    """Tells `progress` of documents while texts are done; a long document has several."""
+def _per_document(progress: Progress, documents: int, texts: int) -> Progress:
+    """Convert progress in texts to progress in documents; a long document has several texts."""
     done = 0
 
     def report(more: int) -> None:

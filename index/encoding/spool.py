@@ -1,4 +1,4 @@
-"""A queue on disk, for embeddings that are written to the store only when all of them are there."""
+"""A temporary queue on disk: embeddings wait there until all are ready to be written to the store."""
 
 import pickle
 import tempfile
@@ -12,9 +12,9 @@ _IN_MEMORY = 64 * 2**20
 
 
 class Spool:
-    """Items that wait on disk until they are all there; a small number of them, in memory.
+    """A queue of picklable items, in memory while small and on disk when it grows.
 
-    Iterating reads them from the first. Raises StoreUnavailable when the disk is full.
+    Iterating starts from the first item. Raises StoreUnavailable when the disk is full.
     """
 
     def __init__(self) -> None:

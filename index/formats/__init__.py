@@ -1,7 +1,7 @@
-"""Readers for the files that histories come in, one module per format.
+"""File readers for user histories, one module per format.
 
 A reader yields documents and, in place of each invalid item, an InvalidDocument with its line; the caller
-decides what to do about those. To add a format, write its module and register it in FORMATS.
+decides how to handle those. To add a format, write its module and register it in FORMATS.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ FORMATS: Mapping[str, Format] = {found.name: found for found in (NDJSON, JSON, C
 
 
 def recognize(file: str, beginning: str) -> Format | None:
-    """The format that the file's name ends in or, failing that, that begins with this character."""
+    """Find the format by the file's suffix or else by its first character. None if neither is known."""
     for known in FORMATS.values():
         if known.suffix and file.endswith(known.suffix):
             return known

@@ -1,4 +1,4 @@
-"""CSV with a header; columns are mapped to the fields of a document."""
+"""Reads CSV files with a header, mapping columns to the fields of a document."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -13,10 +13,10 @@ FIELDS = ("id", "text", "created_at", "title", "source")
 
 
 def read_csv(lines: Iterable[str], columns: Mapping[str, str] | None = None) -> Documents:
-    """A CSV file with a header. `columns` maps a document's fields to the names of the columns.
+    """Yield the documents of a CSV file. `columns` maps fields of a document to column names.
 
-    Without a mapping, columns are taken by the fields' own names; other columns become metadata. Raises
-    InvalidDocument when a mapped column, or one for `id` and `text`, is not there.
+    An unmapped field is read from the column with its own name; other columns become metadata. Raises
+    InvalidDocument if a mapped column, or the column for `id` or `text`, is missing.
     """
     csv.field_size_limit(max(csv.field_size_limit(), 2 * TEXT_CHARACTERS))
     reader = csv.DictReader(without_bom(line) if i == 0 else line for i, line in enumerate(lines))
@@ -27,7 +27,7 @@ def read_csv(lines: Iterable[str], columns: Mapping[str, str] | None = None) -> 
     mapping = {field: field for field in FIELDS if field in header} | dict(columns or {})
     unknown = sorted(set(mapping) - set(FIELDS))
     if unknown:
-        raise InvalidDocument(f"no such field: {', '.join(unknown)}; the fields are {', '.join(FIELDS)}")
+        raise InvalidDocument(f"unknown field: {', '.join(unknown)}; the fields are {', '.join(FIELDS)}")
     missing = sorted({mapping.get(field, field) for field in ("id", "text", *mapping)} - set(header))
     if missing:
         raise InvalidDocument(
@@ -43,7 +43,7 @@ def read_csv(lines: Iterable[str], columns: Mapping[str, str] | None = None) -> 
             continue
         line = reader.line_num
         if None in row or None in row.values():
-            yield InvalidDocument(f"has not the {len(header)} columns of the header", line)
+            yield InvalidDocument(f"does not have the {len(header)} columns of the header", line)
             continue
         data: dict[str, Any] = {field: row[column] for field, column in mapping.items() if row[column]}
         metadata = {name: row[name] for name in header if name not in mapping.values() and row[name]}

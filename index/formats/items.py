@@ -1,4 +1,4 @@
-"""Steps that several readers share."""
+"""Steps shared by several readers: byte order mark, JSON, validation."""
 
 import json
 from typing import Any
@@ -8,12 +8,12 @@ from index.errors import InvalidDocument
 
 
 def without_bom(text: str) -> str:
-    """`text` without a byte order mark at its beginning."""
+    """Remove a byte order mark from the beginning of `text`."""
     return text.removeprefix("\ufeff")
 
 
 def parsed(data: Any, number: int) -> Document | InvalidDocument:
-    """The document in `data` or, if it is invalid, the error with its `number`."""
+    """Return the document in `data` or, if it is invalid, the error with its `number`."""
     try:
         return parse_document(data, number)
     except InvalidDocument as error:
@@ -21,7 +21,7 @@ def parsed(data: Any, number: int) -> Document | InvalidDocument:
 
 
 def loaded(text: str | bytes, number: int | None = None) -> Any:
-    """The JSON value in `text`. Raises InvalidDocument."""
+    """Parse `text` as JSON. Raises InvalidDocument."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""JSON: one array of documents, read whole."""
+"""Reads a JSON array of documents into memory."""
 
 from index.errors import InvalidDocument
 from index.formats.items import loaded, parsed, without_bom
@@ -6,7 +6,7 @@ from index.formats.source import Documents, File, Format, Source
 
 
 def read_json(text: str | bytes) -> Documents:
-    """The documents of an array; items count from 1. Raises InvalidDocument if it is not an array."""
+    """Yield the documents of an array; items count from 1. Raises InvalidDocument if it is not an array."""
     data = loaded(without_bom(text) if isinstance(text, str) else text)
     if not isinstance(data, list):
         raise InvalidDocument("expected a JSON array of documents")

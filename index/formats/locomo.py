@@ -1,4 +1,4 @@
-"""LoCoMo conversations: one turn is one document. A file holds one conversation or many."""
+"""Reads LoCoMo files, which hold one conversation or several: each turn becomes a document."""
 
 import json
 import re
@@ -13,11 +13,11 @@ from index.formats.source import Documents, File, Format, Source
 
 
 def read_locomo(sample: Mapping[str, Any]) -> Documents:
-    """One LoCoMo conversation: one turn is one document, a session is its source.
+    """Yield a document for each turn of one LoCoMo conversation; its source is the session.
 
-    The text is "speaker: what was said [shares caption]", the id is the turn's `dia_id`, and the date is
-    the session's. Turns count from 1 through the whole conversation. Raises InvalidDocument when it is
-    no conversation.
+    The text is "speaker: words [shares caption]", the id is the turn's `dia_id`, and the date is the
+    session's. Turns count from 1 through the whole conversation. Raises InvalidDocument if `sample` is
+    not a conversation.
     """
     conversation = sample.get("conversation") if isinstance(sample, Mapping) else None
     if not isinstance(conversation, Mapping):
@@ -45,7 +45,7 @@ def read_locomo(sample: Mapping[str, Any]) -> Documents:
 
 
 def locomo_date(text: str | None) -> str | None:
-    """ "1:56 pm on 8 May, 2023", or any ISO date, as an ISO date in UTC; None when it is neither."""
+    """Convert "1:56 pm on 8 May, 2023" or any ISO date to an ISO date in UTC. None if it is neither."""
     if not text:
         return None
     for pattern in ("%I:%M %p on %d %B, %Y", "%d %B, %Y", "%Y/%m/%d (%a) %H:%M"):
@@ -61,7 +61,7 @@ def locomo_date(text: str | None) -> str | None:
 
 
 def _sources(file: File) -> list[Source]:
-    """The conversation that `file.user` names by its sample_id, or all of them for `all`."""
+    """Return the conversation whose sample_id is `file.user`, or all conversations for `all`."""
     try:
         found = json.loads("".join(file.lines))
     except (ValueError, RecursionError) as error:
@@ -70,13 +70,13 @@ def _sources(file: File) -> list[Source]:
     for number, sample in enumerate(found if isinstance(found, list) else [found], 1):
         if not isinstance(sample, dict) or not isinstance(sample.get("conversation"), dict):
             raise InvalidDocument(
-                f"item {number} of {file.name} is no LoCoMo conversation: it has no 'conversation'"
+                f"item {number} of {file.name} is not a LoCoMo conversation: it has no 'conversation'"
             )
         named[str(sample.get("sample_id", f"conversation-{number}"))] = sample
     if file.user == "all":
         chosen = named
     elif file.user in named or len(named) == 1:
-        # The only conversation of a file can be anybody's.
+        # If there is only one conversation, any user can have it.
         chosen = {file.user: named.get(file.user) or next(iter(named.values()))}
     else:
         raise InvalidDocument(

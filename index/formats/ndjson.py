@@ -1,4 +1,4 @@
-"""NDJSON: one JSON object a line, of any length."""
+"""Reads NDJSON of any length: one JSON object per line."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from index.formats.source import Documents, File, Format, Source
 
 
 def read_ndjson(lines: Iterable[str | bytes]) -> Documents:
-    """The document on each line; blank lines are skipped. Lines count from 1."""
+    """Yield the document on each line, skipping blank lines. Lines count from 1."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

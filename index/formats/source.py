@@ -1,4 +1,4 @@
-"""The values that a file passes through on its way into profiles: file, format, sources."""
+"""The values of an import: a file, its format, and the documents that it holds for each user."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,21 +11,21 @@ Documents = Iterator[Document | InvalidDocument]
 
 @dataclass(frozen=True)
 class File:
-    """A text file that is about to be read for a user."""
+    """A text file to read for a user."""
 
     name: str
     user: str
-    """Whose documents it holds. Formats with several people in a file may take it as a choice of them."""
+    """Owner of the documents. A format with several people per file may use this to choose among them."""
     lines: Iterable[str]
     line_count: int | None = None
-    """None for a stream that can be read only once."""
+    """None for a stream that can only be read once."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Fields of a document and the names of their columns, for formats that take columns."""
+    """Column name for each field of a document, for formats with columns."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The documents to store for one user. `total` is their number, or an upper bound, if known."""
+    """Documents to store for one user. `total` is their number or an upper bound, None if unknown."""
 
     user: str
     documents: Iterable[Document | InvalidDocument]
@@ -38,9 +38,9 @@ class Format:
 
     name: str
     sources: Callable[[File], list[Source]]
-    """Raises InvalidDocument for a file that cannot be read at all."""
+    """Raises InvalidDocument if the file as a whole cannot be read."""
     suffix: str = ""
-    """Ending of the file names that this format owns."""
+    """Suffix of file names that are always in this format."""
     beginning: str = ""
     """First character, other than white space, of a file in this format."""
     takes_columns: bool = False

@@ -1,1 +1,1 @@
-"""Ranking one person's profile for a query."""
+"""Ranks the passages of one user's profile for a query."""

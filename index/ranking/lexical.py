@@ -1,4 +1,4 @@
-"""BM25 over one profile."""
+"""BM25 over the passages of one profile."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ class LexicalIndex:
     """BM25 over the term lists of one profile (bm25s, Lucene's variant, k1 = 1.5, b = 0.75).
 
     Lucene's idf, ln(1 + (N - n + .5) / (n + .5)), is positive for every term. The Okapi variant of
-    rank_bm25 is not: in a profile of a few documents a term that half of them hold would count
-    against the documents that hold it. The term-frequency part differs from Okapi's by the constant
-    k1 + 1 only, so with the same idf both rank alike.
+    rank_bm25 is not: in a profile of a few documents, a term that occurs in half of them would count
+    against them. The term-frequency part differs from Okapi's only by the constant factor k1 + 1, so with
+    the same idf both rank alike.
     """
 
     def __init__(self, documents: Sequence[Sequence[str]]) -> None:
@@ -31,12 +31,12 @@ class LexicalIndex:
             self._bm25.index((ids, vocabulary), show_progress=False)
 
     def idf(self, term: str) -> float:
-        """How much `term` tells about a document that holds it; most for a term that none holds."""
+        """Return the inverse document frequency of `term`; highest for a term that does not occur."""
         position = self._vocabulary.get(term)
         return self._unseen if position is None else float(self._idf[position])
 
     def scores(self, query: Sequence[str]) -> NDArray[np.float32]:
-        """The BM25 score of every document, shape (documents,). 0 where no term of the query occurs."""
+        """Return the BM25 score of every document, shape (documents,); 0 if no term of the query occurs."""
         known = [term for term in query if term in self._vocabulary]
         if not known:
             return np.zeros(self._size, np.float32)
@@ -44,10 +44,10 @@ class LexicalIndex:
         return scores
 
     def coverage(self, query: Sequence[str]) -> NDArray[np.float32]:
-        """The share of the query's information that each document holds, in [0, 1), shape (documents,).
+        """Return the share of the query's information in each document, in [0, 1), shape (documents,).
 
-        That is the BM25 score over the highest one that any document could reach. A query whose words
-        the profile does not use is covered by nothing, and the scores say so.
+        This is the BM25 score divided by the highest score that any document could reach, so terms that the
+        profile does not contain lower the coverage.
         """
         total = sum(self.idf(term) for term in query)
         return self.scores(query) / np.float32(total or 1.0)

@@ -1,4 +1,4 @@
-"""One person's profile in memory: a cache of what the store holds, ready to be ranked."""
+"""One user's profile in memory, indexed for ranking: a cache of the store's rows."""
 
 import threading
 from collections import Counter
@@ -18,7 +18,7 @@ from index.text.sentences import SPEAKER
 from index.text.words import terms
 
 _SITTING = timedelta(hours=6)
-"""Documents of one source with a longer time between them are no context of each other."""
+"""Documents of one source with a longer gap between them are not context for each other."""
 
 
 class Sized(Protocol):
@@ -30,7 +30,7 @@ Derived = TypeVar("Derived", bound=Sized)
 
 
 class Profile:
-    """Passages of one person, in order, with their indexes. Immutable; shared between requests."""
+    """Passages of one user, in order, with their indexes. Immutable and shared between requests."""
 
     def __init__(self, stored: StoredProfile) -> None:
         self.user = stored.user
@@ -48,14 +48,14 @@ class Profile:
 
     @property
     def nbytes(self) -> int:
-        """About what this takes in memory; the lexical index takes about as much as the text."""
+        """Estimated memory in bytes; the lexical index takes about as much as the text."""
         own = self.vectors.nbytes + 3 * self.text_bytes + 1_000 * len(self._spans)
         return own + sum(value.nbytes for value in tuple(self._derived.values()))
 
     def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
-        """The value of `make`, called once under this name; it is kept and evicted with the profile.
+        """Return the result of `make`, which is called once and kept until the profile is evicted.
 
-        For a retriever with vectors, or scores, of its own. The name must be the retriever's.
+        For retrievers with vectors or scores of their own; `name` is the retriever's name.
         """
         with self._deriving:
             if name not in self._derived:
@@ -63,7 +63,7 @@ class Profile:
             return cast(Derived, self._derived[name])
 
     def document(self, position: int) -> Document:
-        """The document that the passage at `position` belongs to."""
+        """Return the document of the passage at `position`."""
         return self.documents[self._spans[position][0]]
 
     def text(self, position: int) -> str:
@@ -71,7 +71,7 @@ class Profile:
         return self.documents[index].text[start:end]
 
     def encoded_text(self, position: int) -> str:
-        """The passage as encoders and the lexical index see it."""
+        """Return the passage as encoders and the lexical index see it."""
         return encoded_text(self.document(position), self.text(position))
 
     def key(self, position: int) -> tuple[str, int]:
@@ -92,7 +92,7 @@ class Profile:
         )
 
     def positions(self, document_id: str) -> list[int]:
-        """Where the passages of a document stand; empty when there is no such document."""
+        """Return the positions of a document's passages; empty if there is no such document."""
         return self._by_document.get(document_id, [])
 
     @cached_property
@@ -101,14 +101,14 @@ class Profile:
 
     @cached_property
     def recency(self) -> NDArray[np.float64]:
-        """The time of each passage in seconds, shape (passages,); -inf where it is not known."""
+        """Time of each passage in seconds since 1970, shape (passages,); -inf if unknown."""
         moments = [self.document(i).created_at for i in range(len(self))]
         return np.array([moment.timestamp() if moment else -np.inf for moment in moments])
 
     @cached_property
     def groups(self) -> NDArray[np.int64]:
-        """A number for each passage, shape (passages,), equal for those that stand together: parts of one
-        document, and documents of one source that follow each other in one sitting."""
+        """Group number of each passage, shape (passages,). A group is the parts of one document and of the
+        documents of one source that follow it within one sitting."""
         numbers: list[int] = []
         number = 0
         for i in range(len(self)):
@@ -119,8 +119,8 @@ class Profile:
 
     @cached_property
     def authors(self) -> list[frozenset[str]]:
-        """Who wrote or speaks in the document of each passage, in lower case: as its metadata tell, and
-        by the names that lines of a transcript begin with ("Ana: see you there")."""
+        """Authors and speakers of each passage's document, in lower case: from its metadata, and from
+        the beginnings of lines in a transcript ("Ana: see you there")."""
         of_document = []
         for document in self.documents:
             names = [match.group(1) for match in SPEAKER.finditer(document.text)]
@@ -131,20 +131,20 @@ class Profile:
 
     @cached_property
     def people(self) -> list[str]:
-        """Names of those who wrote or speak in more than one passage, in order of first appearance."""
+        """Authors and speakers of more than one passage, in order of first appearance."""
         counts = Counter(name for names in self.authors for name in sorted(names))
         return [name for name, count in counts.items() if count > 1]
 
     @cached_property
     def _by_document(self) -> dict[str, list[int]]:
-        places: dict[str, list[int]] = {}
+        positions: dict[str, list[int]] = {}
         for i in range(len(self)):
-            places.setdefault(self.document(i).id, []).append(i)
-        return places
+            positions.setdefault(self.document(i).id, []).append(i)
+        return positions
 
 
 def encoded_text(document: Document, text: str) -> str:
-    """What an encoder and the lexical index see of a passage: its title, then its text."""
+    """Return the text that encoders and the lexical index see for a passage: its title, then its text."""
     return f"{document.title}: {text}" if document.title else text
 
 

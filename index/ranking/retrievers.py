@@ -1,6 +1,6 @@
-"""Retrievers rank the passages of a profile. The built-in ones are functions of profile and queries.
+"""Retrievers rank the passages of a profile; the built-in ones are plain functions.
 
-No hits is an empty list, and ties keep the order of the documents.
+If nothing is found, a ranking is empty. Ties keep the order of the documents.
 """
 
 import random as _random
@@ -23,21 +23,21 @@ Ranking = Sequence[tuple[int, float]]
 RRF_CONSTANT = 60
 """Cormack, Clarke and Büttcher (2009): a rank r adds 1 / (60 + r)."""
 RRF_DEPTH = 1_000
-"""How far down each ranking is fused."""
+"""Depth to which rankings are fused."""
 
 
 @dataclass(frozen=True)
 class Query:
     text: str
     vector: Vectors | None = None
-    """Shape (dimension,); only for retrievers that need vectors."""
+    """Shape (dimension,). None if the retriever needs no vectors."""
 
 
 class Retriever(Protocol):
-    """A way to rank a profile, shared between threads.
+    """Ranks profiles. Shared between threads.
 
-    It may have a model or an embedding space of its own; `Profile.derived` keeps what it computes for one
-    profile in memory for as long as that profile.
+    A retriever may have its own model or embedding space. Values that it computes per profile belong in
+    `Profile.derived`, which evicts them with the profile.
     """
 
     @property
@@ -45,18 +45,18 @@ class Retriever(Protocol):
 
     @property
     def needs_vectors(self) -> bool:
-        """Whether queries need a vector of the store's encoder."""
+        """Whether queries need vectors of the store's encoder."""
         ...
 
     @property
     def rank(self) -> Callable[[Profile, Sequence[Query], int], list[Ranking]]:
-        """Called as `rank(profile, queries, depth)`: the `depth` best passages for each query."""
+        """Called as `rank(profile, queries, depth)`; returns the `depth` best passages for each query."""
         ...
 
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A retriever that is a function and has no state."""
+    """A retriever without state: a named function."""
 
     name: str
     rank: Callable[[Profile, Sequence[Query], int], list[Ranking]]
@@ -64,25 +64,25 @@ class BuiltIn:
 
 
 def dense(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
-    """By the dot product of the stored vectors with the query's."""
+    """Rank by the dot product of the stored vectors with the query's."""
     found = profile.vectors.search(_vectors(queries), depth)
     return [list(zip(p.tolist(), s.tolist(), strict=True)) for p, s in found]
 
 
 def bm25(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
-    """By BM25 over stemmed words; passages without any word of the query are no hits."""
+    """Rank by BM25 over stemmed words, leaving out passages without any word of the query."""
     return [_best(profile.lexical.scores(terms(query.text)), depth) for query in queries]
 
 
 def recency(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
-    """The latest first, whatever the query; those without a date last. The score is 1 / rank."""
+    """Rank the latest first and undated passages last, ignoring the query. The score is 1 / rank."""
     order = np.argsort(-profile.recency, kind="stable")[:depth]
     ranking = [(int(position), 1 / rank) for rank, position in enumerate(order, 1)]
     return [ranking for _ in queries]
 
 
 def rrf(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
-    """Reciprocal rank fusion of `dense` and `bm25`."""
+    """Rank by reciprocal rank fusion of `dense` and `bm25`."""
     pool = max(depth, RRF_DEPTH)
     fused = []
     for lists in zip(dense(profile, queries, pool), bm25(profile, queries, pool), strict=True):
@@ -95,13 +95,13 @@ def rrf(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]
 
 
 def hybrid(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
-    """By meaning and words in their context, each trusted by how much it found (index/ranking/hybrid.py)."""
+    """Rank by similarity and words in context, each weighted by how much it found (see hybrid.py)."""
     vectors = _vectors(queries)
     return [_best(scores(profile, q.text, v), depth) for q, v in zip(queries, vectors, strict=True)]
 
 
 def random(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
-    """Without replacement; the same user and query give the same order again."""
+    """Rank at random, reproducibly for the same user and query."""
     rankings: list[Ranking] = []
     for query in queries:
         order = list(range(len(profile)))
@@ -111,12 +111,12 @@ def random(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranki
 
 
 def none(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
-    """Finds nothing: what an answer without the profile is made of."""
+    """Find nothing, for answers without the profile."""
     return [[] for _ in queries]
 
 
 def _best(scores: NDArray[np.floating], depth: int) -> Ranking:
-    """The positive scores, best first, ties in order of position."""
+    """Return the positive scores, best first, ties in order of position."""
     order = np.argsort(-scores, kind="stable")[:depth]
     return [(int(position), float(scores[position])) for position in order if scores[position] > 0]
 
@@ -139,7 +139,7 @@ BUILT_IN = (
 
 
 class Retrievers:
-    """The retrievers that can be asked for by name. Register all of them before the first search."""
+    """Registry of retrievers by name. Register all of them before the first search."""
 
     def __init__(self, retrievers: Iterable[Retriever] = BUILT_IN) -> None:
         self._by_name: dict[str, Retriever] = {}
@@ -157,7 +157,7 @@ class Retrievers:
         return list(self._by_name)
 
     def get(self, name: str) -> Retriever:
-        """Raises UnknownRetriever, which lists the names."""
+        """Raises UnknownRetriever, whose message lists the names."""
         try:
             return self._by_name[name]
         except KeyError:

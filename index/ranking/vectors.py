@@ -1,4 +1,4 @@
-"""FAISS over one profile's vectors: exact for most people, approximate only for very long histories."""
+"""FAISS index over one profile's vectors: exact for most users, approximate for very long histories."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ Positions = NDArray[np.int64]
 class VectorIndex:
     """Ranks stored vectors by their dot product with a query, best first, ties in stored order.
 
-    Up to 10,000 vectors the index is flat float32, up to 50,000 flat float16 (half the memory, and the
-    stored vectors are float16 anyway, so it is as exact), above that an HNSW graph.
+    Up to 10,000 vectors the index is flat float32, up to 50,000 flat float16 (half the memory, and just as
+    exact because stored vectors are float16), and an HNSW graph above that.
     """
 
     def __init__(self, vectors: NDArray[np.float16], *, kind: str | None = None) -> None:
@@ -28,8 +28,8 @@ class VectorIndex:
         self.size = size
         full = np.ascontiguousarray(vectors, np.float32)
         self.mean = full.mean(axis=0) if size else np.zeros(dimension, np.float32)
-        """Its dot product with a query is the query's mean score, for any number of documents."""
-        # How far two float32 sums of one dot product can be apart, for a query of length 1.
+        """Mean vector: its dot product with a query is the query's mean score."""
+        # Bound on the rounding error of a float32 dot product with a query of length 1.
         longest = float(np.linalg.norm(full, axis=1).max(initial=0))
         self._rounding = dimension * float(np.finfo(np.float32).eps) * longest
         self._index: Any = _INDEX[kind](dimension)
@@ -44,9 +44,9 @@ class VectorIndex:
         )
 
     def search(self, queries: Vectors, k: int) -> list[tuple[Positions, Vectors]]:
-        """The positions and scores of the `k` best vectors for each row of `queries`, in one call.
+        """Return positions and scores of the `k` best vectors for each row of `queries`.
 
-        The scores are float32 dot products, computed alike for every stored vector, so equal vectors
+        Scores are float32 dot products, computed in the same way for every stored vector, so equal vectors
         tie exactly and come in stored order.
         """
         k = min(k, self.size)
@@ -54,18 +54,18 @@ class VectorIndex:
             empty = (np.empty(0, np.int64), np.empty(0, np.float32))
             return [empty for _ in queries]
         queries = np.ascontiguousarray(queries, np.float32)
-        # A few more than asked for, so that a tie at the end is seen and settled by position.
+        # A few more than requested, so that a tie at the end is detected and broken by position.
         wanted = min(self.size, k + 16)
-        found = self.search_alone(queries, wanted)
-        return [self._settle(query, row[row >= 0], k) for query, row in zip(queries, found, strict=True)]
+        found = self.search_raw(queries, wanted)
+        return [self._break_ties(query, row[row >= 0], k) for query, row in zip(queries, found, strict=True)]
 
-    def search_alone(self, queries: Vectors, k: int) -> Positions:
-        """What FAISS itself finds, shape (queries, k): its ties in any order. What `search` is timed by."""
+    def search_raw(self, queries: Vectors, k: int) -> Positions:
+        """Return FAISS's own result, shape (queries, k), ties in any order: the baseline of `search`."""
         found: Positions = self._index.search(queries, k)[1]
         return found
 
-    def _settle(self, query: Vectors, found: Positions, k: int) -> tuple[Positions, Vectors]:
-        # FAISS adds up in another order: what it left out may score a rounding above what it found last.
+    def _break_ties(self, query: Vectors, found: Positions, k: int) -> tuple[Positions, Vectors]:
+        # FAISS sums in another order: a vector that it left out may score slightly above its last one.
         rounding = self._rounding * float(np.linalg.norm(query))
         while True:
             scores = self.scores(query, found)
@@ -74,12 +74,12 @@ class VectorIndex:
             tied_out = len(found) < self.size and len(found) >= k and scores[best[-1]] <= cut_off
             if not tied_out or self.kind == "hnsw":
                 return found[best], scores[best]
-            found = self.search_alone(query[None], min(self.size, 2 * len(found)))[0]
+            found = self.search_raw(query[None], min(self.size, 2 * len(found)))[0]
 
     def scores(self, query: Vectors, positions: Positions) -> Vectors:
-        """Dot products of `query` with the vectors at `positions`, shape (positions,)."""
+        """Return dot products of `query` with the vectors at `positions`, shape (positions,)."""
         rows = self._index.reconstruct_batch(np.ascontiguousarray(positions, np.int64))
-        # Not `rows @ query`: BLAS rounds a row differently depending on where it stands in the matrix.
+        # Not `rows @ query`: in BLAS, the rounding of a row depends on its position in the matrix.
         products: Vectors = np.einsum("ij,j->i", rows, query, optimize=False)
         return products
 
@@ -91,7 +91,7 @@ class VectorIndex:
 def _hnsw(dimension: int) -> Any:
     index: Any = faiss.IndexHNSWSQ(dimension, faiss.ScalarQuantizer.QT_fp16, 32, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = 80
-    # Questions may be unlike anything stored: with 128, those find two thirds of their neighbours.
+    # Questions may be unlike anything stored: with 128, such queries find two thirds of their neighbours.
     index.hnsw.efSearch = 512
     return index
 

@@ -1,1 +1,1 @@
-"""What is kept, and how durably."""
+"""Durable storage of profiles and answers."""

@@ -1,4 +1,4 @@
-"""The rows of stored answers: one per question, with its trajectory as JSON."""
+"""Rows of stored answers: one per question, with its trajectory as JSON."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from index.storage.profiles import AT_ONCE, unknown_user, version_of
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """An answer as it is kept; `body` is JSON values."""
+    """An answer in the store; `body` holds JSON values."""
 
     user: str
     id: str
@@ -23,12 +23,12 @@ class StoredAnswer:
 
 
 def save(connection: Connection, answers: Sequence[StoredAnswer]) -> list[UnknownUser | None]:
-    """Insert answers; None for each that was kept, an error for each whose user has been erased."""
+    """Insert answers. Returns None for each that was stored, an error for each whose user is erased."""
     asking = sorted({answer.user for answer in answers})
     known: set[str] = set()
     for first in range(0, len(asking), AT_ONCE):
         users = schema.users.c.user
-        # Locked, so that no user is erased between this statement and the next.
+        # Locked so that no user is erased before the insert.
         query = select(users).where(users.in_(asking[first : first + AT_ONCE])).order_by(users)
         known.update(connection.scalars(query.with_for_update(read=True)))
     now = time.time()
@@ -43,7 +43,7 @@ def save(connection: Connection, answers: Sequence[StoredAnswer]) -> list[Unknow
 
 
 def find(connection: Connection, user: str, answer_id: str) -> dict[str, Any]:
-    """The body of a stored answer. Raises UnknownUser or UnknownDocument."""
+    """Return the body of a stored answer. Raises UnknownUser or UnknownDocument."""
     version_of(connection, user)
     columns = schema.answers.c
     body = connection.execute(

@@ -1,7 +1,6 @@
-"""One database: its connections and transactions, and the settings that each dialect needs.
+"""Connections and transactions of one database, and everything that differs between dialects.
 
-SQLite keeps its promises with WAL and synchronous=FULL, PostgreSQL with row locks and repeatable reads; what
-differs between the two is in this module.
+SQLite needs WAL and synchronous=FULL, and has one writer; PostgreSQL needs REPEATABLE READ and row locks.
 """
 
 import sqlite3
@@ -20,14 +19,14 @@ from sqlalchemy.pool import QueuePool
 from index.errors import StoreUnavailable
 
 BUSY_MS = 30_000
-"""How long a connection waits for another process that is writing."""
+"""Time that a connection waits for another process that is writing, in milliseconds."""
 
 
 class Database:
-    """Transactions over one URL. Safe to share between threads.
+    """Transactions on the database at one URL. Safe to share between threads.
 
-    A read sees one consistent state from its first statement to its last. Both `read` and `write` raise
-    StoreUnavailable when the database cannot be used; a write that raises has changed nothing.
+    All statements of a read see the same state. Reads and writes raise StoreUnavailable if the database
+    cannot be used; a write that raises has changed nothing.
     """
 
     def __init__(self, url: str) -> None:
@@ -37,8 +36,8 @@ class Database:
             self.engine if one_writer else self.engine.execution_options(isolation_level="REPEATABLE READ")
         )
         self._to_write = self.engine.execution_options(pr2_write=True)
-        # SQLite's writers queue here instead of at the database's lock, where waiting is polling. Elsewhere
-        # writers of one user meet at the user's row, which they lock.
+        # SQLite's writers queue here instead of polling for the database's lock. On other databases, writers
+        # lock the user's row.
         self._writing: AbstractContextManager[Any] = threading.Lock() if one_writer else nullcontext()
 
     @contextmanager
@@ -52,9 +51,9 @@ class Database:
             yield connection
 
     def scrub(self) -> bool:
-        """Get what was deleted off the disk; False while another connection reads an older state.
+        """Remove deleted text from the disk; False while another connection reads an older state.
 
-        secure_delete has blanked it in the database, but the write-ahead log still holds the pages.
+        secure_delete has overwritten it in the database, but the write-ahead log still has the pages.
         """
         if self.engine.dialect.name != "sqlite":
             return False
@@ -64,7 +63,7 @@ class Database:
                 cursor.execute("PRAGMA busy_timeout=1000")
                 busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except sqlite3.Error:
-                return False  # The deletion itself is done and durable.
+                return False  # The deletion itself is committed.
             finally:
                 cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
             return not busy
@@ -74,13 +73,13 @@ class Database:
 
 
 def insert_if_missing(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
-    """Insert `row` unless one with its key is there, even one that another transaction is writing now."""
+    """Insert `row` unless its key exists, waiting for any transaction that is inserting the same key."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(dialect.insert(table).on_conflict_do_nothing(), row)
 
 
 def switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Give the database a write-ahead log. Raises sqlite3.OperationalError.
+    """Switch the database to a write-ahead log. Raises sqlite3.OperationalError.
 
     SQLite ignores the busy timeout while another connection does the same, so this retries.
     """
@@ -121,7 +120,7 @@ def _make_engine(url: str) -> Engine:
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            # A reader that later writes could find the database changed under it; a writer says so first.
+            # A transaction that starts as a reader may fail when it writes, so a writer takes the lock first.
             write = connection.get_execution_options().get("pr2_write")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 

@@ -1,4 +1,4 @@
-"""Where a data folder keeps its SQLite file. Light to import: settings need it before any database does."""
+"""Location of the SQLite file in a data folder. Without imports, because settings load it at every start."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ FILE = "pr2.db"
 
 
 def file_url(folder: Path) -> str:
-    """The URL of the folder's SQLite file."""
+    """Return the URL of the folder's SQLite file."""
     return f"sqlite:///{folder / FILE}"

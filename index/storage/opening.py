@@ -1,4 +1,4 @@
-"""Opens a database as a store: brings its tables to this program's revision and reads its manifest."""
+"""Opens a database as a store: migrates its schema to the current revision and checks its encoder."""
 
 import json
 import threading
@@ -11,31 +11,31 @@ from index.errors import EncoderMismatch, SchemaMismatch, StoreUnavailable
 from index.storage import schema
 
 REVISION = "1"
-"""The latest revision in migrations/versions: the tables in schema.py."""
+"""Latest revision in migrations/versions, which schema.py describes."""
 _ENCODER, _SCHEMA = "encoder", "schema"
-# Alembic keeps the migration that is running in module globals.
+# Alembic keeps the running migration in module globals.
 _migrating = threading.Lock()
 
 
 def prepare(connection: Connection, encoder: EncoderManifest | None) -> None:
-    """Create or upgrade the tables; a new store is made for `encoder`.
+    """Create or migrate the tables, and record `encoder` as the encoder of a new store.
 
-    With `encoder` None, no store is created. Raises SchemaMismatch for a store of a newer program, and
-    StoreUnavailable if there is none.
+    With `encoder` None, no store is created. Raises SchemaMismatch if the schema is newer or unknown, and
+    StoreUnavailable if there is no store to open.
     """
     revision, stamped = _revision(connection)
     if revision is None and encoder is None:
         raise StoreUnavailable("there is no store yet")
     if revision is not None and not (revision.isdecimal() and int(revision) <= int(REVISION)):
         raise SchemaMismatch(
-            f"this store has schema {revision}, and this program knows schemas up to {REVISION}: "
-            "open it with the version of pr2 that wrote it, or a newer one"
+            f"this store has schema {revision}, and this version of pr2 supports schemas up to {REVISION}: "
+            "open it with the version that wrote it, or a newer one"
         )
     if revision is not None and not stamped:
         _alembic(connection, "stamp", revision)
     if revision != REVISION:
         _alembic(connection, "upgrade", REVISION)
-        # Programs that do not know Alembic look here.
+        # Versions from before Alembic check this row.
         _set(connection, _SCHEMA, REVISION)
     if revision is None:
         assert encoder is not None
@@ -48,10 +48,10 @@ def read_encoder(
     *,
     lock: Literal["share", "exclusive"] | None = None,
 ) -> EncoderManifest:
-    """The encoder that made the vectors, as this transaction sees it. Raises EncoderMismatch.
+    """Return the encoder of the store's vectors, as this transaction sees it. Raises EncoderMismatch.
 
-    Read with every read and write of vectors: they may have been swapped since the store was opened. Who
-    writes vectors shares a lock, and who swaps all of them takes it alone, until the transaction ends.
+    Call it in every transaction that reads or writes vectors: they may have been replaced since the store
+    was opened. Writing vectors takes a shared lock, replacing all of them an exclusive one.
     """
     query = select(schema.manifest.c.value).where(schema.manifest.c.key == _ENCODER)
     if lock:
@@ -60,7 +60,7 @@ def read_encoder(
     if expected is not None and made_by != expected:
         raise EncoderMismatch(
             f"this store was made with the encoder {made_by}; it cannot be opened with "
-            f"{expected}: open it with the former, or embed it again (pr2 profile reembed)"
+            f"{expected}: use the former, or re-embed the store (pr2 profile reembed)"
         )
     return made_by
 
@@ -70,19 +70,19 @@ def write_encoder(connection: Connection, encoder: EncoderManifest) -> None:
 
 
 def _revision(connection: Connection) -> tuple[str | None, bool]:
-    """The revision of the tables, None for a database without a store; and whether Alembic knows it."""
+    """Return the schema's revision, None if there is no store, and whether Alembic has recorded it."""
     tables = inspect(connection).get_table_names()
     if schema.manifest.name not in tables:
         return None, False
     if "alembic_version" in tables:
         return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()), True
-    # Written before there were revisions.
+    # A store from before Alembic.
     query = select(schema.manifest.c.value).where(schema.manifest.c.key == _SCHEMA)
     return str(connection.execute(query).scalar_one()), False
 
 
 def _alembic(connection: Connection, step: Literal["stamp", "upgrade"], revision: str) -> None:
-    # Imported now: it takes longer than opening a store that is up to date.
+    # Imported lazily: the import takes longer than opening a store that is up to date.
     from alembic import command
     from alembic.config import Config
 

@@ -1,4 +1,4 @@
-"""The rows of a user's profile: documents, their passages with vectors, and the version of the whole."""
+"""Rows of a user's profile: documents, passages with their vectors, and the profile's version."""
 
 import json
 import time
@@ -17,12 +17,12 @@ from index.storage import schema
 from index.storage.database import insert_if_missing
 
 AT_ONCE = 500
-"""Keys in one IN list: below every database's limit."""
+"""Keys per IN list, below every database's limit."""
 
 
 @dataclass(frozen=True)
 class EncodedPassage:
-    """Characters `start` to `end` of a document, and their vector: float16, shape (dimension,)."""
+    """Characters `start` to `end` of a document and their vector, float16, shape (dimension,)."""
 
     start: int
     end: int
@@ -37,25 +37,25 @@ class EncodedDocument:
 
 @dataclass(frozen=True)
 class StoredProfile:
-    """All of one person's documents, in the order in which they were first put."""
+    """All documents of one user, in the order in which they were first put."""
 
     user: str
     version: int
     documents: list[Document]
     spans: list[tuple[int, int, int]]
-    """(index into documents, start, end) of every passage, in order."""
+    """(index into documents, start, end) of each passage, in order."""
     vectors: NDArray[np.float16]
     """Shape (passages, dimension)."""
 
 
 _VERSION = select(schema.users.c.version).where(schema.users.c.user == bindparam("user"))
-"""Made once: it is read at every search, and making it takes longer than running it."""
+"""Built once: every search runs it, and building it takes longer than running it."""
 _VERSION_TO_CHANGE = _VERSION.with_for_update()
-"""Locks the user's row: one writer per user at a time, also where several servers share a database."""
+"""Locks the user's row: one writer per user, even if several servers share a database."""
 
 
 def version_of(connection: Connection, user: str, *, to_change: bool = False) -> int:
-    """Grows with every change to the user's documents. Raises UnknownUser."""
+    """Return the profile's version, which grows with every change. Raises UnknownUser."""
     query = _VERSION_TO_CHANGE if to_change else _VERSION
     version = connection.execute(query, {"user": user}).scalar_one_or_none()
     if version is None:
@@ -81,12 +81,12 @@ def put(connection: Connection, user: str, batches: Iterable[Sequence[EncodedDoc
 
 
 def _claimed(connection: Connection, user: str) -> tuple[int, int]:
-    """Version and next position of a user who is created if missing. Their row stays locked."""
-    # An erased user who comes back must not meet the versions that caches elsewhere still hold.
+    """Create the user if missing, lock their row, and return its version and next position."""
+    # Starts from the clock: a user who returns after an erasure must not reuse versions that caches hold.
     new = {"user": user, "version": time.time_ns() // 1_000, "next_position": 0}
     columns = schema.users.c
     query = select(columns.version, columns.next_position).where(columns.user == user).with_for_update()
-    # Another server may create the user, or erase them, between one statement and the next.
+    # Another server may create or erase the user between the two statements.
     while (row := connection.execute(query).one_or_none()) is None:
         insert_if_missing(connection, schema.users, new)
     return row.version, row.next_position
@@ -112,7 +112,7 @@ def swap_vectors(
 
 
 def load(connection: Connection, user: str, dimension: int) -> StoredProfile:
-    """All documents and vectors. Raises UnknownUser."""
+    """Return all documents and vectors. Raises UnknownUser."""
     documents, passages = schema.documents.c, schema.passages.c
     version = version_of(connection, user)
     rows = connection.execute(
@@ -147,7 +147,7 @@ def document(connection: Connection, user: str, document_id: str) -> Document:
 
 
 def page(connection: Connection, user: str, after: int, limit: int) -> list[tuple[int, Document]]:
-    """(position, document) of the first documents past position `after`. Raises UnknownUser."""
+    """Return (position, document) of the first documents after position `after`. Raises UnknownUser."""
     version_of(connection, user)
     columns = schema.documents.c
     rows = connection.execute(
@@ -160,7 +160,7 @@ def page(connection: Connection, user: str, after: int, limit: int) -> list[tupl
 
 
 def count(connection: Connection, user: str) -> int:
-    """The number of the user's documents. Raises UnknownUser."""
+    """Return the number of documents. Raises UnknownUser."""
     version_of(connection, user)
     query = select(func.count()).where(schema.documents.c.user == user)
     return int(connection.execute(query).scalar_one())
@@ -184,7 +184,7 @@ def unknown_document(user: str, document_id: str) -> UnknownDocument:
 
 
 def _put_batch(connection: Connection, user: str, batch: Sequence[EncodedDocument], position: int) -> int:
-    """Write one batch; of documents with the same id the last wins. Returns the next free position."""
+    """Write one batch; the last document with an id wins. Returns the next free position."""
     latest = {encoded.document.id: encoded for encoded in batch}
     columns = schema.documents.c
     ids = list(latest)
@@ -238,7 +238,7 @@ def _row(user: str, position: int, document: Document) -> dict[str, Any]:
 
 
 def _document(row: Any) -> Document:
-    # What is in the store was validated on its way in.
+    # Stored documents were validated when they were put.
     return Document.model_construct(
         id=row.id,
         text=row.text,

@@ -1,6 +1,6 @@
-"""The tables of a store. Every row of a user carries the user's name in its key.
+"""The tables of a store. Every row of a user has the user's name in its key.
 
-A change here is a new revision in migrations/.
+A change here needs a new revision in migrations/.
 """
 
 from sqlalchemy import (
@@ -22,17 +22,17 @@ tables = MetaData()
 manifest = Table(
     "manifest", tables, Column("key", String, primary_key=True), Column("value", Text, nullable=False)
 )
-"""What the store was made with: the encoder, and the version of this schema."""
+"""The encoder that made the vectors, and the schema's revision."""
 
 users = Table(
     "users",
     tables,
     Column("user", String, primary_key=True),
     Column("version", BigInteger, nullable=False),
-    # Positions are never used again, so that documents keep their order whatever is deleted.
+    # Positions are never reused, so deletions do not change the order of documents.
     Column("next_position", Integer, nullable=False),
 )
-"""`version` grows with every change to the person's documents; caches are keyed by it."""
+"""`version` grows with every change to the user's documents; caches are keyed by it."""
 
 documents = Table(
     "documents",
@@ -59,7 +59,7 @@ passages = Table(
     Column("vector", LargeBinary, nullable=False),
     PrimaryKeyConstraint("user", "position", "start"),
 )
-"""The parts of each document that were encoded, with their float16 vectors."""
+"""The encoded parts of each document, with their float16 vectors."""
 
 answers = Table(
     "answers",
@@ -72,4 +72,4 @@ answers = Table(
 )
 
 PER_USER = (documents, passages, answers, users)
-"""Every table with rows of users, by its column `user`. An erasure deletes from all of them."""
+"""All tables with a column `user`. An erasure deletes the user's rows from each."""

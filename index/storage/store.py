@@ -1,8 +1,8 @@
-"""The store: the only place where a user's history is kept.
+"""The store: the single source of truth for users' histories.
 
-A document's text and its vectors are written in one transaction, and what is acknowledged is durable
-(SQLite: WAL, synchronous=FULL). Killed at any moment, the store opens again with nothing to repair.
-Written with SQLAlchemy Core, so that another database needs no second code path.
+A document's text and its vectors are written in one transaction, and acknowledged writes are durable
+(SQLite: WAL, synchronous=FULL). A process that is killed at any moment leaves nothing to repair. Uses
+SQLAlchemy Core, so that another database needs no second code path.
 """
 
 import uuid
@@ -24,20 +24,20 @@ from index.values import Receipt
 
 
 class Store:
-    """Everything that is kept, behind one database URL. Safe to share between threads.
+    """Documents, vectors and answers behind one database URL. Safe to share between threads.
 
-    Opened by its first use. Every method raises SchemaMismatch, EncoderMismatch, and StoreUnavailable when
+    The first use opens it. Every method may raise SchemaMismatch, EncoderMismatch, or StoreUnavailable if
     the database cannot be read or written; a write that raises has changed nothing.
     """
 
     def __init__(self, url: str, manifest: EncoderManifest | None) -> None:
-        """`manifest` of the encoder in use. None takes a store as it is, to look at, and creates none."""
+        """`manifest` is that of the encoder in use. None opens an existing store with any encoder."""
         self._expected = manifest
         self.database = Database(url)
         self._ready = False
 
     def open(self) -> None:
-        """Create or upgrade what is missing. Raises EncoderMismatch, SchemaMismatch."""
+        """Create the store if it is missing, or migrate it. Raises EncoderMismatch, SchemaMismatch."""
         if self._ready:
             return
         with self.database.write() as connection:
@@ -49,7 +49,7 @@ class Store:
         self.database.close()
 
     def check(self) -> None:
-        """Show that the database answers."""
+        """Run a query to show that the database responds."""
         with self._read() as connection:
             connection.execute(select(schema.manifest.c.key).limit(1))
 
@@ -58,12 +58,12 @@ class Store:
             return list(connection.scalars(select(schema.users.c.user).order_by(schema.users.c.user)))
 
     def version(self, user: str) -> int:
-        """Grows with every change to the user's documents. Raises UnknownUser."""
+        """Return the profile's version, which grows with every change. Raises UnknownUser."""
         with self._read() as connection:
             return profiles.version_of(connection, user)
 
     def put(self, user: str, batches: Iterable[Sequence[EncodedDocument]]) -> int:
-        """Insert or replace documents, all in one transaction; a replaced one keeps its position.
+        """Insert or replace documents in one transaction; a replaced document keeps its position.
 
         `batches` is read inside the transaction, so it should be quick. Returns the new version.
         """
@@ -77,11 +77,11 @@ class Store:
         versions: Mapping[str, int],
         batches: Iterable[tuple[str, int, Sequence[EncodedDocument]]],
     ) -> list[str]:
-        """Replace all vectors by those of another encoder, all in one transaction.
+        """Replace all vectors by those of another encoder, in one transaction.
 
-        `batches` holds (user, version, documents), `versions` the latest version of each user in it; older
-        ones are passed over. Returns the users that changed since, or are not in `versions`; then nothing
-        was swapped.
+        `batches` has (user, version, documents), and `versions` the latest version of each user in it; older
+        batches are skipped. Returns users who have changed since or are not in `versions`; if there are any,
+        nothing was replaced.
         """
         with self._write() as connection:
             opening.read_encoder(connection, None, lock="exclusive")
@@ -93,7 +93,7 @@ class Store:
         return []
 
     def load(self, user: str) -> StoredProfile:
-        """Everything at once, as one consistent state. Raises UnknownUser."""
+        """Return the whole profile in one consistent state. Raises UnknownUser."""
         with self._read() as connection:
             dimension = opening.read_encoder(connection, self._expected).dimension
             return profiles.load(connection, user, dimension)
@@ -104,12 +104,12 @@ class Store:
             return profiles.document(connection, user, document_id)
 
     def documents(self, user: str, after: int = -1, limit: int = 100) -> list[tuple[int, Document]]:
-        """A page of (position, document), from the first position past `after`. Raises UnknownUser."""
+        """Return a page of (position, document), starting after position `after`. Raises UnknownUser."""
         with self._read() as connection:
             return profiles.page(connection, user, after, limit)
 
     def count(self, user: str) -> int:
-        """The number of the user's documents. Raises UnknownUser."""
+        """Return the number of documents. Raises UnknownUser."""
         with self._read() as connection:
             return profiles.count(connection, user)
 
@@ -119,7 +119,7 @@ class Store:
             profiles.delete_document(connection, user, document_id)
 
     def erase(self, user: str) -> Receipt:
-        """Delete all rows of a user, whatever table they are in. Raises UnknownUser."""
+        """Delete a user's rows from every table. Raises UnknownUser."""
         with self._write() as connection:
             profiles.version_of(connection, user, to_change=True)
             counts = {
@@ -138,9 +138,9 @@ class Store:
         )
 
     def save_answers(self, stored: Sequence[StoredAnswer]) -> list[UnknownUser | None]:
-        """Keep answers and their trajectories, all in one transaction; None for each that was kept.
+        """Store answers in one transaction.
 
-        Nothing is kept for an erased user.
+        Returns None for each that was stored, and an error for each whose user has been erased.
         """
         with self._write() as connection:
             return answers.save(connection, stored)

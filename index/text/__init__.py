@@ -1,1 +1,1 @@
-"""Words, sentences and passages: how text is taken apart."""
+"""Splits text into words, sentences and passages."""

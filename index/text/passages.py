@@ -1,27 +1,27 @@
-"""Cuts documents that are longer than an encoder's window into passages. Nothing is dropped."""
+"""Splits documents that exceed an encoder's window into passages, without dropping anything."""
 
 from collections.abc import Callable, Sequence
 
 from index.text.sentences import spans
 
 PASSAGE_TOKENS = 128
-"""The longest passage. Half of MiniLM's window: a vector of fewer words says more exactly what they are
-about, and the neighbours give a passage its context back (measured in benchmarks/locomo.py)."""
+"""Longest passage. Half of MiniLM's window: the vector of a shorter text is more specific, and neighbours
+give a passage its context back (measured in benchmarks/locomo.py)."""
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
 
 
 def split(text: str, window: int, count: CountTokens) -> list[tuple[int, int]]:
-    """The (start, end) of consecutive passages of `text` that have at most `window` tokens each.
+    """Return (start, end) of consecutive passages of `text` with at most `window` tokens each.
 
-    Cut between sentences where possible, else between words, else anywhere. Together the passages hold
-    every character of `text` that is not white space. Raises ValueError when `window` is below 1.
+    Cuts between sentences if possible, else between words, else anywhere. The passages cover every
+    character of `text` that is not white space. Raises ValueError if `window` is below 1.
     """
     if window < 1:
         raise ValueError(f"a window of {window} tokens leaves no room for text")
     total = count([text])[0]
     if total <= window:
         return [(0, len(text))]
-    # Passages of about equal length: a short rest would be a poor thing to search for.
+    # Passages of about equal length: a short remainder would be hard to find.
     target = total / -(-total // window)
     pieces: list[tuple[int, int]] = []
     for span in spans(text):
@@ -30,7 +30,7 @@ def split(text: str, window: int, count: CountTokens) -> list[tuple[int, int]]:
     passages: list[tuple[int, int]] = []
     used = 0
     for (start, end), cost in zip(pieces, costs, strict=True):
-        # Parts of one cut word are not joined again: together they may be more tokens than apart.
+        # Parts of one word are not joined again: together they may have more tokens than apart.
         apart = bool(passages) and passages[-1][1] < start
         if apart and used < target and used + cost <= window:
             passages[-1] = (passages[-1][0], end)
@@ -42,7 +42,7 @@ def split(text: str, window: int, count: CountTokens) -> list[tuple[int, int]]:
 
 
 def _fit(text: str, span: tuple[int, int], window: int, count: CountTokens) -> list[tuple[int, int]]:
-    """Halve a span until every part fits."""
+    """Halve a span until each part fits."""
     start, end = span
     if end - start <= 1 or count([text[start:end]])[0] <= window:
         return [span]

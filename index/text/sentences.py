@@ -1,4 +1,4 @@
-"""Where sentences begin and end, as character spans, so that a quote is always a piece of its source."""
+"""Finds sentences as character spans, so that a quote is always a substring of its source."""
 
 import re
 
@@ -8,11 +8,11 @@ _ABBREVIATION = re.compile(
 )
 
 SPEAKER = re.compile(r"^([^\W\d_a-z][\w'’.-]*(?: [^\W\d_a-z][\w'’.-]*){0,2}): ", re.MULTILINE)
-"""Who speaks in a line of a transcript: up to three capitalized words and a colon."""
+"""The speaker of a line in a transcript: up to three capitalized words and a colon."""
 
 
 def spans(text: str) -> list[tuple[int, int]]:
-    """The (start, end) of every sentence or line of `text`, in order, without surrounding white space."""
+    """Return (start, end) of each sentence or line of `text`, in order, without surrounding white space."""
     found, start = [], 0
     for gap in _END.finditer(text):
         end = gap.start() + len(gap.group().rstrip())

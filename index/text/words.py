@@ -1,4 +1,4 @@
-"""Words and terms: how a text is cut into words and reduced to the stems that it is ranked by."""
+"""Splits text into words and reduces them to terms: the stems that rankings compare."""
 
 import re
 import threading
@@ -22,33 +22,33 @@ FUNCTION_WORDS = frozenset(
     it's he's she's we're they're don't doesn't didn't isn't wasn't aren't can't won't what's that's
     there's let's""".split()
 )
-"""Words that carry no topic. They are dropped from questions, never from documents."""
+"""Words without a topic. They are dropped from questions, never from documents."""
 
 
 def words(text: str) -> list[str]:
-    """The words of `text`, in lower case, without accents and possessive endings."""
+    """Return the words of `text` in lower case, without accents and possessive endings."""
     if not text.isascii():
-        # People do not type the accents of a name when they ask for it.
+        # People often leave out the accents of a name in a question.
         parts = unicodedata.normalize("NFKD", text.replace("’", "'"))
         text = "".join(character for character in parts if not unicodedata.combining(character))
     return [POSSESSIVE.sub("", word) for word in _WORD.findall(text.lower())]
 
 
 def stem(tokens: Sequence[str]) -> list[str]:
-    """English stems (Snowball); words of other languages mostly stay as they are."""
+    """Return English stems (Snowball); words of other languages mostly stay unchanged."""
     stemmer = getattr(_STEMMER, "english", None)
     if stemmer is None:
-        # A stemmer keeps state between calls, so each thread has its own.
+        # A stemmer has state, so each thread has its own.
         stemmer = _STEMMER.english = Stemmer.Stemmer("english")
     return list(stemmer.stemWords(list(tokens)))
 
 
 def terms(text: str) -> list[str]:
-    """All terms of `text`, in order: stemmed words."""
+    """Return all terms of `text` in order: its stemmed words."""
     return stem(words(text))
 
 
 def content_terms(text: str) -> list[str]:
-    """The terms of `text` that carry its topic, in order, each once; all terms if none does."""
+    """Return the distinct terms that carry the topic of `text`, in order; all terms if none does."""
     kept = [word for word in words(text) if word not in FUNCTION_WORDS]
     return list(dict.fromkeys(stem(kept or words(text))))

@@ -1,4 +1,4 @@
-"""The service as one principal may use it. Every call that names a user passes the gate first."""
+"""The service as seen by one principal: the gate checks every call that names a user."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -14,7 +14,7 @@ from server.service import Answering, Service
 
 
 class Access:
-    """The service behind the gate. Every method raises Forbidden, and what the service raises."""
+    """The service behind the gate. Every method raises Forbidden and the errors of the service."""
 
     def __init__(self, service: Service, gate: Gate, principal: Principal) -> None:
         self._service = service
@@ -23,9 +23,9 @@ class Access:
         self._principal = principal
 
     def check(self, action: Action, user: str) -> None:
-        """Raise Forbidden if the principal may not do this for the user.
+        """Raise Forbidden unless the principal may do this to the user's data.
 
-        Every method calls it; call it earlier where work precedes the method.
+        Every method checks; call this to refuse before work that precedes the method.
         """
         self._gate.check(self._principal, action, user)
 
@@ -42,7 +42,7 @@ class Access:
                     yield document
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
-        """The same, a page at a time."""
+        """All documents, a page at a time."""
         self.check("read", user)
         async with aclosing(self._service.pages(user)) as pages:
             async for page in pages:
@@ -69,7 +69,7 @@ class Access:
     async def search(
         self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
     ) -> list[list[Passage]]:
-        """The best passages for each query, best first; by the settings' retriever if none is named."""
+        """The best passages for each query, best first. Defaults to the settings' retriever."""
         self.check("read", user)
         return await self._service.search(user, queries, k, retriever or self._service.settings.retriever)
 
@@ -81,7 +81,7 @@ class Access:
     async def begin(
         self, user: str, question: str, conversation: Sequence[Message] = (), **options: Unpack[AskOptions]
     ) -> Answering:
-        """Check a question and enter it into the queue. Raises what Service.prepare raises, and Busy."""
+        """Validate a question and enter it into the queue. Raises the errors of Service.prepare, and Busy."""
         self.check("ask", user)
         return self._service.answer(await self._service.prepare(user, question, conversation, **options))
 
@@ -94,6 +94,6 @@ class Access:
                 yield event
 
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
-        """The body of an answer that was given before."""
+        """Body of a stored answer."""
         self.check("read", user)
         return await self._service.stored_answer(user, answer_id)

@@ -1,7 +1,7 @@
-"""The gate: resolves who is asking and decides what they may do.
+"""The gate: resolves who makes a call and decides whether it is allowed.
 
-Keys, tenants and rights belong here. Every door of the server (REST, OpenAI, MCP, command line) reaches the
-service only through `Access`, which asks the gate once for each call that names a user.
+Keys, tenants and rights belong here. REST, OpenAI, MCP and the command line reach the service only through
+`Access`, which asks the gate for each call that names a user.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from typing import Literal, Protocol
 from starlette.requests import HTTPConnection
 
 Action = Literal["read", "write", "ask", "erase"]
-"""Kind of a call: read what is stored, add or delete documents, ask a question, erase a user."""
+"""Kind of call: read stored data, add or delete documents, ask a question, erase a user."""
 
 
 class Forbidden(Exception):
-    """The principal may not do this for this user."""
+    """The principal may not do this to this user's data."""
 
 
 @dataclass(frozen=True)
@@ -24,27 +24,27 @@ class Principal:
     name: str
     tenant: str = ""
     users: frozenset[str] | None = None
-    """The users that the principal may see; None for all."""
+    """Users whose data the principal may see; None for all."""
 
 
 LOCAL = Principal("local")
-"""Whoever reaches the server over loopback, or runs the program on this machine."""
+"""Anyone on this machine: over loopback, or on the command line."""
 
 
 class Gate(Protocol):
-    """Decides about calls. `Access` holds one."""
+    """Resolves principals and checks their calls. See `Access`."""
 
     def principal(self, connection: HTTPConnection | None) -> Principal:
-        """Who makes the request; `connection` is None for a program on this machine. Raises Forbidden."""
+        """The caller; `connection` is None for a program on this machine. Raises Forbidden."""
         ...
 
     def check(self, principal: Principal, action: Action, user: str) -> None:
-        """Return if the principal may do this for the user; else raise Forbidden."""
+        """Raise Forbidden unless the principal may do this to the user's data."""
         ...
 
 
 class OpenGate:
-    """Lets everyone do everything to the users that they may see, and sees a LOCAL principal in everyone."""
+    """Takes every caller for LOCAL, and allows everything on the users that a principal may see."""
 
     def principal(self, connection: HTTPConnection | None) -> Principal:
         return LOCAL

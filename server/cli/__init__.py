@@ -1,4 +1,4 @@
-"""The command line, `pr2`. Commands load what they need when they run, so that help comes at once."""
+"""The command line, `pr2`. Commands import what they need when they run, so that help is instant."""
 
 from typing import Annotated
 
@@ -36,14 +36,12 @@ def _print_version(wanted: bool) -> None:
 def pr2(
     _version: Annotated[
         bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
-        ),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Answers questions for one person, from that person's own history, with evidence."""
+    """Answer questions for one person from that person's own history, with evidence."""
 
 
 def main() -> None:
-    """The entry point of the `pr2` script."""
+    """Entry point of the `pr2` script."""
     app()

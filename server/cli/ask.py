@@ -1,4 +1,4 @@
-"""`pr2 ask`: one question, its steps as they come, the answer, and the lines that it rests on."""
+"""`pr2 ask`: prints the steps of one question, the answer, and the lines that it cites."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 @options.shared(flags=("data", "encoder", *options.POLICY), limits=options.LIMITS)
 def ask(
     user: options.User,
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to answer for this person.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="Question to answer for this person.")],
     server: options.Server = None,
     *,
     flags: options.Given,
     method: Annotated[str | None, typer.Option(help="pr2, rag, planpers or none.")] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Also answer without the history, to see what it brings.")
+        bool, typer.Option("--compare", help="Also answer without the history, for comparison.")
     ] = False,
     retriever: options.Retriever = None,
     limits: options.Given,
@@ -33,7 +33,7 @@ def ask(
 ) -> None:
     """Answer a question from a person's own history, with evidence.
 
-    Exit code 0: answered; 1: no answer, and why on stderr; 2: bad input, or no server there.
+    Exit codes: 0 answered; 1 no answer, with the reason on stderr; 2 bad input, or no server.
     """
     asked = {
         "method": method,

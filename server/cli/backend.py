@@ -1,4 +1,4 @@
-"""One way to reach the profiles, whether they lie in a folder here or behind a server."""
+"""The profiles behind one Protocol, whether in a local store or on a server."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,12 +18,12 @@ from server.settings import Settings
 
 
 class Backend(Protocol):
-    """What the commands need. `server.client.AsyncClient` is one, `LocalBackend` the other."""
+    """The operations that commands need. Implemented by server.client.AsyncClient and LocalBackend."""
 
     async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport: ...
 
     def documents(self, user: str) -> AsyncGenerator[Document, None]:
-        """All of them, in the order in which they were first put."""
+        """All documents, in the order in which they were first put."""
         ...
 
     async def document(self, user: str, document_id: str) -> Document: ...
@@ -39,12 +39,12 @@ class Backend(Protocol):
     def answer(
         self, user: str, question: str, **options: Unpack[AskOptions]
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
-        """The steps as they happen, and at last the record."""
+        """The steps as they happen and, last, the record."""
         ...
 
 
 class LocalBackend(Access):
-    """The service in this process, as the person at this machine uses it."""
+    """The service in this process, with this machine's principal. Raises the errors of the service."""
 
     def __init__(self, service: Service) -> None:
         gate = OpenGate()
@@ -56,10 +56,10 @@ class LocalBackend(Access):
 async def open_backend(
     server: str | None, flags: Mapping[str, Any], *, to_look: bool = False
 ) -> AsyncIterator[Backend]:
-    """The server at this address or, without one, the local store that the settings and `flags` name.
+    """The server at this URL or, if None, the local store that the settings and `flags` name.
 
     With `to_look`, a local store is opened without its encoder, so it can neither encode nor search.
-    Raises BadInput when flags that speak of the local store come together with a server.
+    Raises BadInput if flags of the local store are given together with a server.
     """
     if server is None:
         async with open_local(flags, to_look=to_look) as local:
@@ -67,7 +67,7 @@ async def open_backend(
         return
     if flags:
         raise BadInput(f"with --server, these are for the server to set: {', '.join(flags)}")
-    # A person sits before this: what does not work now is said now.
+    # No retries: a person is waiting, so report errors at once.
     async with AsyncClient(server, retries=0) as client:
         yield client
 

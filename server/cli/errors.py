@@ -1,4 +1,4 @@
-"""What goes wrong as expected is one line on stderr and exit code 2; anything else is a traceback."""
+"""Expected errors become one line on stderr and exit code 2; any other is a traceback."""
 
 import sys
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from server.cli.printable import one_line
 
 
 class BadInput(Exception):
-    """Something in the command cannot be used; the message says what, in words."""
+    """A command's arguments or files are not usable; the message says why."""
 
 
 @contextmanager
 def as_cli_errors() -> Iterator[None]:
-    """Turn expected errors into their one line. Raises typer.Exit with code 2."""
+    """Print expected errors as one line. Raises typer.Exit with code 2."""
     try:
         yield
     except Exception as error:
@@ -32,8 +32,8 @@ def as_cli_errors() -> Iterator[None]:
 
 
 def explain(error: Exception) -> str | None:
-    """An expected error in words; None for one that nobody expected."""
-    # Imported now, because they bring half of the service along, and most commands end well.
+    """The message of an expected error; None for an unexpected one."""
+    # Imported here because they load much of the service, and most commands succeed.
     from agent.engines.errors import EngineError
     from server.client import ApiError
     from server.service import InvalidQuestion
@@ -51,6 +51,6 @@ def explain(error: Exception) -> str | None:
         case TrainingError():
             return str(error)
         case ExceptionGroup():
-            # Of the work of several tasks: what went wrong first ended the others.
+            # From concurrent tasks: the first error cancelled the others.
             return explain(error.exceptions[0])
     return None

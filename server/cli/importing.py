@@ -1,4 +1,4 @@
-"""`pr2 profile import`: a file into a profile, with a bar while it lasts and a report at the end."""
+"""`pr2 profile import`: stores a file's documents, with a progress bar and a report."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from index.values import PutReport
 
 _SHOWN = 20
-"""Duplicate ids that the report names."""
+"""Duplicate ids named in the report."""
 _FORMATS = (AUTO, *FORMATS)
 
 
@@ -33,12 +33,12 @@ def import_(
         str,
         typer.Argument(
             metavar="USER",
-            help="Whose profile it becomes. Of several LoCoMo conversations: a sample_id, or 'all'.",
+            help="Id of the user to import for. For several LoCoMo conversations: a sample_id, or 'all'.",
             show_default=False,
         ),
     ],
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The file, in UTF-8; - is stdin.", show_default=False)
+        str, typer.Argument(metavar="FILE", help="File in UTF-8; - for stdin.", show_default=False)
     ],
     form: Annotated[
         str,
@@ -52,20 +52,20 @@ def import_(
     columns: Annotated[
         list[str] | None,
         typer.Option(
-            "--map", metavar="FIELD=COLUMN", help="CSV: the column of a field, like text=BODY. Repeatable."
+            "--map", metavar="FIELD=COLUMN", help="CSV: column of a field, like text=BODY. Repeatable."
         ),
     ] = None,
     on_error: Annotated[
         Literal["fail", "skip"],
-        typer.Option(help="A line that is no document: store nothing at all, or leave it out."),
+        typer.Option(help="For an invalid document: store nothing, or leave it out."),
     ] = "fail",
     server: options.Server = None,
     data: options.Data = None,
     encoder: options.Encoder = None,
 ) -> None:
-    """Store the documents of a file: new ones are added, those with a known id are replaced.
+    """Store the documents of a file. Documents with a known id are replaced.
 
-    NDJSON and JSON: objects with id and text, and created_at, title, source, metadata if there are any.
+    NDJSON and JSON take objects with id, text and, optionally, created_at, title, source, metadata.
     """
     flags = options.flags(data=data, encoder=encoder)
     with as_cli_errors(), opened(user, file, form, _mapping(columns or [])) as sources:

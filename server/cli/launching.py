@@ -1,4 +1,4 @@
-"""`pr2 train policy`: the policy on OpenRLHF, by a command that is shown and then run."""
+"""`pr2 train policy`: shows the command that trains a policy on OpenRLHF, then runs it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,34 +13,35 @@ if TYPE_CHECKING:
 
 def policy(
     prepared: Annotated[
-        Path, typer.Argument(metavar="PREPARED", help="The folder of pr2 train prepare.", show_default=False)
+        Path,
+        typer.Argument(metavar="PREPARED", help="Folder written by pr2 train prepare.", show_default=False),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="The folder of the run. Started again, it goes on.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder of the run; an interrupted one is resumed.")
     ],
     preset: Annotated[
         str,
         typer.Option("--preset", metavar="NAME|FILE", help="qwen2.5-7b, gemma-2-9b, tiny, or a TOML file."),
     ] = "qwen2.5-7b",
     model: Annotated[
-        str | None, typer.Option("--model", help="What training begins with: the folder of a warm start.")
+        str | None, typer.Option("--model", help="Initial model: the folder of a warm start.")
     ] = None,
     cold_start: Annotated[
-        bool, typer.Option("--cold-start", help="Begin with a model that was never shown the tags.")
+        bool, typer.Option("--cold-start", help="Accept a model that has not been warmed up.")
     ] = False,
     flag: Annotated[
         list[str] | None,
-        typer.Option("--flag", metavar="NAME=VALUE", help="Another of OpenRLHF's flags; repeatable."),
+        typer.Option("--flag", metavar="NAME=VALUE", help="Override a flag of OpenRLHF; repeatable."),
     ] = None,
     ray: Annotated[
-        str | None, typer.Option("--ray", metavar="ADDRESS", help="Of a Ray cluster, to run there as a job.")
+        str | None, typer.Option("--ray", metavar="ADDRESS", help="Ray cluster to submit the job to.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the command, and do not run it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the command without running it.")] = False,
 ) -> None:
-    """Train a policy on what `pr2 train prepare` wrote, with OpenRLHF.
+    """Train a policy with OpenRLHF on the folder that `pr2 train prepare` wrote.
 
-    DIR gets checkpoints, from which it goes on when it is started again, TensorBoard's curves, and at the end
-    the model, for `pr2 serve --policy vllm --model DIR/model`.
+    Writes checkpoints (to resume from), TensorBoard curves and finally the model to DIR; serve it with
+    `pr2 serve --policy vllm --model DIR/model`.
     """
     with as_cli_errors():
         from training.policy import launch
@@ -65,6 +66,6 @@ def _needs(preset: "Preset", name: str) -> str:
     from training.policy.preset import gpus, memory_needed
 
     return (
-        f"{name}: {counted_gpus(gpus(preset))} of {preset.gpus.gib} GiB; by the estimate, "
-        f"{memory_needed(preset):.0f} GiB of each are needed at the most"
+        f"{name}: {counted_gpus(gpus(preset))} of {preset.gpus.gib} GiB; estimated peak use "
+        f"{memory_needed(preset):.0f} GiB each"
     )

@@ -1,4 +1,4 @@
-"""`pr2 mcp`: the local store for an assistant that starts this program and talks to it over a pipe."""
+"""`pr2 mcp`: the local store over MCP, for an assistant that starts this program and talks over a pipe."""
 
 import asyncio
 import signal
@@ -15,19 +15,17 @@ def mcp(
     *,
     user: Annotated[
         str | None,
-        typer.Option(
-            "--user", help="Whose profile it is; without it, the assistant names the user each time."
-        ),
+        typer.Option("--user", help="Id of the user whose profile it is; if omitted, every call names one."),
     ] = None,
     flags: options.Given,
 ) -> None:
     """Serve an assistant over MCP, on stdin and stdout, from the local store.
 
-    The assistant starts it. Register it there, with the folder in full, like this:
+    The assistant starts it. Register it there with an absolute folder, like this:
 
     {"mcpServers": {"pr2": {"command": "pr2", "args": ["mcp", "--user", "ana", "--data", "/home/ana/pr2"]}}}
 
-    A pr2 server needs no such program: it speaks MCP itself, at /mcp.
+    A running pr2 server speaks MCP itself, at /mcp.
     """
     with as_cli_errors():
         asyncio.run(_serve(flags, user))
@@ -45,9 +43,9 @@ async def _serve(flags: options.Given, user: str | None) -> None:
     async with open_local(flags) as local:
         server = mcp_server(lambda connection: local, user)
         await local.service.run(local.service.profiles.store.open)
-        # Reading stdin cannot be interrupted, so Ctrl-C would only be heeded after the next line. To end at
-        # once loses nothing: what is stored is stored whole.
+        # Reading stdin cannot be interrupted, so Ctrl-C would only take effect after the next line. Ending at
+        # once loses nothing: writes are transactions.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        # From here on stdout is the protocol's; what else is printed goes to stderr.
+        # From here on stdout belongs to the protocol; other output goes to stderr.
         async with stdio_server() as (requests, responses):
             await server.run(requests, responses, server.create_initialization_options())

@@ -1,4 +1,4 @@
-"""The options that several commands share, and how they become settings."""
+"""Options that several commands share, and their mapping to settings."""
 
 import functools
 import inspect
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 else:
     EngineName = Literal[*ENGINES]
 
-User = Annotated[str, typer.Argument(metavar="USER", help="Whose profile it is.", show_default=False)]
+User = Annotated[
+    str, typer.Argument(metavar="USER", help="Id of the user whose profile it is.", show_default=False)
+]
 Server = Annotated[
     str | None,
-    typer.Option("--server", metavar="URL", help="A pr2 server to ask, instead of the local store."),
+    typer.Option("--server", metavar="URL", help="A pr2 server to use instead of the local store."),
 ]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", metavar="FOLDER", help="The folder of the local store, if not ./data."),
+    typer.Option("--data", metavar="FOLDER", help="Folder of the local store; default ./data."),
 ]
 Encoder = Annotated[
     str | None,
@@ -36,7 +38,7 @@ PolicyName = Annotated[
     EngineName | None,
     typer.Option(
         "--policy",
-        help="What writes the answers: no model at all, an OpenAI-compatible server, or vLLM in process.",
+        help="Engine that writes the answers: no model, an OpenAI-compatible server, or vLLM in process.",
     ),
 ]
 Protocol = Annotated[
@@ -49,42 +51,48 @@ Protocol = Annotated[
 ]
 BaseUrl = Annotated[
     str | None,
-    typer.Option("--base-url", metavar="URL", help="Of the OpenAI-compatible server, up to and with /v1."),
+    typer.Option("--base-url", metavar="URL", help="URL of the OpenAI-compatible server, including /v1."),
 ]
 Model = Annotated[
-    str | None, typer.Option("--model", help="The model's name at that server; its folder for vllm.")
+    str | None, typer.Option("--model", help="Name of the model at that server; for vllm, its folder.")
 ]
 PlannerModel = Annotated[
     str | None,
-    typer.Option("--planner-model", help="What writes the plans of planpers, if not the model itself."),
+    typer.Option("--planner-model", help="Model that writes the plans of planpers, if not the policy's."),
 ]
 PlannerProtocol = Annotated[
     Literal["tags", "tools", "json"] | None,
-    typer.Option("--planner-protocol", help="Its own, if not the policy's; tags for one that was trained."),
+    typer.Option(
+        "--planner-protocol", help="Protocol of that model, if not the policy's; tags for a trained one."
+    ),
 ]
 PlannerUrl = Annotated[
-    str | None, typer.Option("--planner-url", metavar="URL", help="Of its server, if not the same one.")
+    str | None,
+    typer.Option("--planner-url", metavar="URL", help="URL of that model's server, if not the policy's."),
 ]
 LearnedFrom = Annotated[
     str, typer.Option("--dataset", metavar="NAME|FILE", help="lamp-qa, sample, or a JSON or JSONL file.")
 ]
 Validation = Annotated[
     Path | None,
-    typer.Option("--validation", metavar="FILE", help="To validate with; else LaMP-QA's own, or a tenth."),
+    typer.Option(
+        "--validation", metavar="FILE", help="Validation set; default: LaMP-QA's own, or a tenth of the data."
+    ),
 ]
 MostOfEach = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first so many questions of each part.")
+    int | None, typer.Option("--limit", min=1, help="Use only the first N questions of each part.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
-NoColor = Annotated[bool, typer.Option("--no-color", help="Plain text, also on a terminal.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="Print plain text, even on a terminal.")]
 
 OPTIONS: Mapping[str, Any] = {
-    "host": Annotated[str | None, typer.Option(help="The address to listen at, if not 127.0.0.1.")],
-    "port": Annotated[int | None, typer.Option(help="The port, if not 8000; 0 is any free one.")],
+    "host": Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")],
+    "port": Annotated[int | None, typer.Option(help="Port to listen on; default 8000, 0 for any free port.")],
     "data": Data,
     "encoder": Encoder,
     "passage_tokens": Annotated[
-        int | None, typer.Option(help="Longer documents are split into passages; 512 for whole ones.")
+        int | None,
+        typer.Option(help="Longest passage, in tokens: longer documents are split. 512 keeps them whole."),
     ],
     "retriever": Retriever,
     "policy": PolicyName,
@@ -94,13 +102,13 @@ OPTIONS: Mapping[str, Any] = {
     "planner_model": PlannerModel,
     "planner_url": PlannerUrl,
     "planner_protocol": PlannerProtocol,
-    "max_searches": Annotated[int | None, typer.Option(help="The most searches.")],
-    "top_k": Annotated[int | None, typer.Option(help="Documents that one search brings.")],
-    "max_documents": Annotated[int | None, typer.Option(help="Documents that may be read in all.")],
-    "max_tokens": Annotated[int | None, typer.Option(help="Tokens that the policy may write.")],
-    "deadline_ms": Annotated[int | None, typer.Option(help="Milliseconds until the answer.")],
+    "max_searches": Annotated[int | None, typer.Option(help="Limit on searches.")],
+    "top_k": Annotated[int | None, typer.Option(help="Documents that one search returns.")],
+    "max_documents": Annotated[int | None, typer.Option(help="Limit on documents read, over all searches.")],
+    "max_tokens": Annotated[int | None, typer.Option(help="Limit on tokens that the policy writes.")],
+    "deadline_ms": Annotated[int | None, typer.Option(help="Deadline of the answer, in milliseconds.")],
 }
-"""Options by the name of the setting or limit that they set; see `shared`."""
+"""Options by the name of the setting or limit that each sets; see `shared`."""
 POLICY = ("policy", "base_url", "model", "protocol")
 PLANNER = ("planner_model", "planner_url", "planner_protocol")
 LIMITS = ("max_searches", "top_k", "max_documents", "max_tokens", "deadline_ms")
@@ -153,7 +161,7 @@ def flags(
     planner_protocol: str | None = None,
     **others: Any,
 ) -> dict[str, Any]:
-    """What was given on the command line, in the shape of the settings; the rest is left to them."""
+    """The given options in the shape of the settings; omitted ones are left to other sources."""
     nested = _given(engine=policy, base_url=base_url, model=model, protocol=protocol)
     planner = _given(model=planner_model, base_url=planner_url, protocol=planner_protocol)
     if planner_url is not None:

@@ -1,4 +1,4 @@
-"""`pr2 train planner`: the model that writes the plans of the method planpers, from data set to adapter."""
+"""`pr2 train planner`: trains the model that writes the plans of the method planpers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from training.planner.sft import KeptAdapter, Recipe
 
 _VLLM_RANK = 16
-"""The highest rank of an adapter that vLLM takes without being told."""
+"""vLLM's default limit on the rank of an adapter."""
 _SHOWN = 5
-"""Questions left out that are named."""
+"""Number of left-out questions to list."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Which questions to learn from, and how their passages are found."""
+    """Options for the questions to learn from, and for finding their passages."""
 
     dataset: str
     validation: Path | None
@@ -41,43 +41,42 @@ class Data:
 
 def planner(
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="The folder of it all. Started again, it goes on.")
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder of examples, checkpoints and adapter."),
     ],
     dataset: options.LearnedFrom = "lamp-qa",
     validation: options.Validation = None,
     most: options.MostOfEach = None,
     prepare_only: Annotated[
-        bool, typer.Option("--prepare-only", help="Write the examples, and leave the training for later.")
+        bool, typer.Option("--prepare-only", help="Write the examples, but do not train.")
     ] = False,
     model: Annotated[
-        str, typer.Option("--model", help="The model to adapt: its folder, or its name on the hub.")
+        str, typer.Option("--model", help="Model to adapt: a folder, or a name on the Hugging Face Hub.")
     ] = "Qwen/Qwen2.5-7B-Instruct",
-    steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 2_000,
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples that the GPU works on at once.")] = 4,
-    gradient_accumulation: Annotated[int, typer.Option(min=1, help="Batches that make one step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(help="The highest; it falls linearly after warming up.")] = (
-        5e-5
-    ),
-    warmup: Annotated[float, typer.Option(min=0, max=0.99, help="The share of the steps to warm up in.")] = (
-        0.1
-    ),
-    lora_rank: Annotated[int, typer.Option(min=1, help="The rank of the adapter.")] = 16,
-    lora_alpha: Annotated[int, typer.Option(min=1, help="Divided by the rank, the adapter's weight.")] = 16,
-    lora_dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Before the adapter.")] = 0.05,
-    max_length: Annotated[int, typer.Option(min=16, help="Tokens of the longest example.")] = 8_192,
-    validate_every: Annotated[int, typer.Option(min=1, help="Steps from one checkpoint to the next.")] = 250,
-    seed: Annotated[int, typer.Option(help="Of training, and of who is held out to validate with.")] = 0,
-    top_k: Annotated[int, typer.Option(min=1, max=100, help="Passages that a plan is made from.")] = 10,
-    cpu: Annotated[bool, typer.Option("--cpu", help="Train without a GPU; for tiny models.")] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 2_000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples per batch.")] = 4,
+    gradient_accumulation: Annotated[int, typer.Option(min=1, help="Batches per step.")] = 8,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate; decays linearly.")] = (5e-5),
+    warmup: Annotated[
+        float, typer.Option(min=0, max=0.99, help="Fraction of the steps used for warm-up.")
+    ] = (0.1),
+    lora_rank: Annotated[int, typer.Option(min=1, help="Rank of the adapter.")] = 16,
+    lora_alpha: Annotated[int, typer.Option(min=1, help="Scale of the adapter, times its rank.")] = 16,
+    lora_dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Dropout before the adapter.")] = 0.05,
+    max_length: Annotated[int, typer.Option(min=16, help="Maximum tokens per example.")] = 8_192,
+    validate_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 250,
+    seed: Annotated[int, typer.Option(help="Random seed of training and split.")] = 0,
+    top_k: Annotated[int, typer.Option(min=1, max=100, help="Passages per plan.")] = 10,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Train without a GPU (tiny models).")] = False,
     retriever: options.Retriever = None,
     data: options.Data = None,
     encoder: options.Encoder = None,
 ) -> None:
-    """Train the planner of the method planpers: a LoRA adapter that writes what a person will expect.
+    """Train the planner of the method planpers: a LoRA adapter that predicts what the user expects.
 
-    DIR gets the examples, checkpoints and, at the end, DIR/adapter, the one that validated best. The
-    defaults are those published with LaMP-QA. Killed and started again, it goes on from the last
-    checkpoint; another configuration is refused. Without --data, profiles lie in DIR/../store.
+    Writes examples and checkpoints to DIR, and the adapter with the lowest validation loss to DIR/adapter.
+    The defaults are those published with LaMP-QA. An interrupted run resumes from its last checkpoint;
+    a changed configuration is refused. Without --data, profiles are stored in DIR/../store.
     """
     with as_cli_errors():
         from training.folder import locked
@@ -98,7 +97,7 @@ def planner(
         )
         if not prepare_only:
             check_can_train(model, recipe, max_length, cpu=cpu)
-        # The policy answers nothing here: whatever the settings name is not loaded.
+        # No question is answered here, so the policy in the settings is not loaded.
         flags = options.flags(
             data=data or out.parent / "store", encoder=encoder, policy="extractive", protocol="tags"
         )
@@ -162,9 +161,9 @@ class _Watcher:
 
 def _print_examples(file: Path, recorded: "Recorded") -> None:
     counts = recorded.examples
-    typer.echo(f"{file}: {counts['train']} examples to train on, {counts['validation']} to validate")
+    typer.echo(f"{file}: {counts['train']} examples to train on, {counts['validation']} to validate with")
     if recorded.left_out:
-        typer.echo(f"{len(recorded.left_out)} questions make no example:", err=True)
+        typer.echo(f"{len(recorded.left_out)} questions left out:", err=True)
     for question, why in list(recorded.left_out.items())[:_SHOWN]:
         typer.echo(one_line(f"  {question}: {why}"), err=True)
 
@@ -174,8 +173,8 @@ def _print_outcome(outcome: "KeptAdapter", model: str, recipe: "Recipe", data: D
     same = {"retriever": data.retriever, "encoder": data.flags.get("encoder")}
     found = "".join(f" --{option} {value}" for option, value in same.items() if value)
     typer.echo(
-        f"{outcome.adapter}: of step {outcome.step}, validation loss {outcome.validation_loss:.4f}\n"
-        "To measure it:\n"
+        f"{outcome.adapter}: step {outcome.step}, validation loss {outcome.validation_loss:.4f}\n"
+        "To evaluate it:\n"
         f"  vllm serve {model} --port 8001 --enable-lora{ranks} --lora-modules planner={outcome.adapter}\n"
         f"  pr2 evaluate --dataset {data.dataset} --method planpers --policy openai --model {model}"
         " --planner-model planner --planner-protocol tags"

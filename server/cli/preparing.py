@@ -1,4 +1,4 @@
-"""`pr2 train prepare`: a data set as prompts, with the profiles in one store that all workers share."""
+"""`pr2 train prepare`: turns a data set into prompts and one store that all workers share."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,51 +17,51 @@ if TYPE_CHECKING:
     from training.tasks.errors import InvalidRecord
 
 _SHOWN = 20
-"""Faulty records that are named."""
+"""Number of invalid records to list."""
 
 
 def prepare(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of it all.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the prepared files.")],
     dataset: options.LearnedFrom = "lamp-qa",
     validation: options.Validation = None,
     most: options.MostOfEach = None,
     skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Leave out records that do not fit, and list them.")
+        bool, typer.Option("--skip-invalid", help="Leave out invalid records, and list them.")
     ] = False,
     without_profile: Annotated[
         list[Path] | None,
         typer.Option(
             "--without-profile",
             metavar="RUN",
-            help="A run of pr2 evaluate --method none by the policy that training begins with; repeatable.",
+            help="Run of pr2 evaluate --method none with the initial policy; repeatable.",
         ),
     ] = None,
     formula: Annotated[
         Literal["without_profile", "grpo", "released"],
-        typer.Option("--formula", help="How rewards become advantages."),
+        typer.Option("--formula", help="Formula of the advantages."),
     ] = "without_profile",
     weight: Annotated[
         float,
-        typer.Option(min=0, max=1, help="The part of the baseline that is the answer without the profile."),
+        typer.Option(min=0, max=1, help="Weight of the score without profile in the baseline."),
     ] = 0.5,
     judge: judging.Kind = "lexical",
     judge_url: judging.Url = None,
     judge_model: judging.Model = "",
     judge_args: judging.Arguments = "{}",
-    cost_search: Annotated[float, typer.Option(min=0, help="Taken off the score for every search.")] = 0.0,
-    cost_violation: Annotated[float, typer.Option(min=0, help="For every deviation from the tags.")] = 0.0,
-    cost_invalid: Annotated[float, typer.Option(min=0, help="For ending without an answer.")] = 0.2,
-    top_k: Annotated[int | None, typer.Option(help="Documents that one search brings.")] = None,
-    max_searches: Annotated[int | None, typer.Option(help="The most searches.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens that the policy may write.")] = None,
-    seed: Annotated[int, typer.Option(help="Of who is held out to validate with.")] = 0,
+    cost_search: Annotated[float, typer.Option(min=0, help="Deducted per search.")] = 0.0,
+    cost_violation: Annotated[float, typer.Option(min=0, help="Deducted per format violation.")] = 0.0,
+    cost_invalid: Annotated[float, typer.Option(min=0, help="Deducted if there is no answer.")] = 0.2,
+    top_k: Annotated[int | None, typer.Option(help="Documents per search.")] = None,
+    max_searches: Annotated[int | None, typer.Option(help="Maximum number of searches.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Maximum tokens of the policy.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
     retriever: options.Retriever = None,
     encoder: options.Encoder = None,
 ) -> None:
-    """Write what a training of the policy reads: prompts, the shared store, and the environment's settings.
+    """Prepare a data set for training a policy: prompts, the shared store, the environment's settings.
 
-    DIR gets train.jsonl and validation.jsonl (OpenRLHF's prompt files), store/ with every profile and its
-    vectors, and environment.json. Another configuration than that of an earlier call is refused.
+    Writes to DIR: train.jsonl and validation.jsonl (OpenRLHF's prompt files), store/ with all profiles and
+    their vectors, and environment.json. Refuses a DIR that was prepared with another configuration.
     """
     with as_cli_errors():
         from server.settings import QuestionLimits
@@ -117,20 +117,20 @@ def _print(out: Path, preparation: "Preparation", written: "Sequence[Prompts]") 
     from training.policy.prepare import ENVIRONMENT
 
     for part in written:
-        typer.echo(f"{part.file}: {part.questions} questions, {part.scored} with a score without the profile")
-    typer.echo(f"validated with: {preparation.split}\n{out / ENVIRONMENT}: what the environment is made of")
+        typer.echo(f"{part.file}: {part.questions} questions, {part.scored} with a score without profile")
+    typer.echo(f"validated with: {preparation.split}\n{out / ENVIRONMENT}: settings of the environment")
     formula = preparation.configuration.formula.name
     if formula != "grpo" and not preparation.without_profile:
         typer.echo(
-            f"No run was given with --without-profile, so the formula {formula} takes the mean of each "
-            "question's samples in its place.",
+            f"No --without-profile run was given: the formula {formula} uses the mean of each question's "
+            "samples instead.",
             err=True,
         )
 
 
 def _report(faults: "list[InvalidRecord]") -> None:
-    named = dict.fromkeys(map(str, faults))  # The data set was read more than once.
+    named = dict.fromkeys(map(str, faults))  # Records are read more than once.
     if named:
-        typer.echo(f"{len(named)} records do not fit, and were left out:", err=True)
+        typer.echo(f"{len(named)} invalid records left out:", err=True)
     for fault in list(named)[:_SHOWN]:
         typer.echo(one_line(f"  {fault}"), err=True)

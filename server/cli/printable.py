@@ -1,15 +1,15 @@
-"""Stored text is data: nothing in it may steer the terminal that it is shown on."""
+"""Printable forms of stored text, which must not control the terminal that shows it."""
 
 import json
 import re
 from typing import Any
 
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but for tab and line feed, changes of writing direction, halves of surrogate pairs."""
+"""Control characters except tab and line feed, bidirectional overrides, lone surrogates."""
 
 
 def printable(text: str) -> str:
-    """`text` without what a terminal would act on."""
+    """`text` without characters that a terminal interprets."""
     return _STEERING.sub("", text)
 
 
@@ -22,6 +22,6 @@ def one_line(text: str, length: int | None = None) -> str:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """JSON that reads well and can be shown: what would steer a terminal is escaped, so nothing is lost."""
+    """Readable JSON in which characters that a terminal interprets are escaped, so nothing is lost."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", text)

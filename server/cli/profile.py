@@ -1,4 +1,4 @@
-"""`pr2 profile`: what is stored of a person, in and out, looked at, searched, deleted."""
+"""`pr2 profile`: imports, exports, shows, searches and deletes what is stored for a person."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from server.cli.importing import import_
 from server.cli.printable import one_line, to_json
 from server.cli.reembedding import reembed
 
-profile = typer.Typer(help="What is stored of a person: import, export, show, search, delete.")
+profile = typer.Typer(help="Import, export, show, search and delete what is stored for a person.")
 profile.command("import")(import_)
 profile.command()(reembed)
 
@@ -28,12 +28,12 @@ Flags = Mapping[str, Any]
 def export(
     user: options.User,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Where to; stdout if not given.")
+        Path | None, typer.Option("--output", metavar="FILE", help="File to write; default stdout.")
     ] = None,
     server: options.Server = None,
     data: options.Data = None,
 ) -> None:
-    """Write all documents as NDJSON, which import takes again."""
+    """Write all documents as NDJSON, which import accepts."""
     with as_cli_errors():
         asyncio.run(_export(server, options.flags(data=data), user, output))
 
@@ -49,7 +49,7 @@ async def _export(server: str | None, flags: Flags, user: str, output: Path | No
             async for document in documents:
                 sys.stdout.write(to_json(document.to_dict()) + "\n")
             return
-        # What is there already is replaced only by something that is complete.
+        # An existing file is replaced only by a complete one.
         part = output.with_name(output.name + ".part")
         count = 0
         try:
@@ -69,13 +69,13 @@ async def _export(server: str | None, flags: Flags, user: str, output: Path | No
 def show(
     user: options.User,
     document: Annotated[
-        str | None, typer.Argument(metavar="DOCUMENT", help="The id of one document, to see it whole.")
+        str | None, typer.Argument(metavar="DOCUMENT", help="Id of one document, to show it whole.")
     ] = None,
     server: options.Server = None,
     data: options.Data = None,
     no_color: options.NoColor = False,
 ) -> None:
-    """Show what a profile holds, or one document of it."""
+    """Show an overview of a profile, or one document of it."""
     with as_cli_errors():
         asyncio.run(_show(server, options.flags(data=data), user, document, no_color))
 
@@ -101,9 +101,9 @@ async def _show(server: str | None, flags: Flags, user: str, document_id: str | 
 def search(
     user: options.User,
     queries: Annotated[
-        list[str], typer.Argument(metavar="QUERY...", help="What to look for; each is a search of its own.")
+        list[str], typer.Argument(metavar="QUERY...", help="Text to search for; each is a separate search.")
     ],
-    k: Annotated[int, typer.Option("-k", min=1, help="How many documents for each query.")] = 5,
+    k: Annotated[int, typer.Option("-k", min=1, help="Passages for each query.")] = 5,
     retriever: options.Retriever = None,
     server: options.Server = None,
     data: options.Data = None,
@@ -159,13 +159,13 @@ async def _search(
 def delete(
     user: options.User,
     document: Annotated[
-        str | None, typer.Option("--document", metavar="ID", help="Only this document.")
+        str | None, typer.Option("--document", metavar="ID", help="Delete only this document.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     server: options.Server = None,
     data: options.Data = None,
 ) -> None:
-    """Delete a person: documents, vectors and answers; or one document. Prints the receipt."""
+    """Delete everything of a person (documents, vectors, answers), or one document. Prints the receipt."""
     what = f"document {document!r} of {user!r}" if document else f"everything that is stored of {user!r}"
     if not yes:
         typer.confirm(f"Delete {what}? This cannot be undone", abort=True, err=True)
@@ -189,7 +189,7 @@ async def _delete(server: str | None, flags: Flags, user: str, document_id: str 
 def list_(
     data: options.Data = None,
 ) -> None:
-    """List the users of the local store, with how many documents each has."""
+    """List the users of the local store and their numbers of documents."""
     with as_cli_errors():
         asyncio.run(_list(options.flags(data=data)))
 
@@ -203,4 +203,4 @@ async def _list(flags: Flags) -> None:
         for user in users:
             typer.echo(f"{await local.service.run(store.count, user):>8}  {one_line(user)}")
     if not users:
-        typer.echo("nobody yet: pr2 profile import USER FILE, or pr2 serve --demo", err=True)
+        typer.echo("the store is empty: try pr2 profile import USER FILE, or pr2 serve --demo", err=True)

@@ -1,4 +1,4 @@
-"""What `pr2 profile show` shows: a profile at a glance, or one document whole."""
+"""Views of `pr2 profile show`: an overview of a profile, or one document whole."""
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ from server.cli.printable import one_line, to_json
 from server.cli.render import line
 
 _ENDS = 3
-"""Documents shown from the beginning, and from the end."""
+"""Documents shown from each end of the profile."""
 _SOURCES = 8
 _SHORT = 100
 
 
 @dataclass
 class Overview:
-    """Gathers what there is to say of a profile while its documents pass by, keeping a few of them."""
+    """Summary of a profile, built one document at a time; keeps only a few of them."""
 
     count: int = 0
     dates: list[str] = field(default_factory=list)
-    """The first and the last day, once there is one."""
+    """First and last day; empty until a document has a date."""
     sources: Counter[str] = field(default_factory=Counter)
     first: list[Document] = field(default_factory=list)
     last: deque[Document] = field(default_factory=lambda: deque(maxlen=_ENDS))
@@ -57,7 +57,7 @@ class Overview:
 
 
 def document_view(document: Document) -> RenderableType:
-    """All fields, and the whole text."""
+    """All fields and the whole text."""
     facts = [
         ("id", document.id),
         ("date", iso(document.created_at) if document.created_at else None),

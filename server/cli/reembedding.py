@@ -1,4 +1,4 @@
-"""`pr2 profile reembed`: the vectors of another encoder for a whole store."""
+"""`pr2 profile reembed`: gives a whole store the vectors of another encoder."""
 
 from functools import partial
 
@@ -10,10 +10,10 @@ from server.cli.progress import bar
 
 
 def reembed(data: options.Data = None, encoder: options.Encoder = None) -> None:
-    """Give the local store the vectors of another encoder, all at once at the end.
+    """Give the local store the vectors of another encoder, in one swap at the end.
 
-    Stopped before the end, it has changed nothing. A server that is running has to be started anew with
-    the new encoder: until then it answers that the store is another encoder's.
+    If interrupted before the end, nothing has changed. Restart a running server with the new encoder: until
+    then it refuses the store as made with another encoder.
     """
     with as_cli_errors():
         from index.encoding.embedding import reembed as embed_again

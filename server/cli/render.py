@@ -1,4 +1,4 @@
-"""How steps, passages and profiles look on a terminal. Without one: the same words, plain and unwrapped."""
+"""Renders steps and passages for a terminal; elsewhere the same words, plain and unwrapped."""
 
 import os
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ from server.answers import AnswerRecord
 from server.cli.printable import one_line, printable
 
 _SHORT = 140
-"""Characters of a passage in a list; the citations quote in full."""
+"""Characters of a passage in a list. Citations are quoted in full."""
 _UNWRAPPED = 100_000
 
 
 def console(*, no_color: bool = False, stderr: bool = False) -> Console:
-    """Colours only on a terminal, and not with NO_COLOR. Nothing in a text is ever taken for markup."""
+    """A console with colours only on a terminal, and not with NO_COLOR. Never interprets text as markup."""
     plain = no_color or bool(os.environ.get("NO_COLOR"))
     made = Console(
         stderr=stderr,
@@ -47,7 +47,7 @@ def console(*, no_color: bool = False, stderr: bool = False) -> Console:
 
 
 def line(*parts: tuple[str, str]) -> Text:
-    """(text, style) pairs as one Text, with everything a terminal would act on taken out."""
+    """(text, style) pairs as one Text, without control characters."""
     return Text.assemble(*((printable(text), style) for text, style in parts))
 
 
@@ -76,7 +76,7 @@ def passage_row(number: int, passage: Passage) -> Table:
 
 
 class StepPrinter:
-    """Prints the steps of one answer as they come; where there are colours, also what goes on meanwhile."""
+    """Prints the steps of one answer as they come and, with colours, the current activity."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -113,10 +113,10 @@ class StepPrinter:
                 self._stop()
                 self._show_answer(event)
             case Invalid(reason):
-                self._out.print(line((f"a turn that cannot be used: {reason}", "red")))
+                self._out.print(line((f"invalid turn: {reason}", "red")))
 
     def footer(self, record: AnswerRecord) -> None:
-        """Who answered, how it ended, and what it took."""
+        """Policy, method, finish reason and costs."""
         trajectory = record.trajectory
         if record.without_profile is not None:
             self._show_other(record.without_profile)
@@ -140,7 +140,7 @@ class StepPrinter:
 
     def _show_passages(self, passages: Sequence[Read]) -> None:
         if not passages:
-            self._out.print(line(("  nothing that was not read already", "dim")))
+            self._out.print(line(("  nothing new", "dim")))
         for read in passages:
             self._reads[read.number] = read
             self._out.print(passage_row(read.number, read.passage))
@@ -159,7 +159,7 @@ class StepPrinter:
             self._out.print(hanging(line(("     ", "")), line((f"“{citation.quote}”", "green"))))
         if answer.dropped_marks:
             dropped = _counted(answer.dropped_marks, "mark", "marks")
-            self._out.print(line((f"  {dropped} that pointed at no passage: taken out", "yellow")))
+            self._out.print(line((f"  {dropped} without a passage removed", "yellow")))
 
     def _stop(self) -> None:
         if self._status:

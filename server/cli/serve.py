@@ -1,4 +1,4 @@
-"""`pr2 serve`: the server, its first users if wanted, and what to try with it."""
+"""`pr2 serve`: runs the server, loads the demo on request, and prints commands to try."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from server.service import Service
 
 _GRACE_S = 10
-"""How long a shutdown waits for answers that are under way."""
+"""Seconds that a shutdown waits for answers in progress."""
 
 
 @options.shared(flags=("host", "port", "data", "encoder", "retriever", *options.POLICY, *options.PLANNER))
@@ -28,31 +28,31 @@ def serve(
     flags: options.Given,
     demo: Annotated[
         bool,
-        typer.Option("--demo/--no-demo", help="Put five invented people into a store that holds nobody."),
+        typer.Option("--demo/--no-demo", help="Add five invented people to an empty store."),
     ] = False,
 ) -> None:
     """Serve the HTTP API.
 
-    What is not given comes from the environment (PR2_PORT, …), pr2.toml, and the defaults, in this order.
+    Omitted options come from the environment (PR2_PORT, …), pr2.toml and the defaults, in this order.
     """
-    # FAISS reads it when it is loaded: two OpenMP runtimes, its own and PyTorch's, get in each other's way.
+    # FAISS reads it on import: its OpenMP runtime and PyTorch's get in each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # The encoder gives the interpreter away between hundreds of small steps. At the usual 5 ms it can wait
-    # that long for each of them to come back while requests are busy.
+    # The encoder releases the GIL between hundreds of small steps. At the default switch interval it could
+    # wait 5 ms for each of them to get it back while requests are busy.
     sys.setswitchinterval(0.001)
-    # As it is stopped by people, docker and systemd: uvicorn ends in an orderly way and then passes the
-    # signal on, which by itself would leave the engine and the store no time to close.
+    # Uvicorn shuts down in order and then re-raises the signal (of a person, docker or systemd), which by
+    # default would leave the engine and the store no time to close.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit())
     with as_cli_errors():
         settings = Settings(**flags)
-        # KeyboardInterrupt: raised by uvicorn once it has shut down in an orderly way.
+        # KeyboardInterrupt: uvicorn raises it once it has shut down in order.
         with listening(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
             asyncio.run(_serve(settings, listener, demo))
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there already, so that a taken port shows before anything is loaded."""
+    """A listening socket, opened first so that a taken port is reported before anything is loaded."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -85,7 +85,7 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
         if with_demo:
             added = await demo.load(service)
             typer.echo(
-                f"added {', '.join(added)}" if added else "the store holds somebody: no demo users added"
+                f"added {', '.join(added)}" if added else "the store is not empty: no demo users added"
             )
         port = listener.getsockname()[1]
         config = uvicorn.Config(create_app(settings, service), timeout_graceful_shutdown=_GRACE_S)
@@ -96,7 +96,7 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
 
 
 def address_of(host: str, port: int) -> str:
-    """Where a browser on this machine finds what listens at `host`."""
+    """URL under which a browser on this machine reaches a server listening on `host`."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
@@ -108,9 +108,9 @@ def _what_to_try(url: str, service: "Service") -> str:
     example = next((asked for asked in demo.questions() if asked.user in known), None)
     if example is None:
         return (
-            f"PR² at {url} (policy {service.policy.name}). It answers for whom it has documents:\n"
+            f"PR² at {url} (policy {service.policy.name}). Import a profile:\n"
             f"  pr2 profile import USER FILE --server {url}\n"
-            f"or start it with --demo."
+            f"or start with --demo."
         )
     return (
         f"PR² at {url} (policy {service.policy.name}). Try:\n"
@@ -121,7 +121,7 @@ def _what_to_try(url: str, service: "Service") -> str:
 
 
 def curl(url: str, user: str, question: str) -> str:
-    """A command for a shell that asks this, as it is."""
+    """A shell command that asks this question."""
     body: dict[str, Any] = {"question": question}
     return (
         f"curl {url}/v1/users/{user}/answers -H 'content-type: application/json' -d "

@@ -1,7 +1,7 @@
-"""The files that `pr2 profile import` takes: whose documents they hold, and how many.
+"""Reads the files of `pr2 profile import`: their users, documents and counts.
 
 A file that cannot be read at all raises BadInput or InvalidDocument; a single bad line is left to
-whoever stores the documents.
+the caller.
 """
 
 import sys
@@ -24,7 +24,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 @contextmanager
 def opened(user: str, file: str, form: str, columns: Mapping[str, str]) -> Iterator[list[Source]]:
-    """The sources of a file; `-` is stdin. Of LoCoMo, `user` is a sample_id, or `all`."""
+    """The sources of a file; `-` is stdin. For LoCoMo, `user` is a sample_id, or `all`."""
     try:
         with _open(file) as stream:
             yield _sources(user, file, stream, form, columns)
@@ -79,7 +79,7 @@ def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def _count_lines(stream: IO[bytes]) -> int | None:
-    """How many lines are left to read, if the file can be read twice."""
+    """Number of lines left to read; None if the file cannot be read twice."""
     if not stream.seekable():
         return None
     start, count, last = stream.tell(), 0, b"\n"

@@ -1,4 +1,4 @@
-"""`pr2 train`: what is learned offline, each kind a command of its own module."""
+"""`pr2 train`: a group with one command, in a module of its own, for each kind of model."""
 
 import typer
 
@@ -16,5 +16,5 @@ train.command()(warmstart)
 
 @train.callback()
 def _train() -> None:
-    # With a callback, typer keeps this a group, however few commands it has.
+    # A callback makes typer treat this as a group, whatever the number of commands.
     """Train models on LaMP-QA."""

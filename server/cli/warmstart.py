@@ -1,4 +1,4 @@
-"""`pr2 train warmstart`: from judged runs to the data, and the training, of a policy's warm start."""
+"""`pr2 train warmstart`: selects training data from judged runs, and fine-tunes a model on them."""
 
 import shlex
 from pathlib import Path
@@ -18,23 +18,21 @@ def warmstart(
         typer.Argument(metavar="RUN...", help="Folders of pr2 evaluate --method pr2.", show_default=False),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="The folder of the data and the trained model.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder of the data and the trained model.")
     ],
-    least: Annotated[
-        float, typer.Option("--least", min=0, max=1, help="The lowest score that is learned from.")
-    ] = 0.5,
+    least: Annotated[float, typer.Option("--least", min=0, max=1, help="Lowest score to learn from.")] = 0.5,
     most_per_question: Annotated[
-        int, typer.Option("--most-per-question", min=1, help="Of each question, the best so many.")
+        int, typer.Option("--most-per-question", min=1, help="Trajectories to keep per question.")
     ] = 1,
     model: Annotated[
-        str, typer.Option("--model", help="The model to train: its folder, or its name on the hub.")
+        str, typer.Option("--model", help="Model to train: a folder, or a name on the Hugging Face Hub.")
     ] = "Qwen/Qwen2.5-7B-Instruct",
     train: Annotated[bool, typer.Option("--run", help="Train now, on all GPUs of this machine.")] = False,
 ) -> None:
-    """Choose well-judged trajectories of any policy, for a model to learn from (rejection sampling).
+    """Select well-judged trajectories of any policy as training data (rejection sampling).
 
-    DIR/sft.jsonl gets the best of each question that were answered, kept to the format, and scored enough.
-    The command that trains on them, by OpenRLHF, is printed; the model then lies in DIR/model.
+    Writes the best answered trajectories of each question that kept to the format and scored high enough to
+    DIR/sft.jsonl, and prints the OpenRLHF command that trains on them and writes the model to DIR/model.
     """
     with as_cli_errors():
         from training.extras import require
@@ -62,8 +60,8 @@ def _print(data: Path, counts: "Counts", least: float) -> None:
         (counts.unjudged, "are not judged"),
         (counts.too_low, f"score less than {least:g}"),
         (counts.violations, "did not keep to the format"),
-        (counts.shortened, "had passages taken out, for lack of room"),
-        (counts.surpassed, "are behind better ones of the same question"),
+        (counts.shortened, "had passages dropped from a full context"),
+        (counts.surpassed, "rank behind others of the same question"),
     )
     typer.echo(f"{data}: {counts.kept} of {counts.total} trajectories")
     for count, what in others:

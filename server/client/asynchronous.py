@@ -1,4 +1,4 @@
-"""The client for code with an event loop; the other one wraps it."""
+"""The client for asyncio; the blocking client wraps it."""
 
 import asyncio
 import itertools
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from index.documents import Document
 
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-"""A stream is never silent for so long: the server sends a comment every 10 s."""
+"""No stream is silent for so long: the server sends a comment every 10 s."""
 _ANSWER = httpx.Timeout(660.0, connect=5.0)
-"""Longer than any deadline that a question can have."""
+"""Longer than the longest deadline of a question."""
 _UPLOAD = httpx.Timeout(None, connect=5.0)
-"""The reply to an upload comes when everything is encoded and stored."""
+"""The reply to an upload comes once everything is encoded and stored."""
 _CHUNK = 2**16
 _BATCH = 256
 _WAITS = {"first": 0.5, "longest": 8.0, "longest_asked": 60.0}
 _BUSY = frozenset({429, 503})
-"""What comes back with these can be sent again: nothing was given that could be given twice."""
+"""Statuses after which a request can be sent again, because it had no effect."""
 
 Item = TypeVar("Item")
 
@@ -39,10 +39,9 @@ Item = TypeVar("Item")
 class AsyncClient:
     """One pr2 server. Use it as an async context manager.
 
-    Every method raises ApiError, and InvalidName before anything is sent. While the server cannot be
-    reached or says that it is busy, a request is sent up to `retries` times more, after the time that the
-    server asks for or with exponential back-off. Uploads are not, since what is read from an iterator
-    cannot be read again.
+    Every method raises ApiError, and InvalidName before anything is sent. If the server is busy or cannot be
+    reached, a request is retried up to `retries` times, after the server's Retry-After or with exponential
+    back-off. Uploads are not retried, because an iterator cannot be read twice.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class AsyncClient:
         self.url = url.rstrip("/")
         self._retries = retries
         self._sleep = sleep
-        # Who asks many questions at once bounds them: here none waits for another's connection.
+        # No limit on connections: the caller bounds how many questions it asks at once.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         self._http = httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, limits=limits)
 
@@ -72,8 +71,8 @@ class AsyncClient:
     async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
         """Insert or replace documents: all of them or, when this raises, none.
 
-        They are sent as they are read. What is no document never leaves: it raises InvalidDocument or,
-        with `on_error="skip"`, is reported. `progress` is told how many more documents are sent.
+        They are sent as they are read. An invalid document is never sent: it raises InvalidDocument or,
+        with `on_error="skip"`, is reported. `progress` gets the number of documents sent since its last call.
         """
         on_error, progress = options.get("on_error", "fail"), options.get("progress")
         skipped: list[InvalidDocument] = []
@@ -130,7 +129,7 @@ class AsyncClient:
             pass
 
     async def erase(self, user: str) -> Receipt:
-        """Delete everything of a person."""
+        """Delete everything that is stored for a person."""
         data = await self._json("DELETE", _user(user))
         with understood():
             return Receipt(**data)
@@ -138,7 +137,7 @@ class AsyncClient:
     async def search(
         self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
     ) -> list[list[Passage]]:
-        """The best documents for each query, best first. Without a retriever, by the server's own."""
+        """The best passages for each query, best first. Defaults to the server's retriever."""
         asked = {"queries": list(queries), "k": k} | ({"retriever": retriever} if retriever else {})
         data = await self._json("POST", f"{_user(user)}/search", json=asked)
         with understood():
@@ -147,7 +146,7 @@ class AsyncClient:
     async def answer(
         self, user: str, question: str, **options: Unpack[AskOptions]
     ) -> "AsyncGenerator[Event | AnswerRecord, None]":
-        """The steps as they happen, and at last the record. What is not set is left to the server.
+        """The steps as they happen and, last, the record.
 
         With `compare`, the record also holds the answer without the person's history.
         """
@@ -174,14 +173,14 @@ class AsyncClient:
         raise failure
 
     async def ask(self, user: str, question: str, **options: Unpack[AskOptions]) -> AnswerRecord:
-        """The record alone, when all is done; see `answer`."""
+        """The record alone, once the answer is complete; see `answer`."""
         asked = _question(question, options)
         data = await self._json("POST", f"{_user(user)}/answers", json=asked, timeout=_ANSWER)
         with understood():
             return AnswerRecord.from_dict(data)
 
     async def stored_answer(self, user: str, answer_id: str) -> AnswerRecord:
-        """An answer that was given before."""
+        """A stored answer."""
         data = await self._json("GET", f"{_user(user)}/answers/{_segment(answer_id)}")
         with understood():
             return AnswerRecord.from_dict(data)
@@ -215,7 +214,7 @@ class AsyncClient:
                 await self._sleep(wait_s(attempt, asked, **_WAITS))
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
             raise ApiError(
-                f"{self.url!r} is not the address of a server: it begins with http:// or https://"
+                f"{self.url!r} is not the address of a server: it must begin with http:// or https://"
             ) from None
         except httpx.RequestError as error:
             why = str(error) or type(error).__name__
@@ -223,7 +222,7 @@ class AsyncClient:
 
 
 async def _read(documents: Iterable[Item]) -> AsyncGenerator[Item, None]:
-    """The same, read in a thread: what they come from may be slow, or this very client."""
+    """`documents`, read in a thread, because their source may be slow, or this very client."""
     items = iter(documents)
     while batch := await asyncio.to_thread(list, itertools.islice(items, _BATCH)):
         for item in batch:
@@ -239,5 +238,5 @@ def _user(user: str) -> str:
 
 
 def _segment(name: str) -> str:
-    # Checked here, too, because `..` would be resolved before it is sent.
+    # Checked here as well, because `..` would be resolved before it is sent.
     return quote(check_name(name), safe="")

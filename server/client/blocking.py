@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """The same for code without an event loop: every call returns when it is done.
+    """AsyncClient for code without an event loop: every call blocks until it is done.
 
     It runs an AsyncClient in a thread. Use it as a context manager, or `close` it.
     """
@@ -39,7 +39,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Cancel what is still being read, close the connections, and end the thread."""
+        """Cancel open iterators, close the connections and end the thread."""
         self._stack.close()
 
     def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
@@ -57,7 +57,7 @@ class Client:
         self._portal.call(self._client.delete_document, user, document_id)
 
     def erase(self, user: str) -> Receipt:
-        """Delete everything of a person."""
+        """Delete everything that is stored for a person."""
         return self._portal.call(self._client.erase, user)
 
     def search(
@@ -96,6 +96,6 @@ class Client:
 
     async def _aclose(self) -> None:
         while self._followed:
-            with suppress(RuntimeError):  # It is being read in another thread, which the end of all ends.
+            with suppress(RuntimeError):  # Another thread is reading it; closing the client ends that.
                 await self._followed.pop().aclose()
         await self._client.aclose()

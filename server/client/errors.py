@@ -1,4 +1,4 @@
-"""The client's one exception, and how replies become it."""
+"""The client's one exception, and its construction from replies."""
 
 import json
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """A request that failed: the problem document's `detail`, or why no server could be reached.
+    """A failed request. The message is the problem document's `detail`, or says why there was no reply.
 
-    `status` is None when there was no reply, or none that is understood.
+    `status` is None if there was no reply, or one that could not be understood.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class ApiError(Exception):
         self.type = kind
         self.line = line
         self.answer_id = answer_id
-        """Under which an answer that failed is stored."""
+        """Id under which a failed answer is stored."""
 
 
 def problem(data: Any, status: int | None = None) -> ApiError:

@@ -22,7 +22,7 @@ def document(data: Any) -> "Document":
 
 
 async def lines(response: "httpx.Response") -> AsyncGenerator[bytes, None]:
-    """Lines that end in a line feed. httpx's own would also break at the other separators of Unicode."""
+    """Lines that end in a line feed. httpx's own also breaks at Unicode's other line separators."""
     rest = b""
     async for chunk in response.aiter_bytes():
         *whole, rest = (rest + chunk).split(b"\n")
@@ -33,8 +33,8 @@ async def lines(response: "httpx.Response") -> AsyncGenerator[bytes, None]:
 
 
 async def events(response: "httpx.Response") -> AsyncGenerator[tuple[str, str], None]:
-    """Server-sent events, as (name, data). An event that the connection cut off is left out."""
-    # A record holds all that was read, so it may be as long as that.
+    """Server-sent events as (name, data). An event that the connection cut off is dropped."""
+    # A record contains every passage that was read, so its length has no useful limit.
     decoder = EventDecoder(limit=None)
     async for piece in response.aiter_bytes():
         with understood():

@@ -19,7 +19,7 @@ class DemoQuestion:
     user: str
     question: str
     searches: int
-    """How many searches it takes: one, or more where a line leads to another."""
+    """Searches needed: more than one if a line leads to another."""
     evidence: tuple[str, ...]
     answer: str
 
@@ -32,7 +32,7 @@ def users() -> list[str]:
 
 
 def documents(user: str) -> list[Document]:
-    """What one of `users()` has written."""
+    """Documents of one of `users()`."""
     return [parse_document(item) for item in _read(f"{user}.ndjson")]
 
 
@@ -50,7 +50,7 @@ def questions() -> list[DemoQuestion]:
 
 
 async def load(service: Service) -> list[str]:
-    """Put the demo profiles into a store that holds nobody. Returns the users that were added."""
+    """Put the demo profiles into an empty store. Returns the users that were added."""
     if await service.run(service.profiles.store.users):
         return []
     for user in users():

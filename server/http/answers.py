@@ -1,4 +1,4 @@
-"""Answers over HTTP: at once or as a stream of steps. A client that leaves cancels the generation."""
+"""Routes for answers: whole, or as a stream of steps. A client that disconnects cancels the generation."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -26,7 +26,7 @@ router = APIRouter(tags=["answers"])
 
 _STREAM_IN_OPENAPI: dict[str, Any] = {
     "description": "The answer; with `stream`, its steps as events: `plan`, `thought`, `search`, "
-    "`information`, `answer.delta`, `answer`, `invalid`, `error` (a problem), and at last `done` with the "
+    "`information`, `answer.delta`, `answer`, `invalid`, `error` (a problem), and last `done` with the "
     'answer\'s body, or with `{"finish_reason": null}` when nothing could be stored.',
     "model": AnswerBody,
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
@@ -37,8 +37,8 @@ _STREAM_IN_OPENAPI: dict[str, Any] = {
 async def ask(request: Request, access: Caller, user: str, body: AnswerRequestBody) -> Response:
     """Answer a question from the person's own history, citing the lines that the answer rests on.
 
-    Look at `finish_reason`: an answer that a limit cut off is a 200, too. A policy that fails is a
-    problem (502, or 504 when it was silent too long); what it had done by then is stored all the same.
+    Check `finish_reason`: an answer that a limit cut off is a 200, too. A policy that fails is a problem
+    (502, or 504 if it was silent too long); its steps so far are stored anyway.
     """
     answering = await access.begin(
         user,
@@ -59,7 +59,7 @@ async def ask(request: Request, access: Caller, user: str, body: AnswerRequestBo
 
 @router.get("/answers/{answer_id}", summary="Fetch an answer", responses={200: {"model": AnswerBody}})
 async def get_answer(access: Caller, user: str, answer_id: str) -> JSONBody:
-    """With its trajectory, as it was sent."""
+    """The answer with its trajectory, as it was first sent."""
     return JSONBody(await access.stored_answer(user, check_name(answer_id)))
 
 
@@ -75,7 +75,7 @@ async def _events(answering: Answering) -> AsyncGenerator[bytes, None]:
         if record is not None and record.trajectory.finish_reason == "policy_error":
             raise PolicyFailed(record)
     except Exception as error:
-        # The response has begun, so that no handler can answer this any more.
+        # The response has begun, so no exception handler can answer any more.
         if not isinstance(error, HANDLED):
             _log.exception("an answer broke off")
         yield encode("error", problem_of(error).to_dict())

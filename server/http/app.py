@@ -34,12 +34,12 @@ Every error is a problem (RFC 9457, `application/problem+json`) with a stable `t
 OpenAI's API answer with errors in OpenAI's shape.
 """
 TAGS = [
-    {"name": "documents", "description": "What a person's history consists of."},
-    {"name": "search", "description": "Finding passages in one person's history."},
+    {"name": "documents", "description": "The documents of a person's history."},
+    {"name": "search", "description": "Passages from one person's history."},
     {"name": "answers", "description": "Questions, answered from one person's history."},
-    {"name": "openai", "description": "The same answers, in the shape of OpenAI's chat completions."},
-    {"name": "users", "description": "All of a person at once."},
-    {"name": "operation", "description": "For those who run the service."},
+    {"name": "openai", "description": "The same answers in the shape of OpenAI's chat completions."},
+    {"name": "users", "description": "Everything stored for a person."},
+    {"name": "operation", "description": "For operators."},
 ]
 
 _log = logging.getLogger(__name__)
@@ -52,11 +52,13 @@ def create_app(
     gate: Gate | None = None,
     keep_alive_s: float = KEEP_ALIVE_S,
 ) -> FastAPI:
-    """The application. Without a `service` it opens its own when it starts, and closes it at the end.
-    Without `settings` it takes those of the environment, so that any ASGI server can run it as a factory.
+    """The application.
 
-    It starts without its database, too, and serves once that is back. Starting raises EncoderMismatch,
-    SchemaMismatch and EncoderUnavailable, which do not go away by waiting.
+    Without `service` it opens its own on startup and closes it on shutdown. Without `settings` it reads the
+    environment, so that any ASGI server can run this as a factory. Without `gate` it lets everyone in.
+
+    It also starts while the database is unavailable, and serves once that is back. Startup raises
+    EncoderMismatch, SchemaMismatch and EncoderUnavailable, which waiting does not cure.
     """
     settings = settings or Settings()
     state = State(keep_alive_s, gate or OpenGate(), service)
@@ -70,7 +72,7 @@ def create_app(
                 await opened.run(opened.profiles.store.open)
             except StoreUnavailable as error:
                 _log.warning("starting without the database: %s", error)
-            # Not waited for: an engine may take minutes to start, and /readyz asks again.
+            # Not awaited: an engine may take minutes to start, and /readyz checks again.
             checking = asyncio.create_task(_check_policy(state))
             async with mcp.running():
                 yield
@@ -129,5 +131,5 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
-    # Nobody reads this; without it, a client that leaves would be logged as a fault of ours.
+    # Nobody reads this; without it, a disconnect would be logged as an internal error.
     return Response(status_code=499)

@@ -1,7 +1,7 @@
-"""The shapes of requests, which are checked, and of responses, which are only documented.
+"""Shapes of requests, which are validated, and of responses, which are only documented.
 
-Responses are built from plain dicts, because checking again what we made ourselves costs time on every
-request; the tests hold them against the shapes here.
+Responses are built from plain dicts, because validating them would cost time on every request; the tests
+check them against these shapes.
 """
 
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ class _Body(BaseModel):
 
 
 class SearchRequest(_Body):
-    """What to look for: either by `queries` or by the likeness to stored documents."""
+    """A search, either by `queries` or by similarity to stored documents."""
 
     queries: Annotated[list[QueryText], Field(min_length=1, max_length=MOST_QUERIES)] | None = None
     like: Annotated[list[str], Field(min_length=1, max_length=MOST_QUERIES)] | None = None
-    """Ids of documents: find what is nearest to each of them, by the vectors that are stored."""
+    """Ids of documents: find the nearest neighbours of each, by the stored vectors."""
     k: int = Field(10, ge=1, le=MOST_RESULTS)
-    """How many passages for each query."""
+    """Passages for each query."""
     retriever: str | None = None
-    """Only with `queries`; the default is the server's."""
+    """Only with `queries`; defaults to the server's."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "SearchRequest":
@@ -47,19 +47,20 @@ class SearchRequest(_Body):
 
 
 class AnswerRequestBody(_Body):
-    """A question of one person. What is not given is taken from the server's settings."""
+    """A question of one person. Omitted fields default to the server's settings."""
 
     question: Text
     method: str | None = None
     retriever: str | None = None
     limits: QuestionLimits | None = None
-    """Any of them; the defaults are the server's."""
+    """Limits that differ from the server's."""
     plan: Text | None = None
-    """With the method `planpers`: what the answer is to cover. Without it, the planner writes one."""
+    """With the method `planpers`: the points that the answer is to cover. If omitted, the planner writes
+    a plan."""
     compare: bool = False
-    """Also answer without the person's history; it comes as `without_profile`."""
+    """Also answer without the person's history, in `without_profile`."""
     stream: bool = False
-    """Send the steps as server-sent events while they happen."""
+    """Send the steps as server-sent events as they happen."""
 
 
 class Skipped(_Body):
@@ -73,25 +74,25 @@ class PutResult(_Body):
     duplicates: list[str]
     """Ids that came more than once; the last one counts."""
     skipped: list[Skipped]
-    """What was left out, with `on_error=skip`."""
+    """Invalid documents that were left out, with `on_error=skip`."""
 
 
 class DocumentPage(_Body):
     documents: list[Document]
     next_cursor: str | None
-    """For the next page; null on the last one."""
+    """Cursor of the next page; null on the last one."""
 
 
 class SearchResults(_Body):
     results: list[list[Passage]]
-    """One list for each query or document, in their order, best passage first."""
+    """One list for each query or document, in the order of the request, best passage first."""
 
 
 class Usage(_Body):
     searches: int
     documents_read: int
     prompt_tokens: int
-    """Tokens that the policy read, all turns added up."""
+    """Tokens that the policy read, summed over its turns."""
     policy_tokens: int
     policy_ms: float
     search_ms: float
@@ -101,11 +102,11 @@ class Usage(_Body):
 @dataclass(frozen=True)
 class TrajectoryBody(Trajectory):
     transcript: str = ""
-    """The exact text that the policy saw and wrote: all segments, joined."""
+    """Exact text that the policy read and wrote: all segments, joined."""
 
 
 class Outcome(_Body):
-    """What came of a question, and how."""
+    """Outcome of a question."""
 
     answer: str | None
     citations: list[Citation]
@@ -115,7 +116,7 @@ class Outcome(_Body):
 
 
 class AnswerBody(Outcome):
-    """An answer and how it came about."""
+    """An answer with its trajectory."""
 
     id: str
     user: str
@@ -125,7 +126,7 @@ class AnswerBody(Outcome):
     retriever: str
     policy: str
     without_profile: Outcome | None
-    """With `compare`, the same without the person's history."""
+    """With `compare`: the outcome without the person's history."""
 
 
 class Health(_Body):
@@ -137,12 +138,12 @@ class Readiness(_Body):
     status: str
     policy: str
     engine: str
-    """What was found out about the policy's engine."""
+    """Description of the policy's engine."""
     encoder: str
 
 
 def upload_in_openapi() -> dict[str, Any]:
-    """The body that PUT takes; it is read as a stream, so FastAPI cannot know its shape."""
+    """Body of PUT. It is read as a stream, so FastAPI cannot derive its shape."""
     document = {"$ref": "#/components/schemas/Document"}
     return {
         "requestBody": {

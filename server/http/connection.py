@@ -1,4 +1,4 @@
-"""Work for a client that may leave before it is done."""
+"""Work that is cancelled when its client disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client leaves. Raises ClientDisconnect then."""
+    """The result of `work`. If the client disconnects, `work` is cancelled and ClientDisconnect raised."""
     working = asyncio.create_task(work)
     leaving = asyncio.create_task(_left(request))
     try:
@@ -25,6 +25,6 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _left(request: Request) -> None:
-    # Not is_disconnected(), which would have to be asked again and again.
+    # Not is_disconnected(), which would have to be polled.
     while (await request.receive())["type"] != "http.disconnect":
         pass

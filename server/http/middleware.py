@@ -1,4 +1,4 @@
-"""Checks on every request before it is routed: the size of its body, and the names in its path."""
+"""Checks before routing: the size of the body, and the names in the path."""
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,11 +10,11 @@ from server.http.problems import ProblemResponse, problem_of
 USERS = "/v1/users/"
 MB = 2**20
 REQUEST_MB = 4
-"""The largest body that is not an upload."""
+"""Largest body that is not an upload, in MiB."""
 
 
 class BodyLimit:
-    """Refuses a body that is larger than the server takes: by its length, or where it gets too long.
+    """Refuses a body over the limit: by its declared length, or when too much has been received.
 
     Not Starlette's RequestBodyLimitMiddleware: it answers in plain text instead of a problem.
     """
@@ -47,10 +47,10 @@ class BodyLimit:
 
 
 class NameCheck:
-    """The one rule for names, on every path under a user.
+    """Applies the rule for names to every path under a user.
 
-    It looks at the path before routing changes it: routing sees %2F as a slash and drops a line break at
-    the end, so that the id `ana/export`, or `a1` with a line break, would name another resource.
+    It runs before routing, which decodes %2F to a slash and drops a trailing line break, so that the id
+    `ana/export`, or `a1` with a line break, would name another resource.
     """
 
     def __init__(self, app: ASGIApp) -> None:

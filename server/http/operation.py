@@ -1,4 +1,4 @@
-"""Routes for those who run the service: liveness, readiness, and the API's documentation."""
+"""Routes for operators: liveness, readiness and the API's documentation."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from server.http.state import of
 from server.http.wire import JSONBody
 
 DOCS_FILES = Mount("/docs/files", StaticFiles(packages=[("fastapi_offline", "static")]))
-"""Swagger UI's files. Only they are used of fastapi-offline, which is released along with FastAPI."""
+"""Static files of Swagger UI: the only part of fastapi-offline that is used."""
 READY_S = 10.0
 
 router = APIRouter(tags=["operation"])
@@ -46,12 +46,12 @@ async def healthz() -> JSONBody:
 
 @router.get("/readyz", summary="Can it answer?", responses={200: {"model": Readiness}})
 async def readyz(request: Request) -> JSONBody:
-    """200 when the database opens and the policy has produced a token; else a 503 that says what fails."""
+    """200 once the database opens and the policy has produced a token; until then a 503 with the cause."""
     state = of(request)
     service = state.service
     await service.run(service.profiles.store.check)
     try:
-        # Whoever probes has less patience than an engine that starts.
+        # Probes time out sooner than an engine starts.
         async with asyncio.timeout(READY_S):
             engine = await state.check_policy()
     except TimeoutError:

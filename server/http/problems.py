@@ -1,4 +1,4 @@
-"""Errors as the API tells them: RFC 9457 problems. The single table from exception to type and status."""
+"""Errors as RFC 9457 problems: the single table from exception to type and status."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,39 +29,39 @@ from server.queue import Busy
 from server.service import InvalidQuestion, UnknownMethod
 
 RETRY_AFTER_S = 5
-"""When to come back after a 503."""
+"""Seconds after which to retry a 503."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with one field of a request."""
+    """Fault in one field of a request."""
 
     field: str
-    """Where it is, like `body.queries.0`."""
+    """Path of the field, like `body.queries.0`."""
     detail: str
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a request was not served. Only `type` is meant for programs: it never changes."""
+    """Reason why a request was not served. Programs should rely on `type` alone: it never changes."""
 
     type: str
     title: str
     status: int
     detail: str
     line: int | None = None
-    """The line (of an array: the item) of an upload that is at fault, from 1."""
+    """Line of an upload (item of an array) that is at fault, from 1."""
     errors: Sequence[Fault] | None = None
     finish_reason: str | None = None
-    """Of an answer that failed; it is stored under `answer_id`."""
+    """Finish reason of an answer that failed; the answer is stored under `answer_id`."""
     answer_id: str | None = None
     fault: str | None = None
-    """How the policy failed: unavailable, timeout, broken_stream, bad_reply or refused."""
+    """Kind of the policy's failure: unavailable, timeout, broken_stream, bad_reply or refused."""
     retry_after_s: int | None = None
-    """When to come back; also in the header Retry-After."""
+    """Seconds after which to retry; also in the header Retry-After."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values, without the members that do not apply."""
+        """JSON values, without members that do not apply."""
         members = {name: value for name, value in vars(self).items() if value is not None}
         if self.errors is not None:
             members["errors"] = [vars(error) for error in self.errors]
@@ -69,7 +69,7 @@ class Problem:
 
 
 class PolicyFailed(Exception):
-    """The policy did not write an answer; how far it got is in the record, which is stored."""
+    """The policy did not write an answer. The record, which is stored, holds its steps."""
 
     def __init__(self, record: AnswerRecord) -> None:
         super().__init__(record.trajectory.detail)
@@ -88,7 +88,7 @@ class _Kind:
 
 _INTERNAL = _Kind("internal", "The server has failed", 500)
 _INVALID_REQUEST = _Kind("invalid-request", "The request does not fit the schema", 422)
-_WRONG_MEDIA_TYPE = _Kind("unsupported-media-type", "This content type is not taken", 415)
+_WRONG_MEDIA_TYPE = _Kind("unsupported-media-type", "This content type is not accepted", 415)
 _POLICY_TIMEOUT = _Kind("policy-timeout", "The policy was silent too long", 504)
 _POLICY_FAILED = _Kind("policy-failed", "The policy has failed", 502)
 
@@ -105,23 +105,23 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     EncoderUnavailable: _Kind("encoder-unavailable", "The encoder cannot be loaded", 503),
     EncoderMismatch: _Kind("encoder-mismatch", "The store was made with another encoder", 503),
     Forbidden: _Kind("forbidden", "You have no access to this", 403),
-    Busy: _Kind("busy", "Too many questions wait already", 429),
+    Busy: _Kind("busy", "Too many questions are waiting", 429),
     EngineError: _Kind("policy-unavailable", "The policy is not ready", 503),
 }
 _HTTP_KINDS: Mapping[int, _Kind] = {
     400: _Kind("bad-request", "The request cannot be read", 400),
     404: _Kind("not-found", "There is nothing at this address", 404),
-    405: _Kind("method-not-allowed", "This address does not take this method", 405),
+    405: _Kind("method-not-allowed", "This address does not accept this method", 405),
     413: _Kind("body-too-large", "The body is too large", 413),
     415: _WRONG_MEDIA_TYPE,
 }
 
 HANDLED: tuple[type[Exception], ...] = (*_KINDS, PolicyFailed, RequestValidationError, HTTPException)
-"""Exceptions that are answers. Any other one is a fault of ours: it is logged, and its text stays here."""
+"""Expected exceptions. Any other is a bug: it is logged, and its text is not sent."""
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that tells `error`. Nothing of an unexpected exception is given away."""
+    """The problem that describes `error`. Nothing of an unexpected exception is disclosed."""
     match error:
         case PolicyFailed(record=record):
             return _of_policy(record)

@@ -1,4 +1,4 @@
-"""A person's documents over HTTP: put, page, fetch, delete, search, export, erase."""
+"""Routes for a person's documents: put, list, fetch, delete, search, export, erase."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
@@ -21,7 +21,7 @@ from server.http.wire import JSONBody, encode
 
 MB = 2**20
 ARRAY_BYTES = 64 * MB
-"""An array is read whole, so it may not be as long as NDJSON."""
+"""An array is read whole, so its limit is lower than that of NDJSON."""
 LINE_BYTES = 16 * MB
 _IN_MEMORY = 8 * MB
 _LARGEST = 2**63 - 1
@@ -34,7 +34,7 @@ router = APIRouter()
 # Declared first: routes are tried in order, and this is the busiest.
 @router.post("/search", tags=["search"], summary="Search", responses={200: {"model": SearchResults}})
 async def search(access: Caller, user: str, body: SearchRequest) -> JSONBody:
-    """The passages that answer each query best, one list for each; all queries cost one search."""
+    """The best passages for each query, one list each. All queries share one search."""
     if body.like is not None:
         found = await access.similar(user, body.like, body.k)
     else:
@@ -52,9 +52,9 @@ async def search(access: Caller, user: str, body: SearchRequest) -> JSONBody:
 async def put_documents(
     request: Request, access: Caller, user: str, on_error: Literal["fail", "skip"] = "fail"
 ) -> JSONBody:
-    """All of them or, when one is invalid, none; with `on_error=skip` the invalid ones are left out.
+    """Store all documents or, if one is invalid, none; with `on_error=skip` the invalid ones are left out.
 
-    What is acknowledged is durable. Documents come as NDJSON of any length, or as a JSON array.
+    A 200 means that they are durable. Send NDJSON of any length, or a JSON array.
     """
     access.check("write", user)  # before the upload is read
     read = _reader(request)
@@ -79,13 +79,13 @@ async def put_documents(
 async def list_documents(
     access: Caller,
     user: str,
-    cursor: Annotated[int, Query(ge=0, le=_LARGEST, description="`next_cursor` of the page before")]
+    cursor: Annotated[int, Query(ge=0, le=_LARGEST, description="`next_cursor` of the previous page")]
     | None = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> JSONBody:
-    """In the order in which they were first put."""
+    """Documents in the order in which they were first put."""
     after = -1 if cursor is None else cursor
-    # One more than asked for tells whether there is a next page.
+    # One more than requested shows whether there is a next page.
     found = await access.page(user, after, limit + 1)
     page = found[:limit]
     return JSONBody(
@@ -117,7 +117,7 @@ async def delete_document(access: Caller, user: str, document_id: str) -> Respon
 
 @router.delete("", tags=["users"], summary="Erase a user", responses={200: {"model": Receipt}})
 async def erase_user(access: Caller, user: str) -> JSONBody:
-    """Documents, vectors and answers, in the database and in memory. The receipt says what there was."""
+    """Delete documents, vectors and answers, in the database and in memory. The receipt counts them."""
     return JSONBody(vars(await access.erase(user)))
 
 
@@ -129,9 +129,9 @@ async def erase_user(access: Caller, user: str) -> JSONBody:
     responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
 )
 async def export_profile(access: Caller, user: str) -> StreamingResponse:
-    """All documents, one on a line, as PUT takes them again."""
+    """All documents, one per line, in the format that PUT accepts."""
     pages = access.pages(user)
-    # Read before the response begins: an unknown user has to be a 404.
+    # Read before the response begins, because an unknown user is a 404.
     first: list[Document] = await anext(pages, [])
     return StreamingResponse(_lines(first, pages), media_type="application/x-ndjson")
 

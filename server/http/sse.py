@@ -1,4 +1,4 @@
-"""Server-sent events: how they are written, and how a silent stream is kept open."""
+"""Server-sent events: their encoding, and comments that keep a silent stream open."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,12 +12,12 @@ from starlette.types import Receive, Scope, Send
 from server.http.wire import encode as to_json
 
 KEEP_ALIVE_S = 10.0
-"""The longest silence. Proxies commonly cut a stream that is silent for 30 to 60 seconds."""
+"""Longest silence, in seconds. Proxies commonly cut a stream that is silent for 30 to 60 seconds."""
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
 def encode(event: str, data: Any) -> bytes:
-    """One event. `data` is sent as JSON, which has no line breaks of its own."""
+    """One event. `data` is encoded as JSON, which contains no raw line breaks."""
     return b"event: %s\ndata: %s\n\n" % (event.encode(), to_json(data))
 
 
@@ -26,9 +26,8 @@ async def with_keep_alive(
 ) -> AsyncGenerator[bytes, None]:
     """`events`, with a comment after every `interval_s` of silence. Closing this closes `events`.
 
-    The events are read in a task of their own: waiting for one with a timeout would cancel it. When this
-    is closed or cancelled, that task has ended: whoever closes next what the events are made from finds
-    nobody at it.
+    A separate task reads the events, because a timeout around the read would cancel it. That task has ended
+    when this generator is closed or cancelled, so the source of the events can be closed next.
     """
     queue: asyncio.Queue[bytes | None] = asyncio.Queue()
 
@@ -52,10 +51,10 @@ async def with_keep_alive(
             if event is None:
                 break
             yield event
-        await reading  # raises what broke the events
+        await reading  # raises the error that ended the events
     finally:
         reading.cancel()
-        # A response is cancelled again at everything that it awaits; the shield gives the time to close.
+        # A cancelled response is cancelled again at each await; the shield leaves time to close.
         with CancelScope(shield=True):
             await asyncio.gather(reading, return_exceptions=True)
 
@@ -65,7 +64,7 @@ class SupportsAclose(Protocol):
 
 
 class EventStream(StreamingResponse):
-    """A stream of events that is closed with the response, also when the client has left in the middle.
+    """A stream of events that is closed with the response, also if the client disconnects in the middle.
 
     `source` is the generator behind the events: it is closed, too, even if no event was ever read.
     """

@@ -1,4 +1,4 @@
-"""What the application keeps between requests, and how a request gets at it."""
+"""State of one application, and access to it from a request."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from server.service import Service
 
 @dataclass
 class State:
-    """Belongs to one application; `service` is set once it has started."""
+    """Belongs to one application. `service` is available once the application has started."""
 
     keep_alive_s: float
     gate: Gate
     opened: Service | None = None
     engine: str | None = None
-    """What the policy has said of its engine; None before it has produced a token."""
+    """Description of the policy's engine; None until the policy has produced a token."""
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -30,13 +30,13 @@ class State:
         return self.opened
 
     def access(self, connection: HTTPConnection | None) -> Access:
-        """The service for whoever makes this request."""
+        """The service for the caller of this request."""
         return Access(self.service, self.gate, self.gate.principal(connection))
 
     async def check_policy(self) -> str:
-        """Have the policy produce a token, once; many probes at a time cost one. Raises EngineError.
+        """Have the policy produce a token, once; concurrent probes share the attempt.
 
-        Returns what it says of its engine.
+        Returns the description of its engine. Raises EngineError.
         """
         async with self.checking:
             if self.engine is None:

@@ -1,4 +1,4 @@
-"""JSON as it leaves the server: the one encoder for bodies, events and lines."""
+"""JSON on the wire: the one encoder for bodies, events and lines."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 
 def encode(value: Any) -> bytes:
-    """`value` as one line of UTF-8. Half of a surrogate pair, which UTF-8 cannot carry, becomes '?'."""
+    """`value` as one line of UTF-8. A lone surrogate, which UTF-8 cannot encode, becomes '?'."""
     return _encode(value).encode("utf-8", "replace")
 
 

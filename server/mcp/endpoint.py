@@ -1,6 +1,6 @@
-"""The service for assistants: its tools and resources over MCP, spoken by the protocol's official SDK.
+"""The service as an MCP server, with the protocol's official SDK.
 
-What goes wrong as expected reaches the assistant in words it can act on; anything else is only logged.
+Expected errors reach the assistant with advice it can act on; any other is only logged.
 """
 
 import json
@@ -34,15 +34,15 @@ search_profile only finds passages, for reading them yourself. \
 add_documents stores what is new. A stored document can be read whole as the resource {template}."""
 
 AccessOf = Callable[[HTTPConnection | None], Access]
-"""The service for whoever makes a request; over a pipe there is no connection."""
+"""Resolves the caller of a request; there is no connection over a pipe."""
 
 _log = logging.getLogger(__name__)
 
 
 def mcp_server(access_of: AccessOf, user: str | None = None) -> Server[Any]:
-    """The SDK's server with the service's tools and resources. The service is resolved for every call.
+    """The SDK's server with the service's tools and resources. The caller is resolved for every call.
 
-    Each tool is told which user it works for. With `user`, none is: all work for that person only.
+    Each tool takes a `user` argument. With `user` given here, none does: all work for that person only.
     """
     if user is None:
         accepts = {tool.name: create_model(tool.name, __base__=(tool.arguments, OfUser)) for tool in TOOLS}
@@ -86,8 +86,8 @@ def mcp_server(access_of: AccessOf, user: str | None = None) -> Server[Any]:
             return error_result(_in_words(error))
 
     async def list_resources(context: ServerRequestContext[Any], _: Any) -> types.ListResourcesResult:
-        # Searching finds the ids; nobody wants to pick from thousands. But without this handler, the SDK
-        # would not tell clients that there are resources at all.
+        # Ids come from searches; a list of thousands is no help. But without this handler the SDK does not
+        # announce resources at all.
         return types.ListResourcesResult(resources=[])
 
     async def list_templates(context: ServerRequestContext[Any], _: Any) -> types.ListResourceTemplatesResult:
@@ -124,7 +124,7 @@ def mcp_server(access_of: AccessOf, user: str | None = None) -> Server[Any]:
         version=installed_version(),
         title="PR²",
         instructions=INSTRUCTIONS.format(template=documents.template),
-        # Without it, the SDK would list all tools again with every call over HTTP.
+        # Without it, the SDK lists all tools again on every call over HTTP.
         get_tool_input_schema={tool.name: tool.input_schema for tool in listed}.get,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
@@ -142,7 +142,7 @@ def _checked(model: type[Arguments], arguments: Mapping[str, Any]) -> Arguments:
 
 
 def _in_words(error: Exception) -> str:
-    """What is wrong, and how to go on. Of what nobody expected, only the log learns more than that."""
+    """The error and advice on how to go on. Details of an unexpected error go to the log only."""
     if not isinstance(error, HANDLED):
         _log.error("an assistant's request broke off", exc_info=error)
     problem = problem_of(error)
@@ -161,7 +161,7 @@ _THIS_MACHINE = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 
 class MCPEndpoint:
-    """MCP over streamable HTTP, as an ASGI application that serves while it is `running`.
+    """MCP over streamable HTTP: an ASGI application that serves while it is `running`.
 
     It keeps no sessions, so any of several processes can serve any request.
     """
@@ -171,26 +171,27 @@ class MCPEndpoint:
         self._manager: StreamableHTTPSessionManager | None = None
 
     def route(self, path: str) -> Route:
-        """Exactly this path, without a redirect. Only POST: a client that was let in with GET would hold a
-        stream open on which, without sessions, nothing ever comes.
+        """A route for exactly this path, without a redirect.
+
+        Only POST: without sessions, nothing would ever come on the stream that a GET opens.
         """
         return Route(path, self, methods=["POST"])
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """For the lifespan of the application around it. Leaving it ends the calls that are under way."""
-        # The SDK's manager runs only once, but an application can be started again.
+        """Serve within the surrounding application's lifespan. Leaving cancels the calls in progress."""
+        # The SDK's manager runs only once, but an application can be restarted.
         self._manager = StreamableHTTPSessionManager(self._server, stateless=True)
         async with self._manager.run():
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Any web page can have its browser send requests here and, by rebinding its own name to our address,
-        # read what comes back. Its Origin header gives it away; programs send none. The SDK checks Origin
-        # only along with a fixed list of Host headers, but a server in a container or on a LAN is reached
-        # under names that it does not know. So the SDK's check stays off, and Origin is checked here.
+        # Any web page can make its browser send requests here and, by DNS rebinding, read the replies. Its
+        # Origin header reveals it; programs send none. The SDK checks Origin only together with a fixed list
+        # of Host headers, but a server in a container or on a LAN is reached under names that it does not
+        # know. So the SDK's check stays off, and Origin is checked here.
         if not all(_THIS_MACHINE.fullmatch(origin) for origin in Headers(scope=scope).getlist("origin")):
-            refused = HTTPException(403, "web pages from elsewhere are not let in (the Origin header)")
+            refused = HTTPException(403, "web pages of other origins have no access (the Origin header)")
             await ProblemResponse(problem_of(refused))(scope, receive, send)
             return
         if self._manager is None:

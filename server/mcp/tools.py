@@ -1,4 +1,4 @@
-"""The tools that assistants get over MCP: what they take, what they do, and what they give back."""
+"""The MCP tools: their arguments, their work and the shapes of their results."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,12 +27,12 @@ from server.http.problems import PolicyFailed
 
 MOST_PASSAGES = 100
 MOST_DOCUMENTS = 1_000
-"""Of one call; whole histories come in through the API or `pr2 profile import`."""
+"""Documents of one call. For a whole history, use the API or `pr2 profile import`."""
 MOST_FAULTS = 5
-"""Faulty documents that are named; an assistant needs no more to see what it does wrong."""
+"""Faulty documents named in an error: enough for an assistant to see its mistake."""
 
 Report = Callable[[str], Awaitable[None]]
-"""Tells the client, if it wants to know, what is being done."""
+"""Sends a line of progress to the client."""
 Result = types.CallToolResult
 
 
@@ -42,14 +42,14 @@ class Arguments(BaseModel):
 
 class OfUser(Arguments):
     user: str
-    """The id of the user whose history is meant."""
+    """Id of the user whose history is searched or changed."""
 
 
 class _SearchArguments(Arguments):
     query: QueryText
-    """What to look for, phrased like the text that you hope to find."""
+    """Text to search for, phrased like the text that you hope to find."""
     k: int = Field(5, ge=1, le=MOST_PASSAGES)
-    """How many passages to give."""
+    """Number of passages to return."""
 
 
 def _from_json(value: Any) -> Any:
@@ -61,7 +61,7 @@ def _from_json(value: Any) -> Any:
 
 
 class _AddArguments(Arguments):
-    # Documents are shown in the schema, but checked by parse_document: it says what is wrong in words.
+    # The schema shows documents, but parse_document validates them, for its messages.
     documents: Annotated[list[SkipValidation[Document]], BeforeValidator(_from_json)] = Field(
         min_length=1, max_length=MOST_DOCUMENTS
     )
@@ -72,10 +72,10 @@ class _AnswerArguments(Arguments):
     question: Text
     """A question about the user, in full: nothing else of your conversation is known here."""
     method: str | None = None
-    """How to answer. Leave it out for the usual way."""
+    """Method of answering. Omit it for the default."""
 
 
-# The shapes of results, which are only documented: results are built from plain values.
+# Shapes of results, for documentation only: results are built from plain values.
 class _Shape(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -83,7 +83,7 @@ class _Shape(BaseModel):
 class FoundPassage(_Shape):
     document_id: str
     text: str
-    """Verbatim; of a long document, the part that fits."""
+    """Verbatim; for a long document, the passage that matches."""
     created_at: str | None = None
     title: str | None = None
     source: str | None = None
@@ -104,7 +104,7 @@ class Added(_Shape):
 
 class CitedLine(_Shape):
     number: int
-    """Of the mark in the answer, like [1]."""
+    """Number of the mark in the answer, like [1]."""
     document_id: str
     quote: str
     """Verbatim."""
@@ -127,7 +127,7 @@ def error_result(text: str) -> Result:
 
 
 def sendable(text: str) -> str:
-    # What an engine says may hold half of a surrogate pair, which UTF-8 cannot carry.
+    # An engine's text may contain a lone surrogate, which UTF-8 cannot encode.
     return text.encode("utf-8", "replace").decode()
 
 
@@ -254,7 +254,7 @@ TOOLS = (
         "Answer a question about the user from the user's own documents, searching as often as it takes. "
         "Gives the answer and, for each mark like [1] in it, the exact line that it rests on. It may take a "
         "minute; search_profile is quicker where one passage is enough.",
-        # The record that is kept of an answer changes nothing that a tool shows.
+        # The stored record of an answer changes nothing that a tool shows.
         types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
         _AnswerArguments,
         Answered,

@@ -1,1 +1,1 @@
-"""The service in the shapes of OpenAI's API."""
+"""The service behind OpenAI's API."""

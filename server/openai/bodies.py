@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, translated: what a request asks of the service, and what an answer becomes."""
+"""Translates OpenAI's chat completions: requests to questions, and answers to completions."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,16 +16,16 @@ from server.answers import AnswerRecord
 from server.settings import QuestionLimits
 
 CONVERSATION_CHARACTERS = 8_000
-"""How much of the earlier messages the policy is shown, all of them together."""
+"""Characters of the earlier messages that the policy is shown, in total."""
 
 MODELS: Mapping[str, Method] = {
     name if name.startswith("pr2") else f"pr2-{name}": method for name, method in METHODS.items()
 }
-"""One for each method, under the name that OpenAI's clients call it by."""
+"""Methods by their model names."""
 
 
 class OpenAIProblem(HTTPException):
-    """An error that knows its `param` and `code`; the app answers it as it answers any HTTPException."""
+    """An HTTPException with OpenAI's `param` and `code`."""
 
     def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(status, message)
@@ -45,14 +45,14 @@ REFUSED: Mapping[str, Any] = {
     "modalities": ["text"],
     "stop": [],
 } | dict.fromkeys(("audio", "moderation", "prediction", "web_search_options"))
-"""What changes an answer's form and is not served, with the value that, like null, asks for nothing."""
+"""Parameters that change the form of an answer and are not supported, with the value that is accepted,
+like null, because it asks for nothing."""
 IGNORED = frozenset(
     "temperature top_p seed presence_penalty frequency_penalty logit_bias metadata store service_tier "
     "parallel_tool_calls reasoning_effort verbosity safety_identifier prompt_cache_key prompt_cache_options "
     "prompt_cache_retention".split()
 )
-"""What tunes the sampling, the bill or the cache. The service has its own way; a client that always sends
-these can be used all the same."""
+"""Parameters that tune sampling, billing or caching. Ignored, so that clients which always send them work."""
 
 MaxTokens = Annotated[int, *QuestionLimits.model_fields["max_tokens"].metadata]
 
@@ -63,13 +63,13 @@ class _Body(BaseModel):
 
 class StreamOptions(_Body):
     include_usage: bool | None = None
-    """Send the tokens that were used in a last chunk of its own."""
+    """Send the token usage in a last, separate chunk."""
     include_obfuscation: bool | None = None
     """Ignored."""
 
 
 class ChatRequest(_Body, extra="allow"):
-    """A request as OpenAI's clients send it; null is the same as left out."""
+    """A request as OpenAI's clients send it; null means omitted."""
 
     model: str
     """`pr2`, or another method: see /v1/models."""
@@ -77,23 +77,23 @@ class ChatRequest(_Body, extra="allow"):
     """The last one is the question. Of the earlier ones the newest 8,000 characters are shown to the policy,
     system messages before others."""
     user: str | None = None
-    """The person whose history is searched. Has to be given."""
+    """The person whose history is searched. Required."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
-    """The newer name of `max_tokens`; counts where both are given."""
+    """The newer name of `max_tokens`; wins if both are given."""
     retriever: str | None = None
     """Not OpenAI's: as in /v1/users/{user}/answers."""
     limits: QuestionLimits | None = None
-    """Not OpenAI's: as in /v1/users/{user}/answers. `max_tokens` beside it counts more."""
+    """Not OpenAI's: as in /v1/users/{user}/answers. `max_tokens` wins over it."""
 
     def check(self) -> None:
-        """Raises OpenAIProblem for a parameter that is not served, or that nobody knows."""
+        """Raise OpenAIProblem for an unsupported or unknown parameter, or without a user."""
         for name, value in (self.model_extra or {}).items():
             if name in REFUSED:
                 if value is not None and value != REFUSED[name]:
-                    raise OpenAIProblem(400, f"{name} is not served here; leave it out", name)
+                    raise OpenAIProblem(400, f"{name} is not supported; leave it out", name)
             elif name not in IGNORED:
                 raise OpenAIProblem(400, f"there is no parameter {name}", name)
         if not (self.user or "").strip():
@@ -107,10 +107,10 @@ class ChatRequest(_Body, extra="allow"):
         return given | ({"max_tokens": tokens} if tokens else {})
 
     def question(self) -> tuple[str, list[Message]]:
-        """The question, and what was said before it. Raises OpenAIProblem."""
+        """The question and the messages before it. Raises OpenAIProblem."""
         *earlier, last = (_message(f"messages[{index}]", one) for index, one in enumerate(self.messages))
         if last.role != "user":
-            raise OpenAIProblem(400, "the last message has to be the user's: it is the question", "messages")
+            raise OpenAIProblem(400, "the last message must be the user's: it is the question", "messages")
         return last.text, _newest(earlier)
 
 
@@ -125,14 +125,14 @@ _ROLES: Mapping[str, Literal["user", "assistant", "system"]] = {
 def _message(place: str, message: Mapping[str, Any]) -> Message:
     role = _ROLES.get(str(message.get("role")))
     if role is None:
-        raise OpenAIProblem(400, f"{place}: the role is one of {', '.join(_ROLES)}", place)
+        raise OpenAIProblem(400, f"{place}: the role must be one of {', '.join(_ROLES)}", place)
     if message.get("tool_calls") or message.get("function_call"):
-        raise OpenAIProblem(400, f"{place}: tools are not served", place)
+        raise OpenAIProblem(400, f"{place}: tools are not supported", place)
     place, content = f"{place}.content", message.get("content")
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
     if not isinstance(content, list):
-        raise OpenAIProblem(400, f"{place} is a text, or a list of parts of type text", place)
+        raise OpenAIProblem(400, f"{place} must be a text or a list of parts of type text", place)
     texts = []
     for index, part in enumerate(content):
         match part:
@@ -140,7 +140,7 @@ def _message(place: str, message: Mapping[str, Any]) -> Message:
                 texts.append(text)
             case _:
                 part_place = f"{place}[{index}]"
-                raise OpenAIProblem(400, f"{part_place}: only parts of type text are read", part_place)
+                raise OpenAIProblem(400, f"{part_place}: only parts of type text are supported", part_place)
     try:
         return Message(role, check_storable("\n".join(texts)))
     except ValueError as error:
@@ -148,10 +148,10 @@ def _message(place: str, message: Mapping[str, Any]) -> Message:
 
 
 def _newest(messages: Sequence[Message]) -> list[Message]:
-    """What fits, in the old order: system messages are taken first, then from the newest backwards.
+    """The messages that fit the limit, in order: system messages first, then from the newest backwards.
 
-    The one that crosses the limit keeps its beginning, so that nothing is refused for its length and
-    there is no gap in what is kept.
+    The message that crosses the limit keeps its beginning: nothing is refused for its length, and the kept
+    messages have no gap.
     """
     left = CONVERSATION_CHARACTERS
     kept: dict[int, Message] = {}
@@ -164,10 +164,10 @@ def _newest(messages: Sequence[Message]) -> list[Message]:
 
 
 class Marks:
-    """Takes out of a growing answer the marks that point nowhere, as `citations.resolve` does in the end.
+    """Removes the marks that cite nothing from a growing answer, as `citations.resolve` does at its end.
 
-    What it has given is always a beginning of the final text. It keeps back only what may still become a
-    mark, and white space that may turn out to be the end.
+    The output so far is always a prefix of the final text. Only text that may still become a mark is held
+    back, and white space that may turn out to be trailing.
     """
 
     def __init__(self) -> None:
@@ -177,7 +177,7 @@ class Marks:
         self._begun = False
 
     def know(self, passages: Iterable[Read]) -> None:
-        """These passages can be cited from now on."""
+        """Register passages that can be cited from now on."""
         self._reads |= {read.number: (read, 0) for read in passages}
 
     def feed(self, text: str) -> str:
@@ -185,7 +185,7 @@ class Marks:
         self._undecided += text
         end = _MAY_BECOME_A_MARK.search(self._undecided)
         cut = end.start() if end else 0
-        # Between two bars, because resolve() trims the ends of an answer, and these are not its ends.
+        # Between two bars, because resolve() trims both ends, and these are not the answer's.
         text = resolve(f"|{self._undecided[:cut]}|", self._reads)[0][1:-1]
         self._undecided = self._undecided[cut:]
         text = self._space + text if self._begun else text.lstrip()
@@ -199,7 +199,7 @@ _MAY_BECOME_A_MARK = re.compile(r"[^\S\n]?(?:\[[\d\s,]*)?\Z")
 
 
 def annotations(record: AnswerRecord, base_url: str) -> list[dict[str, Any]]:
-    """One for each number in each mark of the answer: where the mark is, and the line that it rests on."""
+    """One annotation for each number in each mark of the answer: the mark's position and the cited line."""
     answer, steps = record.trajectory.answer, record.trajectory.steps
     known = {read.number: read for step in steps if isinstance(step, Information) for read in step.passages}
     places: list[tuple[int, int]] = []
@@ -213,8 +213,8 @@ def annotations(record: AnswerRecord, base_url: str) -> list[dict[str, Any]]:
             places.append((mark.start(1) - 1, mark.end()))
         return f"{mark[0].partition('[')[0]}[{','.join(map(str, range(first, len(places))))}]"
 
-    # The answer's own citations name a line once, however often it is cited. Resolved again with a number
-    # of its own for each mark, every mark gets its line.
+    # The answer's own citations list a line once, however often it is cited. Resolving again with a unique
+    # number for each mark gives every mark its line.
     cited = resolve(MARK.sub(renumber, answer.text), reads)[1] if answer else ()
     documents = f"{base_url.rstrip('/')}/v1/users/{quote(record.user, safe='')}/documents/"
     return [
@@ -234,7 +234,7 @@ def annotations(record: AnswerRecord, base_url: str) -> list[dict[str, Any]]:
 
 
 def reasoning(step: object) -> str:
-    """What `step` adds to the reasoning, if it does."""
+    """The part of the reasoning that `step` adds; empty for most steps."""
     match step:
         case Plan(text=text) | Thought(text=text):
             return text
@@ -244,13 +244,13 @@ def reasoning(step: object) -> str:
 
 
 def usage(record: AnswerRecord) -> dict[str, int]:
-    """Tokens, all turns of the policy added up."""
+    """Token counts, summed over the policy's turns."""
     read, written = record.trajectory.prompt_tokens, record.trajectory.policy_tokens
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
 def extras(record: AnswerRecord) -> dict[str, Any]:
-    """What OpenAI's shapes have no place for."""
+    """Fields for which OpenAI's shapes have no place."""
     answer = record.trajectory.answer
     return {
         "answer_id": record.id,
@@ -261,9 +261,9 @@ def extras(record: AnswerRecord) -> dict[str, Any]:
 
 
 def text_and_end(record: AnswerRecord) -> tuple[str, Literal["stop", "length"]]:
-    """The answer and OpenAI's finish reason. Raises OpenAIProblem where there is no answer.
+    """The answer and OpenAI's finish reason. Raises OpenAIProblem if there is no answer.
 
-    An answer that did not come is never an empty success: clients would show it as the answer.
+    A missing answer is never an empty success, which clients would show as the answer.
     """
     trajectory = record.trajectory
     if trajectory.answer and trajectory.answer.text:
@@ -275,11 +275,11 @@ def text_and_end(record: AnswerRecord) -> tuple[str, Literal["stop", "length"]]:
         case "deadline":
             status, what = 504, f"no answer came within {trajectory.limits.deadline_ms} ms"
         case "max_tokens":
-            # As OpenAI does it: asking again, as clients do after a 5xx, would end in the same way.
+            # A 400, as OpenAI sends: a retry, as clients do after a 5xx, would end in the same way.
             status, param = 400, "max_tokens"
             what = f"no answer was begun within {trajectory.limits.max_tokens} tokens; allow more"
         case "max_searches":
-            status, what = 502, "the policy searched on when no searches were left"
+            status, what = 502, "the policy kept searching with no searches left"
         case _:
             status, what = 502, f"the policy wrote no answer: {trajectory.detail or 'it has no text'}"
             reason = "invalid"

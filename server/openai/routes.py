@@ -1,4 +1,4 @@
-"""The API of OpenAI's chat completions, so that any of its clients can ask. A model is a method."""
+"""Routes of OpenAI's chat completions, for any of its clients. A model is a method."""
 
 import logging
 import re
@@ -44,7 +44,7 @@ class ErrorDetail(BaseModel):
     message: str
     type: str
     param: str | None
-    """The parameter at fault, like `messages[0].content`."""
+    """Parameter at fault, like `messages[0].content`."""
     code: str | None
 
 
@@ -62,13 +62,13 @@ DESCRIPTION = f"""\
 Answer the last message from the history of the person that `user` names.
 
 Thoughts and searches come as `reasoning_content`, citations as `annotations`, and the answer is stored like \
-any other, under `pr2.answer_id`. A key is neither needed nor looked at.
+any other, under `pr2.answer_id`. A key is not needed, and is ignored.
 
-Taken and ignored: {", ".join(sorted(IGNORED))}.
-Refused, unless they ask for nothing: {", ".join(REFUSED)}. Other parameters are refused, too.
+Ignored: {", ".join(sorted(IGNORED))}.
+Refused, unless set to a value that asks for nothing: {", ".join(REFUSED)}. All other parameters are refused.
 """
 _COMPLETION_IN_OPENAPI: dict[str, Any] = {
-    "description": "OpenAI's `chat.completion`, with the member `pr2` besides; with `stream`, its chunks.",
+    "description": "OpenAI's `chat.completion`, with the extra member `pr2`; with `stream`, its chunks.",
     "content": {
         "application/json": {"schema": {"type": "object"}},
         "text/event-stream": {"schema": {"type": "string"}},
@@ -124,7 +124,7 @@ async def complete(request: Request, access: Caller, body: ChatRequest) -> Respo
 
 @router.get("/models", summary="List the models")
 async def list_models() -> JSONBody:
-    """One for each way to answer."""
+    """One model for each method."""
     return JSONBody({"object": "list", "data": [_model_body(model) for model in MODELS]})
 
 
@@ -189,7 +189,7 @@ async def _chunks(
             yield _data({**head, "choices": [], "usage": usage(record)})
         yield b"data: [DONE]\n\n"
     except Exception as error:
-        # The response has begun, so that no handler can answer this any more.
+        # The response has begun, so no exception handler can answer any more.
         if not isinstance(error, HANDLED):
             _log.exception("an answer broke off")
         yield _data(_error_body(error, problem_of(error)))
@@ -205,7 +205,7 @@ def serves(path: str) -> bool:
 
 
 def openai_error(error: Exception) -> Response:
-    """`error` in OpenAI's shape. Nothing of an unexpected exception is given away."""
+    """`error` in OpenAI's shape. Nothing of an unexpected exception is disclosed."""
     problem = problem_of(error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if problem.retry_after_s is not None:

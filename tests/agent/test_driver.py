@@ -34,7 +34,7 @@ DOG = Passage("dog", "Rex is our dog.")
 
 
 class Writes:
-    """A policy that writes what it was told, turn by turn, and then nothing more."""
+    """A policy that writes the given turns, and then nothing."""
 
     name = "writes"
 
@@ -71,7 +71,7 @@ class Writes:
 
 
 class Finds:
-    """A searcher that finds what it was told, after a pause."""
+    """A searcher that returns the given results, each after a pause."""
 
     def __init__(self, *results: Sequence[Passage] | Exception, pause: float = 0) -> None:
         self._results = iter(results)
@@ -206,7 +206,7 @@ async def test_near_the_deadline_the_policy_is_asked_to_answer() -> None:
 
 
 def created_ago(seconds: float, limits: Limits | None = None, first_query: str | None = None) -> Episode:
-    """An episode that was created so long ago, by its own clock."""
+    """An episode that was created this long ago, by its own clock."""
     times = iter([0.0])
     return Episode("q", limits=limits, first_query=first_query, clock=lambda: next(times, seconds))
 

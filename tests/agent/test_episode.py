@@ -41,7 +41,7 @@ def start(limits: Limits | None = None) -> Episode:
 
 
 def run(turns: Sequence[str], cut: Callable[[str], list[str]]) -> tuple[Trajectory, str]:
-    """Drive an episode through `turns`, each cut into pieces; also what was streamed of the last turn."""
+    """Drive an episode through `turns`, each split by `cut`. Returns also the text streamed last."""
     episode = start(Limits(max_searches=2))
     streamed = ""
     for turn in turns:
@@ -565,7 +565,7 @@ def test_passages_are_dropped_oldest_first_across_the_blocks() -> None:
         f"\n<information>\n{prompts.LEFT_OUT}\n{prompts.ANSWER_NOW}\n</information>\n"
     )
     assert not episode.drop_oldest_passage()
-    # Where nothing had been found, nothing was left out.
+    # A block without passages has nothing to leave out.
     assert prompts.NOTHING_FOUND in nothing == episode.segments[4].text
     assert first not in episode.prompt
     assert episode.passages_dropped == episode.trajectory.passages_dropped == 3
@@ -682,7 +682,7 @@ def test_a_turn_without_tokens_has_none_rather_than_no_tokens() -> None:
 
 
 def test_a_turn_of_tokens_without_text_is_kept() -> None:
-    # The end token alone, or half of a character.
+    # The end token alone, or half a character.
     episode = start()
     episode.feed("", [2])
     assert episode.trajectory.segments[1:] == (Segment("policy", "", (2,)),)
@@ -694,7 +694,7 @@ def test_a_turn_that_is_being_written_is_in_the_trajectory_and_not_among_the_seg
     episode = start()
     episode.feed("<think>so far</th", [1, 2])
     trajectory = episode.trajectory
-    # What may become a tag is held back.
+    # A possible beginning of a tag is held back.
     assert trajectory.segments[1:] == (Segment("policy", "<think>so far", (1, 2)),)
     assert len(episode.segments) == 1
     assert trajectory.transcript == episode.prompt

@@ -1,4 +1,4 @@
-"""The ways to answer, each driven to its end."""
+"""Every method, driven to the end of an episode."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -28,7 +28,7 @@ ANSWER = "<think>b</think><answer>No aubergine, she cannot stand it [2]. She com
 
 
 class Finds:
-    """Finds as many passages as it may, in the same order each time; remembers what it was asked for."""
+    """Returns the first `k` passages, always in the same order, and records the queries."""
 
     def __init__(self, *passages: Passage, pause: float = 0.0, error: Exception | None = None) -> None:
         self.passages, self.pause, self.error = passages, pause, error
@@ -140,7 +140,7 @@ async def test_none_never_searches_and_is_asked_to_answer_at_once() -> None:
     assert kinds(trajectory) == ["thought", "answer"]
     assert prompts.ANSWER_NOW in trajectory.segments[0].text
     assert trajectory.documents_read == ()
-    # Marks that it makes up point nowhere.
+    # Citation marks that it invents are invalid.
     assert (answer_of(trajectory).citations, answer_of(trajectory).dropped_marks) == ((), 2)
 
 

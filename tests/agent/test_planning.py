@@ -1,4 +1,4 @@
-"""A plan before the answer: who writes it, who sees it, and what happens when there is none."""
+"""Plans: which policy writes them, which prompts show them, and how episodes without one end."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -24,7 +24,7 @@ ANSWER = "<think>b</think><answer>No aubergine [2].</answer>"
 
 
 class Planner(ScriptedPolicy):
-    """Remembers what it was asked to continue."""
+    """Records the prompts that it continued."""
 
     def __init__(self, turn: str) -> None:
         super().__init__([turn])

@@ -174,7 +174,7 @@ def test_no_text_keeps_a_tag_or_a_control_token(parts: list[str]) -> None:
     text = "".join(parts)
     escaped = tags.escape(text)
     assert not any(spelled in escaped.lower() for spelled in [*texts.TAGS, *(t.lower() for t in CONTROL)])
-    # Nothing is lost, and nothing but the first characters of what was defused is changed.
+    # Nothing is lost, and only the first characters of escaped tags and tokens change.
     clean = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
     assert plain(escaped) == plain(clean)
 
@@ -208,7 +208,7 @@ TIRING = {
     "an answer of beginnings": "<answer>" + "</answe" * (SIZE // 7),
     "a thought of tags": "<think>" + "</search>" * (SIZE // 9),
 }  # fmt: skip
-"""Long texts that a careless expression or a string that is copied again and again would take minutes for."""
+"""Long texts for which a careless regular expression, or repeated copying, would take minutes."""
 
 
 def in_pieces(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Transcripts as token ids: what was sampled stays, what was read is encoded once, and all of it fits."""
+"""Transcripts as token ids: sampled tokens are kept, other text is encoded once, and prompts fit."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ NOTES = [Passage(f"d{i}", f"Note {i}: the café by the sea. " + "🌊" * i) for 
 
 
 class Encoder:
-    """Bytes, and every call."""
+    """Encodes bytes and records the calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, bool]] = []
@@ -69,7 +69,7 @@ def sampled(text: str) -> list[int]:
 
 
 def after_searches(*shown: Sequence[Passage]) -> Episode:
-    """An episode that has searched and read, and is to go on."""
+    """An episode after its searches, whose next turn is due."""
     episode = begun()
     for passages in shown:
         episode.feed(SEARCH, sampled(SEARCH))
@@ -143,7 +143,7 @@ async def room(episode: Episode, context: int | None, max_tokens: int) -> int:
 
 
 def shown(episode: Episode) -> list[int]:
-    """Numbers of the passages that are in the transcript."""
+    """Numbers of the passages in the transcript."""
     return [read.number for read in episode.reads if f"\n[{read.number}] " in episode.prompt]
 
 
@@ -430,7 +430,7 @@ async def test_every_prompt_leaves_room_and_keeps_instructions_and_question() ->
 
 
 class Fours(Bytes):
-    """About as many tokens as models have: one for 4 bytes."""
+    """One token for 4 bytes, like common models."""
 
     def encode(self, text: str, opening: bool) -> list[int]:
         return super().encode(text, opening)[::4]
@@ -610,7 +610,7 @@ def test_whatever_the_model_writes_what_was_sampled_is_what_its_next_turn_reads(
 
 
 def _find(prompt: list[int], ids: list[int], start: int) -> int:
-    """Where `ids` end in `prompt`."""
+    """The position after `ids` in `prompt`."""
     for at in range(start, len(prompt) - len(ids) + 1):
         if prompt[at : at + len(ids)] == ids:
             return at + len(ids)

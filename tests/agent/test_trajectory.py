@@ -106,7 +106,7 @@ STORED = """{
   "total_ms": 3.0,
   "transcript": "as the segments"
 }"""
-"""An answer's trajectory as version 0.1.0 stored it."""
+"""A trajectory as version 0.1.0 stored it."""
 
 
 def test_a_trajectory_that_was_stored_by_an_older_version_can_be_read() -> None:

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what a policy may write: anything."""
+"""Hypothesis strategies for the text of a policy, which can be anything."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -30,7 +30,7 @@ anything = st.text(st.characters(exclude_categories=()), max_size=5)
 fragments = st.one_of(st.sampled_from(TAGS), st.sampled_from(TAGS + NEAR_TAGS + PROSE), anything)
 turns = st.one_of(
     st.lists(fragments, max_size=16).map("".join),
-    # Often close to the format, or nothing would get far.
+    # Often close to the format; otherwise few episodes would get far.
     st.tuples(anything, st.sampled_from(["search", "answer"]), st.lists(fragments, max_size=4)).map(
         lambda t: f"<think>{t[0]}</think><{t[1]}>{''.join(t[2])}x</{t[1]}>{t[0]}"
     ),
@@ -39,9 +39,9 @@ cuts = st.lists(st.integers(0, 200), max_size=12)
 
 
 def pieces(text: str, positions: Sequence[int]) -> list[str]:
-    """`text` cut at `positions`; repeated positions make empty pieces."""
-    places = sorted(min(position, len(text)) for position in positions)
-    bounds = [0, *places, len(text)]
+    """`text` split at `positions`; repeated positions make empty pieces."""
+    ordered = sorted(min(position, len(text)) for position in positions)
+    bounds = [0, *ordered, len(text)]
     return [text[start:end] for start, end in pairwise(bounds)]
 
 

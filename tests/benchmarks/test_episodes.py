@@ -95,8 +95,8 @@ def test_lengths_differ_between_questions_and_never_for_one() -> None:
         ("{", "Invalid JSON"),
         (json.dumps(QUICK | {"max_batch": 0}), "max_batch: "),
         (json.dumps(QUICK | {"max_bach": 2}), "max_bach: field is not permitted"),
-        (json.dumps(QUICK | {"step_s": [[2, 1.0], [1, 1.0]]}), "batches must rise"),
-        (json.dumps(QUICK | {"max_batch": 9}), "must reach from 1 to max_batch (9)"),
+        (json.dumps(QUICK | {"step_s": [[2, 1.0], [1, 1.0]]}), "batches must increase"),
+        (json.dumps(QUICK | {"max_batch": 9}), "must cover 1 to max_batch (9)"),
     ],
 )
 def test_a_bad_parameter_file_is_named_with_what_is_wrong(tmp_path: Path, content: str, said: str) -> None:

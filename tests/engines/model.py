@@ -1,7 +1,7 @@
-"""A tiny model that knows the golden scripts by heart, made on the spot.
+"""Trains a tiny model that reproduces the golden scripts exactly.
 
-What a random model writes has no tags in it. This one is fitted to the policy's turns until it writes
-them greedily, so that a real engine goes through whole episodes, word for word as the golden files say.
+A random model writes no tags. This one is trained on the policy's turns until it writes them with greedy
+decoding, so that a real engine runs whole episodes exactly as in the golden files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,18 +18,18 @@ from tests.golden.cases import CASES, Case, passages
 
 BOS, EOS = "<|begin|>", "<|end|>"
 ENDLESS = "Sing for ever."
-"""The question to which the model sings until it is stopped."""
+"""The question that the model answers without end, until it is stopped."""
 CONTEXT = 2_048
 _SONG = "<think>" + " la" * 150
 _VOCABULARY = 2_048
 _STEPS = 500
 _RATE = 1e-2
 _CERTAIN = 0.1
-"""The highest loss of any token; at this one it is 90 % sure, so that no rounding changes it."""
+"""The highest loss of any token: a probability of 90 %, which no rounding error can change."""
 
 
 def turns(case: Case) -> Iterator[tuple[Episode, str]]:
-    """Each turn of a case: the episode before it, and what an engine writes, up to its stop string."""
+    """Each turn of a case: the episode before it, and the text up to its stop string."""
     episode = Episode(case.question, limits=case.limits, clock=lambda: 0.0)
     found = iter(case.found)
     for turn in case.turns:
@@ -55,7 +55,7 @@ def make(folder: Path) -> Path:
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, context: int) -> LlamaForCausalLM:
-    """A tiny one that knows nothing yet."""
+    """A tiny, untrained model."""
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -99,7 +99,7 @@ def _plain(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
 
 
 def _sample(tokenizer: PreTrainedTokenizerFast, case: Case) -> tuple[list[int], list[bool]]:
-    """A case's tokens, and which of them the policy has to learn."""
+    """A case's tokens, and a mask of those to learn."""
     parts: list[tuple[list[int], bool]] = []
     known = 0
     for episode, written in turns(case):
@@ -122,7 +122,7 @@ def joined(parts: Sequence[tuple[list[int], bool]]) -> tuple[list[int], list[boo
 
 def _learn(model: LlamaForCausalLM, samples: Sequence[tuple[list[int], list[bool]]]) -> None:
     ordered = sorted(samples, key=lambda sample: len(sample[0]))
-    # Two batches, of short and of long ones: less of them is padding.
+    # Two batches, of short and long sequences, to reduce padding.
     batches = [batch(ordered[: len(ordered) // 2]), batch(ordered[len(ordered) // 2 :])]
     count = sum(int((wanted != -100).sum()) for _, wanted in batches)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.0)
@@ -132,7 +132,7 @@ def _learn(model: LlamaForCausalLM, samples: Sequence[tuple[list[int], list[bool
         worst = 0.0
         for tokens, wanted in batches:
             hidden = model.model(tokens).last_hidden_state[:, :-1]
-            # Only where something is to be learned: the rest of the head's work would be for nothing.
+            # Compute logits only for tokens to learn.
             logits = model.lm_head(hidden[wanted != -100])
             losses = torch.nn.functional.cross_entropy(logits, wanted[wanted != -100], reduction="none")
             (losses.sum() / count).backward()  # type: ignore[no-untyped-call]
@@ -146,7 +146,7 @@ def _learn(model: LlamaForCausalLM, samples: Sequence[tuple[list[int], list[bool
 
 
 def batch(samples: Sequence[tuple[list[int], list[bool]]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens, and at each place the next one where it is the policy's, else -100; (rows, length), padded."""
+    """Tokens, and at each position the next one if the policy wrote it, else -100; (rows, length), padded."""
     length = max(len(ids) for ids, _ in samples)
     tokens = torch.zeros(len(samples), length, dtype=torch.long)
     wanted = torch.full((len(samples), length - 1), -100)

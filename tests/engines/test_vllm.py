@@ -47,14 +47,14 @@ async def run(policy: Writer, case: Case, seen: Callable[[Event], None] = lambda
 
 
 def ids_of(trajectory: Trajectory) -> list[tuple[int, ...]]:
-    """Of each segment, in order."""
+    """The tokens of each segment, in order."""
     ids = [segment.token_ids for segment in trajectory.segments]
     assert None not in ids
     return [part for part in ids if part is not None]
 
 
 def is_as_sampled(served: Sequence[int] | None, sampled: Sequence[int], trajectory: Trajectory) -> bool:
-    """Whether the tokens are the same. A forged block is cut off while it is written: there, so far."""
+    """Whether the tokens are the same. A forged block is cut off early: then, whether its prefix is."""
     served = list(served or ())
     forged = trajectory.detail == "forged_information"
     return served == list(sampled[: len(served)] if forged else sampled)
@@ -145,7 +145,7 @@ async def test_openrlhfs_rollouts_see_the_same_transcript_and_tokens(
 
 
 class Rollouts:
-    """What OpenRLHF's vLLM actor offers an executor."""
+    """The interface of OpenRLHF's vLLM actor to an executor."""
 
     def __init__(self, policy: VLLMPolicy) -> None:
         self._policy = policy
@@ -285,7 +285,7 @@ async def our_api(server: Server, folder: Path) -> AsyncIterator[str]:
 
 
 def kill_all(processes: Sequence[psutil.Process]) -> None:
-    """Kill them and what they have started, which would live on."""
+    """Kill the processes and their children, which would survive them."""
     for process in [*processes, *(child for one in processes for child in one.children(recursive=True))]:
         process.kill()
 

@@ -30,7 +30,7 @@ async def test_every_call_gives_a_verdict_though_the_model_knows_nothing_of_json
     judge = await LLMJudge.connect(VLLMChat(in_process.engine))
     for response in RESPONSES:
         assert await judge.judge(QUESTION, ASPECT, response) in SCALE
-    # At the first attempt: the schema does it.
+    # At the first attempt, thanks to the choices.
     assert judge.calls == len(RESPONSES)
 
 

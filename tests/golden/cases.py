@@ -1,8 +1,8 @@
-"""Golden trajectories: what an episode has to make of the same policy text, whoever drives it.
+"""Golden trajectories: for the same policy text, every driver has to produce the same trajectory.
 
-Each case is plain data: a person's documents, a question, and what the policy writes. The documents that
-every search finds are those that the retriever `bm25` ranks first, so the cases hold with a real store too.
-`python -m tests.golden.cases --write` writes the expected files anew.
+Each case is plain data: a user's documents, a question, and the text of the policy. Every search finds the
+documents that the retriever `bm25` ranks first, so the cases also hold with a real store.
+`python -m tests.golden.cases --write` rewrites the expected files.
 """
 
 import json
@@ -24,7 +24,7 @@ class Case:
     name: str
     question: str
     turns: tuple[str, ...]
-    """What the policy writes, turn by turn."""
+    """The text of the policy, turn by turn."""
     found: tuple[tuple[str, ...], ...] = ()
     """Ids of the documents that each search finds, best first."""
     documents: tuple[Mapping[str, Any], ...] = ()
@@ -169,7 +169,7 @@ def whole(turn: str) -> list[str]:
 
 
 def replay(case: Case, cut: Callable[[str], list[str]] = whole) -> Trajectory:
-    """The case's trajectory. `cut` says in which pieces a turn arrives."""
+    """The case's trajectory. `cut` splits each turn into the pieces that arrive."""
     episode = Episode(case.question, limits=case.limits, clock=lambda: 0.0)
     found = iter(case.found)
     for turn in case.turns:
@@ -180,7 +180,7 @@ def replay(case: Case, cut: Callable[[str], list[str]] = whole) -> Trajectory:
 
 
 def comparable(trajectory: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a trajectory as a dict, what does not depend on the machine: no times, scores or token counts."""
+    """The parts of a trajectory that do not depend on the machine: no times, scores or token counts."""
     kept = (
         "question",
         "limits",
@@ -192,7 +192,7 @@ def comparable(trajectory: Mapping[str, Any]) -> dict[str, Any]:
         "violations",
     )
     values: dict[str, Any] = json.loads(json.dumps({name: trajectory[name] for name in kept}))
-    # Which tokens stand for a text depends on the policy's tokenizer; tests/golden/tokens.py has those.
+    # Token ids depend on the policy's tokenizer; tests/golden/tokens.py tests them.
     for segment in values["segments"]:
         del segment["token_ids"]
     values["steps"] = [_without_at(json.loads(json.dumps(step))) for step in trajectory["steps"]]
@@ -204,7 +204,7 @@ def golden_file(case: Case) -> Path:
 
 
 def expected(case: Case) -> dict[str, Any]:
-    """What `comparable` has to give, as stored."""
+    """The stored result of `comparable`."""
     stored: dict[str, Any] = json.loads(golden_file(case).read_text("utf-8"))["expected"]
     return stored
 

@@ -1,4 +1,4 @@
-"""Train = serve: the same token ids, whether an episode is replayed, served, or run as OpenRLHF runs it."""
+"""Train = serve: the same token ids, whether an episode is replayed, served, or run by OpenRLHF."""
 
 from dataclasses import replace
 from itertools import accumulate
@@ -59,7 +59,7 @@ async def test_a_replay_gives_the_token_ids(case: Case) -> None:
 
 
 async def served(case: Case, *, by_token: bool) -> tuple[Trajectory, list[list[int]]]:
-    """The case through HTTP: its trajectory, and the prompts that the engine was sent."""
+    """The case through HTTP: its trajectory, and the prompts that the engine received."""
     numbers = range(len(case.turns))
     at_once = [[(written(case, number), sampled(case, number))] for number in numbers]
     replies = [streamed(case, number) for number in numbers] if by_token else at_once
@@ -88,7 +88,7 @@ async def test_a_stream_of_single_tokens_gives_the_token_ids(case: Case) -> None
     assert prompts == expected_prompts(case)
     assert comparable(trajectory.to_dict()) == expected(case)
     if trajectory.detail == "forged_information":
-        # The engine is stopped there, and so the episode's last tokens end with the forged tag.
+        # The engine is stopped there, so the episode's last tokens end with the forged tag.
         assert last is not None
         assert last == expected_last[: len(last)]
         assert decode(last).endswith("<information>")
@@ -97,8 +97,8 @@ async def test_a_stream_of_single_tokens_gives_the_token_ids(case: Case) -> None
 
 
 async def test_openrlhfs_executor_gives_the_token_ids(case: Case) -> None:
-    """Its MultiTurnAgentExecutor.execute (0.11.2), without what is no matter of tokens."""
-    # `reset` gives the text of the first observation, and the executor adds no special tokens to it.
+    """The token handling of OpenRLHF's MultiTurnAgentExecutor.execute (0.11.2)."""
+    # `reset` returns the text of the first observation; the executor adds no special tokens to it.
     episode = Episode(case.question, limits=case.limits)
     search = searcher(case)
     current_obs_tokens = encode(BOS + episode.prompt, opening=False)

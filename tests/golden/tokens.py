@@ -1,9 +1,9 @@
-"""Golden token ids: which tokens every segment of a golden trajectory has to be, whoever drives the episode.
+"""Golden token ids: the tokens of every segment of the golden trajectories, the same for every driver.
 
-The tokenizer is made here, so that no file of a model is needed, and it sees no borders: a tag and the
-newline after it are one token of it. What the policy sampled is never what the tokenizer would make of the
-same text. A text that is encoded again anywhere, or together with its neighbour, gives other tokens.
-`python -m tests.golden.tokens --write` writes the expected file anew.
+The tokenizer is made here, so no model file is needed. It merges across borders: a tag and the newline after
+it are one token. The policy's sampled tokens always differ from the encoded text, so text that is encoded
+again, or together with its neighbour, gives other tokens.
+`python -m tests.golden.tokens --write` rewrites the expected file.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _MERGES = (
     "t h|th e|i n|a n|a r|e r|o u|o r|e n|r e|s e|n d|in g|e a|o n|ar c|arc h|se arch|th in|thin k|"
     "an s|w er|ans wer|Ġ the|Ġ a|Ġ i|Ġ t|Ġ w|, Ġ|. Ġ|< /|</ search|< search|> Ċ|Ċ <|Ċ Ċ|. Ċ|: Ġ|] .|. <"
 )
-"""In the letters by which a byte-level tokenizer writes bytes: Ġ is a space and Ċ a newline."""
+"""In the alphabet of byte-level tokenizers: Ġ is a space and Ċ a newline."""
 
 
 def _tokenizer() -> Tokenizer:
@@ -50,27 +50,27 @@ TOKENIZER = _tokenizer()
 
 
 def encode(text: str, opening: bool) -> list[int]:
-    """The tokens of a text; the opening's begin with BOS."""
+    """The tokens of a text; the opening begins with BOS."""
     return TOKENIZER.encode(text, add_special_tokens=opening).ids
 
 
 def decode(ids: Sequence[int]) -> str:
-    """Without special tokens, and without half a character at the end."""
+    """The text, without special tokens and without an incomplete character at the end."""
     return TOKENIZER.decode(list(ids)).rstrip("\ufffd")
 
 
 def written(case: Case, turn_index: int) -> str:
-    """What an engine lets through of a turn: it stops at the first stop string, and keeps that."""
+    """The part of a turn that an engine generates: up to and including the first stop string."""
     turn = case.turns[turn_index]
     ends = [turn.index(stop) + len(stop) for stop in STOP if stop in turn]
     return turn[: min(ends)] if ends else turn
 
 
 def sampled(case: Case, turn_index: int) -> list[int]:
-    """The tokens that the policy has sampled for `written`.
+    """The tokens that the policy sampled for `written`.
 
-    Half of them are single bytes. The last token of a search reaches past it, into the next line, and that
-    of a turn without an action is EOS.
+    The first half of the text is sampled as single bytes. The last token of a search extends past it, into
+    the next line; that of a turn without an action is EOS.
     """
     text = written(case, turn_index)
     half = len(text) // 2
@@ -98,7 +98,7 @@ def expected_ids(case: Case) -> list[list[int]]:
 
 
 def expected_prompts(case: Case) -> list[list[int]]:
-    """The tokens that each turn of the policy has to continue."""
+    """The prompt of each turn of the policy, in tokens."""
     segments = expected_ids(case)
     return [joined(segments[:end]) for end in range(1, len(segments), 2)]
 
@@ -108,7 +108,7 @@ def joined(segments: Iterable[Sequence[int]]) -> list[int]:
 
 
 def searcher(case: Case) -> Searcher:
-    """Finds what the case's searches find, one after the other."""
+    """Returns the results of the case's searches, in order."""
     found = iter(case.found)
 
     async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> list[Passage]:
@@ -118,7 +118,7 @@ def searcher(case: Case) -> Searcher:
 
 
 async def replayed(case: Case) -> tuple[Trajectory, list[list[int]]]:
-    """The case without any engine: its trajectory, and the prompts that an engine would have been given."""
+    """The case without an engine: its trajectory, and the prompts that an engine would receive."""
 
     async def encoded(text: str, opening: bool) -> list[int]:
         return encode(text, opening)
@@ -140,7 +140,7 @@ def ids_of(trajectory: Trajectory) -> list[list[int] | None]:
 
 
 def render() -> str:
-    """The contents of the golden file: a line for each segment."""
+    """The contents of the golden file: one line per segment."""
     cases = []
     for case in CASES:
         trajectory, _ = asyncio.run(replayed(case))
@@ -150,7 +150,7 @@ def render() -> str:
 
 
 def _bytes(character: str) -> list[int]:
-    """A token for each byte: of one character, the tokenizer has no merges."""
+    """One token per byte: the tokenizer has no merges within a character."""
     return encode(character, opening=False)
 
 

@@ -1,4 +1,4 @@
-"""Encoders for tests: quick, deterministic, and countable."""
+"""A fast, deterministic encoder for tests that records its calls."""
 
 import re
 import threading
@@ -13,7 +13,7 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 class HashEncoder:
-    """Sums a random vector for every word. Remembers what each call was given."""
+    """Sums a pseudo-random vector for each word. Records the texts of each call."""
 
     def __init__(
         self, name: str = "hash", dimension: int = 16, window: int = 64, passage_tokens: int = 128

@@ -7,7 +7,7 @@ from index.batching import Batcher
 
 
 class Work:
-    """Doubles numbers, as soon as it is let go; a negative number is refused."""
+    """Doubles numbers once `let_go` is set; rejects negative numbers."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -25,7 +25,7 @@ class Work:
 
 
 async def gathered(work: Work, items: Sequence[int]) -> tuple[Batcher[int, int], list["asyncio.Task[int]"]]:
-    """Callers of whom the first is being served while all the others arrive."""
+    """Start a caller and, while its batch is being worked on, all the others."""
     batcher: Batcher[int, int] = Batcher(work)
     tasks = [asyncio.create_task(batcher(items[0]))]
     await work.began.wait()
@@ -34,7 +34,7 @@ async def gathered(work: Work, items: Sequence[int]) -> tuple[Batcher[int, int],
     return batcher, tasks
 
 
-async def test_what_arrives_meanwhile_is_done_in_one_batch_and_everyone_gets_their_own() -> None:
+async def test_items_that_arrive_meanwhile_form_one_batch_and_every_caller_gets_its_own_result() -> None:
     work = Work()
     _, tasks = await gathered(work, range(20))
     work.let_go.set()
@@ -42,7 +42,7 @@ async def test_what_arrives_meanwhile_is_done_in_one_batch_and_everyone_gets_the
     assert work.batches == [[0], list(range(1, 20))]
 
 
-async def test_a_lone_caller_waits_for_nobody() -> None:
+async def test_a_single_caller_does_not_wait() -> None:
     work = Work()
     work.let_go.set()
     batcher: Batcher[int, int] = Batcher(work)
@@ -58,7 +58,7 @@ async def test_one_refused_item_fails_alone() -> None:
     assert [repr(outcome) for outcome in outcomes] == ["2", "4", "ValueError('-3')", "8"]
 
 
-async def test_an_error_of_the_work_reaches_everyone_and_then_is_over() -> None:
+async def test_an_error_of_the_work_reaches_every_caller_of_the_batch_only() -> None:
     work = Work()
     batcher, tasks = await gathered(work, range(5))
     work.error = MemoryError("no room")

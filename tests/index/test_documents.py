@@ -70,25 +70,25 @@ def test_a_whole_number_is_an_id() -> None:
         ({"created_at": "9999-12-31T23:59:59-10:00"}, "created_at: is outside the years 1 to 9999"),
         ({"metadata": {"a": {"b": ["\ud800"]}}}, "metadata: holds a character that is not text"),
         ({"metadata": {"a": {"\0": 1}}}, "metadata: holds a character that is not text"),
-        ({"metadata": {"a": [float("nan")]}}, "metadata: holds a number that JSON does not know"),
+        ({"metadata": {"a": [float("nan")]}}, "metadata: holds a number that JSON cannot represent"),
         ({"metadata": []}, "metadata: Input should be a valid dictionary"),
         ({"txet": "x"}, "txet: field is not permitted"),
     ],
 )
-def test_a_fault_is_told_in_words_with_its_field(change: dict[str, Any], message: str) -> None:
+def test_a_fault_is_worded_with_its_field(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidDocument) as raised:
         parse_document({"id": "a", "text": "x"} | change, 12)
     assert message in str(raised.value)
     assert raised.value.line == 12
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(InvalidDocument, match="id: Field required; text: must not be empty; x: field is not"):
         parse_document({"text": "", "x": 1})
 
 
 @pytest.mark.parametrize(("data", "kind"), [([], "list"), (None, "NoneType"), ("a", "str")])
-def test_what_is_no_object_is_no_document(data: object, kind: str) -> None:
+def test_only_an_object_is_a_document(data: object, kind: str) -> None:
     with pytest.raises(InvalidDocument, match=f"a document is a JSON object, not {kind}"):
         parse_document(data)
 
@@ -137,7 +137,7 @@ def test_fields_that_are_not_set_are_left_out() -> None:
     assert parse_document({"id": "a", "text": "x"}).to_dict() == {"id": "a", "text": "x"}
 
 
-def test_the_author_is_the_first_that_the_metadata_tell() -> None:
+def test_the_author_is_the_first_in_the_metadata() -> None:
     def author(metadata: dict[str, Any]) -> str | None:
         return Document(id="a", text="x", metadata=metadata).author
 

@@ -38,7 +38,7 @@ def test_a_bad_line_of_ndjson_is_named_and_the_rest_is_read() -> None:
     assert faults(items)[1][1] == "a document is a JSON object, not list"
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+def test_a_byte_order_mark_is_removed_from_the_first_line() -> None:
     line = "\ufeff" + json.dumps(A.to_dict())
     assert list(read_ndjson([line])) == [A]
     assert list(read_ndjson([line.encode()])) == [A]
@@ -54,7 +54,7 @@ def test_json_is_an_array_whose_items_are_counted() -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", "[", "", b"\xff", "[" * 100_000])
-def test_json_that_is_no_array_is_refused(text: str | bytes) -> None:
+def test_json_other_than_an_array_is_refused(text: str | bytes) -> None:
     with pytest.raises(InvalidDocument):
         list(read_json(text))
 
@@ -79,7 +79,7 @@ def test_csv_columns_can_be_mapped() -> None:
         (["id,body\n"], None, "no column 'text'; its columns are id, body"),
         ([], None, "no column 'id', 'text'"),
         (["id,text\n"], {"title": "headline"}, "no column 'headline'"),
-        (["id,text\n"], {"txet": "text"}, "no such field: txet; the fields are id, text"),
+        (["id,text\n"], {"txet": "text"}, "unknown field: txet; the fields are id, text"),
     ],
 )
 def test_csv_without_the_columns_is_refused(
@@ -94,8 +94,8 @@ def test_csv_rows_keep_quoted_newlines_and_faults_name_their_line() -> None:
     items = list(read_csv(lines))
     assert [item.text for item in items if isinstance(item, Document)] == ["one\ntwo", 'say "hi"']
     assert faults(items) == [
-        (5, "has not the 2 columns of the header"),
-        (6, "has not the 2 columns of the header"),
+        (5, "does not have the 2 columns of the header"),
+        (6, "does not have the 2 columns of the header"),
         (7, "id: Field required"),
     ]
 
@@ -154,12 +154,12 @@ def test_the_locomo_author_is_the_speaker() -> None:
 
 
 @pytest.mark.parametrize("sample", [{}, {"conversation": []}, []])
-def test_what_is_no_locomo_conversation_is_refused(sample: Any) -> None:
+def test_anything_but_a_locomo_conversation_is_refused(sample: Any) -> None:
     with pytest.raises(InvalidDocument, match="LoCoMo"):
         list(read_locomo(sample))
 
 
-def test_a_locomo_turn_that_is_none_is_named() -> None:
+def test_an_invalid_locomo_turn_is_reported() -> None:
     items = list(read_locomo({"conversation": {"session_1": ["hi", {"dia_id": "D1:2", "text": "Hi"}]}}))
     assert faults(items) == [(1, "a document is a JSON object, not str")]
     assert isinstance(items[1], Document)

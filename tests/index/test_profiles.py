@@ -24,7 +24,7 @@ def ids(profile: Profile) -> list[str]:
 
 
 class Folder:
-    """Several stores and processes' worth of caches over one database file."""
+    """A database file that can be opened several times, each time with its own store and cache."""
 
     def __init__(self, path: Path) -> None:
         self.url = f"sqlite:///{path / 'store.db'}"
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
         store.close()
 
 
-def test_a_replaced_document_keeps_its_place_and_new_ones_come_last(folder: Folder) -> None:
+def test_a_replaced_document_keeps_its_position_and_new_ones_come_last(folder: Folder) -> None:
     people = folder.open()
     assert people.put("ana", [document("a"), document("b"), document("c")]).put == 3
     people.put("ana", [document("d"), document("b", "dog")])
@@ -192,7 +192,7 @@ def test_a_profile_is_loaded_once_until_it_changes(folder: Folder) -> None:
     assert ids(first) == ["a"]
 
 
-def test_what_another_process_wrote_is_seen_at_once(folder: Folder) -> None:
+def test_writes_of_another_process_are_seen_at_once(folder: Folder) -> None:
     ours, theirs = folder.open(), folder.open()
     ours.put("ana", [document("a")])
     assert ids(ours.get("ana")) == ids(theirs.get("ana")) == ["a"]
@@ -205,7 +205,7 @@ def test_what_another_process_wrote_is_seen_at_once(folder: Folder) -> None:
         ours.get("ana")
 
 
-def test_a_person_who_comes_back_after_an_erasure_elsewhere_meets_nothing_of_before(folder: Folder) -> None:
+def test_a_user_who_returns_after_an_erasure_elsewhere_has_no_old_documents(folder: Folder) -> None:
     ours, theirs = folder.open(), folder.open()
     ours.put("ana", [document("old")])
     ours.get("ana")

@@ -60,7 +60,7 @@ async def test_nothing_is_encoded_for_a_retriever_without_vectors(
     assert encoder.calls == []
 
 
-async def test_what_is_not_there_is_refused(search: AsyncSearch, encoder: HashEncoder) -> None:
+async def test_unknown_users_and_retrievers_are_refused(search: AsyncSearch, encoder: HashEncoder) -> None:
     with pytest.raises(UnknownRetriever):
         await search.search("ana", ["tea"], 1, "colbert")
     with pytest.raises(UnknownUser):

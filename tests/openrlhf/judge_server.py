@@ -1,8 +1,8 @@
-"""A judge behind HTTP that needs no model: an answer that cites a passage is very well covered, others not.
+"""A judge over HTTP without a model: an answer that cites a passage gets the best score, any other the worst.
 
     python -m tests.openrlhf.judge_server LOG
 
-It prints its address, and writes a line to LOG for each verdict: the situation that it was told of.
+It prints its address, and writes the narrative of each verdict to LOG, one a line.
 """
 
 import json
@@ -17,7 +17,7 @@ _BLOCK = r"BEGIN \w+ {0}\n(.*)\nEND \w+ {0}"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """OpenAI's two endpoints that a judge needs."""
+    """The two endpoints of OpenAI's API that a judge needs."""
 
     protocol_version = "HTTP/1.1"
     log: ClassVar[Path]

@@ -1,6 +1,6 @@
-"""A tiny model that is of two minds: it looks before it answers, or it does not, about as often.
+"""A tiny model that searches before it answers in about half of its rollouts.
 
-What it writes is in the format either way, so that the judge's scores are all that there is to learn from.
+Both ways keep to the format, so that only the judge's scores can be learned from.
 """
 
 from collections.abc import Sequence

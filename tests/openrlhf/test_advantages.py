@@ -1,4 +1,4 @@
-"""OpenRLHF's own code from rewards to the gradient: what is lost in it, and what our advantages change."""
+"""OpenRLHF's own code from rewards to the gradient: how the baseline is lost, and kept by ours."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def batch(
     unjudged: Sequence[int] = (),
     index: Sequence[int] | None = None,
 ) -> Any:
-    """Samples as the experience maker gets them; the second and the third of six tokens are the policy's."""
+    """Samples as the experience maker gets them. Of six tokens, the policy wrote the second and third."""
     count = len(rewards)
     mask = torch.zeros(count, LENGTH - 1)
     mask[:, 1:3] = 1
@@ -70,7 +70,7 @@ def batch(
 
 
 def made(maker: Any, *batches: Any) -> list[float]:
-    """The advantage of each sample, which all of its own tokens have."""
+    """The advantage of each sample, equal for all tokens of the policy."""
     found = []
     for experience in maker.compute_advantages_and_returns(list(batches)):
         own = experience.advantages[experience.action_mask.bool()].reshape(len(experience.index), -1)
@@ -90,7 +90,7 @@ def test_openrlhf_alone_loses_the_answer_without_the_profile() -> None:
 
 
 @pytest.mark.parametrize("baseline", [0.0, 0.3, 0.9])
-def test_ours_are_those_of_the_formula_whatever_the_trainer_would_have_done(baseline: float) -> None:
+def test_advantages_follow_the_formula_and_not_the_trainer(baseline: float) -> None:
     rewards = [1.0, 0.0, 0.5, 0.5]
     expected = advantages(np.array(rewards), baseline, OURS)
     assert made(ours(4), batch(rewards, baseline)) == pytest.approx(expected.tolist(), rel=1e-6)
@@ -121,14 +121,14 @@ def test_samples_that_were_sorted_by_length_still_meet_their_group() -> None:
     assert made(ours(2, GRPO), first, second) == [in_order[number] for number in (2, 0, 1, 3)]
 
 
-def test_an_unjudged_sample_gets_nothing_and_counts_for_nothing() -> None:
+def test_an_unjudged_sample_gets_zero_and_is_left_out() -> None:
     assert made(ours(3), batch([1.0, 0.0, 0.5], 0.2, unjudged=[1])) == pytest.approx(
         [*advantages(np.array([1.0, np.nan, 0.5]), 0.2, OURS)]
     )
     assert made(ours(3), batch([1.0, 0.0, 0.5], 0.2, unjudged=[0, 1, 2])) == [0.0] * 3
 
 
-def test_what_is_told_of_a_step_is_told_of_the_rewards() -> None:
+def test_a_step_logs_rewards_and_not_advantages() -> None:
     experience = batch([1.0, 0.0], 0.5)
     experience.info["reward"] = experience.rewards
     made(ours(2), experience)
@@ -136,15 +136,15 @@ def test_what_is_told_of_a_step_is_told_of_the_rewards() -> None:
     assert "group_reward_std" not in experience.info
 
 
-def test_penalties_that_would_be_taken_off_an_advantage_are_refused() -> None:
-    with pytest.raises(ValueError, match="penalties for length"):
+def test_length_penalties_are_refused() -> None:
+    with pytest.raises(ValueError, match="length penalties"):
         ours(2, overlong_buffer_len=100.0)
-    with pytest.raises(ValueError, match="penalties for length"):
+    with pytest.raises(ValueError, match="length penalties"):
         ours(2, stop_properly_penalty_coef=-0.5)
 
 
 def gradient(maker: Any, *batches: Any) -> torch.Tensor:
-    """Of a tiny model, through OpenRLHF's PolicyLoss."""
+    """The gradient of a tiny model through OpenRLHF's PolicyLoss."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Embedding(11, 8), torch.nn.Linear(8, 11))
     for experience in maker.compute_advantages_and_returns(list(batches)):
@@ -175,7 +175,7 @@ def test_equal_rewards_have_a_gradient_and_unjudged_ones_none() -> None:
 
 
 def evaluated(samples_a_prompt: int, *rewards: float | None) -> dict[str, float]:
-    """What is told of an evaluation; None was not judged."""
+    """Metrics of an evaluation; None is an unjudged sample."""
     samples = [
         Experience(
             prompts=[f"prompt {number // samples_a_prompt}"],
@@ -189,7 +189,7 @@ def evaluated(samples_a_prompt: int, *rewards: float | None) -> dict[str, float]
     return told
 
 
-def test_an_evaluation_leaves_out_what_was_not_judged_and_counts_it() -> None:
+def test_an_evaluation_counts_unjudged_questions_and_leaves_them_out() -> None:
     told = evaluated(1, 1.0, None, 0.5)
     assert told["eval_default_pass1"] == pytest.approx(0.75)
     assert (told["eval_unjudged"], told["eval_num_samples"]) == (1, 2)

@@ -1,5 +1,4 @@
-"""Rollouts through OpenRLHF's own executor: train = serve, and nothing that a model or a judge does ends one
-with an exception."""
+"""Rollouts through OpenRLHF's own executor: train = serve, and no failure of a model or a judge raises."""
 
 import asyncio
 from itertools import accumulate
@@ -65,7 +64,7 @@ async def test_the_loss_sees_every_sampled_token_and_no_other(case: Case, tmp_pa
         for _ in ids
     ]
     assert experience.sequences[0].tolist() == joined(expected_ids(case))
-    # The mask is one shorter: it says of each token but the first whether it was sampled.
+    # The mask is one shorter: it has no entry for the first token.
     assert experience.action_mask[0].tolist() == own[1:]
 
 
@@ -137,7 +136,7 @@ async def test_passages_that_fit_are_all_shown(tmp_path: Path) -> None:
 
 
 def tokens_of(trajectory: Any) -> list[int]:
-    """What the service would have: the policy's own tokens, and every other segment encoded by itself."""
+    """The service's tokens: the policy's own, and every other segment encoded separately."""
     return joined(
         list(segment.token_ids)
         if segment.author == "policy"

@@ -1,4 +1,4 @@
-"""Presets speak OpenRLHF's own language: every flag is one that its command line knows."""
+"""Every flag of a preset is one that OpenRLHF's command line accepts."""
 
 import re
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""Our data set in OpenRLHF's own SFT: which tokens are learned, from the golden ids up to the gradient."""
+"""Our data set in OpenRLHF's own SFT: the tokens that are learned, from golden ids to the gradient."""
 
 import itertools
 import json
@@ -39,13 +39,13 @@ VOCABULARY = TOKENIZER.get_vocab_size()
 
 
 class Padding(GoldenTokenizer):
-    """With what a batch is filled up by."""
+    """The golden tokenizer with a padding token."""
 
     pad_token_id = 1
 
 
 class Strategy:
-    """The part of OpenRLHF's that a data set uses."""
+    """The part of OpenRLHF's strategy that a data set uses."""
 
     args = Namespace(use_ms=False, train=Namespace(batch_size=1))
 
@@ -74,7 +74,7 @@ def dataset(cases: Sequence[Case], longest: int = LONGEST, strategy: Strategy | 
 
 
 def authors(case: Case) -> list[str]:
-    """Who wrote each token of the case, by its segments."""
+    """The author of each token of the case."""
     return [
         segment.author
         for number, segment in enumerate(replay(case).segments)
@@ -88,17 +88,17 @@ def case(request: pytest.FixtureRequest) -> Case:
     return found
 
 
-def test_the_loss_is_on_the_policys_tokens_and_on_no_other(case: Case) -> None:
+def test_the_loss_covers_only_the_policys_tokens(case: Case) -> None:
     input_ids, attention_mask, loss_mask = dataset([case])[0]
     assert input_ids.shape == attention_mask.shape == loss_mask.shape
     assert attention_mask.all()
     learned = [bool(on) for on in loss_mask[0]]
-    # At a place, the model predicts the token after it; after the last one there is none.
+    # At each position the model predicts the next token; the last one has none.
     assert [*learned[:-1]] == [author == "policy" for author in authors(case)[1:]]
     assert learned[-1] is False
 
 
-def test_what_the_environment_wrote_has_the_tokens_that_are_served(case: Case) -> None:
+def test_the_environments_text_has_the_tokens_of_serving(case: Case) -> None:
     input_ids = dataset([case])[0][0][0].tolist()
     segments = replay(case).segments
     own = [encode(segment.text, opening=number == 0) for number, segment in enumerate(segments)]
@@ -115,7 +115,7 @@ def test_nothing_is_learned_after_the_tag_that_ends_a_turn() -> None:
 
 
 def test_openrlhfs_own_data_set_would_teach_another_end(tmp_path: Path) -> None:
-    """Why it is exchanged: a space and EOS behind the answer, and no BOS before the instructions."""
+    """Why it is replaced: it appends a space and EOS to the answer, and omits BOS."""
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
@@ -156,22 +156,22 @@ def test_a_trajectory_that_is_too_long_is_left_out_and_never_cut() -> None:
     kept = dataset([long, short], length, strategy)
     assert len(kept) == 1
     assert kept[0][0].shape == (1, length)
-    assert strategy.said == [f"1 trajectories; 1 left out, of over {length} tokens"]
-    with pytest.raises(ValueError, match=r"give a higher --data\.max_len"):
+    assert strategy.said == [f"1 trajectories; left out 1 of over {length} tokens"]
+    with pytest.raises(ValueError, match=r"use a higher --data\.max_len"):
         dataset([long, short], length - 1)
 
 
-def test_what_would_be_learned_otherwise_is_refused() -> None:
+def test_other_kinds_of_data_are_refused() -> None:
     older = rows(CASES[:1], prompt_version="0")
     with pytest.raises(ValueError, match="prompts of version '0'"):
         Trajectories(older, Padding(), LONGEST, Strategy())
     for flag in ("pretrain_mode", "multiturn"):
-        with pytest.raises(ValueError, match="leave them out"):
+        with pytest.raises(ValueError, match="remove them"):
             Trajectories(rows(CASES[:1]), Padding(), LONGEST, Strategy(), **{flag: True})
 
 
 class Fixed(torch.nn.Module):
-    """A model that predicts what it was made with, whatever it reads."""
+    """A model with constant logits."""
 
     def __init__(self, logits: torch.Tensor) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class Fixed(torch.nn.Module):
 
 
 def loss(batch: Sequence[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
-    """As OpenRLHF's SFTTrainer.fit computes it."""
+    """The loss as OpenRLHF's SFTTrainer.fit computes it."""
     input_ids, attention_mask, loss_mask = batch
     actor = Actor(Fixed(logits))
     actor.packing_samples = False
@@ -209,7 +209,7 @@ def test_a_target_of_the_environment_changes_nothing_and_one_of_the_policy_does(
     case = BY_NAME["one_search"]
     input_ids, *masks = dataset([case])[0]
     torch.manual_seed(0)
-    # The logits stay as they are: a token changes as what is predicted, not as what is read.
+    # The logits are constant: a changed token is a changed target, not a changed input.
     logits = torch.randn(*input_ids.shape, VOCABULARY)
     before = loss([input_ids, *masks], logits)
     for place, author in enumerate(authors(case)):
@@ -219,7 +219,7 @@ def test_a_target_of_the_environment_changes_nothing_and_one_of_the_policy_does(
 
 
 def trained(folder: Path, cases: Sequence[Case]) -> Path:
-    """What the command that `pr2 train warmstart` prints makes of a run on these cases."""
+    """Run the command that `pr2 train warmstart` prints on a run with these cases."""
     records = [
         Record(
             id=case.name,
@@ -248,7 +248,7 @@ def trained(folder: Path, cases: Sequence[Case]) -> Path:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # What the launcher sets for the only process of a machine without a GPU.
+    # As the launcher sets them for the only process of a machine without a GPU.
     environment = {
         "RANK": "0",
         "LOCAL_RANK": "0",
@@ -287,7 +287,7 @@ def loss_of(model: Path, cases: Sequence[Case]) -> float:
         return float(loss(batch, network(batch[0], attention_mask=batch[1]).logits))
 
 
-def test_the_command_that_is_printed_trains_a_model_and_says_what_it_is_for(tmp_path: Path) -> None:
+def test_the_printed_command_trains_a_model_and_stamps_it(tmp_path: Path) -> None:
     cases = [BY_NAME[name] for name in ("one_search", "nothing_found", "injection_document", "direct_answer")]
     model = trained(tmp_path, cases)
     assert json.loads((model / STAMP).read_text()) == {"kind": "policy", "prompt_version": PROMPT_VERSION}

@@ -1,7 +1,7 @@
-"""A whole training on OpenRLHF's own command line: Ray, DeepSpeed, vLLM, our agent, and a judge behind HTTP.
+"""A whole training on OpenRLHF's own command line: Ray, DeepSpeed, vLLM, our agent, and a judge over HTTP.
 
-Without a GPU, by the shims; with a C++ compiler, since DeepSpeed builds its Adam when it is first used. The
-training is killed after its first checkpoint and goes on from there.
+It runs without a GPU, thanks to the shims, but needs a C++ compiler: DeepSpeed builds its Adam on first use.
+The training is killed after its first checkpoint and resumed from there.
 """
 
 import ast
@@ -67,7 +67,7 @@ ENVIRONMENT = {
 
 
 class Training:
-    """A run of the command line, and what it says of its steps."""
+    """A run of the command line, and its log."""
 
     def __init__(self, folder: Path, name: str, *flags: str) -> None:
         self.log = folder / f"{name}.log"
@@ -102,12 +102,12 @@ class Training:
 
     @property
     def steps(self) -> dict[int, dict[str, float]]:
-        """What was told of each step."""
+        """The logged values of each step."""
         found = re.findall(r"Global step (\d+): (\{.*\})", self.log.read_text(errors="replace"))
-        return {int(number): ast.literal_eval(told) for number, told in found}
+        return {int(number): ast.literal_eval(logged) for number, logged in found}
 
     def wait(self, step: int | None = None) -> None:
-        """Until it has done this step, or until it has ended well."""
+        """Wait for this step, or for a successful end."""
         deadline = time.monotonic() + LONGEST_S
         while step not in self.steps:
             ended = self.process.poll()
@@ -118,7 +118,7 @@ class Training:
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """With all that it has started, and without a word of warning."""
+        """Kill the run and all its child processes without warning."""
         if self.process.poll() is None:
             main = psutil.Process(self.process.pid)
             processes = [main, *main.children(recursive=True)]
@@ -129,7 +129,7 @@ class Training:
 
 @dataclass
 class Trained:
-    """A training that was killed, and the one that went on."""
+    """A killed training, and the one that resumed it."""
 
     folder: Path
     killed: Training
@@ -139,13 +139,13 @@ class Trained:
 
     @property
     def steps(self) -> dict[int, dict[str, float]]:
-        before = {number: told for number, told in self.killed.steps.items() if number <= SAVED}
+        before = {number: logged for number, logged in self.killed.steps.items() if number <= SAVED}
         return before | self.resumed.steps
 
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Its address, and the file in which it writes what it was asked about."""
+    """Its address, and the file with the narratives that it judged."""
     log = tmp_path_factory.mktemp("judge") / "log"
     log.touch()
     command = [sys.executable, "-m", "tests.openrlhf.judge_server", str(log)]
@@ -157,7 +157,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]
 
 @pytest.fixture(scope="module")
 def folder(judge: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that a training needs: a store, prompts, a model, and the configuration."""
+    """The inputs of a training: store, prompts, model and configuration."""
     prepared = tmp_path_factory.mktemp("training")
     documents = [Document(id=name, text=text) for name, text in model.DOCUMENTS.items()]
     made(prepared, documents, model.LIMITS)
@@ -175,11 +175,11 @@ def folder(judge: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def rows(name: str, count: int) -> Iterator[Row]:
-    """Questions that the judge's log tells apart."""
+    """Questions that differ in the judge's log."""
     for number in range(count):
         row = row_of(model.TOPICS[number % len(model.TOPICS)].question, without_profile=0.5)
-        told = row.question.model_copy(update={"narrative": f"{name} {number}"})
-        yield row.model_copy(update={"question": told})
+        logged = row.question.model_copy(update={"narrative": f"{name} {number}"})
+        yield row.model_copy(update={"question": logged})
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def trained(folder: Path, judge: tuple[str, Path]) -> Trained:
         first.kill()
     asked_before = in_order(log.read_text().splitlines())
     log.write_text("")
-    # Without verdicts that were kept, the judge is asked again, and tells which questions came.
+    # Without cached verdicts the judge is called again, and its log shows the questions.
     for kept in folder.glob("verdicts.db*"):
         kept.unlink()
     second = Training(folder, "resumed", "--ckpt.load_enable")
@@ -205,12 +205,12 @@ def trained(folder: Path, judge: tuple[str, Path]) -> Trained:
 
 
 def in_order(lines: Sequence[str]) -> list[str]:
-    """The questions that were trained on."""
+    """The training questions, in order."""
     return list(dict.fromkeys(line for line in lines if line.startswith("row ")))
 
 
 def test_the_formula_leaves_no_choice_of_an_estimator() -> None:
-    with pytest.raises(SystemExit, match=r"leave out --algo\.advantage\.estimator"):
+    with pytest.raises(SystemExit, match=r"remove --algo\.advantage\.estimator"):
         main(["--algo.advantage.estimator=gae"])
 
 
@@ -230,7 +230,7 @@ def test_a_judge_that_does_not_answer_ends_the_training_before_its_first_step(
 
 def test_the_reward_rises(trained: Trained) -> None:
     assert list(trained.steps) == [*range(1, STEPS + 1)]
-    rewards = [told["reward"] for told in trained.steps.values()]
+    rewards = [logged["reward"] for logged in trained.steps.values()]
     assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.2, rewards
 
 
@@ -244,21 +244,21 @@ def test_a_resumed_training_asks_the_questions_that_were_left_in_their_order(tra
     before, after = trained.asked_before, trained.asked_after
     assert not set(before[:done]) & set(after)
     assert set(before[:done] + after) == {f"row {number}" for number in range(ROWS)}
-    # Of the steps that are lost, the same questions come again, and first.
+    # The questions of lost steps come again, and first.
     lost = set(before[done:])
     assert lost
     assert lost <= set(after[: len(lost) + 1])
 
 
-def test_every_step_tells_of_its_samples(trained: Trained) -> None:
-    for told in trained.steps.values():
-        assert told["unjudged"] == 0
-        assert told["without_profile_known"] == 1
-        assert told["rollout/num_samples"] == QUESTIONS_A_STEP * SAMPLES
-        assert "group_reward_std" not in told, "the advantages are not those of OpenRLHF"
+def test_every_step_logs_its_samples(trained: Trained) -> None:
+    for logged in trained.steps.values():
+        assert logged["unjudged"] == 0
+        assert logged["without_profile_known"] == 1
+        assert logged["rollout/num_samples"] == QUESTIONS_A_STEP * SAMPLES
+        assert "group_reward_std" not in logged, "the advantages are not those of OpenRLHF"
 
 
-def test_an_evaluation_says_how_many_were_not_judged(trained: Trained) -> None:
+def test_an_evaluation_logs_how_many_were_not_judged(trained: Trained) -> None:
     said = trained.resumed.log.read_text(errors="replace")
     assert "'eval_unjudged': 0.0" in said
     assert f"'eval_num_samples': {VALIDATION_ROWS}.0" in said
@@ -272,8 +272,8 @@ def test_the_asynchronous_trainer_has_our_advantages_too(folder: Path) -> None:
     run = Training(folder, "async", "--train.async_enable", "--ckpt.path", str(folder / "none"))
     try:
         run.wait(2)
-        told: Any = run.steps[2]
-        assert told["unjudged"] == 0
-        assert "group_reward_std" not in told
+        logged: Any = run.steps[2]
+        assert logged["unjudged"] == 0
+        assert "group_reward_std" not in logged
     finally:
         run.kill()

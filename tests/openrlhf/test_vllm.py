@@ -1,4 +1,4 @@
-"""The agent with a real engine: vLLM samples, and server and training have the same transcript and tokens."""
+"""The agent with vLLM as the engine: server and training have the same transcripts and tokens."""
 
 from pathlib import Path
 
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_what_is_trained_is_what_is_served(
+async def test_training_and_serving_have_the_same_tokens(
     in_process: VLLMPolicy,
     model_dir: Path,
     tmp_path: Path,
     case: Case,
 ) -> None:
     world = made(tmp_path, documents_of(case), case.limits)
-    # As OpenRLHF makes them: special tokens are in the text, and nothing stops a turn.
+    # As OpenRLHF sets them: special tokens stay in the text, and there are no stop strings.
     sampling = SamplingParams(temperature=0.0, max_tokens=200, skip_special_tokens=False, logprobs=1)
     rollout = await roll_out(
         world,

@@ -1,4 +1,4 @@
-"""What the agent is tested in: a store with the people of the golden cases, scripted engines, and judges."""
+"""Fixtures for testing the agent: a store with the golden cases' profiles, scripted engines, and judges."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -25,18 +25,18 @@ from training.tasks.lampqa.data import Aspect, Question
 
 CONTEXT = 8_192
 Turn = tuple[str, list[int], str]
-"""What an engine gives: a text, its tokens, and why it ended."""
+"""A turn of an engine: its text, its token ids, and its finish reason."""
 
 
 class GoldenTokenizer:
-    """The tokenizer of the golden ids, as transformers shape it."""
+    """The tokenizer of the golden ids, with the interface of transformers."""
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         return encode(text, opening=add_special_tokens)
 
 
 class ScriptedEngine:
-    """Gives one turn after the other, and keeps what it was asked."""
+    """Replays turns in order, and records its calls."""
 
     def __init__(self, turns: Iterator[Turn]) -> None:
         self.prompts: list[list[int]] = []
@@ -48,7 +48,7 @@ class ScriptedEngine:
         self.sampling.append(sampling)
         await asyncio.sleep(0)
         text, ids, reason = next(self._turns)
-        # A real one stops there as well.
+        # A real engine stops there too.
         over = len(ids) > sampling.max_tokens
         ids = ids[: sampling.max_tokens]
         output = SimpleNamespace(
@@ -67,7 +67,7 @@ def says(*texts: str, reason: str = "stop") -> ScriptedEngine:
 
 
 class Watched(Environment):
-    """Keeps the episodes that it gave."""
+    """Records the episodes that it began."""
 
     def __init__(self, configuration: Configuration, profiles: Profiles, judge: Judge) -> None:
         super().__init__(configuration, profiles, judge)
@@ -79,7 +79,7 @@ class Watched(Environment):
 
 
 class BrokenJudge:
-    """Never gets to a verdict."""
+    """Fails every verdict."""
 
     name, comparable = "broken", False
 
@@ -93,7 +93,7 @@ class BrokenJudge:
 def made(
     folder: Path, documents: Sequence[Document], limits: Limits, judge: Judge | None = None, **configured: Any
 ) -> Watched:
-    """An environment in which one person, ana, has these documents."""
+    """An environment with one user, ana, who has these documents."""
     encoder = HashEncoder(window=512)
     store = Store(f"sqlite:///{folder}/pr2.db", encoder.manifest)
     Profiles(store, encoder).put("ana", documents)
@@ -128,7 +128,7 @@ async def roll_out(
     context: int = CONTEXT,
     tokenizer: Any = None,
 ) -> dict[str, Any]:
-    """One rollout, as OpenRLHF's vLLM actor asks for it."""
+    """One rollout, called as by OpenRLHF's vLLM actor."""
 
     async def opened() -> Environment:
         return environment

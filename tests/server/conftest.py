@@ -53,7 +53,7 @@ async def api(make_service: MakeService) -> AsyncGenerator[Api, None]:
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory, encoder: SentenceTransformerEncoder) -> Path:
-    """A store with what Ana and Ben wrote. Made once: encoding takes longer than all else here."""
+    """A store with Ana's and Ben's documents, made once because encoding is slow."""
     folder = tmp_path_factory.mktemp("written")
     store = Store(Settings(data=folder).url, encoder.manifest)
     for user, documents in (("ana", ANA), ("ben", BEN)):
@@ -64,5 +64,5 @@ def written(tmp_path_factory: pytest.TempPathFactory, encoder: SentenceTransform
 
 @pytest.fixture
 def history(tmp_path: Path, written: Path) -> None:
-    """The store in `tmp_path` already holds what Ana and Ben wrote."""
+    """Ana's and Ben's documents are in the store in `tmp_path`."""
     shutil.copytree(written, tmp_path, dirs_exist_ok=True)

@@ -1,8 +1,9 @@
 """The API with everything behind it: in this event loop, or behind a real socket."""
 
+import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,6 @@ from sqlalchemy import event
 
 from server.http.app import create_app
 from server.service import Service
-from tests.waiting import soon as soon
 
 THINK_SEARCH = "<think>What does she like?</think><search>favourite food</search>"
 THINK_ANSWER = "<think>Now I know.</think><answer>She likes pears [1].</answer>"
@@ -29,7 +29,7 @@ BEN: list[dict[str, Any]] = [{"id": "b1", "text": "My favourite food is grilled 
 
 @dataclass
 class Api:
-    """A client, and what stands behind it."""
+    """A client, with the application and service behind it."""
 
     client: httpx.AsyncClient
     app: FastAPI
@@ -54,7 +54,7 @@ async def api_of(service: Service, **options: Any) -> AsyncGenerator[Api, None]:
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """The API behind a real socket, in a thread. Gives its address."""
+    """Serve the API on a real socket, in a thread. Yields its URL."""
     config = uvicorn.Config(
         app, port=0, log_level="warning", lifespan="on", timeout_graceful_shutdown=5, ws="none"
     )
@@ -89,3 +89,13 @@ def full_disk(service: Service) -> Iterator[None]:
     finally:
         event.remove(engine, "connect", limit)
         engine.dispose()
+
+
+async def soon(condition: Callable[[], bool], seconds: float = 3.0) -> bool:
+    """Whether `condition` becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.01)
+    return True

@@ -1,4 +1,4 @@
-"""The golden trajectories through everything that people use: the API, its stream, and the command line."""
+"""The golden trajectories through every interface: the API, its stream, and the command line."""
 
 import asyncio
 import json

@@ -9,7 +9,7 @@ from server.queue import Busy, FairQueue, Ticket
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -19,7 +19,7 @@ class Clock:
 
 
 def may_run(ticket: Ticket) -> bool:
-    """Whether turn() returns at once: asked without letting the event loop do anything."""
+    """Whether turn() returns at once, without running the event loop."""
     turn = ticket.turn()
     try:
         turn.send(None)
@@ -30,7 +30,7 @@ def may_run(ticket: Ticket) -> bool:
 
 
 def served(queue: FairQueue, running: list[Ticket], waiting: list[Ticket]) -> list[str]:
-    """The users in the order in which they get a slot, the oldest that runs leaving each time."""
+    """Users in the order in which they get a slot, when the oldest running ticket leaves each time."""
     running, order = list(running), []
     while running:
         running.pop(0).leave()
@@ -142,7 +142,7 @@ async def test_while_nothing_is_known_an_answer_is_taken_for_a_second() -> None:
     queue = FairQueue(2, 4)
     for _ in range(6):
         queue.enter("ada")
-    with pytest.raises(Busy, match=r"Too many wait already; try again in 3 s\.") as busy:
+    with pytest.raises(Busy, match=r"Too many questions are waiting; try again in 3 s\.") as busy:
         queue.enter("bob")
     assert busy.value.retry_after_s == 3
 
@@ -261,7 +261,7 @@ async def test_a_ticket_may_leave_without_ever_awaiting_its_turn() -> None:
     assert nothing_is_kept(queue)
 
 
-async def test_who_has_left_is_told_so_and_does_not_wait_forever() -> None:
+async def test_a_ticket_that_has_left_raises_instead_of_waiting_forever() -> None:
     queue = FairQueue(1, 1)
     tickets = [queue.enter("ada"), queue.enter("bob")]
     turn = asyncio.create_task(tickets[1].turn())
@@ -276,7 +276,7 @@ async def test_who_has_left_is_told_so_and_does_not_wait_forever() -> None:
 
 
 class Played:
-    """A queue, the tickets that have not left it in the order they came, and the rules it must keep."""
+    """A queue, its tickets in order of arrival, and the invariants to check."""
 
     def __init__(self, concurrency: int, length: int) -> None:
         self.concurrency, self.length = concurrency, length

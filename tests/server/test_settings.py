@@ -1,4 +1,4 @@
-"""Where settings come from, and which source wins: defaults, pr2.toml, environment, flags."""
+"""Precedence of the settings' sources: defaults, pr2.toml, environment, flags."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file_and_that_over_the
     settings = Settings(**flags(port=4, protocol="tags", model=None))
     assert (settings.port, settings.cache_mb, settings.upload_mb) == (4, 3, 2)
     assert settings.host == default.host
-    # Field by field inside a nested one, too.
+    # Nested fields are merged one by one.
     policy = settings.policy
     assert (policy.protocol, policy.model, policy.engine) == ("tags", "environment", "openai")
     assert (policy.temperature, policy.retries) == (0.2, default.policy.retries)

@@ -62,7 +62,7 @@ class LoadedRun:
         return next(iter(self.manifest.get("metrics", {}).values()), "higher") == "lower"
 
     def gain(self, difference: float) -> float:
-        """Turn the sign of a difference of scores if lower is better, so that a gain is always positive."""
+        """Flip the sign of a difference of scores if lower is better, so that improvements are positive."""
         return -difference if self.lower_is_better else difference
 
     def same_scale(self, other: "LoadedRun") -> bool:

@@ -1,7 +1,7 @@
-"""Advantages of the samples of one question, by the formula that is chosen.
+"""Advantages of the samples of one question, by a choice of formulas.
 
-We compute them ourselves and hand them to the trainer as they are: whatever is the same for all samples of a
-question, as the answer without the profile is, would be lost in a trainer that centres them again.
+They are computed here and passed to the trainer unchanged. A trainer that centred them again would cancel
+every term that is equal for all samples of a question, such as the score without the profile.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,21 +20,22 @@ class Formula:
 
     name: str
     weight: float = 0.5
-    """λ: the part of the baseline that is the answer without the profile; the rest is the group's mean."""
+    """λ: the weight of the score without the profile in the baseline; the group's mean has the rest."""
     floor: float = 0.1
     """Added to the standard deviation. Without it, a group of nearly equal rewards that all differ from the
-    answer without the profile would outweigh every other."""
+    score without the profile would outweigh every other group."""
 
     def __post_init__(self) -> None:
         if self.name not in FORMULAS:
-            raise ValueError(f"there is no formula {self.name!r}; there are {', '.join(FORMULAS)}")
+            raise ValueError(f"unknown formula {self.name!r}; choose from {', '.join(FORMULAS)}")
 
 
 def advantages(rewards: Rewards, without_profile: float | None, formula: Formula) -> Rewards:
-    """Shape (samples,) to (samples,). What was not judged gets 0 and counts in no statistic.
+    """Advantages of shape (samples,) for rewards of that shape.
 
-    `without_profile` is r_v: what the policy's own answer without the person's history was worth, on the
-    scale of the rewards; None where it is not known, and then the group's mean is the whole baseline.
+    An unjudged sample gets 0 and is left out of mean and deviation. `without_profile` is r_v, the reward of
+    the policy's own answer without the profile, on the scale of the rewards. If it is None (unknown), the
+    baseline is the group's mean alone.
     """
     judged = ~np.isnan(rewards)
     result = np.zeros_like(rewards)
@@ -46,8 +47,8 @@ def advantages(rewards: Rewards, without_profile: float | None, formula: Formula
 def without_profile_baseline(rewards: Rewards, without_profile: float | None, formula: Formula) -> Rewards:
     """A_i = (s_i − λ·r_v − (1−λ)·mean) / (std + floor).
 
-    After PR² (arXiv 2602.19317), with its intention kept: an answer is good as far as it is better than what
-    the policy says to anybody. With λ > 0 a group of equal rewards has a gradient, away from or towards what
+    Follows the intention of PR² (arXiv 2602.19317): an answer is good as far as it is better than what the
+    policy tells anyone. With λ > 0 a group of equal rewards still has a gradient, towards or away from what
     all of its samples did.
     """
     mean = rewards.mean()
@@ -63,19 +64,18 @@ def grpo(rewards: Rewards, without_profile: float | None, formula: Formula) -> R
 
 
 def released(rewards: Rewards, without_profile: float | None, formula: Formula) -> Rewards:
-    """What comes of PR²'s released code: its rewards (`released_rewards`), standardized by TRL.
+    """The advantages of PR²'s released code: its rewards (`released_rewards`), standardized by TRL.
 
-    Within a question only s_i differs in them: they are (s_i − a)/b with a and b the same for all samples.
-    Standardizing takes a and b out, whatever they are, so r_v has no part in the gradient. It is here to
-    be compared with.
+    Within a question these rewards are (s_i − a)/b, with the same a and b for all samples. Standardizing
+    cancels a and b, so r_v has no effect on the gradient. Provided for comparison.
     """
     return _standardized(released_rewards(rewards, without_profile or 0.0), 1e-4)
 
 
 def released_rewards(rewards: Rewards, without_profile: float, shift: float = 2.0) -> Rewards:
-    """r_i = (s_i − r_v − mu_all)/std_all − shift·r_v/std, as released, before the trainer gets them.
+    """r_i = (s_i − r_v − mu_all)/std_all − shift·r_v/std, as in the released code before the trainer.
 
-    mu_all and std_all are over the samples and r_v together. A std of 0 becomes 1.
+    mu_all and std_all are over the samples and r_v together. A std of 0 is replaced by 1.
     """
     together = np.append(rewards, without_profile)
     std, std_all = _std(rewards) or 1.0, _std(together) or 1.0

@@ -1,6 +1,6 @@
-"""Where a policy is trained: the service's own episodes, each over its own person's profile, and the judge.
+"""The training environment of a policy: the service's own episodes, a store of profiles, and the judge.
 
-One object in each process that rolls out. The store is prepared beforehand and only read.
+Each process that rolls out opens one. The store is prepared in advance and only read.
 """
 
 import asyncio
@@ -31,30 +31,30 @@ from training.policy.rows import DEFAULT_METHOD, Row
 from training.tasks.lampqa.data import Aspect, Question
 
 CONFIGURATION = "PR2_TRAINING"
-"""The environment variable that names the configuration's file."""
+"""Environment variable with the path of the configuration file."""
 
 TRAINABLE = (DEFAULT_METHOD,)
-"""The methods whose policy can be trained: each turn is the policy's, and its searches are its own."""
+"""Methods that a policy can be trained for: it writes every turn and decides itself when to search."""
 
 _log = logging.getLogger(__name__)
 
 
 class InvalidConfiguration(TrainingError, ValueError):
-    """Nothing can be trained with this configuration. The message says what to change."""
+    """Training cannot use this configuration; the message says what to change."""
 
 
 class Configuration(BaseModel):
-    """What the environment is made of; written as JSON by `pr2 train prepare`, read by every worker."""
+    """Settings of the environment, written as JSON by `pr2 train prepare` and read by every worker."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Path
-    """The folder of the store."""
+    """Folder of the store."""
     method: str = Field(DEFAULT_METHOD, exclude_if=lambda name: name == DEFAULT_METHOD)
-    """How episodes begin, a name in agent.methods. The default is not written, so that folders prepared
-    before there was a choice can be used."""
+    """How episodes begin: a name in agent.methods. The default is not written to the file, so that folders
+    prepared before the field existed stay valid."""
     encoder: str = "minilm"
-    """The one that the store was made with; it is loaded where the retriever needs vectors."""
+    """The encoder that the store was made with. It is loaded only if the retriever needs vectors."""
     retriever: str = "hybrid"
     limits: Limits = Limits()
     judge: JudgeConfiguration = JudgeConfiguration()
@@ -67,7 +67,7 @@ class Configuration(BaseModel):
     @classmethod
     def _is_trainable(cls, name: str) -> str:
         if name not in TRAINABLE:
-            raise ValueError(f"there is no training for the method {name!r}, only for {', '.join(TRAINABLE)}")
+            raise ValueError(f"no policy can be trained for {name!r}, only for {', '.join(TRAINABLE)}")
         return name
 
     @classmethod
@@ -76,7 +76,7 @@ class Configuration(BaseModel):
         file = os.environ.get(CONFIGURATION)
         if not file:
             raise InvalidConfiguration(
-                f"{CONFIGURATION} names no file with the configuration of the training"
+                f"{CONFIGURATION} is not set: it must be the path of the training configuration"
             )
         return cls.read(Path(file))
 
@@ -92,7 +92,7 @@ class Configuration(BaseModel):
 
 
 class Environment:
-    """Gives episodes, looks into profiles, and scores what was answered. Use it in one event loop."""
+    """Begins episodes, searches profiles and scores answers. For use in one event loop."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Environment:
         profiles: Profiles,
         judge: Judge,
     ) -> None:
-        """`open` makes one of what the configuration names. `judge` is closed with it."""
+        """See `open`, which creates the profiles and the judge. `aclose` closes both."""
         self.configuration = configuration
         self._method = METHODS[configuration.method]
         self._profiles = profiles
@@ -116,12 +116,12 @@ class Environment:
         """
         if configuration.prompt_version != PROMPT_VERSION:
             raise InvalidConfiguration(
-                f"the prompts were prepared in version {configuration.prompt_version}, and episodes are in "
-                f"version {PROMPT_VERSION}: prepare them anew (pr2 train prepare)"
+                f"the prompts were prepared in version {configuration.prompt_version}, but episodes use "
+                f"version {PROMPT_VERSION}: prepare them again (pr2 train prepare)"
             )
         profiles = await asyncio.to_thread(_profiles, configuration)
         try:
-            # Beside the store: what one process has paid for serves the others, and the next run.
+            # Next to the store, so that other processes and later runs use the verdicts.
             judge = await open_judge(configuration.judge, configuration.data / "verdicts.db")
         except InvalidJudge as error:
             profiles.store.close()
@@ -132,7 +132,7 @@ class Environment:
         return cls(configuration, profiles, judge)
 
     async def check(self) -> None:
-        """Have the judge grade something that no cache knows. Raises JudgeUnavailable."""
+        """Have the judge grade an answer that no cache can hold. Raises JudgeUnavailable."""
         aspect = Aspect(aspect="It greets", reason="", evidence="")
         question = Question(
             id="check",
@@ -150,37 +150,37 @@ class Environment:
             ) from None
 
     def episode(self, row: Row) -> Episode:
-        """The episode of the row's question, as the service would begin it."""
+        """Begin the episode of the row's question exactly as the service does."""
         return self._method.begin(row.question.question, self.configuration.limits)
 
     async def search(
         self, user: str, query: str, k: int, exclude: Collection[tuple[str, int]]
     ) -> Sequence[Passage]:
-        """See Profiles.search. In a thread; the queries of concurrent rollouts are encoded together."""
+        """See Profiles.search. Runs in a thread; queries of concurrent rollouts are encoded as one batch."""
         found = await self._search.search(user, [query], k, self.configuration.retriever, exclude)
         return found[0]
 
     async def reward(self, row: Row, trajectory: Trajectory) -> Reward:
-        """What the trajectory is worth; without a score where no verdict was got.
+        """Reward the trajectory; its score is None if the judge failed.
 
-        The judge sees the answer alone, as it does in an evaluation.
+        The judge sees only the answer, as in an evaluation.
         """
         aspects = None
         if trajectory.answer is not None:
             try:
                 aspects = await judged(self._judge, row.question, trajectory.answer.text)
             except CacheUnavailable as error:
-                _log.warning("an answer stays unjudged: %s", error)
+                _log.warning("an answer is left unjudged: %s", error)
         return reward(trajectory, aspects, self.configuration.costs)
 
     async def aclose(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
         await self._judge.aclose()
         self._profiles.store.close()
 
 
 async def check(configuration: Configuration) -> None:
-    """Show that everything is there, before hours of training begin. Raises what `open` and `check` raise."""
+    """Open an environment and check its judge, before hours of training. Raises what both raise."""
     environment = await Environment.open(configuration)
     try:
         await environment.check()

@@ -30,40 +30,41 @@ _SFT_BATCH = 32
 
 @dataclass(frozen=True)
 class Job:
-    """A training of a policy that can be shown or run."""
+    """A training of a policy, ready to be shown or run."""
 
     out: Path
     preset: Preset
     command: Sequence[str]
     variables: Mapping[str, str]
-    """Of the environment; they tell workers where the environment's configuration is."""
+    """Environment variables, by which workers find the training configuration."""
     ray: str | None
     """Address of the cluster that runs it; None for this machine."""
     configuration: Mapping[str, Any]
-    """What `out` is pinned to."""
+    """JSON values that `out` is pinned to."""
 
 
 def make_job(
     prepared: Path, out: Path, preset: Preset, model: str, *, cold_start: bool = False, ray: str | None = None
 ) -> Job:
-    """The training of `model` on a folder that `pr2 train prepare` wrote.
+    """Set up the training of `model` on the folder `prepared`, which `pr2 train prepare` wrote.
 
     Raises TrainingUnavailable if nothing was prepared, or if the model was not warmed up and `cold_start` is
-    not set: a model that never saw the tags seldom writes them, and learns nothing from trajectories without
-    them. Raises InvalidPreset, InvalidConfiguration, and EngineError for a model trained on other prompts.
+    not set: a model that has never seen the tags rarely writes them, and learns nothing from trajectories
+    without them. Raises InvalidPreset, InvalidConfiguration, and EngineError if the model was trained on
+    other prompts.
     """
     if not all((prepared / name).is_file() for name in (ENVIRONMENT, TRAIN)):
-        raise TrainingUnavailable(f"{prepared} was not prepared: pr2 train prepare --out {prepared}")
+        raise TrainingUnavailable(f"{prepared} is not prepared: run pr2 train prepare --out {prepared}")
     check_prompts(model)
     if prompt_version(model) is None and not cold_start:
         raise TrainingUnavailable(
-            f"{model} has no {STAMP} that says on which prompts it was trained: warm it up first "
-            "(pr2 train warmstart), or begin all the same with --cold-start"
+            f"{model} has no {STAMP}, which names the prompts that it was trained on: warm it up first "
+            "(pr2 train warmstart), or start without that by --cold-start"
         )
     prompts = (prepared / TRAIN).read_bytes()
     variables = environment(prepared)
     words = command(flags(preset, prepared, out, model, prompts.count(b"\n")), ray, variables)
-    # Where it is watched from may change, and keys are nobody's to keep.
+    # Logging may change between runs, and its keys must not be written to disk.
     pinned = {name: value for name, value in preset.flags.items() if not name.startswith("logger.")}
     facts = {"model": model, "prompts": hashlib.sha256(prompts).hexdigest(), "flags": pinned}
     configuration = facts | Configuration.read(prepared / ENVIRONMENT).model_dump(mode="json")
@@ -71,15 +72,15 @@ def make_job(
 
 
 def check_can_run(job: Job, name: str) -> None:
-    """Raises TrainingUnavailable where something is missing; a training takes minutes to find that out.
+    """Raises TrainingUnavailable if GPUs, memory or packages are missing, before minutes of start-up.
 
-    `name` is the preset's, for the message.
+    `name` is that of the preset, for the message.
     """
     if job.ray is None:
         _check_gpus(job.preset, name)
         require("openrlhf", "openrlhf", "ray", "deepspeed", "vllm")
     elif which("ray") is None:
-        raise TrainingUnavailable("a job is given to Ray by its own command: pip install 'pr2[openrlhf]'")
+        raise TrainingUnavailable("submitting a job needs the command ray: pip install 'pr2[openrlhf]'")
 
 
 def _check_gpus(preset: Preset, name: str) -> None:
@@ -91,19 +92,19 @@ def _check_gpus(preset: Preset, name: str) -> None:
     if count < wanted or min(memory) < needed:
         here = f"{count} of {min(memory):.0f} GiB" if memory else "none"
         raise TrainingUnavailable(
-            f"{name} needs {counted_gpus(wanted)} with about {needed:.0f} GiB each, and here "
-            f"{'is' if count == 1 else 'are'} {here}: take another preset, or change it by --flag "
+            f"{name} needs {counted_gpus(wanted)} with about {needed:.0f} GiB each; this machine has {here}: "
+            "choose another preset, or override its flags by --flag "
             "(ds.adam_offload=true moves the optimizer to the host)"
         )
 
 
 def counted_gpus(count: int) -> str:
-    """In words."""
+    """The count with its unit."""
     return f"{count} GPU{'s' * (count != 1)}"
 
 
 def run(job: Job) -> int:
-    """Run the job and return its exit code. The trained model is stamped with the version of its prompts.
+    """Run the job, stamp the trained model with the version of its prompts, and return the exit code.
 
     Raises FolderInUse, and ChangedConfiguration if the folder was begun with another configuration.
     """
@@ -116,15 +117,15 @@ def run(job: Job) -> int:
 
 
 def flags(preset: Preset, prepared: Path, out: Path, model: str, rows: int) -> list[str]:
-    """OpenRLHF's flags, for so many rows of prompts. Raises InvalidPreset."""
-    # The workers need not be where this is.
+    """OpenRLHF's flags for prompts of `rows` lines. Raises InvalidPreset."""
+    # Workers may run in another working directory.
     prepared, out = prepared.resolve(), out.resolve()
     if Path(model).is_dir():
         model = str(Path(model).resolve())
     batch = preset.flag("rollout.batch_size")
     if rows < batch:
-        raise InvalidPreset(f"a step takes {batch} questions, and there are {rows} (rollout.batch_size)")
-    places = {
+        raise InvalidPreset(f"a step takes {batch} questions, but there are only {rows} (rollout.batch_size)")
+    paths = {
         "actor.model_name_or_path": model,
         "data.prompt_dataset": str(prepared / TRAIN),
         "eval.dataset": str(prepared / VALIDATION),
@@ -132,14 +133,14 @@ def flags(preset: Preset, prepared: Path, out: Path, model: str, rows: int) -> l
         "ckpt.output_dir": str(out / MODEL),
         "ckpt.load_enable": True,
         "logger.tensorboard_dir": str(out / CURVES),
-        # Of a last step that is not whole, some GPUs get nothing, and the others wait for them for ever.
+        # In an incomplete last step, some GPUs would get no samples and the others would wait for ever.
         "data.max_samples": rows // batch * batch,
     }
-    return [word for flag in {**places, **preset.flags}.items() for word in _words(*flag)]
+    return [word for flag in {**paths, **preset.flags}.items() for word in _words(*flag)]
 
 
 def command(words: Sequence[str], ray: str | None, environment: Mapping[str, str]) -> list[str]:
-    """What runs the trainer with these flags: here, or as a job of the Ray cluster at the address `ray`."""
+    """The command that runs the trainer, here or as a job of the Ray cluster at the address `ray`."""
     if ray is None:
         return [sys.executable, "-m", TRAINER, *words]
     runtime = json.dumps({"env_vars": dict(environment)})
@@ -148,17 +149,17 @@ def command(words: Sequence[str], ray: str | None, environment: Mapping[str, str
 
 
 def environment(prepared: Path) -> dict[str, str]:
-    """What the workers find the environment's configuration by."""
+    """The environment variable by which workers find the training configuration."""
     return {CONFIGURATION: str((prepared / ENVIRONMENT).resolve())}
 
 
 def as_shell(words: Sequence[str], variables: Mapping[str, str]) -> str:
-    """The command as one types it: a flag with its value on each line. Keys of services are left out."""
+    """The command for a shell, one flag a line. Values of flags ending in `.key` are hidden."""
     words = [
         "…" if before.endswith(".key") else word for before, word in zip(("", *words), words, strict=False)
     ]
-    told = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
-    lines = [" ".join(told)] if told else []
+    assignments = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    lines = [" ".join(assignments)] if assignments else []
     line: list[str] = []
     for word in words:
         if word.startswith("--") and line:
@@ -175,17 +176,17 @@ def _words(name: str, value: Any) -> list[str]:
 
 
 def warm_start_flags(data: Path, out: Path, model: str, examples: int) -> list[str]:
-    """Flags of DeepSpeed's launcher for the fine-tuning on so many examples.
+    """Flags of DeepSpeed's launcher for fine-tuning `model` on that number of examples.
 
-    Raises TrainingUnavailable where they cannot be divided among the GPUs.
+    Raises TrainingUnavailable if there are fewer examples than GPUs.
     """
     import torch
 
-    # OpenRLHF does not begin with less than one whole batch, and batches are divided among GPUs.
+    # OpenRLHF requires at least one full batch, and divides batches among the GPUs.
     count = max(torch.cuda.device_count(), 1)
     if examples < count:
         raise TrainingUnavailable(
-            f"{examples} trajectories cannot be divided among {count} GPUs: use fewer, or more runs"
+            f"{examples} trajectories cannot be divided among {count} GPUs: use fewer GPUs, or more runs"
         )
     batch = count << ((min(_SFT_BATCH, examples) // count or 1).bit_length() - 1)
     return [
@@ -202,5 +203,5 @@ def warm_start_flags(data: Path, out: Path, model: str, examples: int) -> list[s
 
 
 def run_warm_start(flags: Sequence[str]) -> int:
-    """Run DeepSpeed's launcher, whose own command need not be on the path, and return its exit code."""
+    """Run DeepSpeed's launcher and return its exit code. Its own command need not be on the path."""
     return subprocess.run([sys.executable, "-m", "deepspeed.launcher.runner", *flags], check=False).returncode

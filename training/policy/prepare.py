@@ -1,4 +1,4 @@
-"""Turns a data set into what a policy's training reads: prompts, and the settings of its environment."""
+"""Turns a data set into the input of a policy's training: prompts and the environment's settings."""
 
 import hashlib
 import json
@@ -27,13 +27,13 @@ STORE = "store"
 _PREPARED = "prepared.json"
 
 Keep = Callable[[Question], Awaitable[str]]
-"""Stores the profile of a question, and returns the user who has it."""
+"""Stores the profile of a question and returns its user."""
 Scores = Mapping[tuple[str, str], float]
-"""By id and text of a question, from 0 to 1."""
+"""Scores from 0 to 1, by id and text of the question."""
 
 
 class UnfitRun(TrainingError, ValueError):
-    """A run's scores cannot be those of answers without a profile."""
+    """A run cannot serve as the baseline without profile; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Preparation:
-    """A data set, how it is split, and the environment that a policy is trained in on it."""
+    """A data set, its split, and the configuration of the environment to train in."""
 
     dataset: str
     split: str
-    """In words, see parts_of."""
+    """Description, see parts_of."""
     parts: Mapping[Part, Survey]
     configuration: Configuration
     without_profile: Scores
@@ -104,10 +104,10 @@ def check_storable(number: int, question: Question) -> None:
 
 
 def scores_without_profile(runs: Iterable[Path], judge: JudgeConfiguration) -> Scores:
-    """Scores of finished runs of `pr2 evaluate --method none`; of a question in several, the last one's.
+    """Scores of the judged questions in runs of `pr2 evaluate --method none`.
 
-    Only what was judged. Raises UnfitRun for another method's run, one by another judge than training has,
-    and one that has not finished.
+    If a question is in several runs, the last one counts. Raises UnfitRun for a run of another method, with
+    another judge than the training's, or not finished.
     """
     return {question: score for run in runs for question, score in _scores(run, judge)}
 
@@ -116,16 +116,16 @@ def _scores(run: Path, judge: JudgeConfiguration) -> Iterator[tuple[tuple[str, s
     try:
         manifest = json.loads((run / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):
-        raise UnfitRun(f"{run} holds no run of pr2 evaluate") from None
+        raise UnfitRun(f"{run} is not the folder of a run of pr2 evaluate") from None
     if manifest.get("method") != "none":
-        raise UnfitRun(f"{run} is a run of the method {manifest.get('method')!r}, and not of none")
+        raise UnfitRun(f"{run} is a run of the method {manifest.get('method')!r}, not of none")
     if not manifest.get("finished"):
-        raise UnfitRun(f"the run in {run} is not finished: start it again")
+        raise UnfitRun(f"the run in {run} is not finished: resume it first")
     name = str(manifest["judge"]["name"])
     is_same = name == "lexical" if judge.kind == "lexical" else name.startswith(f"{judge.model}@")
     if not is_same:
         raise UnfitRun(
-            f"{run} was judged by {name}, and training has {judge.model or judge.kind}: scores of different "
+            f"{run} was judged by {name}, but training uses {judge.model or judge.kind}: scores of different "
             "judges cannot be compared"
         )
     for record in read_records(run):
@@ -136,7 +136,7 @@ def _scores(run: Path, judge: JudgeConfiguration) -> Iterator[tuple[tuple[str, s
 def write_prompts(
     file: Path, rows: Iterable[Row], limits: Limits, method: Method = METHODS[DEFAULT_METHOD]
 ) -> int:
-    """OpenRLHF's prompt file, all of it or nothing. Returns how many rows it has."""
+    """Write OpenRLHF's prompt file, all or nothing. Returns the number of rows."""
     count = 0
     with replacing(file) as lines:
         for row in rows:

@@ -1,4 +1,4 @@
-"""Presets: OpenRLHF's settings for one model on one machine, as TOML files, and the memory they need."""
+"""Presets: OpenRLHF's flags for one model on one machine, read from TOML files, and their memory."""
 
 import json
 import shlex
@@ -22,7 +22,7 @@ class InvalidPreset(TrainingError, ValueError):
 
 
 class Size(BaseModel):
-    """What a model's memory is estimated from."""
+    """Dimensions of a model, from which its memory is estimated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class GPUs(BaseModel):
 
     count: int
     gib: int
-    """Memory of each."""
+    """Memory of each GPU, in GiB."""
 
 
 class Preset(BaseModel):
@@ -51,68 +51,67 @@ class Preset(BaseModel):
     size: Size
     gpus: GPUs
     flags: Annotated[dict[str, Any], BeforeValidator(lambda tables: _flattened(tables))]
-    """By name, as `train.batch_size`; in a file they stand in tables."""
+    """By dotted name, such as `train.batch_size`. TOML files may group them in tables."""
 
     def flag(self, name: str) -> Any:
-        """The value of a flag. Raises InvalidPreset where it has none."""
+        """The value of a flag. Raises InvalidPreset if the flag is not set."""
         if self.flags.get(name) is None:
             raise InvalidPreset(f"the preset does not set {name}")
         return self.flags[name]
 
     @property
     def actor_gpus(self) -> int:
-        """How many GPUs train."""
+        """Number of GPUs that train."""
         return int(self.flag("actor.num_nodes") * self.flag("actor.num_gpus_per_node"))
 
 
 def names() -> list[str]:
-    """Of the presets that come with us."""
+    """Names of the packaged presets, sorted."""
     return sorted(
         file.name.removesuffix(".toml") for file in _PRESETS.iterdir() if file.name.endswith(".toml")
     )
 
 
 def load_preset(name: str) -> Preset:
-    """The preset of that name, or the one in that TOML file. Raises InvalidPreset."""
+    """Load a packaged preset by name, or a preset from a TOML file. Raises InvalidPreset."""
     known = name in names()
     source = _PRESETS / f"{name}.toml" if known else Path(name)
     if not known and not Path(name).is_file():
-        raise InvalidPreset(f"there is no preset {name!r}, and no such file; there are {', '.join(names())}")
+        raise InvalidPreset(f"{name!r} is neither a preset ({', '.join(names())}) nor a file")
     try:
         return Preset.model_validate(tomllib.loads(source.read_text("utf-8")))
     except ValidationError as error:
         raise InvalidPreset(f"{name}, {first_fault(error, 'file')}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidPreset(f"{name} is no TOML: {error}") from None
+        raise InvalidPreset(f"{name} is not valid TOML: {error}") from None
 
 
 def changed(preset: Preset, given: Sequence[str]) -> Preset:
-    """The preset with other flags: `NAME=VALUE`, several values apart. Raises InvalidPreset."""
-    return preset.model_copy(update={"flags": preset.flags | _own(given)})
+    """Override flags, each given as `NAME=VALUE` or `NAME=VALUE VALUE …`. Raises InvalidPreset."""
+    return preset.model_copy(update={"flags": preset.flags | _overrides(given)})
 
 
 def gpus(preset: Preset) -> int:
-    """How many GPUs these flags take. Raises InvalidPreset where they cannot be had together."""
+    """Number of GPUs that the flags require. Raises InvalidPreset if the flags contradict each other."""
     actor = preset.actor_gpus
     engines = preset.flag("vllm.num_engines") * preset.flag("vllm.tensor_parallel_size")
     is_async = bool(preset.flags.get("train.async_enable"))
     if not is_async and actor != engines:
         raise InvalidPreset(
-            f"all share the GPUs, so the actor's {actor} have to be the engines' {engines} "
+            f"actor and engines share the GPUs, so both must use the same number, not {actor} and {engines} "
             "(actor.num_gpus_per_node, vllm.num_engines)"
         )
     return int(actor + engines if is_async else actor)
 
 
 def memory_needed(preset: Preset) -> float:
-    """About how many GiB each GPU needs at the most, while it trains or while it rolls out.
+    """Estimate the peak memory of each GPU in GiB: the larger of training and rolling out.
 
-    Training: bfloat16 weights and gradients, and float32 weights and two moments of Adam, 16 bytes for each
-    parameter, spread over the GPUs from ZeRO stage 3 on (below, of stage 2, the weights are not); the
-    reference's weights; of every token in a micro batch the input of each layer, the activations of one (34
-    bytes for each hidden unit; Korthikanti et al. 2022, section 4), and its logits and their gradient in
-    float32.
-    Rolling out: the weights in the engine's share of the memory. It is a formula, not a measurement.
+    Training: bfloat16 weights and gradients, float32 weights and Adam's two moments (16 bytes per parameter),
+    sharded over the GPUs with ZeRO stage 3 (with stage 2, the bfloat16 weights are not); the reference
+    model's weights; for each token of a micro batch the input of every layer, the activations of one layer
+    (34 bytes per hidden unit; Korthikanti et al. 2022, section 4), and float32 logits with their gradient.
+    Rolling out: the weights, in the engine's share of the memory. This is a formula, not a measurement.
     """
     size, count = preset.size, preset.actor_gpus
     weights = 2 * size.parameters
@@ -139,12 +138,12 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
             yield before + name, value
 
 
-def _own(given: Sequence[str]) -> dict[str, Any]:
+def _overrides(given: Sequence[str]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for flag in given:
         name, equals, text = flag.partition("=")
         if not equals or not name.strip("-"):
-            raise InvalidPreset(f"{flag!r} is no flag: give NAME=VALUE, like actor.adam.lr=2e-6")
+            raise InvalidPreset(f"{flag!r} is not a flag: use NAME=VALUE, for example actor.adam.lr=2e-6")
         values = [_value(word) for word in shlex.split(text)]
         named[name.lstrip("-")] = values[0] if len(values) == 1 else values
     return named

@@ -1,6 +1,6 @@
-"""What a trajectory is worth to the trainer: the judge's score of its answer, and the cost of its form.
+"""The reward of a trajectory: the judge's score of its answer, minus costs for its form.
 
-The parts stay apart, so that a curve that rises shows what made it rise.
+The parts are kept separate, so that a rising curve shows which of them rose.
 """
 
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from training.evaluation.records import AspectScore, rubric_score
 
 @dataclass(frozen=True)
 class Costs:
-    """What is taken off for the form of a trajectory, each at least 0."""
+    """Deductions for the form of a trajectory, each at least 0."""
 
     search: float = 0.0
-    """For every search."""
+    """Per search."""
     violation: float = 0.0
-    """For every deviation from the tags that the episode let pass."""
+    """Per violation of the tag format that the episode tolerated."""
     invalid: float = 0.2
-    """For a trajectory that ends without an answer."""
+    """Once for a trajectory that ends without an answer."""
 
 
 @dataclass(frozen=True)
 class Reward:
-    """A score from 0 to 1, and what its form costs."""
+    """A score from 0 to 1, and the deductions for the form."""
 
     score: float | None
     """Σ / 2n over the rubric's aspects (LaMP-QA, section 3); None where an aspect is unjudged."""
@@ -34,7 +34,7 @@ class Reward:
 
     @property
     def total(self) -> float | None:
-        """The score less the costs; None without a score: such a trajectory has no advantage."""
+        """The score minus the costs. None without a score: such a trajectory gets no advantage."""
         return None if self.score is None else self.score - self.searches - self.violations - self.invalid
 
 

@@ -1,7 +1,7 @@
-"""The questions that a policy is trained on, as OpenRLHF carries them: a prompt and a label.
+"""Training questions in the form that OpenRLHF passes through: a prompt and a label.
 
-The label says whose history may be searched and what the judge expects. Of a data set's columns, OpenRLHF
-keeps these two.
+OpenRLHF keeps only these two columns of a data set. The label holds the user whose profile is searched and
+the question that the judge scores.
 """
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,22 +21,22 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     user: str
-    """Whose profile in the store it is asked of."""
+    """User whose profile is searched."""
     question: Question
-    """With narrative and rubric, and without its profile, which lies in the store."""
+    """With narrative and rubric, but without the profile, which is in the store."""
     without_profile: float | None = None
-    """What the policy's own answer without the profile scored, from 0 to 1; None where it is not known."""
+    """Score from 0 to 1 of the policy's own answer without the profile; None if unknown."""
 
     def to_record(self, limits: Limits, method: Method = METHODS[DEFAULT_METHOD]) -> dict[str, str]:
-        """A line of OpenRLHF's prompt file."""
+        """One line of OpenRLHF's prompt file, as JSON values."""
         episode = method.begin(self.question.question, limits)
         return {INPUT: episode.prompt, LABEL: self.model_dump_json()}
 
     @classmethod
     def from_label(cls, label: str) -> "Row":
-        """Raises ValueError, naming the field, when `label` was not made by `to_record`."""
+        """Raises ValueError, naming the field, if `label` was not made by `to_record`."""
         try:
             return cls.model_validate_json(label)
         except ValidationError as error:
             why = first_fault(error, "label")
-            raise ValueError(f"no label of a question to train on ({why})") from None
+            raise ValueError(f"not a label of a training question ({why})") from None

@@ -1,7 +1,7 @@
-"""A warm start by rejection sampling: of answers that were judged already, the good ones are learned from.
+"""Warm start by rejection sampling: selects well-judged trajectories of past runs as training data.
 
-Any policy may have written them. So the data are texts and their authors, without token ids: the model that
-learns has tokens of its own.
+Any policy may have written them, so the data hold texts and their authors but no token ids: the model that
+is trained has its own tokenizer.
 """
 
 from collections import Counter
@@ -21,15 +21,15 @@ from training.folder import pin_configuration, replacing
 
 DATA, WARMSTART_MANIFEST = "sft.jsonl", "warmstart.json"
 _METHOD = "pr2"
-"""The one whose transcripts begin as the policy's do, and in which it searches by itself."""
+"""The method whose transcripts begin as in training, and in which the policy decides when to search."""
 
 
 class NothingToLearnFrom(TrainingError, ValueError):
-    """No data can be made of these runs; the message says why."""
+    """These runs yield no training data; the message says why."""
 
 
 class WarmstartSegment(BaseModel):
-    """A segment of a transcript, without tokens."""
+    """A segment of a transcript, without token ids."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,12 +38,12 @@ class WarmstartSegment(BaseModel):
 
 
 class WarmstartExample(BaseModel):
-    """A trajectory to learn from: what the policy wrote in it, given what stands before."""
+    """A trajectory to learn from. Only the policy's segments are learned."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    """The question's."""
+    """Of the question."""
     score: float
     prompt_version: str
     segments: tuple[WarmstartSegment, ...]
@@ -51,17 +51,17 @@ class WarmstartExample(BaseModel):
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the trajectories. Each is counted once, for what is named first."""
+    """Number of trajectories by outcome. Each is counted once, under the first that applies."""
 
     unanswered: int = 0
     unjudged: int = 0
     too_low: int = 0
     violations: int = 0
-    """Good enough, but not in the form that is to be learned."""
+    """Scored high enough, but violated the tag format."""
     shortened: int = 0
-    """Passages were taken out again for lack of room: the answer may rest on what the learner cannot see."""
+    """Passages were dropped from a full context: the answer may rest on text that the learner cannot see."""
     surpassed: int = 0
-    """Good enough, but enough others of the same question are better."""
+    """Scored high enough, but enough trajectories of the same question are better."""
     kept: int = 0
 
     @property
@@ -77,11 +77,12 @@ class _Candidate:
 
 
 def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_question: int) -> Counts:
-    """Choose from these runs of `pr2 evaluate`, and write `out`/sft.jsonl and its manifest.
+    """Select trajectories from runs of `pr2 evaluate`; write `out`/sft.jsonl and its manifest.
 
-    Of one question, over all runs, the best by score are taken; of equals those with fewer searches, then
-    those of the run that is named first. Raises NothingToLearnFrom; ValueError for what holds no run;
-    ChangedConfiguration where `out` holds other data: weights may have been trained on them.
+    `least` is the lowest score to keep. For each question, over all runs, the `most_per_question` best are
+    kept: by score, then by fewer searches, then by the order of the runs. Raises NothingToLearnFrom;
+    ValueError if a folder is not a run; ChangedConfiguration if `out` holds other data, because weights may
+    have been trained on them.
     """
     runs = _runs(folders)
     counter: Counter[str] = Counter()
@@ -112,19 +113,19 @@ def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_que
 
 def _runs(folders: Sequence[Path]) -> list[LoadedRun]:
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise NothingToLearnFrom("a run is given more than once")
-    # One by one: unlike those of a report, they may be on different questions.
+        raise NothingToLearnFrom("the same run is given more than once")
+    # One by one: unlike the runs of a report, they may be on different questions.
     runs = [run for folder in folders for run in load_runs([folder])]
     for run in runs:
         if run.manifest["method"] != _METHOD:
             raise NothingToLearnFrom(
-                f"{run.folder} is a run of the method {run.manifest['method']}, whose transcripts begin "
-                f"otherwise: only those of {_METHOD} can be learned from"
+                f"{run.folder} is a run of the method {run.manifest['method']}, but only transcripts of "
+                f"{_METHOD} can be learned from"
             )
         if run.manifest["dataset"].get("split") == "test":
             raise NothingToLearnFrom(
-                f"{run.folder} answers LaMP-QA's test questions: what has learned from them cannot be "
-                "measured on them"
+                f"{run.folder} answers LaMP-QA's test questions: a model trained on them cannot be "
+                "evaluated on them"
             )
     judges = sorted({str(run.manifest["judge"]["name"]) for run in runs})
     if len(judges) > 1:
@@ -133,7 +134,7 @@ def _runs(folders: Sequence[Path]) -> list[LoadedRun]:
 
 
 def _candidates(runs: Sequence[LoadedRun], least: float, counter: Counter[str]) -> Iterator[_Candidate]:
-    """What is good enough by itself; `counter` is told of all else."""
+    """Yield the trajectories that qualify on their own; count all others in `counter`."""
     for run in runs:
         good = []
         for record in run.records:
@@ -161,13 +162,13 @@ def _checked(trajectory: Trajectory | None, record: Record, folder: Path) -> Tra
         raise NothingToLearnFrom(f"{folder} has no trajectory of {record.id}")
     if trajectory.protocol != "tags":
         raise NothingToLearnFrom(
-            f"{folder}: the trajectory of {record.id} was written by the protocol {trajectory.protocol}; a "
-            "policy learns from tags alone"
+            f"{folder}: the trajectory of {record.id} uses the protocol {trajectory.protocol}, but a policy "
+            "learns only from tags"
         )
     if trajectory.prompt_version != PROMPT_VERSION:
         raise NothingToLearnFrom(
             f"{folder}: the trajectory of {record.id} has prompts of version {trajectory.prompt_version!r}, "
-            f"and they are of version {PROMPT_VERSION!r} now: run the evaluation anew"
+            f"but the current version is {PROMPT_VERSION!r}: run the evaluation again"
         )
     return trajectory
 
@@ -180,7 +181,7 @@ def _example(question_id: str, score: float, trajectory: Trajectory) -> Warmstar
 def _best(
     candidates: Iterator[_Candidate], most_per_question: int, counter: Counter[str]
 ) -> list[WarmstartExample]:
-    # By its text as well: data sets of one's own may give two questions the same id.
+    # Keyed by the text too: two data sets may give different questions the same id.
     questions: dict[tuple[str, str], list[_Candidate]] = {}
     for candidate in candidates:
         questions.setdefault((candidate.example.id, candidate.question), []).append(candidate)
@@ -201,10 +202,10 @@ def _why_none(runs: Sequence[LoadedRun], least: float) -> str:
         if record.finish_reason == "answered" and record.score is not None
     ]
     if not scores:
-        return "there is no answer that was judged"
+        return "no answer was judged"
     if max(scores) < least:
-        return f"no answer scores {least:g} or more: the best one scores {max(scores):.3f}"
+        return f"no answer scores {least:g} or more: the best scores {max(scores):.3f}"
     return (
-        f"of the answers that score {least:g} or more (the best one {max(scores):.3f}), none kept to the "
-        "form with all that was read"
+        f"of the answers that score {least:g} or more (the best: {max(scores):.3f}), none kept to the format "
+        "without dropping passages"
     )

@@ -1,5 +1,4 @@
-"""Alembic's revisions of the tables.
+"""Alembic migrations of the schema.
 
-To change a table, change index/storage/schema.py, add versions/revision_N.py, and raise `opening.REVISION`
-to N.
+To change a table, edit index/storage/schema.py, add versions/revision_N.py, and set `opening.REVISION` to N.
 """

@@ -1,4 +1,4 @@
-"""Alembic runs this file: it applies the revisions on the connection that the store hands over."""
+"""Alembic's environment script: applies revisions on the connection that the store passes in."""
 
 from alembic import context
 

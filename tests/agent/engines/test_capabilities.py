@@ -1,4 +1,4 @@
-"""What is found out about a server, against an engine that plays the servers there are."""
+"""Probing servers: against an engine that imitates the common ones."""
 
 import asyncio
 import time

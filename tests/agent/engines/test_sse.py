@@ -1,4 +1,4 @@
-"""Server-sent events, torn in every way that a network can tear them."""
+"""Server-sent events, split in every way that a network can split them."""
 
 import itertools
 

@@ -25,7 +25,7 @@ OTHER = Passage("n3", "The boiler was repaired on Friday.", score=0.1, rank=2)
 
 
 class Finds:
-    """Finds a document whose words the query has; remembers the queries."""
+    """Finds documents that share words with the query, and records the queries."""
 
     def __init__(self, *passages: Passage) -> None:
         self.passages = passages
@@ -148,7 +148,7 @@ def test_a_name_far_from_the_question_is_no_lead() -> None:
 
 
 def test_a_mark_that_is_no_word_is_no_lead() -> None:
-    # A letter to the eye of a regular expression, of which nothing is left without its accent.
+    # A regular expression counts it as a letter, but without its accent nothing is left of it.
     reads = [Read(1, Passage("n1", "My sister said \uff9e\uff9e to Ines."))]
     lead = find_lead("What does my sister like?", rank_sentences("What does my sister like?", reads), "")
     assert lead is not None

@@ -1,4 +1,4 @@
-"""LaMP-QA's baselines: a chat model that is shown passages and replies with JSON, behind a real server."""
+"""LaMP-QA's baselines: a chat model behind a real server reads passages and replies with JSON."""
 
 import json
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ async def chatting(engine: Engine, **options: Any) -> AsyncIterator[JSONPolicy]:
 
 
 def asked_of(engine: Engine) -> list[Any]:
-    """The requests for a reply, in their order."""
+    """The requests for a reply, in order."""
     return [request.json for request in engine.requests if request.writes]
 
 

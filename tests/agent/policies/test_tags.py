@@ -1,4 +1,4 @@
-"""The policy against a real HTTP server that writes, stalls, breaks off and talks nonsense."""
+"""TagsPolicy against a real HTTP server that writes, stalls, breaks off and sends invalid data."""
 
 import asyncio
 import json
@@ -75,7 +75,7 @@ async def writing(
 
 
 async def run(policy: TagsPolicy, limits: Limits | None = None) -> Trajectory:
-    """A whole episode. Every piece of the answer is read on the way."""
+    """A whole episode, reading every event."""
     episode = Episode(QUESTION, limits=limits)
     async for _ in drive(episode, policy, find):
         pass
@@ -232,7 +232,7 @@ THOUGHT = event("<think>The Strandcafé, surely")
 
 
 def idle_for(fault: str) -> float:
-    """Short only where silence is what is tested."""
+    """Short only in tests of a silent server."""
     return 0.3 if fault in ("timeout", "refused") else 5.0
 
 
@@ -308,7 +308,7 @@ async def test_a_bad_answer_is_a_typed_policy_error(reply: Reply, fault: str, re
 
 @pytest.mark.parametrize(("reply", "fault", "requests"), REPLIES.values(), ids=REPLIES)
 async def test_a_server_that_is_bad_from_the_start_is_too(reply: Reply, fault: str, requests: int) -> None:
-    # What was refused with every option is asked for once more without any.
+    # A request that was refused with all options is sent once more without any.
     times = 2 if fault == "refused" else 1
     with Engine(turns(reply), probes=True) as engine:
         async with writing(engine.base_url, idle=idle_for(fault), retries=2) as policy:

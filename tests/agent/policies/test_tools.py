@@ -1,4 +1,4 @@
-"""Chat models with tools: whole episodes against a real HTTP server that streams as the known ones do."""
+"""Chat models with tools: whole episodes against a real HTTP server that streams like the common ones."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ async def run(policy: ToolsPolicy, episode: Episode) -> tuple[Trajectory, list[E
 
 
 class Asked:
-    """What came of one episode: its trajectory and events, and the requests that the server saw."""
+    """The trajectory and the events of one episode, and the requests that the server received."""
 
     def __init__(self, trajectory: Trajectory, events: list[Event], requests: list[Request]) -> None:
         self.trajectory = trajectory
@@ -466,7 +466,7 @@ async def test_a_call_that_cannot_be_served_is_answered_and_asked_again(
     calling, told = messages(asked.requests[1])[2:]
     assert calling["tool_calls"] == [{"id": "call00001", "type": "function", "function": function}]
     assert told == {"role": "tool", "tool_call_id": "call00001", "content": CORRECTIONS[reason]}
-    # What went wrong is no part of the history afterwards.
+    # Failed calls are not part of the history afterwards.
     assert json.dumps(CORRECTIONS[reason])[1:-1] not in asked.requests[2].body.decode()
 
     asked = await ask(bad)

@@ -1,4 +1,4 @@
-"""What of the policy needs no vLLM; the rest is in tests/engines."""
+"""VLLMPolicy and its engine, without vLLM; tests/engines has the tests with vLLM."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from agent.policies.vllm import VLLMPolicy
 
 
 class Slow(VLLMEngine):
-    """Starts when it is let `go`, and counts how often it begins to."""
+    """Finishes starting when `go` is set, and counts the starts."""
 
     def __init__(self, model: str) -> None:
         super().__init__(model)

@@ -61,7 +61,7 @@ def test_the_same_encoder_with_longer_passages_is_another_one(old: Profiles, ope
     assert len(open_store(whole).load("ana").spans) > 2
 
 
-def test_who_still_has_the_old_encoder_is_told_at_once(old: Profiles, open_store: Open) -> None:
+def test_a_process_with_the_old_encoder_is_refused_at_once(old: Profiles, open_store: Open) -> None:
     reembed(open_store(None), NEW)
     with pytest.raises(EncoderMismatch, match="reembed"):
         old.search("ana", ["tea"], 1, "dense")
@@ -70,7 +70,7 @@ def test_who_still_has_the_old_encoder_is_told_at_once(old: Profiles, open_store
     assert Profiles(open_store(NEW), NEW).store.count("ana") == 2
 
 
-def test_what_changes_meanwhile_is_encoded_once_more(old: Profiles, open_store: Open) -> None:
+def test_documents_that_change_meanwhile_are_encoded_again(old: Profiles, open_store: Open) -> None:
     encoder = HashEncoder("new", 8, window=12)
 
     def change(_: int) -> None:
@@ -94,6 +94,6 @@ def test_an_encoder_that_fails_leaves_the_store_as_it_was(old: Profiles, open_st
     assert old.search("ana", ["tea"], 1, "dense")[0][0].document_id == "a"
 
 
-def test_where_there_is_no_store_there_is_nothing_to_embed(open_store: Open) -> None:
+def test_reembedding_needs_a_store(open_store: Open) -> None:
     with pytest.raises(StoreUnavailable, match="no store yet"):
         open_store(None).users()

@@ -26,7 +26,7 @@ def test_batches_hold_every_position_once_and_keep_to_the_budget(lengths: list[i
     assert longest == sorted(longest, reverse=True)
 
 
-def test_minilm_says_what_it_is(minilm: SentenceTransformerEncoder) -> None:
+def test_minilm_has_this_manifest(minilm: SentenceTransformerEncoder) -> None:
     assert minilm.manifest.to_dict() == {
         "name": "minilm",
         "weights_sha256": MINILM_SHA256,
@@ -155,7 +155,7 @@ def test_queries_and_documents_get_the_prompts_of_the_model(bert: Path, tmp_path
     assert encoder.manifest.to_dict()["query_prompt"] == "dog dog "
     assert encoder.manifest.to_dict()["document_prompt"] == "green "
     assert "prompts 'dog dog ' and 'green '" in str(encoder.manifest)
-    # The prompt takes its part of the window.
+    # The prompt uses up part of the window.
     assert (encoder.manifest.window, plain.manifest.window) == (125, 126)
 
 
@@ -183,7 +183,7 @@ def test_other_weights_have_another_hash(bert: Path, tmp_path: Path) -> None:
 
 
 class SlowModel(list[object]):
-    """The shape of a sentence-transformers model that takes 5 ms for a batch; remembers the batches."""
+    """Stand-in for a sentence-transformers model that takes 5 ms per batch; records the batches."""
 
     max_seq_length = 4_002
     prompts: ClassVar[dict[str, str]] = {}

@@ -37,7 +37,7 @@ def test_scores_are_those_of_rank_bm25_but_for_a_constant_factor(seed: int) -> N
         expected = reference.get_scores(query) / (K1 + 1)
         found = index.scores(query)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
-        # The same ranking, where the difference is more than a rounding.
+        # The same ranking, apart from rounding errors.
         ranked = expected[np.argsort(-found, kind="stable")]
         assert np.all(np.diff(ranked) <= 1e-5 * ranked[0])
 

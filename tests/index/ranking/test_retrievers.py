@@ -158,7 +158,7 @@ def test_a_retriever_can_be_used_on_a_profile_without_a_store(people: Profiles) 
 
 
 class OwnSpace:
-    """A retriever with a model and an embedding space of its own: the shape of one that was trained."""
+    """A retriever with its own model and embedding space, as a trained one has."""
 
     name = "own"
     needs_vectors = False

@@ -36,7 +36,7 @@ def everything(path: Path) -> list[str]:
 
 
 def tables(path: Path) -> dict[str, str]:
-    """The statement that made each table, in one writing."""
+    """The CREATE statement of each table, with white space normalized."""
     with closing(sqlite3.connect(path)) as connection:
         made = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
     return {name: " ".join(sql.split()) for name, sql in made if name != "alembic_version"}
@@ -98,7 +98,7 @@ def test_a_store_of_another_schema_is_refused_and_stays_as_it_is(
         made.close()
     mark(path, table, column, other)
     before = everything(path)
-    with pytest.raises(SchemaMismatch, match=f"has schema {other}, and this program knows schemas up to 1"):
+    with pytest.raises(SchemaMismatch, match=f"has schema {other}, and this version of pr2 supports"):
         store.users()
     assert everything(path) == before
 

@@ -167,7 +167,7 @@ def test_every_method_knows_one_user_from_the_next(store: Store, method: str) ->
     assert store.load("bo").spans == [(0, 0, 4)]
 
 
-def test_what_a_user_has_not_is_unknown(store: Store) -> None:
+def test_items_that_a_user_does_not_have_are_unknown(store: Store) -> None:
     store.put("bo", [[encoded("a")]])
     store.put("ana", [[encoded("b")]])
     save(store, "bo", "1", {})
@@ -271,7 +271,7 @@ def test_writers_of_two_stores_wait_for_each_other(path: Path) -> None:
         store.close()
 
 
-def test_a_full_disk_is_told_and_nothing_is_half_written(path: Path, store: Store) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_half_written(path: Path, store: Store) -> None:
     @event.listens_for(store.database.engine, "connect")
     def small_disk(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA max_page_count=60")
@@ -289,17 +289,17 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(path: Path, store: Stor
     assert store.count("ana") == 2
 
 
-def test_a_data_path_that_cannot_hold_a_database_is_told(tmp_path: Path) -> None:
+def test_a_data_path_that_cannot_hold_a_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "garbage.db").write_bytes(b"not a database " * 1_000)
-    places = [
+    paths = [
         tmp_path / "file" / "store.db",
         tmp_path / "missing" / "store.db",
         tmp_path / "garbage.db",
         tmp_path,
     ]
-    for place in places:
-        store = Store(f"sqlite:///{place}", ENCODER.manifest)
+    for path in paths:
+        store = Store(f"sqlite:///{path}", ENCODER.manifest)
         for ask in (store.open, store.users, lambda store=store: store.put("ana", [[encoded("a")]])):
             with pytest.raises(StoreUnavailable, match="the database cannot be used now"):
                 ask()
@@ -307,7 +307,7 @@ def test_a_data_path_that_cannot_hold_a_database_is_told(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     store = Store(f"sqlite:///{tmp_path / 'store.db'}", ENCODER.manifest)
     with pytest.raises(StoreUnavailable):
@@ -316,7 +316,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder where nobody can write")
-def test_a_folder_where_nobody_can_write_is_told() -> None:
+def test_a_folder_where_nobody_can_write_is_reported() -> None:
     store = Store("sqlite:////proc/self/store.db", ENCODER.manifest)
     with pytest.raises(StoreUnavailable):
         store.open()
@@ -367,7 +367,7 @@ def test_a_kill_at_any_moment_leaves_only_whole_acknowledged_batches(path: Path)
         store.close()
 
 
-def test_all_who_open_a_new_store_at_the_same_time_get_it(tmp_path: Path) -> None:
+def test_a_new_store_can_be_opened_by_many_at_the_same_time(tmp_path: Path) -> None:
     def open_and_close(file: Path) -> None:
         store = Store(f"sqlite:///{file}", ENCODER.manifest)
         try:

@@ -1,6 +1,6 @@
-"""Puts batches of documents until it is killed. Run it as `python -m tests.index.storage.writer URL FIRST`.
+"""Puts batches of documents until it is killed. Run as `python -m tests.index.storage.writer URL FIRST`.
 
-A line on standard output acknowledges each batch.
+Prints a line for each acknowledged batch.
 """
 
 import itertools

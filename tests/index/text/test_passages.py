@@ -13,7 +13,7 @@ WORDS = "tea coffee Rex walks. Otta cabin, oven! pan? Anna nuts mushrooms donaud
 
 
 def letters(texts: Sequence[str]) -> list[int]:
-    """The strictest counter there is: every character that is no white space."""
+    """The strictest counter: every character that is not white space is a token."""
     return [len("".join(text.split())) for text in texts]
 
 
@@ -22,8 +22,8 @@ def words(texts: Sequence[str]) -> list[int]:
 
 
 def lost(text: str, found: list[tuple[int, int]]) -> str:
-    """What stands in none of the passages."""
-    edges = [0, *(place for span in found for place in span), len(text)]
+    """The text outside all passages."""
+    edges = [0, *(bound for span in found for bound in span), len(text)]
     return "".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)).strip()
 
 
@@ -34,7 +34,7 @@ prose = st.lists(st.one_of(st.sampled_from([*WORDS, " ", ". ", "\n"]), st.text(m
 def test_passages_hold_every_character_and_fit_the_window(text: str, window: int, count: object) -> None:
     counter = letters if count is letters else words
     found = split(text, window, counter)
-    bounds = [place for span in found for place in span]
+    bounds = [bound for span in found for bound in span]
     assert bounds == sorted(bounds)
     assert lost(text, found) == ""
     assert max(counter([text[start:end] for start, end in found]), default=0) <= window

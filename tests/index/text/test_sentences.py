@@ -15,7 +15,7 @@ prose = st.lists(
 @given(prose)
 def test_spans_are_ordered_and_lose_no_character(text: str) -> None:
     found = spans(text)
-    bounds = [place for span in found for place in span]
+    bounds = [bound for span in found for bound in span]
     assert bounds == sorted(bounds)
     assert all(0 <= start < end <= len(text) for start, end in found)
     assert all(text[start:end] == text[start:end].strip() for start, end in found)

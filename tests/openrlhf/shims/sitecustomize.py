@@ -1,6 +1,6 @@
-"""Lets OpenRLHF 0.11.2 train on a machine without a GPU, in every process that Python starts.
+"""Lets OpenRLHF 0.11.2 train without a GPU, in every Python process.
 
-Each function is applied to one module when that is imported; its docstring says what it stands in for.
+Each function patches one module when that is imported; its docstring names the code that needs the patch.
 """
 
 import importlib.abc
@@ -56,7 +56,7 @@ def _weights_sent(module: Any) -> None:
             self._group = group
 
         def broadcast(self, tensor: Any, src: int, stream: Any = None) -> None:
-            # As bytes: what comes out of a pickle of a tensor is tied to the process that made it.
+            # As bytes: an unpickled tensor stays tied to the process that made it.
             import torch
 
             own = self._group.rank == src
@@ -77,7 +77,7 @@ def _weights_sent(module: Any) -> None:
 
 
 def _plain_layers(module: Any) -> None:
-    """For vLLM's layers on a CPU, which pack their weights at the start and would not see new ones."""
+    """For vLLM's CPU layers, which pack their weights at start-up and would miss new ones."""
     import torch
 
     def dispatch(layer: Any, remove_weight: bool) -> None:

@@ -1,18 +1,20 @@
 """No route, tool or resource that names a user gets past a gate that refuses everything."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
+import httpx
 import pytest
 from mcp import Client, MCPError, types
 from starlette.requests import HTTPConnection
 
 from server.access.access import Access
 from server.access.gate import LOCAL, Action, Forbidden, OpenGate, Principal
+from server.http.app import create_app
 from server.mcp.endpoint import mcp_server
 from server.mcp.tools import TOOLS
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, api_of
+from tests.server.live import ANA, api_of, serving
 
 OPEN = {"/healthz", "/readyz", "/v1/models", "/v1/models/{model}"}
 """Paths that name no user."""
@@ -30,7 +32,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
 
 
 class ClosedGate:
-    """Refuses everything, and keeps what it was asked."""
+    """Refuses everything, and records the checks."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Action, str]] = []
@@ -123,3 +125,32 @@ def test_the_open_gate_keeps_a_principal_to_its_users() -> None:
     gate.check(some, "read", "ana")
     with pytest.raises(Forbidden, match="clinic"):
         gate.check(some, "read", "ben")
+
+
+class WatchingGate(OpenGate):
+    """Records the paths of the connections whose principal it resolves."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def principal(self, connection: HTTPConnection | None) -> Principal:
+        assert connection is not None
+        self.paths.append(connection.url.path)
+        return LOCAL
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_principal_is_resolved_from_the_connection(
+    make_service: MakeService, mode: Literal["auto", "legacy"]
+) -> None:
+    gate = WatchingGate()
+    service = make_service()
+    with serving(create_app(service.settings, service, gate=gate)) as url:
+        async with Client(f"{url}/mcp", mode=mode) as client:
+            found = await client.call_tool("search_profile", {"user": "ana", "query": "pears"})
+            assert not found.is_error
+        async with httpx.AsyncClient(base_url=url) as http:
+            assert (await http.get("/v1/users/ana/documents")).status_code == 200
+            assert (await http.get("/healthz")).status_code == 200
+    assert gate.paths == ["/mcp", "/v1/users/ana/documents"]

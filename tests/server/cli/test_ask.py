@@ -1,4 +1,4 @@
-"""`pr2 ask`, on a local store and through a server: the same steps, whoever brings them."""
+"""`pr2 ask` on a local store and through a server: the same steps."""
 
 import asyncio
 import dataclasses
@@ -44,7 +44,7 @@ ALONE = "<think>Nothing to look at.</think><answer>Most people like apples.</ans
 
 
 class Told(ScriptedPolicy):
-    """Does not search where it may not, and writes something else where it has read nothing."""
+    """Respects a limit of no searches, and answers differently if it has read nothing."""
 
     def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
         if episode.limits.max_searches:
@@ -67,7 +67,7 @@ def live(
 
 
 def timeless(value: Any) -> Any:
-    """`value` without what differs between two runs."""
+    """`value` without ids and times, which differ between runs."""
     if isinstance(value, dict):
         return {
             k: timeless(v)
@@ -115,7 +115,7 @@ def test_an_answer_shows_its_steps_its_evidence_and_what_it_took(live: tuple[Ser
     assert any(re.match(r"  \[\d\] 2024-05-01 \d\.\d\d a1  I love ripe pears", line) for line in lines)
     assert "She likes pears [1], not figs." in lines
     assert any(re.match(r"  \[1\] \w+ · .*characters 0 to \d+", line) for line in lines)
-    assert "1 mark that pointed at no passage" in result.stdout
+    assert "1 mark without a passage removed" in result.stdout
     assert re.fullmatch(r"policy scripted · answered · 1 search · \d documents read · \d\.\d\d s", lines[-1])
 
 

@@ -217,7 +217,10 @@ def test_a_judge_behind_a_server_is_asked_once_for_the_same(dataset: Path, tmp_p
         (("--out", "run", "--judge", "vllm", "--judge-model", "x"), "pip install 'pr2[vllm]'"),
         (("--out", "run", "--judge-args", "[]"), "--judge-args must be a JSON object"),
         (("--out", "run", "--method", "planpers"), "needs a model that writes plans"),
-        (("--out", "run", "--policy", "openai", "--protocol", "json"), "cannot search, so not pr2"),
+        (
+            ("--out", "run", "--policy", "openai", "--protocol", "json"),
+            "a policy with the protocol json cannot",
+        ),
         (("report", "nowhere"), "nowhere"),
     ],
     ids=[

@@ -1,4 +1,4 @@
-"""Help comes at once, and nothing is left without it."""
+"""Help is instant, and every command and option has a text."""
 
 import subprocess
 import sys

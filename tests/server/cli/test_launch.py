@@ -1,4 +1,4 @@
-"""`pr2 train policy` up to where it would start: without a GPU, nothing is."""
+"""`pr2 train policy` up to its start, which needs a GPU."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_the_command_and_what_it_needs_are_shown(prepared: Path, warm: Path, tmp
     asked = (prepared, "--out", tmp_path / "out", "--preset", "tiny", "--model", warm)
     result = train(*asked, "--flag", "actor.adam.lr=3e-6", "--dry-run")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("tiny: 1 GPU of 24 GiB; by the estimate, 1")
+    assert result.stdout.startswith("tiny: 1 GPU of 24 GiB; estimated peak use 1")
     assert f"PR2_TRAINING={prepared / ENVIRONMENT}" in result.stdout
     assert "-m training.policy.openrlhf.trainer" in result.stdout
     assert "--actor.adam.lr 3e-06" in result.stdout
@@ -61,34 +61,34 @@ def test_a_job_for_ray_needs_rays_command(
     monkeypatch.setenv("PATH", str(tmp_path))
     result = train(prepared, "--out", tmp_path / "out", "--model", warm, "--ray", "http://head:8265")
     assert result.exit_code == 2
-    assert "given to Ray by its own command" in result.stderr
+    assert "submitting a job needs the command ray" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_without_a_gpu_the_estimate_is_told_and_nothing_begins(
+def test_without_a_gpu_the_estimate_is_reported_and_nothing_starts(
     prepared: Path, warm: Path, tmp_path: Path
 ) -> None:
     result = train(prepared, "--out", tmp_path / "out", "--preset", "tiny", "--model", warm)
     assert result.exit_code == 2
     assert "tiny needs 1 GPU with about 1" in result.stderr
-    assert "here are none" in result.stderr
+    assert "this machine has none" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_be_trained_is_one_line(prepared: Path, warm: Path, tmp_path: Path) -> None:
+def test_a_training_that_cannot_start_is_one_line(prepared: Path, warm: Path, tmp_path: Path) -> None:
     cold = tmp_path / "cold"
     cold.mkdir()
     old = tmp_path / "old"
     old.mkdir()
     (old / STAMP).write_text(json.dumps({"kind": "policy", "prompt_version": "0"}))
     for arguments, said in (
-        ((tmp_path, "--model", warm), "was not prepared: pr2 train prepare"),
+        ((tmp_path, "--model", warm), "is not prepared: run pr2 train prepare"),
         ((prepared, "--model", cold), "warm it up first"),
-        ((prepared, "--model", old), f"version 0 of the prompts, and this is version {PROMPT_VERSION}"),
-        ((prepared, "--model", warm, "--preset", "huge"), "there is no preset 'huge'"),
-        ((prepared, "--model", warm, "--flag", "lr"), "give NAME=VALUE"),
-        ((prepared, "--model", warm, "--flag", "vllm.num_engines=4"), "have to be the engines' 4"),
+        ((prepared, "--model", old), f"version 0 of the prompts, but this is version {PROMPT_VERSION}"),
+        ((prepared, "--model", warm, "--preset", "huge"), "'huge' is neither a preset"),
+        ((prepared, "--model", warm, "--flag", "lr"), "use NAME=VALUE"),
+        ((prepared, "--model", warm, "--flag", "vllm.num_engines=4"), "the same number"),
     ):
         result = train(*arguments, "--out", tmp_path / "out", "--dry-run")
         assert result.exit_code == 2, result.output
@@ -96,9 +96,7 @@ def test_what_cannot_be_trained_is_one_line(prepared: Path, warm: Path, tmp_path
         assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_model_that_was_not_warmed_up_is_taken_where_that_is_asked_for(
-    prepared: Path, tmp_path: Path
-) -> None:
+def test_a_cold_start_can_be_requested(prepared: Path, tmp_path: Path) -> None:
     result = train(prepared, "--out", tmp_path / "out", "--cold-start", "--dry-run")
     assert result.exit_code == 0, result.output
     assert "--actor.model_name_or_path Qwen/Qwen2.5-7B-Instruct" in result.stdout

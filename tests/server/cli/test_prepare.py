@@ -72,30 +72,33 @@ def test_scores_without_the_profile_come_from_a_run_of_none(dataset: Path, tmp_p
     assert pr2("evaluate", "--dataset", dataset, "--method", "none", "--out", runs / "none").exit_code == 0
     result = prepare("--dataset", dataset, "--out", tmp_path / "out", "--without-profile", runs / "none")
     assert result.exit_code == 0, result.output
-    assert "with a score without the profile" in result.stdout
+    assert "with a score without profile" in result.stdout
     assert [row.without_profile for row in rows_of(tmp_path / "out" / VALIDATION)] != [None]
     assert all(row.without_profile == 0.0 for row in rows_of(tmp_path / "out" / TRAIN))
     assert result.stderr == ""
 
 
-def test_another_methods_run_is_no_baseline(dataset: Path, tmp_path: Path) -> None:
+def test_a_run_of_another_method_is_refused_as_a_baseline(dataset: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     assert pr2("evaluate", "--dataset", dataset, "--method", "rag", "--out", runs / "rag").exit_code == 0
-    for folder, said in ((runs / "rag", "a run of the method 'rag'"), (tmp_path, "holds no run")):
+    for folder, said in (
+        (runs / "rag", "a run of the method 'rag'"),
+        (tmp_path, "is not the folder of a run"),
+    ):
         result = prepare("--dataset", dataset, "--out", tmp_path / "out", "--without-profile", folder)
         assert result.exit_code == 2
         assert said in result.stderr
     assert not (tmp_path / "out" / TRAIN).exists()
 
 
-def test_a_baseline_by_another_judge_is_none(dataset: Path, tmp_path: Path) -> None:
+def test_a_baseline_by_another_judge_is_refused(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "none"
     assert pr2("evaluate", "--dataset", dataset, "--method", "none", "--out", run).exit_code == 0
     judge = ("--judge", "openai", "--judge-url", "http://127.0.0.1:1/v1", "--judge-model", "big")
     asked = ("--dataset", dataset, "--out", tmp_path / "out", "--without-profile", run)
     refused = prepare(*asked, *judge)
     assert refused.exit_code == 2
-    assert "was judged by lexical, and training has big" in refused.stderr
+    assert "was judged by lexical, but training uses big" in refused.stderr
     assert prepare(*asked).exit_code == 0
     changed = prepare("--dataset", dataset, "--out", tmp_path / "out")
     assert changed.exit_code == 2
@@ -112,19 +115,19 @@ def test_a_profile_that_cannot_be_stored_stops_it_before_anything_is_written(tmp
     assert not (tmp_path / "out").exists()
     skipped = prepare(*asked, "--skip-invalid")
     assert skipped.exit_code == 0, skipped.output
-    assert "2 records do not fit" in skipped.stderr
+    assert "2 invalid records left out" in skipped.stderr
     assert "question q4, record" in skipped.stderr
     assert "'q1' is taken by record 1" in skipped.stderr
 
 
-def test_without_a_baseline_that_is_asked_for_it_says_what_happens(dataset: Path, tmp_path: Path) -> None:
+def test_a_missing_baseline_is_reported(dataset: Path, tmp_path: Path) -> None:
     result = prepare("--dataset", dataset, "--out", tmp_path / "out")
     assert result.exit_code == 0
-    assert "takes the mean" in result.stderr
+    assert "uses the mean" in result.stderr
 
 
 @pytest.mark.parametrize("change", [{"profile": []}, {"rubric_aspects": []}], ids=["profile", "rubric"])
-def test_a_record_that_does_not_fit_stops_it_or_is_listed(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_an_invalid_record_is_refused_or_listed(tmp_path: Path, change: dict[str, Any]) -> None:
     broken = {**record(4, "ben", "Society_and_Culture"), **change}
     file = written(tmp_path / "own.jsonl", [*RECORDS, broken])
     refused = prepare("--dataset", file, "--out", tmp_path / "out")
@@ -132,13 +135,13 @@ def test_a_record_that_does_not_fit_stops_it_or_is_listed(tmp_path: Path, change
     assert f"record 4, {next(iter(change))}" in refused.stderr
     skipped = prepare("--dataset", file, "--out", tmp_path / "out", "--skip-invalid", "--formula", "grpo")
     assert skipped.exit_code == 0, skipped.output
-    assert skipped.stderr.splitlines()[0] == "1 records do not fit, and were left out:"
+    assert skipped.stderr.splitlines()[0] == "1 invalid records left out:"
     assert f"record 4, {next(iter(change))}" in skipped.stderr.splitlines()[1]
     rows = [row for name in (TRAIN, VALIDATION) for row in rows_of(tmp_path / "out" / name)]
     assert len(rows) == 3
 
 
-def test_a_folder_that_was_prepared_otherwise_is_left_alone(dataset: Path, tmp_path: Path) -> None:
+def test_a_folder_prepared_with_another_configuration_is_left_alone(dataset: Path, tmp_path: Path) -> None:
     asked = ("--dataset", dataset, "--out", tmp_path / "out", "--formula", "grpo")
     assert prepare(*asked).exit_code == 0
     before = (tmp_path / "out" / TRAIN).read_bytes()

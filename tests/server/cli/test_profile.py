@@ -1,4 +1,4 @@
-"""`pr2 profile` on a local store, and where the way matters, through a server."""
+"""`pr2 profile` on a local store and, where that differs, through a server."""
 
 import json
 import re
@@ -139,7 +139,7 @@ def test_a_wrong_mapping_names_the_columns_that_there_are(here: list[str], tmp_p
     assert "no column 'TEXT'; its columns are ID, BODY" in fail(
         "import", "ana", file, "--map", "id=ID", "--map", "text=TEXT", *here
     )
-    assert "no such field: body" in fail("import", "ana", file, "--map", "body=BODY", *here)
+    assert "unknown field: body" in fail("import", "ana", file, "--map", "body=BODY", *here)
     assert "--map takes FIELD=COLUMN, not 'id'" in fail("import", "ana", file, "--map", "id", *here)
     other = written(tmp_path / "x.ndjson", lines(*ANA))
     assert "--map names the columns of a CSV file" in fail("import", "a", other, "--map", "id=ID", *here)

@@ -1,4 +1,4 @@
-"""`pr2 serve`: what it prints works as it is, and what it cannot do it says in one line."""
+"""`pr2 serve`: its printed commands work, and its errors are one line."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """What a server with the demo prints before it serves; it is stopped at the end."""
+    """Lines that a server with the demo prints before it serves; it is stopped at the end."""
     folder = tmp_path_factory.mktemp("serve")
     command = [*PR2, "serve", "--demo", "--port", "0", "--data", str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
@@ -99,7 +99,7 @@ def test_a_store_of_another_schema_is_refused_in_one_line(
         result = CliRunner().invoke(app, [*command, "--data", str(tmp_path)])
         assert result.exit_code == 2
         assert result.stderr.startswith(
-            "pr2: this store has schema 2, and this program knows schemas up to 1"
+            "pr2: this store has schema 2, and this version of pr2 supports schemas up to 1"
         )
         assert len(result.stderr.splitlines()) == 1
 

@@ -1,4 +1,4 @@
-"""`pr2 train planner` with the real store and encoder, and a tiny model made on the spot."""
+"""`pr2 train planner` with the real store and encoder, and a tiny generated model."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from server.cli import app
 from tests.training import tiny
 
-# peft asks transformers for a name that it has replaced.
+# peft uses a deprecated name of transformers.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 HOBBIES = {"ana": "sunflowers", "ben": "brass keys", "cleo": "old maps", "dora": "kites"}
@@ -79,7 +79,7 @@ def test_examples_are_made_from_each_persons_own_passages(dataset: Path, model: 
     assert "retriever: 'hybrid' then, 'bm25' now; top_k: 1 then, 2 now" in refused.stderr
 
 
-def test_a_file_to_validate_with_is_taken_as_it_is(dataset: Path, model: Path, tmp_path: Path) -> None:
+def test_a_validation_file_is_used_as_given(dataset: Path, model: Path, tmp_path: Path) -> None:
     other = written(tmp_path / "other.jsonl", "ben", "cleo")
     out = tmp_path / "run"
     result = planner(
@@ -91,7 +91,9 @@ def test_a_file_to_validate_with_is_taken_as_it_is(dataset: Path, model: Path, t
     assert [one["part"] for one in examples(out)] == ["train", "train", "validation", "validation"]
 
 
-def test_a_planner_is_trained_and_what_serves_it_is_said(dataset: Path, model: Path, tmp_path: Path) -> None:
+def test_a_planner_is_trained_and_the_command_that_serves_it_is_printed(
+    dataset: Path, model: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     small = ("--steps", 3, "--validate-every", 2, "--batch-size", 2, "--gradient-accumulation", 1)
     asked = ("--dataset", dataset, "--model", model, "--out", out, "--cpu", *small)
@@ -146,7 +148,7 @@ def test_a_missing_extra_is_named(
     ],
     ids=["no file", "no model", "one person", "no learning", "no retriever"],
 )
-def test_what_cannot_be_used_is_one_line(
+def test_an_input_error_is_one_line(
     arguments: tuple[str, ...],
     said: str,
     dataset: Path,

@@ -14,7 +14,7 @@ from server.cli import app
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two runs on the same few questions: `pr2`, and `rag`."""
+    """A folder with runs of `pr2` and `rag` on the same few questions."""
     folder = tmp_path_factory.mktemp("runs")
     for method in ("pr2", "rag"):
         asked = ("--dataset", "sample", "--limit", "4", "--method", method, "--out", str(folder / method))
@@ -35,7 +35,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 
-def test_good_trajectories_become_data_and_the_command_that_trains_on_them_is_said(
+def test_good_trajectories_are_written_and_the_training_command_is_printed(
     runs: Path, tmp_path: Path
 ) -> None:
     every = scores(runs / "pr2")
@@ -80,11 +80,11 @@ def test_a_missing_extra_is_named_before_anything_is_written(
         (("rag",), "is a run of the method rag"),
         (("pr2", "pr2"), "more than once"),
         (("nowhere",), "nowhere holds no run"),
-        (("pr2", "--least", 1), "the best one scores 0."),
+        (("pr2", "--least", 1), "the best scores 0."),
     ],
     ids=["another method", "given twice", "no run", "nothing good enough"],
 )
-def test_what_cannot_be_used_is_one_line(
+def test_an_input_error_is_one_line(
     arguments: tuple[object, ...], said: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs)

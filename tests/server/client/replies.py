@@ -33,7 +33,7 @@ def client(reply: Reply) -> AsyncClient:
 
 
 async def no_time(seconds: float) -> None:
-    """Instead of waiting for the next attempt."""
+    """Replaces the wait between attempts."""
 
 
 def stream(*chunks: bytes) -> Reply:

@@ -1,4 +1,4 @@
-"""The client against scripted replies: what it sends, and what it makes of them and of broken ones."""
+"""The client against scripted replies: its requests, and its handling of good and broken replies."""
 
 import json
 
@@ -95,7 +95,7 @@ async def test_no_server_is_said_with_its_address() -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "", "http://[::"])
-async def test_an_address_that_is_none_is_said_so(url: str) -> None:
+async def test_an_invalid_url_is_named(url: str) -> None:
     async with AsyncClient(url) as pr2:
         with pytest.raises(ApiError, match="is not the address of a server"):
             await pr2.document("ana", "d")

@@ -30,7 +30,7 @@ LONG = "Tell me more?"
 
 
 class Talkative(ScriptedPolicy):
-    """Ends only where it was not asked for more."""
+    """Writes a very long answer to the question LONG."""
 
     def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
         if episode.question != LONG:
@@ -44,7 +44,7 @@ class Talkative(ScriptedPolicy):
 def live(
     tmp_path_factory: pytest.TempPathFactory, minilm: SentenceTransformerEncoder
 ) -> Iterator[tuple[Service, str]]:
-    """One server for all that follows. Ana is there; every test brings its own people besides."""
+    """One server for this module. Ana is stored; tests add other users of their own."""
     settings = Settings(data=tmp_path_factory.mktemp("live"))
     profiles = Profiles(Store(settings.url, minilm.manifest), minilm)
     profiles.put("ana", [parse_document(item) for item in ANA])
@@ -62,7 +62,7 @@ def soon(condition: Callable[[], bool]) -> bool:
 
 
 def stopped(service: Service) -> bool:
-    """Whether the long answer was cancelled, and nothing is left of it."""
+    """Whether the long answer was cancelled and has left the queue."""
     return Talkative.long.cancelled == [LONG] and service.queue.running == 0
 
 

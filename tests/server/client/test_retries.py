@@ -20,7 +20,7 @@ Scripted = httpx.Response | Exception
 
 @dataclass
 class Server:
-    """Gives one reply after the other, the last one again and again; keeps what came and what was waited."""
+    """Gives the replies in turn, repeating the last; records requests and waits."""
 
     replies: Sequence[Scripted]
 

@@ -1,4 +1,4 @@
-"""Answers over HTTP, at once: what they hold, how they fail, and that they wait for nobody."""
+"""Whole answers over HTTP: their contents, their failures, and their independence."""
 
 import asyncio
 import time

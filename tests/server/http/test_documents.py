@@ -1,4 +1,4 @@
-"""Documents over HTTP: what is put is there, what is refused leaves nothing behind."""
+"""Documents over HTTP: a put is complete, and a refusal leaves nothing behind."""
 
 import json
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""The ways to answer over the API, and the answer without the person's history beside the one with it."""
+"""Methods over the API, and the comparison with an answer without the person's history."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -30,8 +30,8 @@ PEARS = ANA[0]["text"]
 PLAN = as_plan(["Fruit that she likes"])
 
 
-class Told(ScriptedPolicy):
-    """Writes one thing where the history comes in and another where it does not; keeps what it was shown."""
+class HistoryAware(ScriptedPolicy):
+    """Answers differently with and without the history, and keeps the prompts."""
 
     def __init__(self, with_it: list[Any], without: list[Any], delay_s: float = 0.0) -> None:
         super().__init__(with_it, delay_s)
@@ -48,12 +48,12 @@ class Told(ScriptedPolicy):
 GENERAL = "<think>I know nothing of her.</think><answer>Most people like apples.</answer>"
 
 
-def told(**more: Any) -> Told:
-    return Told([THINK_SEARCH, THINK_ANSWER], [GENERAL], **more)
+def history_aware(**more: Any) -> HistoryAware:
+    return HistoryAware([THINK_SEARCH, THINK_ANSWER], [GENERAL], **more)
 
 
 async def body_of(api: Api, stream: bool, question: str = "Which fruit do I like?", **more: Any) -> Any:
-    """The answer's body, however it was sent: in its shape, and as it is stored."""
+    """Body of the answer, streamed or not; checked against its shape and the stored answer."""
     response = await api.ask("ana", question, stream=stream, **more)
     assert response.status_code == 200, response.text
     body = events_of(response.text)[-1][1] if stream else response.json()
@@ -78,7 +78,7 @@ def kinds(outcome: Any) -> list[str]:
 async def test_a_method_decides_what_is_read_and_who_decides_what_to_look_for(
     make_service: MakeService, stream: bool, method: str, steps: list[str], searches: int, answer: str
 ) -> None:
-    policy = Told([THINK_SEARCH, THINK_ANSWER] if method == "pr2" else [THINK_ANSWER], [GENERAL])
+    policy = HistoryAware([THINK_SEARCH, THINK_ANSWER] if method == "pr2" else [THINK_ANSWER], [GENERAL])
     async with api_of(make_service(policy)) as api:
         body = await body_of(api, stream, method=method)
     assert (body["method"], body["finish_reason"], body["answer"]) == (method, "answered", answer)
@@ -92,7 +92,7 @@ async def test_a_method_decides_what_is_read_and_who_decides_what_to_look_for(
 
 
 async def test_without_a_method_it_is_the_first(make_service: MakeService) -> None:
-    async with api_of(make_service(told())) as api:
+    async with api_of(make_service(history_aware())) as api:
         assert (await body_of(api, False))["method"] == next(iter(METHODS)) == "pr2"
         assert (await body_of(api, False, method=None))["method"] == "pr2"
 
@@ -132,7 +132,7 @@ async def test_a_plan_comes_first_from_the_planner_or_the_caller(
     make_service: MakeService, stream: bool
 ) -> None:
     planner = ScriptedPolicy([f"<answer>{PLAN}</answer>"])
-    policy = Told([THINK_ANSWER], [THINK_ANSWER])
+    policy = HistoryAware([THINK_ANSWER], [THINK_ANSWER])
     async with api_of(make_service(policy, planner=planner)) as api:
         written = await body_of(api, stream, method="planpers")
         given = await body_of(api, stream, method="planpers", plan="Only this:\n- prices")
@@ -210,7 +210,7 @@ async def test_an_unknown_method_is_refused_and_those_that_there_are_are_named(
 async def test_a_comparison_answers_without_anything_of_the_profile(
     make_service: MakeService, stream: bool, method: str
 ) -> None:
-    policy = Told([THINK_SEARCH, THINK_ANSWER] if method == "pr2" else [THINK_ANSWER], [GENERAL])
+    policy = HistoryAware([THINK_SEARCH, THINK_ANSWER] if method == "pr2" else [THINK_ANSWER], [GENERAL])
     async with api_of(make_service(policy)) as api:
         body = await body_of(api, stream, method=method, compare=True, **planned(method))
     other = body["without_profile"]
@@ -231,7 +231,7 @@ async def test_a_comparison_answers_without_anything_of_the_profile(
 
 
 async def test_the_steps_of_a_comparison_are_not_among_the_events(make_service: MakeService) -> None:
-    async with api_of(make_service(told())) as api:
+    async with api_of(make_service(history_aware())) as api:
         events = events_of((await api.ask("ana", stream=True, compare=True)).text)
     names = [name for name, _ in events if name != "answer.delta"]
     assert names == ["thought", "search", "information", "thought", "answer", "done"]
@@ -240,7 +240,7 @@ async def test_the_steps_of_a_comparison_are_not_among_the_events(make_service: 
 
 
 async def test_an_answer_has_the_id_that_it_was_promised(make_service: MakeService) -> None:
-    service = make_service(told())
+    service = make_service(history_aware())
     for compare in (False, True):
         answering = service.answer(await service.prepare("ana", "Which fruit?", compare=compare))
         [record] = [event async for event in answering if isinstance(event, AnswerRecord)]
@@ -251,7 +251,7 @@ async def test_an_answer_has_the_id_that_it_was_promised(make_service: MakeServi
 
 async def test_both_answers_are_written_at_the_same_time(make_service: MakeService) -> None:
     """Each of the three turns takes 0.2 s; the comparison's has the time of the other two."""
-    policy = told(delay_s=0.2)
+    policy = history_aware(delay_s=0.2)
     async with api_of(make_service(policy)) as api:
         body = await body_of(api, False, compare=True)
     both = body["usage"]["policy_ms"] + body["without_profile"]["usage"]["policy_ms"]
@@ -266,7 +266,7 @@ async def test_both_answers_are_written_at_the_same_time(make_service: MakeServi
 async def test_a_comparison_takes_two_places(make_service: MakeService, stream: bool) -> None:
     waiting = asyncio.Event()
 
-    class Waiting(Told):
+    class Waiting(HistoryAware):
         async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
             await waiting.wait()
             yield Chunk(GENERAL, tokens=1, finish="stop")
@@ -298,7 +298,7 @@ async def test_a_comparison_takes_two_places(make_service: MakeService, stream: 
 
 
 async def test_where_one_is_answered_at_a_time_the_comparison_comes_second(make_service: MakeService) -> None:
-    policy = told()
+    policy = history_aware()
     async with api_of(make_service(policy, limits={"concurrency": 1, "queue": 1})) as api:
         body = await body_of(api, False, compare=True)
         assert (body["finish_reason"], body["without_profile"]["finish_reason"]) == ("answered", "answered")
@@ -309,7 +309,7 @@ async def test_where_one_is_answered_at_a_time_the_comparison_comes_second(make_
 @WAYS
 async def test_a_client_that_leaves_cancels_both(make_service: MakeService, stream: bool) -> None:
     long = [["<think>", *["more "] * 2_000]]
-    policy = Told([THINK_SEARCH, *long], long, delay_s=0.02)
+    policy = HistoryAware([THINK_SEARCH, *long], long, delay_s=0.02)
     async with api_of(make_service(policy)) as api:
         visit = Visit(api, "Why?", stream=stream, compare=True)
         assert await soon(lambda: len(policy.shown) == 3)
@@ -321,7 +321,7 @@ async def test_a_client_that_leaves_cancels_both(make_service: MakeService, stre
 
 async def test_closing_the_steps_cancels_both(make_service: MakeService) -> None:
     long = [["<think>", *["more "] * 2_000]]
-    policy = Told([["<think>Hm.</think>", *long[0]]], long, delay_s=0.01)
+    policy = HistoryAware([["<think>Hm.</think>", *long[0]]], long, delay_s=0.01)
     service = make_service(policy)
     answering = service.answer(await service.prepare("ana", "Why?", compare=True))
     async for _ in answering:
@@ -336,7 +336,7 @@ BROKEN = ["<think>Well", EngineError("broken_stream", "the engine is gone")]
 
 @WAYS
 async def test_where_the_answer_fails_the_comparison_is_kept(make_service: MakeService, stream: bool) -> None:
-    async with api_of(make_service(Told([THINK_SEARCH, BROKEN], [GENERAL]))) as api:
+    async with api_of(make_service(HistoryAware([THINK_SEARCH, BROKEN], [GENERAL]))) as api:
         response = await api.ask("ana", stream=stream, compare=True)
         problem = events_of(response.text)[-2][1] if stream else response.json()
         assert (problem["status"], problem["finish_reason"]) == (502, "policy_error")
@@ -349,7 +349,7 @@ async def test_where_the_answer_fails_the_comparison_is_kept(make_service: MakeS
 
 @WAYS
 async def test_where_the_comparison_fails_the_answer_is_kept(make_service: MakeService, stream: bool) -> None:
-    async with api_of(make_service(Told([THINK_SEARCH, THINK_ANSWER], [BROKEN]))) as api:
+    async with api_of(make_service(HistoryAware([THINK_SEARCH, THINK_ANSWER], [BROKEN]))) as api:
         body = await body_of(api, stream, compare=True)
     assert (body["finish_reason"], body["answer"]) == ("answered", "She likes pears [1].")
     other = body["without_profile"]
@@ -363,7 +363,7 @@ async def test_a_bug_on_either_side_ends_both(make_service: MakeService, stream:
     bug = ["<think>Well", RuntimeError("password=hunter2")]
     long = ["<think>", *["more "] * 5]
     turns = {"with_it": [long], "without": [long]} | {at_fault: [bug]}
-    policy = Told(**turns, delay_s=0.01)
+    policy = HistoryAware(**turns, delay_s=0.01)
     async with api_of(make_service(policy)) as api:
         response = await api.ask("ana", stream=stream, compare=True)
         assert response.status_code == (200 if stream else 500)
@@ -398,10 +398,10 @@ async def test_whether_to_compare_is_yes_or_no(make_service: MakeService, compar
 
 
 async def test_a_policy_that_cannot_search_is_not_asked_to(make_service: MakeService) -> None:
-    service = make_service(Told([THINK_ANSWER], [GENERAL]))
+    service = make_service(HistoryAware([THINK_ANSWER], [GENERAL]))
     service.settings.policy = EngineSettings(engine="openai", protocol="json")
     async with api_of(service) as api:
         refused = await api.ask("ana", "Which fruit?", method="pr2")
         assert refused.status_code == 422
-        assert "with the protocol json the policy cannot search, so not pr2" in refused.json()["detail"]
+        assert "pr2 searches, and a policy with the protocol json cannot" in refused.json()["detail"]
         assert (await body_of(api, False, method="rag"))["finish_reason"] == "answered"

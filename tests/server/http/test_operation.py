@@ -1,4 +1,4 @@
-"""Starting, readiness, the OpenAPI document, and errors that belong to no route."""
+"""Startup, readiness, the OpenAPI document, and errors outside of routes."""
 
 import asyncio
 import dataclasses
@@ -65,7 +65,7 @@ async def test_not_ready_until_the_policy_writes(make_service: MakeService) -> N
 
 @asynccontextmanager
 async def started(service: Service) -> AsyncGenerator[Api, None]:
-    """As a server runs it: what belongs to the start is begun, and ended at the end."""
+    """The application within its lifespan, as a server runs it."""
     async with api_of(service) as api, api.app.router.lifespan_context(api.app):
         yield api
 

@@ -1,4 +1,4 @@
-"""Many questions at once: who is answered now, who waits, who is refused, and that no place is ever lost."""
+"""Concurrent questions: which run, wait or are refused; and no slot of the queue is ever lost."""
 
 import asyncio
 import json
@@ -32,13 +32,13 @@ from tests.server.http.test_streams import events_of
 from tests.server.live import THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
 
 SLACK_S = 0.5
-"""How long after its deadline an answer may come."""
+"""Tolerance for answers after their deadline, in seconds."""
 pytestmark = pytest.mark.usefixtures("history")
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["at once", "stream"])
 
 
 class Desk:
-    """A policy that answers a question when it is told to, and remembers who came, in their order."""
+    """A policy that answers a question on command and records the order of arrival."""
 
     name = "desk"
 
@@ -46,7 +46,7 @@ class Desk:
         self.came: list[str] = []
         self.here: list[str] = []
         self.most = 0
-        self._told: dict[str, asyncio.Event] = {}
+        self._released: dict[str, asyncio.Event] = {}
         self._open = False
 
     def answer(self, *questions: str) -> None:
@@ -54,9 +54,9 @@ class Desk:
             self._event(question).set()
 
     def answer_all(self) -> None:
-        """Those who are here, and from now on everybody at once."""
+        """Answer all waiting questions, and every later one at once."""
         self._open = True
-        self.answer(*self._told)
+        self.answer(*self._released)
 
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
         question = episode.question
@@ -72,7 +72,7 @@ class Desk:
             self.here.remove(question)
 
     def _event(self, question: str) -> asyncio.Event:
-        return self._told.setdefault(question, asyncio.Event())
+        return self._released.setdefault(question, asyncio.Event())
 
     async def check(self) -> str:
         return "a desk"
@@ -82,7 +82,7 @@ class Desk:
 
 
 class Visit:
-    """One request, made to the application itself: a client that leaves in the moment it is told to.
+    """One request, made to the application directly: its client disconnects on command.
 
     As with a web server, what is sent to a client that has left goes nowhere.
     """
@@ -114,12 +114,12 @@ class Visit:
         self.serving = asyncio.create_task(self._serve(api))
 
     async def leave(self) -> None:
-        """Returns when the server is done with it; raises what it raised."""
+        """Wait until the application is done with the request; raises its exception."""
         self._left.set()
         await self.serving
 
     async def end(self) -> dict[str, Any]:
-        """The answer's body; of a stream, what `done` holds."""
+        """Body of the answer; of a stream, the data of `done`."""
         await self.serving
         assert self.status == 200, self._body
         if self._body.startswith((b"event:", b":")):
@@ -148,7 +148,7 @@ class Visit:
 async def desk_of(
     make_service: MakeService, concurrency: int, queue: int
 ) -> AsyncGenerator[tuple[Api, Desk], None]:
-    """An API in front of a desk. At the end nobody is left, neither there nor in the queue."""
+    """An API in front of a desk. At the end, desk and queue are empty."""
     desk = Desk()
     async with api_of(make_service(desk, limits={"concurrency": concurrency, "queue": queue})) as api:
         yield api, desk
@@ -157,7 +157,7 @@ async def desk_of(
 
 
 def counts(api: Api) -> tuple[int, int]:
-    """How many run and how many wait."""
+    """Numbers of running and of waiting questions."""
     return api.service.queue.running, api.service.queue.waiting
 
 
@@ -166,7 +166,7 @@ async def until(api: Api, running: int, waiting: int) -> None:
 
 
 def is_busy(response: httpx.Response) -> bool:
-    """Whether this is the one way in which a question is refused for now."""
+    """Whether this is a 429 with all that belongs to it."""
     if response.status_code != 429:
         return False
     problem = response.json()
@@ -188,7 +188,7 @@ def is_busy(response: httpx.Response) -> bool:
     ],
     ids=["at once", "streams", "a stream waits", "a stream is refused"],
 )
-async def test_two_run_one_waits_and_the_fourth_is_told_when_to_come_back(
+async def test_two_run_one_waits_and_the_fourth_gets_a_retry_after(
     make_service: MakeService, streams: Sequence[bool]
 ) -> None:
     async with desk_of(make_service, concurrency=2, queue=1) as (api, desk):
@@ -234,7 +234,7 @@ async def test_a_burst_is_taken_as_far_as_there_is_room_and_never_more_at_once(
 
 
 async def test_an_answer_has_a_place_for_the_time_it_is_written_only(make_service: MakeService) -> None:
-    """Questions one after the other, to a service that takes one at a time and lets none wait."""
+    """Questions one after the other, to a service that admits one and lets none wait."""
     async with desk_of(make_service, concurrency=1, queue=0) as (api, desk):
         desk.answer_all()
         for number in range(20):
@@ -345,7 +345,7 @@ async def test_closing_an_answer_twice_or_at_its_end_does_nothing(make_service: 
 async def test_a_request_that_is_cancelled_from_outside_gives_its_place_back(
     make_service: MakeService,
 ) -> None:
-    """As a server does when it stops and the time for that is over: in any moment, also a very early one."""
+    """Cancel at any moment, as a server does when its graceful shutdown times out."""
     async with desk_of(make_service, concurrency=2, queue=2) as (api, desk):
         for stream in (False, True):
             for steps in range(24):
@@ -380,7 +380,7 @@ async def test_an_answer_that_fails_gives_its_places_back(
 
 
 class Stuck(Profiles):
-    """Where searching never ends, or ends badly; for the query `quick` all is well."""
+    """Searches that hang or fail, except for the query `quick`."""
 
     def __init__(self, store: Store, encoder: Encoder, error: Exception | None = None) -> None:
         super().__init__(store, encoder)
@@ -445,7 +445,7 @@ def now() -> float:
 
 
 async def asked_in_every_way(api: Api, deadline_ms: int, ways: Sequence[dict[str, Any]]) -> list[Any]:
-    """The same question in all these ways at once: the bodies, none of them later than allowed."""
+    """Bodies of the same question, asked in all these ways at once; none is later than allowed."""
     for attempt in range(3):
         began = now()
         limits = {"deadline_ms": deadline_ms}
@@ -501,7 +501,7 @@ async def test_what_is_waited_in_the_queue_counts_for_the_deadline(make_service:
 
 
 class Silent:
-    """A policy that never writes; with `begins`, not after that."""
+    """A policy that never writes, or never after `begins`."""
 
     name = "silent"
 
@@ -568,7 +568,7 @@ async def test_a_comparison_that_hangs_leaves_the_answer_as_it_is(make_service: 
 
 
 async def test_nobody_waits_for_an_answer_that_takes_long(tmp_path: Path, encoder: Encoder) -> None:
-    """Each takes its own steps: one hangs in its search, one in its writing, and the others come through."""
+    """One hangs in its search, one in its generation, and the others finish."""
     turns = [["<think>Quick.</think>", "<search>quick</search>"], THINK_ANSWER]
 
     class Uneven(ScriptedPolicy):

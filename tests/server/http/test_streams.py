@@ -1,4 +1,4 @@
-"""Streams and clients that leave, over a real socket."""
+"""Streams and clients that disconnect, over a real socket."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ PIECES = ["<think>Now I know.</think><answer>She ", "likes ", "pears [1].", "</a
 
 
 def events_of(text: str) -> list[tuple[str, Any]]:
-    """(event, data) of a whole stream; comments are left out."""
+    """(event, data) of a whole stream, without comments."""
     events = []
     for block in text.split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
@@ -139,7 +139,7 @@ async def test_silence_is_filled_with_comments(make_service: MakeService) -> Non
 
 @pytest.mark.parametrize("how", ["closed", "cancelled as a web server does", "cancelled"])
 async def test_a_stream_that_is_left_is_over_however_long_its_end_takes(how: str) -> None:
-    """Or else somebody would still read from what is closed next."""
+    """Otherwise a task would still read from the source that is closed next."""
     ended = []
 
     async def events(leave: Callable[[], object]) -> AsyncGenerator[bytes, None]:

@@ -1,4 +1,4 @@
-"""The MCP endpoint on a real socket, and what its clients are told."""
+"""The MCP endpoint on a real socket, and readers of its replies."""
 
 import json
 from collections.abc import AsyncGenerator, Iterator

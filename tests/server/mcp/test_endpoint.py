@@ -1,4 +1,4 @@
-"""The address at which MCP is served, and who may call it."""
+"""The MCP endpoint: its path and the origins that may call it."""
 
 import httpx
 import pytest

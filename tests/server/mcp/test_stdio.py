@@ -1,4 +1,4 @@
-"""`pr2 mcp`: the same over the pipes of a program."""
+"""`pr2 mcp`: the same tools over pipes."""
 
 import asyncio
 import dataclasses
@@ -29,7 +29,7 @@ from tests.server.mcp.served import (
 
 @dataclass
 class Seen:
-    """What one assistant has seen through `pr2 mcp`."""
+    """Results that one assistant got through `pr2 mcp`."""
 
     arguments: dict[str, list[str]] = field(default_factory=dict)
     template: str = ""
@@ -85,7 +85,7 @@ async def assist(data: Path, user: str | None) -> Seen:
 
 @pytest.fixture(scope="module")
 def assisted(tmp_path_factory: pytest.TempPathFactory, minilm: SentenceTransformerEncoder) -> list[Seen]:
-    """Two assistants at a time, each on a store of its own: for everybody, and for Ana alone."""
+    """Two concurrent assistants on separate stores: one for all users, one for Ana alone."""
 
     async def both() -> list[Seen]:
         return list(

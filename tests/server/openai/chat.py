@@ -29,7 +29,7 @@ CLIENT: Any = {"api_key": "sk-any", "max_retries": 0}
 
 
 class Listening(ScriptedPolicy):
-    """Keeps what it is asked to continue."""
+    """Keeps its prompts."""
 
     def __init__(self, turns: Sequence[str | Sequence[Piece]]) -> None:
         super().__init__(turns)
@@ -58,7 +58,7 @@ class Chat:
             return [chunk async for chunk in stream]
 
     async def refusal(self, kind: type[openai.APIStatusError], **more: Any) -> dict[str, Any]:
-        """What the error says that the client raises."""
+        """Body of the error that the client raises."""
         with pytest.raises(kind) as raised:
             await self.ask(**more)
         assert raised.value.type == raised.value.body["type"]  # type: ignore[index]

@@ -16,6 +16,6 @@ async def chat(make_service: MakeService) -> AsyncGenerator[Chat, None]:
 
 @pytest.fixture
 async def bare(make_service: MakeService) -> AsyncGenerator[Chat, None]:
-    """For what is refused before anybody's documents are looked at: there are none."""
+    """A chat without documents, for requests that are refused before a search."""
     async with chat_of(make_service(), user="") as chat:
         yield chat

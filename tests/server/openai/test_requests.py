@@ -1,4 +1,4 @@
-"""Requests that are refused, and in which words; and errors in OpenAI's shape."""
+"""Refused requests, and errors in OpenAI's shape."""
 
 import json
 import re

@@ -11,7 +11,7 @@ def test_grpo_centres_and_scales_by_the_unbiased_deviation() -> None:
     assert advantages(REWARDS, 0.9, Formula("grpo")) == pytest.approx([1.2247449, -1.2247449, 0, 0])
 
 
-def test_the_answer_without_the_profile_shifts_every_sample_alike() -> None:
+def test_the_score_without_profile_shifts_all_samples_equally() -> None:
     formula = Formula("without_profile", weight=0.5, floor=0.1)
     low, high = (advantages(REWARDS, value, formula) for value in (0.0, 1.0))
     std = REWARDS.std(ddof=1)
@@ -19,19 +19,19 @@ def test_the_answer_without_the_profile_shifts_every_sample_alike() -> None:
     assert low == pytest.approx((REWARDS - 0.25) / (std + 0.1))
 
 
-def test_with_its_whole_weight_only_being_better_than_without_the_profile_counts() -> None:
+def test_with_full_weight_only_improvement_over_no_profile_counts() -> None:
     formula = Formula("without_profile", weight=1.0, floor=0.1)
     assert advantages(np.array([0.4, 0.4]), 0.6, formula) == pytest.approx([-2.0, -2.0])
     assert advantages(np.array([0.4, 0.4]), 0.4, formula) == pytest.approx([0.0, 0.0])
 
 
-def test_without_a_baseline_the_mean_of_the_group_is_all_of_it() -> None:
+def test_without_a_score_without_profile_the_baseline_is_the_group_mean() -> None:
     formula = Formula("without_profile", weight=0.7, floor=0.0)
     assert advantages(REWARDS, None, formula) == pytest.approx(advantages(REWARDS, None, Formula("grpo")))
 
 
 @pytest.mark.parametrize("name", ["without_profile", "grpo", "released"])
-def test_what_was_not_judged_gets_nothing_and_counts_for_nothing(name: str) -> None:
+def test_unjudged_samples_get_zero_and_are_left_out_of_the_statistics(name: str) -> None:
     formula = Formula(name)
     with_failures = advantages(np.array([1.0, NAN, 0.0, 0.5, NAN, 0.5]), 0.2, formula)
     assert with_failures[[1, 4]].tolist() == [0, 0]
@@ -45,7 +45,7 @@ def test_equal_rewards_and_single_samples_give_finite_advantages(name: str) -> N
         assert np.isfinite(advantages(rewards, 0.1, Formula(name))).all()
 
 
-def test_what_was_released_takes_the_baseline_in_and_standardizing_takes_it_out() -> None:
+def test_standardizing_cancels_the_baseline_of_the_released_rewards() -> None:
     shaped = [released_rewards(REWARDS, value) for value in (0.0, 0.2, 1.8)]
     assert not np.allclose(shaped[0], shaped[1])
     after = [advantages(REWARDS, value, Formula("released")) for value in (0.0, 0.2, 1.8)]
@@ -60,6 +60,6 @@ def test_the_released_rewards_are_those_of_the_formula() -> None:
     )
 
 
-def test_a_formula_that_there_is_not_is_refused_and_the_right_ones_are_named() -> None:
+def test_an_unknown_formula_is_refused_naming_the_known_ones() -> None:
     with pytest.raises(ValueError, match="without_profile, grpo, released"):
         Formula("ppo")

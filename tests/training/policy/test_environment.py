@@ -128,7 +128,7 @@ def test_the_episode_is_the_one_of_the_prompt(tmp_path: Path, profiles: Profiles
     assert made.episode(ROW).prompt == ROW.to_record(limits)["input"]
 
 
-async def test_queries_of_rollouts_that_run_at_once_are_encoded_together(
+async def test_queries_of_concurrent_rollouts_are_encoded_in_one_batch(
     tmp_path: Path, profiles: Profiles, encoder: HashEncoder
 ) -> None:
     made = Environment(Configuration(data=tmp_path, retriever="dense"), profiles, LexicalJudge())
@@ -136,7 +136,7 @@ async def test_queries_of_rollouts_that_run_at_once_are_encoded_together(
     encoder.hold = threading.Event()
     encoder.entered.clear()
     searches = [asyncio.create_task(made.search("ana", f"tea {n}", 1, ())) for n in range(9)]
-    # Once the first batch is encoded, all nine have asked: they were started before it.
+    # All nine tasks were started before the first batch, so none is still to come.
     await asyncio.to_thread(encoder.entered.wait, 10)
     encoder.hold.set()
     found = await asyncio.gather(*searches)
@@ -213,7 +213,7 @@ async def test_another_encoder_than_the_stores_is_refused(
         await Environment.open(Configuration(data=tmp_path, encoder="minilm"))
 
 
-def test_a_store_has_to_be_there(tmp_path: Path) -> None:
+def test_a_missing_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfiguration, match="there is no store"):
         asyncio.run(Environment.open(configured(tmp_path)))
     assert not list(tmp_path.iterdir())
@@ -236,7 +236,7 @@ def test_the_configuration_is_read_from_the_file_that_is_named(
     with pytest.raises(InvalidConfiguration, match="cannot be read"):
         Configuration.load()
     file.write_text('{"data": "x", "formula": {"name": "ppo"}}', "utf-8")
-    with pytest.raises(InvalidConfiguration, match="there is no formula 'ppo'"):
+    with pytest.raises(InvalidConfiguration, match="unknown formula 'ppo'"):
         Configuration.load()
     file.write_text(configured(tmp_path).model_dump_json(), "utf-8")
     assert Configuration.load() == configured(tmp_path)

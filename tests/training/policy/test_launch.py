@@ -19,7 +19,7 @@ FLAT = (
 )
 
 
-def test_the_presets_are_those_that_are_spoken_of() -> None:
+def test_the_documented_presets_are_packaged() -> None:
     assert PRESETS == ["gemma-2-9b", "qwen2.5-7b", "tiny"]
 
 
@@ -29,7 +29,7 @@ def test_a_preset_fits_the_machine_that_it_is_for(name: str) -> None:
     assert 1 < memory_needed(preset) < 0.9 * preset.gpus.gib
     gpus = preset.flag("actor.num_nodes") * preset.flag("actor.num_gpus_per_node")
     assert gpus == preset.gpus.count
-    # As OpenRLHF wants it where all share the GPUs.
+    # OpenRLHF requires this if all share the GPUs.
     assert gpus == preset.flag("vllm.num_engines") * preset.flag("vllm.tensor_parallel_size")
     assert gpus == preset.flag("ref.num_nodes") * preset.flag("ref.num_gpus_per_node")
     samples = preset.flag("rollout.batch_size") * preset.flag("rollout.n_samples_per_prompt")
@@ -37,7 +37,7 @@ def test_a_preset_fits_the_machine_that_it_is_for(name: str) -> None:
     assert samples // preset.flag("rollout.micro_batch_size") >= gpus
 
 
-def test_more_parameters_and_longer_texts_need_more_memory_and_more_gpus_less() -> None:
+def test_memory_grows_with_parameters_and_length_and_falls_with_gpus() -> None:
     preset = GOOD["qwen2.5-7b"]
     size = preset.size.model_copy(update={"parameters": 2 * preset.size.parameters})
     assert memory_needed(preset.model_copy(update={"size": size})) > memory_needed(preset)
@@ -45,7 +45,7 @@ def test_more_parameters_and_longer_texts_need_more_memory_and_more_gpus_less() 
     assert memory_needed(presets.changed(preset, ["data.max_len=16384"])) > memory_needed(preset)
 
 
-def test_flags_are_those_of_the_preset_the_places_and_what_is_given(tmp_path: Path) -> None:
+def test_flags_combine_the_preset_the_paths_and_the_overrides(tmp_path: Path) -> None:
     (tmp_path / "warm").mkdir()
     given = ["--actor.adam.lr=2e-6", "vllm.enable_sleep=false", "reward.clip_range=-5 5"]
     preset = presets.changed(GOOD["tiny"], given)
@@ -62,10 +62,10 @@ def test_flags_are_those_of_the_preset_the_places_and_what_is_given(tmp_path: Pa
 
 
 def test_only_whole_steps_are_trained(tmp_path: Path) -> None:
-    # LaMP-QA's training questions: the last step of 16 would have 13, and starve some of eight GPUs.
+    # LaMP-QA's number of training questions: a last step of 13 instead of 16 would starve some of eight GPUs.
     words = launch.flags(GOOD["qwen2.5-7b"], tmp_path, tmp_path, "warm", 24_333)
     assert words[words.index("--data.max_samples") + 1] == "24320"
-    with pytest.raises(InvalidPreset, match="a step takes 16 questions, and there are 15"):
+    with pytest.raises(InvalidPreset, match="a step takes 16 questions, but there are only 15"):
         launch.flags(GOOD["qwen2.5-7b"], tmp_path, tmp_path, "warm", 15)
 
 
@@ -73,14 +73,14 @@ def test_a_turn_is_capped_by_the_limits_alone() -> None:
     assert all("rollout.max_new_tokens" not in preset.flags for preset in GOOD.values())
 
 
-def test_what_is_given_counts_for_what_is_needed() -> None:
+def test_overrides_change_the_estimate() -> None:
     preset = GOOD["tiny"]
     assert memory_needed(presets.changed(preset, ["ds.adam_offload=true"])) < memory_needed(preset)
     assert memory_needed(presets.changed(preset, ["data.max_len=32768"])) > memory_needed(preset)
     assert presets.gpus(preset) == 1
     split = ["train.async_enable=true", "vllm.num_engines=3"]
     assert presets.gpus(presets.changed(preset, split)) == 4
-    with pytest.raises(InvalidPreset, match="the actor's 1 have to be the engines' 3"):
+    with pytest.raises(InvalidPreset, match="the same number, not 1 and 3"):
         presets.gpus(presets.changed(preset, split[1:]))
 
 
@@ -89,12 +89,12 @@ def test_keys_of_services_are_not_shown() -> None:
 
 
 @pytest.mark.parametrize("flag", ["actor.adam.lr", "=3", "--=3"])
-def test_what_is_no_flag_is_refused(flag: str) -> None:
-    with pytest.raises(InvalidPreset, match="give NAME=VALUE"):
+def test_a_malformed_flag_is_refused(flag: str) -> None:
+    with pytest.raises(InvalidPreset, match="use NAME=VALUE"):
         presets.changed(GOOD["tiny"], [flag])
 
 
-def test_a_job_of_ray_carries_where_the_configuration_is(tmp_path: Path) -> None:
+def test_a_ray_job_carries_the_path_of_the_configuration(tmp_path: Path) -> None:
     variables = launch.environment(tmp_path)
     words = launch.command(["--a", "1"], "http://127.0.0.1:8265", variables)
     assert words[:5] == ["ray", "job", "submit", "--address", "http://127.0.0.1:8265"]
@@ -111,25 +111,25 @@ def test_a_command_can_be_pasted_into_a_shell() -> None:
     ("content", "says"),
     [
         ("model = 3", "own.toml, model: "),
-        ("= 3", "is no TOML"),
+        ("= 3", "is not valid TOML"),
         ("", "own.toml, model: Field required"),
         (FLAT, "own.toml, flags: "),
     ],
     ids=["value", "TOML", "field", "flags"],
 )
-def test_what_is_no_preset_is_told_by_its_field(tmp_path: Path, content: str, says: str) -> None:
+def test_an_invalid_preset_is_refused_naming_the_field(tmp_path: Path, content: str, says: str) -> None:
     file = tmp_path / "own.toml"
     file.write_text(content)
     with pytest.raises(InvalidPreset, match=says):
         load_preset(str(file))
 
 
-def test_an_unknown_name_is_answered_with_those_that_there_are() -> None:
-    with pytest.raises(InvalidPreset, match=r"there are gemma-2-9b, qwen2\.5-7b, tiny"):
+def test_an_unknown_preset_is_refused_naming_the_known_ones() -> None:
+    with pytest.raises(InvalidPreset, match=r"neither a preset \(gemma-2-9b, qwen2\.5-7b, tiny\) nor a file"):
         load_preset("qwen")
 
 
-def test_a_file_of_ones_own_is_a_preset(tmp_path: Path) -> None:
+def test_a_preset_can_be_loaded_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text(Path("training/policy/presets/tiny.toml").read_text("utf-8"))
     assert load_preset(str(file)) == GOOD["tiny"]

@@ -16,7 +16,7 @@ def scored(*scores: int | None) -> list[AspectScore]:
     return [AspectScore(str(number), score) for number, score in enumerate(scores)]
 
 
-def test_the_score_is_lamp_qas_and_the_costs_stand_beside_it() -> None:
+def test_the_score_is_that_of_lamp_qa_and_costs_are_separate() -> None:
     found = reward(replace(ANSWERED, violations={"outside": 2}), scored(2, 1, 0), COSTS)
     assert found.score == pytest.approx(0.5)
     assert (found.searches, found.violations, found.invalid) == pytest.approx((0.1, 0.2, 0.0))
@@ -29,7 +29,7 @@ def test_an_aspect_without_a_verdict_leaves_the_trajectory_without_a_reward() ->
     assert found.total is None
 
 
-def test_no_answer_covers_nothing_and_costs() -> None:
+def test_a_missing_answer_scores_zero_and_costs() -> None:
     found = reward(Trajectory("?", Limits(), steps=(Invalid("no_action"),)), None, COSTS)
     assert found.score == 0.0
     assert found.total == pytest.approx(-0.2)

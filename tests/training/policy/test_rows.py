@@ -20,12 +20,12 @@ def test_a_row_survives_the_prompt_file() -> None:
     assert Row.from_label(ROW.to_record(Limits())[LABEL]) == ROW
 
 
-def test_the_prompt_is_the_one_that_the_service_gives() -> None:
+def test_the_prompt_is_that_of_the_service() -> None:
     limits = Limits(max_searches=2)
     assert ROW.to_record(limits)[INPUT] == METHODS["pr2"].begin(QUESTION.question, limits).prompt
 
 
 @pytest.mark.parametrize("label", ["", "[]", "{}", '{"user": "ana"}'])
 def test_an_invalid_label_is_refused(label: str) -> None:
-    with pytest.raises(ValueError, match="no label"):
+    with pytest.raises(ValueError, match="not a label"):
         Row.from_label(label)

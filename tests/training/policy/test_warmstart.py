@@ -1,4 +1,4 @@
-"""Which trajectories a policy's warm start is made of, and what of them is written."""
+"""The selection of trajectories for a warm start, and the data written from them."""
 
 import json
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ CASE: dict[str, Case] = {case.name: case for case in CASES}
 
 @dataclass(frozen=True)
 class Rolled:
-    """A question of a run: the case that was its trajectory, and the judge's verdicts."""
+    """A question of a run, with the golden case of its trajectory and the judge's verdicts."""
 
     id: str
     scores: tuple[int | None, ...]
     case: str = "one_search"
     changes: tuple[tuple[str, Any], ...] = ()
-    """What is otherwise in its trajectory."""
+    """Fields of the trajectory to replace."""
     question: str = ""
 
     @property
@@ -73,7 +73,7 @@ def searches(row: dict[str, Any]) -> int:
     return sum("</search>" in one["text"] for one in row["segments"] if one["author"] == "policy")
 
 
-def test_every_trajectory_is_counted_once_for_what_became_of_it(tmp_path: Path) -> None:
+def test_every_trajectory_is_counted_once_by_its_outcome(tmp_path: Path) -> None:
     folder = run(
         tmp_path / "run",
         Rolled("good", (2, 1)),
@@ -103,7 +103,7 @@ def test_a_row_is_the_transcript_with_its_authors_and_without_tokens(tmp_path: P
     assert row["segments"] == [{"author": one.author, "text": one.text} for one in expected]
 
 
-def test_of_one_question_over_all_runs_the_best_is_kept(tmp_path: Path) -> None:
+def test_the_best_trajectory_of_a_question_over_all_runs_is_kept(tmp_path: Path) -> None:
     first = run(tmp_path / "a", Rolled("q", (1, 1)), Rolled("r", (2, 2)))
     second = run(tmp_path / "b", Rolled("q", (2, 1)), Rolled("r", (1, 1)))
     counts = made(tmp_path / "out", first, second)
@@ -112,7 +112,7 @@ def test_of_one_question_over_all_runs_the_best_is_kept(tmp_path: Path) -> None:
     assert made(tmp_path / "more", first, second, most=2).kept == 4
 
 
-def test_of_equals_fewer_searches_win_and_then_the_first_run(tmp_path: Path) -> None:
+def test_ties_go_to_fewer_searches_then_to_the_first_run(tmp_path: Path) -> None:
     first = run(tmp_path / "a", Rolled("q", (2,), case="three_searches_with_citations"))
     second = run(tmp_path / "b", Rolled("q", (2,), case="one_search"))
     third = run(tmp_path / "c", Rolled("q", (2,), case="nothing_found"))
@@ -135,7 +135,7 @@ def dataset(name: str) -> dict[str, Any]:
     return {"name": name, "hash": f"hash of {name}", "questions": 1}
 
 
-def test_of_a_question_that_was_answered_again_the_last_trajectory_counts(tmp_path: Path) -> None:
+def test_the_last_trajectory_of_a_repeated_question_counts(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", Rolled("q", (2,)))
     again = replay(CASE["direct_answer"]).to_dict()
     with (folder / TRAJECTORIES).open("a", encoding="utf-8") as lines:
@@ -146,7 +146,7 @@ def test_of_a_question_that_was_answered_again_the_last_trajectory_counts(tmp_pa
     assert CASE["direct_answer"].question in row["segments"][0]["text"]
 
 
-def test_the_manifest_says_where_the_data_are_from(tmp_path: Path) -> None:
+def test_the_manifest_names_the_sources_of_the_data(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", Rolled("q", (2,)), Rolled("r", (0,)))
     counts = made(tmp_path / "out", folder)
     manifest = json.loads((tmp_path / "out" / WARMSTART_MANIFEST).read_text())
@@ -166,7 +166,7 @@ def test_the_manifest_says_where_the_data_are_from(tmp_path: Path) -> None:
     }
 
 
-def test_made_again_the_data_are_the_same_and_other_data_are_refused(tmp_path: Path) -> None:
+def test_the_data_are_reproducible_and_different_data_are_refused(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", Rolled("q", (2,)), Rolled("r", (0,)))
     made(tmp_path / "out", folder)
     before = (tmp_path / "out" / DATA).read_bytes()
@@ -180,13 +180,13 @@ def test_made_again_the_data_are_the_same_and_other_data_are_refused(tmp_path: P
     ("questions", "said"),
     [
         ((Rolled("q", (1, 0)), Rolled("r", (0, 0))), r"no answer scores 0\.5 or more.* scores 0\.250"),
-        ((Rolled("q", (None,)), Rolled("r", (2,), case="no_action")), "no answer that was judged"),
-        ((Rolled("q", (2,), case="careless_format"),), r"the best one 1\.000\), none kept to the form"),
-        ((), "no answer that was judged"),
+        ((Rolled("q", (None,)), Rolled("r", (2,), case="no_action")), "no answer was judged"),
+        ((Rolled("q", (2,), case="careless_format"),), r"the best: 1\.000\), none kept to the format"),
+        ((), "no answer was judged"),
     ],
     ids=["all too low", "none judged", "none in the format", "nothing answered yet"],
 )
-def test_where_nothing_is_kept_the_best_score_is_said(
+def test_if_nothing_is_kept_the_best_score_is_reported(
     questions: Sequence[Rolled], said: str, tmp_path: Path
 ) -> None:
     folder = run(tmp_path / "run", *questions)
@@ -198,13 +198,13 @@ def test_where_nothing_is_kept_the_best_score_is_said(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ((("prompt_version", "0"),), r"q has prompts of version '0', and they are of version"),
+        ((("prompt_version", "0"),), r"q has prompts of version '0', but the current version"),
         ((("prompt_version", "custom"),), "version 'custom'"),
-        ((("protocol", "tools"),), "written by the protocol tools"),
+        ((("protocol", "tools"),), "uses the protocol tools"),
     ],
     ids=["older prompts", "prompts of their own", "tool calls"],
 )
-def test_what_was_written_to_other_prompts_is_refused(
+def test_trajectories_of_other_prompts_are_refused(
     changes: tuple[tuple[str, Any], ...], said: str, tmp_path: Path
 ) -> None:
     folder = run(tmp_path / "run", Rolled("p", (2,)), Rolled("q", (2,), changes=changes))
@@ -229,7 +229,7 @@ def test_runs_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
         made(tmp_path / "out", good)
 
 
-def test_nothing_is_learned_from_the_questions_that_measure(tmp_path: Path) -> None:
+def test_test_questions_are_refused(tmp_path: Path) -> None:
     data = {"name": "lamp-qa", "split": "test", "hash": "a", "questions": 1}
     folder = run(tmp_path / "run", Rolled("q", (2,)), dataset=data)
     with pytest.raises(NothingToLearnFrom, match="answers LaMP-QA's test questions"):

@@ -89,13 +89,15 @@ def scores_section(runs: Sequence[LoadedRun], categories: Sequence[str]) -> Sect
 
 def _about(runs: Sequence[LoadedRun]) -> str:
     rubrics = any(run.has_rubrics for run in runs)
-    question = "A question's score is Σ/2n over its n rubric aspects, judged 0, 1 or 2; a category's"
+    subject = "A category's score"
+    if rubrics:
+        subject = "A question's score is Σ/2n over its n rubric aspects, judged 0, 1 or 2; a category's"
     unjudged = (
         " An aspect without a judgement is never a 0; “with them” is the score when its question counts with "
         "the aspects that were judged."
     )
     return (
-        f"{question if rubrics else 'A category’s score'} is the mean over its questions, and the macro "
+        f"{subject} is the mean over its questions, and the macro "
         f"average the mean over the categories.{' Lower is better.' if runs[0].lower_is_better else ''} "
         f"In brackets: {LEVEL * 100:g} % intervals, percentile bootstrap over the questions within each "
         f"category, {RESAMPLES:,} resamples; none where a category has a single judged question. n counts "
@@ -109,7 +111,7 @@ def _warnings(runs: Sequence[LoadedRun]) -> list[Block]:
         for judge in dict.fromkeys(run.judge for run in runs if run.judge and not run.comparable)
     ]
     if not all(run.same_scale(runs[0]) for run in runs):
-        judges = ", ".join(f"{run.name} by {run.judge}" for run in runs)
+        judges = ", ".join(f"{run.name} by {run.judge or 'no judge'}" for run in runs)
         texts.append(f"The runs were not judged alike, and scores of two judges are not compared: {judges}.")
     texts.extend(
         f"{run.name} is not finished: {len(run.records)} of {run.questions} questions."

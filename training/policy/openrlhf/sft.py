@@ -1,9 +1,8 @@
 """OpenRLHF's command line for SFT (0.11.2), on trajectories: `python -m training.policy.openrlhf.sft FLAGS`.
 
-One class is exchanged, its data set. That encodes prompt and response as one text and without BOS, cuts
-newlines off its end, appends a space and EOS, and cuts what is too long: a policy that is served sees other
-tokens (agent/tokens.py), and ends its turns with tags. The rest (model, loss, schedule, checkpoints) is
-OpenRLHF's.
+It replaces one class, the data set. OpenRLHF's own encodes prompt and response as one text without BOS,
+strips newlines at its end, appends a space and EOS, and truncates long texts. A served policy sees other
+tokens (agent/tokens.py) and ends its turns with tags. Model, loss, schedule and checkpoints are OpenRLHF's.
 """
 
 import runpy
@@ -24,9 +23,9 @@ Tokenizer = Any
 
 
 def encoded(tokenizer: Tokenizer, segments: Sequence[WarmstartSegment]) -> tuple[list[int], list[bool]]:
-    """The tokens of a transcript, and of each whether the policy wrote it.
+    """Token ids of a transcript, and for each whether the policy wrote it.
 
-    Each segment by itself, and the first as the model's texts begin: the rule of agent/tokens.py.
+    Each segment is encoded separately; only the first gets BOS (the rule of agent/tokens.py).
     """
     ids: list[int] = []
     from_policy: list[bool] = []
@@ -38,10 +37,10 @@ def encoded(tokenizer: Tokenizer, segments: Sequence[WarmstartSegment]) -> tuple
 
 
 class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
-    """The rows of `pr2 train warmstart` as OpenRLHF's trainer takes them; the parent makes the batches.
+    """The rows of `pr2 train warmstart` in the form that OpenRLHF's trainer takes.
 
-    The loss is on the policy's tokens alone. What is longer than `max_length` is left out and counted: of a
-    trajectory without its end, the model would learn to search and never to answer.
+    The loss covers only the policy's tokens. Trajectories longer than `max_length` are left out and counted:
+    from truncated ones, the model would learn to search and never to answer. The parent class makes batches.
     """
 
     def __init__(
@@ -54,10 +53,10 @@ class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
         multiturn: bool = False,
         **_template: Any,
     ) -> None:
-        """Raises ValueError for flags that mean other data, other prompts' data, or where nothing is left."""
+        """Raises ValueError for flags of other kinds of data, other prompts' data, and less than a batch."""
         if pretrain_mode or multiturn:
             raise ValueError(
-                "--model.pretrain_mode_enable and --data.multiturn are for other data: leave them out"
+                "--model.pretrain_mode_enable and --data.multiturn are for other kinds of data: remove them"
             )
         self.tokenizer = tokenizer
         self._encoded = []
@@ -65,21 +64,21 @@ class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
         for example in map(WarmstartExample.model_validate, dataset):
             if example.prompt_version != PROMPT_VERSION:
                 raise ValueError(
-                    f"the trajectories have prompts of version {example.prompt_version!r}, and they are of "
-                    f"version {PROMPT_VERSION!r} now: make them anew (pr2 train warmstart)"
+                    f"the trajectories have prompts of version {example.prompt_version!r}, but the current "
+                    f"version is {PROMPT_VERSION!r}: select them again (pr2 train warmstart)"
                 )
             ids, from_policy = encoded(tokenizer, example.segments)
             if len(ids) > max_length:
                 left_out += 1
             else:
                 self._encoded.append((ids, from_policy))
-        strategy.print(f"{len(self._encoded)} trajectories; {left_out} left out, of over {max_length} tokens")
+        strategy.print(f"{len(self._encoded)} trajectories; left out {left_out} of over {max_length} tokens")
         batch = strategy.args.train.batch_size
         if len(self._encoded) < batch:
-            # Without one whole batch, nothing would be learned, and the weights saved all the same.
+            # Without a full batch, OpenRLHF would save weights that have learned nothing.
             raise ValueError(
-                f"a batch takes {batch} trajectories of at most {max_length} tokens, and there are "
-                f"{len(self._encoded)}: give a higher --data.max_len, or a smaller --train.batch_size"
+                f"a batch takes {batch} trajectories of at most {max_length} tokens, but there are "
+                f"{len(self._encoded)}: use a higher --data.max_len, or a smaller --train.batch_size"
             )
 
     def __len__(self) -> int:
@@ -88,7 +87,7 @@ class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Token ids, attention mask and loss mask, each of shape (1, tokens).
 
-        The mask at a place is about the token after it, which the model predicts there.
+        The loss mask at a position is that of the next token, which the model predicts there.
         """
         ids, from_policy = self._encoded[index]
         input_ids = torch.tensor([ids])
@@ -97,7 +96,7 @@ class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
 
 
 def main(flags: Sequence[str]) -> None:
-    """Train, and say beside the weights what they are for."""
+    """Train, and stamp the weights with the version of their prompts."""
     openrlhf.datasets.SFTDataset = Trajectories
     sys.argv = ["train_sft", *flags]
     done = runpy.run_module("openrlhf.cli.train_sft", run_name="__main__")

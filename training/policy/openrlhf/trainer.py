@@ -1,10 +1,10 @@
 """OpenRLHF's command line (0.11.2), with our advantages: `python -m training.policy.openrlhf.trainer FLAGS`.
 
-None of its estimators can stand in: each centres the rewards of a question or of the batch, and so takes out
-what all samples of a question have in common, as the answer without the profile. What is replaced is one
-object, the experience maker. Who has it, the trainer, is a Ray actor in another process: so its class is
-exchanged for one that makes ours once it has made its own, and Ray sends a class with all that it holds. The
-rest (models, losses, KL, checkpoints, the asynchronous trainer) is OpenRLHF's.
+None of its estimators fits: each centres the rewards of a question or of the batch, which cancels every term
+that all samples of a question share, such as the score without the profile. One object is replaced, the
+experience maker. It belongs to the trainer, a Ray actor in another process, so the trainer's class is
+replaced by a subclass that creates our experience maker after its own; Ray ships a class with everything it
+references. Models, losses, KL, checkpoints and the asynchronous trainer are OpenRLHF's.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from training.policy.rows import INPUT, LABEL
 
 ESTIMATOR = "--algo.advantage.estimator"
 _FLAGS = (
-    # Of those that want several samples for a question and no critic; its formula is not used.
+    # One that takes several samples per question and no critic; its formula is not used.
     *(ESTIMATOR, "group_norm"),
     *("--train.agent_func_path", str(Path(agent.__file__))),
     *("--data.input_key", INPUT, "--data.label_key", LABEL),
@@ -37,21 +37,21 @@ _FLAGS = (
 
 
 class ExperienceMaker(RemoteExperienceMaker):  # type: ignore[misc]
-    """Makes the advantages of each question's samples by `formula`.
+    """Computes the advantages of each question's samples by `formula`.
 
-    The parent gets them as rewards and, by an estimator's name that it does not know, leaves them as they
-    are: not centred, not whitened. As with its own estimators, `--reward.clip_range` bounds them, and a KL
-    that is no loss (`--algo.kl.use_loss`) is taken off token by token afterwards, where unjudged as well.
-    Dynamic filtering, by its default range, drops groups that all scored 0 or 1: here they have a gradient.
+    The parent class receives them as rewards; the name of an estimator that it does not know keeps it from
+    centring or whitening them. As with its own estimators, `--reward.clip_range` bounds them, and without
+    `--algo.kl.use_loss` the KL is subtracted from each token afterwards, also for unjudged samples. With its
+    default range, dynamic filtering drops groups that all scored 0 or 1, although they have a gradient here.
     """
 
     def __init__(self, *parts: Any, formula: Formula) -> None:
-        """Raises ValueError for options that would change the advantages afterwards."""
+        """Raises ValueError for options that would alter the advantages."""
         super().__init__(*parts)
         penalties = self.args.reward.overlong_buffer_len, self.args.reward.stop_properly_penalty_coef
         if any(penalty is not None for penalty in penalties):
             raise ValueError(
-                "OpenRLHF's penalties for length would be taken off the advantages: leave them out, and set "
+                "OpenRLHF's length penalties would be subtracted from the advantages: remove them, and set "
                 "limits and costs in the configuration"
             )
         self._formula = formula
@@ -60,7 +60,7 @@ class ExperienceMaker(RemoteExperienceMaker):  # type: ignore[misc]
 
     @torch.no_grad()
     def compute_advantages_and_returns(self, experiences: list[Any]) -> list[Any]:
-        """See RemoteExperienceMaker. Samples of a question follow each other in the order of `index`."""
+        """See RemoteExperienceMaker. In the order of `index`, samples of a question are adjacent."""
         order = torch.tensor([number for experience in experiences for number in experience.index])
 
         def groups(values: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -81,7 +81,7 @@ class ExperienceMaker(RemoteExperienceMaker):  # type: ignore[misc]
             experience.rewards = part
         made: list[Any] = super().compute_advantages_and_returns(experiences)
         for experience, reward in zip(made, own, strict=True):
-            # What is told of a step is told of the rewards, not of what stood in for them.
+            # Logs report the rewards, not the advantages that replaced them.
             experience.rewards = experience.info["reward"] = reward
             experience.info.pop("group_reward_std", None)
         return made
@@ -97,7 +97,7 @@ def _shaped(rewards: Any, without_profile: Sequence[float], formula: Formula) ->
 
 
 def with_formula(trainer: Any, formula: Formula) -> Any:
-    """The Ray actor class of a trainer of OpenRLHF's, with our experience maker."""
+    """Return the Ray actor class of an OpenRLHF trainer with our experience maker."""
     plain: Any = trainer.__ray_metadata__.modified_class.__ray_actor_class__
 
     class Trainer(plain):  # type: ignore[misc]
@@ -118,9 +118,9 @@ def with_formula(trainer: Any, formula: Formula) -> Any:
 
 
 def judged_only(plain: Any) -> Any:
-    """OpenRLHF's `compute_eval_metrics`, without the questions for which a sample was not judged.
+    """Wrap OpenRLHF's `compute_eval_metrics` to leave out questions with an unjudged sample.
 
-    A failure of the judge would count as a reward of 0, and decide which checkpoint is the best.
+    Otherwise a failure of the judge would count as a reward of 0 and could decide which checkpoint is best.
     """
 
     def compute(dataloader: Any, samples: Sequence[Any], samples_a_prompt: int) -> dict[str, Any]:
@@ -133,12 +133,12 @@ def judged_only(plain: Any) -> Any:
 
 
 def main(flags: Sequence[str]) -> None:
-    """Train. Raises what `check` raises before anything is started."""
+    """Check the environment, then train. Raises what `check` raises."""
     if any(flag.partition("=")[0] == ESTIMATOR for flag in flags):
-        sys.exit(f"leave out {ESTIMATOR}: the configuration's formula says how advantages are made")
+        sys.exit(f"remove {ESTIMATOR}: the formula in the configuration determines the advantages")
     configuration = Configuration.load()
     asyncio.run(check(configuration))
-    # Read when Ray sends the trainers' classes, with what they refer to.
+    # Replaced before Ray ships the trainers' classes with what they reference.
     for module in (ppo_trainer, ppo_trainer_async):
         module.compute_eval_metrics = judged_only(module.compute_eval_metrics)
     ppo_trainer.PPOTrainer = with_formula(ppo_trainer.PPOTrainer, configuration.formula)

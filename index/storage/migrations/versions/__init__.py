@@ -1,1 +1,1 @@
-"""One module per revision, named after it."""
+"""One module per revision."""

@@ -1,4 +1,4 @@
-"""The tables of the first stores: manifest, users, documents, passages, answers."""
+"""Creates the first schema: manifest, users, documents, passages, answers."""
 
 import sqlalchemy as sa
 from alembic import op
