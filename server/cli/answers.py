@@ -49,7 +49,7 @@ class BackendAnswers:
             }
         settings = self._service.settings
         return {
-            "limits": asdict(settings.limits.limits()) | dict(limits),
+            "limits": asdict(settings.limits.limits(limits)),
             "policy": settings.policy.model_dump(mode="json", include=_ENGINE),
             "planner": settings.planning.model_dump(mode="json", include=_ENGINE),
             "encoder": str(self._service.profiles.encoder.manifest),

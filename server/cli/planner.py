@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,7 +114,6 @@ def planner(
 
 async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
     from server.cli.backend import open_local
-    from server.settings import QuestionLimits
     from training.evaluation.profiles import KeptProfiles
     from training.planner.prepare import Preparation
     from training.planner.sft import load_tokenizer
@@ -128,8 +127,7 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
     tokenizer = load_tokenizer(model)
     async with open_local(data.flags) as backend:
         settings = backend.service.settings
-        defaults = asdict(settings.limits.limits())
-        limits = QuestionLimits(**defaults | {"top_k": data.top_k}).limits()
+        limits = settings.limits.limits({"top_k": data.top_k})
         retriever = data.retriever or settings.retriever
         encoder = str(backend.service.profiles.encoder.manifest)
         preparation = Preparation(

@@ -82,7 +82,7 @@ def prepare(
             data=(out / STORE).resolve(),
             encoder=encoder or "minilm",
             retriever=retriever or "hybrid",
-            limits=QuestionLimits(**limits).limits(),
+            limits=QuestionLimits().limits(limits),
             judge=chosen,
             costs=Costs(search=cost_search, violation=cost_violation, invalid=cost_invalid),
             formula=Formula(formula, weight=weight),
