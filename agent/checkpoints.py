@@ -29,6 +29,6 @@ def check_prompts(model: str) -> None:
     if version not in (None, PROMPT_VERSION):
         raise EngineError(
             "refused",
-            f"the model in {model} was trained on version {version} of the prompts, but this is version "
+            f"the model in {model} was trained on version {version} of the prompts, and this is version "
             f"{PROMPT_VERSION}: retrain it, or serve it with the release that trained it",
         )

@@ -26,7 +26,7 @@ def test_a_model_that_was_trained_on_these_prompts_is_taken(tmp_path: Path) -> N
 
 def test_a_model_that_was_trained_on_others_is_refused_and_both_are_named(tmp_path: Path) -> None:
     (tmp_path / STAMP).write_text(json.dumps({"prompt_version": "0"}))
-    with pytest.raises(EngineError, match=f"version 0 of the prompts, but this is version {PROMPT_VERSION}"):
+    with pytest.raises(EngineError, match=f"version 0 of the prompts, and this is version {PROMPT_VERSION}"):
         check_prompts(str(tmp_path))
 
 

@@ -280,7 +280,7 @@ def test_an_unknown_layout_of_the_hub_is_an_error_that_lists_the_files(tmp_path:
 
 
 def test_without_a_network_the_error_explains_local_files() -> None:
-    with pytest.raises(DatasetUnavailable, match=r"no route to host.*name its JSON or JSONL file"):
+    with pytest.raises(DatasetUnavailable, match=r"no route to host.*pass its JSON or JSONL file"):
         list(from_hub("art", "test", Nothing()))
 
 
