@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Protocol
 
 from pydantic import (
@@ -16,6 +16,8 @@ from pydantic import (
     ValidationError,
 )
 
+from index.dates import iso as iso
+from index.dates import read_date
 from index.errors import InvalidDocument
 from index.values import NAME_RULE as NAME_RULE
 from index.values import Passage as Passage
@@ -60,24 +62,12 @@ def _check_json(value: JsonValue) -> JsonValue:
     return value
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is outside the years 1 to 9999 in UTC") from None
-
-
-def iso(moment: datetime) -> str:
-    """Format `moment` in UTC, like 2024-05-01T12:00:00Z."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 Name = Annotated[str, BeforeValidator(number_as_text), AfterValidator(check_name)]
 """A user or document id. A whole number is converted to its digits."""
 Text = Annotated[str, AfterValidator(check_storable)]
 Label = Annotated[str, Field(max_length=LABEL_CHARACTERS), AfterValidator(check_storable)]
-Moment = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(iso, when_used="json")]
-"""A point in time, in UTC; a time without a zone is assumed to be UTC."""
+Moment = Annotated[datetime, BeforeValidator(read_date), PlainSerializer(iso, when_used="json")]
+"""A point in time with its offset; see `read_date` for what is accepted."""
 
 
 class Document(BaseModel):

@@ -172,14 +172,15 @@ def test_an_invalid_locomo_turn_is_reported() -> None:
         ("12:00 am on 31 December, 2022", "2022-12-31T00:00:00Z"),
         ("8 May, 2023", "2023-05-08T00:00:00Z"),
         ("2023/05/20 (Sat) 02:21", "2023-05-20T02:21:00Z"),
-        ("2023-05-08T13:56:00+02:00", "2023-05-08T11:56:00Z"),
+        ("2023-05-08T13:56:00+02:00", "2023-05-08T13:56:00+02:00"),
         ("2023-05-08", "2023-05-08T00:00:00Z"),
+        ("Mon, 8 May 2023 13:56:00 -0700", "2023-05-08T13:56:00-07:00"),
         ("some day", None),
         ("", None),
         (None, None),
     ],
 )
-def test_locomo_dates_become_utc(text: str | None, moment: str | None) -> None:
+def test_locomo_dates_without_an_offset_are_utc(text: str | None, moment: str | None) -> None:
     assert locomo_date(text) == moment
 
 
