@@ -102,9 +102,10 @@ class StepCounter:
 
         if least > 0:
             return more()
-        first, second = (more, lambda: rest(at)) if greedy else (lambda: rest(at), more)
-        end = first()
-        return second() if end is None else end
+        end = more() if greedy else rest(at)
+        if end is not None:
+            return end
+        return rest(at) if greedy else more()
 
     def _one(self, node: Any, at: int) -> bool:
         if at >= len(self._text):

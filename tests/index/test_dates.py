@@ -60,7 +60,7 @@ def test_a_date_is_read_with_its_offset(value: Any, moment: str) -> None:
     ],
 )
 def test_what_names_no_time_is_refused_by_name(value: Any) -> None:
-    with pytest.raises(ValueError, match=re.escape(str(value)[:50])):
+    with pytest.raises(ValueError, match=re.escape(str(value)[:50]) or "not ''$"):
         read_date(value)
 
 

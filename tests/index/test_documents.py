@@ -83,8 +83,43 @@ def test_a_fault_is_worded_with_its_field(change: dict[str, Any], message: str) 
 
 
 def test_all_faults_are_reported_at_once() -> None:
-    with pytest.raises(InvalidDocument, match="id: Field required; text: must not be empty; x: field is not"):
-        parse_document({"text": "", "x": 1})
+    with pytest.raises(InvalidDocument, match=r"id: '\.' .*; text: must not be empty; x: field is not"):
+        parse_document({"id": ".", "text": "", "x": 1})
+
+
+def test_the_faults_of_one_document_fit_on_a_line() -> None:
+    many = {f"{n}{'x' * 1_000}": n for n in range(1_000)}
+    with pytest.raises(InvalidDocument, match=r"; and 990 more$") as raised:
+        parse_document({"text": "x"} | many)
+    assert len(str(raised.value)) < 3_000
+
+
+def test_an_id_is_made_from_what_tells_documents_apart() -> None:
+    ok = {"text": "ok", "source": "chat", "created_at": "2024-03-05T10:00:00+01:00"}
+    others: list[dict[str, Any]] = [
+        {"created_at": "2024-03-05T10:01:00+01:00"},
+        {"text": "OK"},
+        {"source": "mail"},
+        {"title": "Plans"},
+        {"metadata": {"author": "Ana"}},
+        {"metadata": {"thread": "7"}},
+        {"created_at": None},
+    ]
+    made = [parse_document(ok | other).id for other in ({}, *others)]
+    assert len(set(made)) == len(made)
+    assert all(re.fullmatch("[0-9a-f]{24}", name) for name in made)
+    again = parse_document(ok | {"created_at": "2024-03-05T09:00:00Z", "metadata": {"likes": 2}})
+    assert again.id == made[0]
+    assert parse_document(again.to_dict()).id == again.id
+
+
+@given(
+    st.dictionaries(st.sampled_from(["source", "title"]), st.text('ab|"\\', max_size=3)),
+    st.dictionaries(st.sampled_from(["source", "title"]), st.text('ab|"\\', max_size=3)),
+)
+def test_made_ids_differ_where_the_parts_do(one: dict[str, str], other: dict[str, str]) -> None:
+    made = [parse_document({"text": "x"} | fields).id for fields in (one, other)]
+    assert (made[0] == made[1]) == (one == other)
 
 
 @pytest.mark.parametrize(("data", "kind"), [([], "list"), (None, "NoneType"), ("a", "str")])
