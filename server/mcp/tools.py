@@ -161,8 +161,8 @@ async def _add(access: Access, user: str, arguments: _AddArguments, report: Repo
         text += f" Replaced: {stored.changes.replaced.count}."
     if stored.duplicates:
         text += f" Given more than once, of which the last one is kept: {', '.join(stored.duplicates)}."
-    report = stored.to_dict()
-    return _result(text, {name: report[name] for name in Added.model_fields})
+    values = stored.to_dict()
+    return _result(text, {name: values[name] for name in Added.model_fields})
 
 
 def _parsed(items: Sequence[Any]) -> list[Document]:

@@ -93,7 +93,7 @@ async def test_what_is_added_is_found_and_can_be_read(url: str) -> None:
 
 async def test_a_document_is_replaced_only_on_request(url: str) -> None:
     def adding(text: str, **options: object) -> dict[str, object]:
-        return {"user": "dora", "documents": [{"id": "1", "text": text}], **options}
+        return {"user": "edna", "documents": [{"id": "1", "text": text}], **options}
 
     async with Client(url) as client:
         await client.list_tools()
@@ -102,11 +102,11 @@ async def test_a_document_is_replaced_only_on_request(url: str) -> None:
         refused = await client.call_tool("add_documents", adding("second"))
         assert refused.is_error
         assert "under these ids, and nothing is replaced: '1'" in said(refused)
-        assert (await read(client, "pr2://users/dora/documents/1"))["text"] == "first"
+        assert (await read(client, "pr2://users/edna/documents/1"))["text"] == "first"
         replaced = await client.call_tool("add_documents", adding("second", replace=True))
         assert Added.model_validate(replaced.structured_content).replaced.first == ["1"]
-        assert (await read(client, "pr2://users/dora/documents/1"))["text"] == "second"
-        unnamed = {"user": "dora", "documents": [{"text": "ok"}, {"text": "ok", "created_at": "2024-03-05"}]}
+        assert (await read(client, "pr2://users/edna/documents/1"))["text"] == "second"
+        unnamed = {"user": "edna", "documents": [{"text": "ok"}, {"text": "ok", "created_at": "2024-03-05"}]}
         added = await client.call_tool("add_documents", unnamed)
         assert Added.model_validate(added.structured_content).added.count == 2
 
