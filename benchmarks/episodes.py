@@ -74,7 +74,7 @@ class Run:
     """Time spent waiting for a core. If it is much of the wall time, that says little about our code."""
     tokens: int
     thoughts: dict[tuple[str, int], float]
-    """When the driver yielded the thought of (question, turn), on the clock of the engine's log."""
+    """Time at which the driver yielded the thought of (question, turn), on the clock of the engine's log."""
 
 
 def questions(count: int) -> list[str]:

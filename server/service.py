@@ -278,7 +278,7 @@ class Service:
                 async with asyncio.timeout(episode.seconds_left):
                     await ticket.turn()
             except TimeoutError:
-                episode.finish("deadline", "the deadline passed while the question waited in the queue")
+                episode.finish("deadline", "the deadline passed before this question's turn in the queue")
             async with aclosing(drive(episode, self.policy, search, self.planner)) as events:
                 async for event in events:
                     yield event

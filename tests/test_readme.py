@@ -4,6 +4,7 @@ import asyncio
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -40,6 +41,18 @@ def test_the_session_is_what_the_program_prints(minilm: SentenceTransformerEncod
     result = CliRunner().invoke(app, [*arguments, "--data", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert SECONDS.sub("", result.stdout) == SECONDS.sub("", match.group(2))
+
+
+@pytest.mark.usefixtures("minilm")
+def test_the_notebook_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [code] = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "evaluation.md").read_text("utf-8"), re.DOTALL
+    )
+    monkeypatch.chdir(tmp_path)
+    values: dict[str, Any] = {}
+    exec(code, values)
+    values["profiles"].store.close()
+    assert 0 <= values["outcome"].summary.macro.score <= 1
 
 
 def commands() -> list[str]:

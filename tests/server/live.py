@@ -1,9 +1,8 @@
 """The API with everything behind it: in this event loop, or behind a real socket."""
 
-import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -89,13 +88,3 @@ def full_disk(service: Service) -> Iterator[None]:
     finally:
         event.remove(engine, "connect", limit)
         engine.dispose()
-
-
-async def soon(condition: Callable[[], bool], seconds: float = 3.0) -> bool:
-    """Whether `condition` becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.01)
-    return True

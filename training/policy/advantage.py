@@ -16,7 +16,7 @@ Rewards = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Formula:
-    """How rewards become advantages."""
+    """A formula that turns rewards into advantages, with its parameters."""
 
     name: str
     weight: float = 0.5

@@ -51,8 +51,8 @@ class Configuration(BaseModel):
     data: Path
     """Folder of the store."""
     method: str = Field(DEFAULT_METHOD, exclude_if=lambda name: name == DEFAULT_METHOD)
-    """How episodes begin: a name in agent.methods. The default is not written to the file, so that folders
-    prepared before the field existed stay valid."""
+    """Method that begins episodes, by its name in agent.methods. The default is not written to the file, so
+    that folders prepared before the field existed stay valid."""
     encoder: str = "minilm"
     """The encoder that the store was made with. It is loaded only if the retriever needs vectors."""
     retriever: str = "hybrid"
@@ -60,7 +60,7 @@ class Configuration(BaseModel):
     judge: JudgeConfiguration = JudgeConfiguration()
     costs: Costs = Costs()
     formula: Formula = Formula("without_profile")
-    """How rewards become advantages."""
+    """Formula that turns rewards into advantages."""
     prompt_version: str = PROMPT_VERSION
 
     @field_validator("method")

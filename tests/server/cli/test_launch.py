@@ -85,7 +85,7 @@ def test_a_training_that_cannot_start_is_one_line(prepared: Path, warm: Path, tm
     for arguments, said in (
         ((tmp_path, "--model", warm), "is not prepared: run pr2 train prepare"),
         ((prepared, "--model", cold), "warm it up first"),
-        ((prepared, "--model", old), f"version 0 of the prompts, but this is version {PROMPT_VERSION}"),
+        ((prepared, "--model", old), f"this is version {PROMPT_VERSION}"),
         ((prepared, "--model", warm, "--preset", "huge"), "'huge' is neither a preset"),
         ((prepared, "--model", warm, "--flag", "lr"), "use NAME=VALUE"),
         ((prepared, "--model", warm, "--flag", "vllm.num_engines=4"), "the same number"),

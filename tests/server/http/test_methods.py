@@ -22,7 +22,8 @@ from server.settings import Settings
 from tests.server.conftest import MakeService
 from tests.server.http.test_scheduling import Visit, counts, is_busy
 from tests.server.http.test_streams import events_of
-from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
+from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of
+from tests.waiting import soon
 
 pytestmark = pytest.mark.usefixtures("history")
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["at once", "stream"])

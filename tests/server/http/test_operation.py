@@ -18,7 +18,8 @@ from server.http.app import create_app
 from server.http.bodies import Readiness
 from server.service import Service
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
+from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of
+from tests.waiting import soon
 
 
 async def test_health_needs_nothing(api: Api) -> None:

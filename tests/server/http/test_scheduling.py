@@ -29,7 +29,8 @@ from server.service import Service
 from server.settings import LimitSettings, Settings
 from tests.server.conftest import MakeService
 from tests.server.http.test_streams import events_of
-from tests.server.live import THINK_ANSWER, THINK_SEARCH, Api, api_of, soon
+from tests.server.live import THINK_ANSWER, THINK_SEARCH, Api, api_of
+from tests.waiting import soon
 
 SLACK_S = 0.5
 """Tolerance for answers after their deadline, in seconds."""

@@ -20,7 +20,8 @@ from agent.policy import Chunk
 from server.http.app import create_app
 from server.http.sse import with_keep_alive
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, full_disk, serving, soon
+from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of, full_disk, serving
+from tests.waiting import soon
 
 PIECES = ["<think>Now I know.</think><answer>She ", "likes ", "pears [1].", "</answer>"]
 

@@ -15,7 +15,7 @@ from server.access.access import Access
 from server.mcp.endpoint import mcp_server
 from server.mcp.tools import Added, Answered, Found
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, BEN, THINK_SEARCH, full_disk, serving, soon
+from tests.server.live import ANA, BEN, THINK_SEARCH, full_disk, serving
 from tests.server.mcp.served import (
     LONG,
     QUESTION,
@@ -29,6 +29,7 @@ from tests.server.mcp.served import (
     said,
     served,
 )
+from tests.waiting import soon
 
 
 async def test_the_tools_are_described_with_their_arguments_and_results(url: str) -> None:

@@ -20,7 +20,7 @@ from server.http.app import create_app
 from server.openai.bodies import CONVERSATION_CHARACTERS, MODELS, Marks
 from tests.agent import texts
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, serving, soon
+from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, serving
 from tests.server.openai.chat import (
     CLIENT,
     DANGLING,
@@ -32,6 +32,7 @@ from tests.server.openai.chat import (
     joined,
     listening,
 )
+from tests.waiting import soon
 
 
 def test_the_client_asks_and_streams_over_a_socket(make_service: MakeService) -> None:
