@@ -99,6 +99,23 @@ def test_csv_rows_keep_quoted_newlines_and_faults_name_their_line() -> None:
     ]
 
 
+def test_every_format_reads_the_dates_of_mails_and_names_what_it_refuses() -> None:
+    columns = {"text": "Body", "created_at": "Date"}
+    rows = ["Body,Date\n", 'tea,"Tue, 05 Mar 2024 23:30:00 -0800"\n', "dog,45356\n", "cat,20240305\n"]
+    mail, _, cat = items = list(read_csv(rows, columns))
+    assert isinstance(mail, Document)
+    assert isinstance(cat, Document)
+    assert [mail.to_dict()["created_at"], cat.to_dict()["created_at"]] == [
+        "2024-03-05T23:30:00-08:00",
+        "2024-03-05T00:00:00Z",
+    ]
+    ((line, message),) = faults(items)
+    assert line == 3
+    assert message.startswith("created_at: '45356' is not a plausible time")
+    ((_, message),) = faults(list(read_json('[{"text": "tea", "created_at": 2024}]')))
+    assert message.startswith("created_at: '2024' names no day")
+
+
 def test_ids_are_optional_in_every_format() -> None:
     (from_csv,) = read_csv(["text\n", "tea\n"])
     (from_json,) = read_json('[{"text": "tea"}]')
