@@ -28,6 +28,7 @@ class StepCounter:
         self._tree = list(_PARSER.parse(pattern.pattern, pattern.flags))
         self._flags = pattern.flags
         self._text = ""
+        self._groups: dict[int | None, str] = {}
         self.steps = 0
 
     def search_all(self, text: str) -> list[tuple[int, int]]:
@@ -55,6 +56,10 @@ class StepCounter:
         def rest(position: int) -> int | None:
             return self._run(nodes, index + 1, position, then)
 
+        def closed(position: int) -> int | None:
+            self._groups[argument[0]] = self._text[at:position]
+            return rest(position)
+
         if code in _SINGLE:
             return rest(at + 1) if self._one(nodes[index], at) else None
         match code:
@@ -62,7 +67,10 @@ class StepCounter:
                 ends = (self._run(list(branch), 0, at, rest) for branch in argument[1])
                 return next((end for end in ends if end is not None), None)
             case "SUBPATTERN":
-                return self._run(list(argument[-1]), 0, at, rest)
+                return self._run(list(argument[-1]), 0, at, closed)
+            case "GROUPREF":
+                repeated = self._groups.get(argument, "")
+                return rest(at + len(repeated)) if self._text.startswith(repeated, at) else None
             case "ATOMIC_GROUP":
                 end = self._run(list(argument), 0, at, lambda position: position)
                 return None if end is None else rest(end)
