@@ -1,9 +1,11 @@
 """Documents, their validation, and the wording of validation errors."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,8 +16,11 @@ from pydantic import (
     JsonValue,
     PlainSerializer,
     ValidationError,
+    model_validator,
 )
 
+from index.dates import iso as iso
+from index.dates import read_date
 from index.errors import InvalidDocument
 from index.values import NAME_RULE as NAME_RULE
 from index.values import Passage as Passage
@@ -23,6 +28,10 @@ from index.values import check_name as check_name
 
 TEXT_CHARACTERS = 1_000_000
 LABEL_CHARACTERS = 2_000
+NAMED_FAULTS = 10
+"""Faults of one document that an error names."""
+_SHOWN = 100
+"""Characters of a field's name that an error shows."""
 
 
 def check_storable(text: str) -> str:
@@ -60,24 +69,12 @@ def _check_json(value: JsonValue) -> JsonValue:
     return value
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is outside the years 1 to 9999 in UTC") from None
-
-
-def iso(moment: datetime) -> str:
-    """Format `moment` in UTC, like 2024-05-01T12:00:00Z."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 Name = Annotated[str, BeforeValidator(number_as_text), AfterValidator(check_name)]
 """A user or document id. A whole number is converted to its digits."""
 Text = Annotated[str, AfterValidator(check_storable)]
 Label = Annotated[str, Field(max_length=LABEL_CHARACTERS), AfterValidator(check_storable)]
-Moment = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(iso, when_used="json")]
-"""A point in time, in UTC; a time without a zone is assumed to be UTC."""
+Moment = Annotated[datetime, BeforeValidator(read_date), PlainSerializer(iso, when_used="json")]
+"""A point in time with its offset; see `read_date` for what is accepted."""
 
 
 class Document(BaseModel):
@@ -85,7 +82,8 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: Name
+    id: Name = ""
+    """Made from the contents if it is not given; see `made_id`."""
     text: Annotated[
         str, Field(max_length=TEXT_CHARACTERS), AfterValidator(check_storable), AfterValidator(not_blank)
     ]
@@ -95,10 +93,32 @@ class Document(BaseModel):
     """Origin of the document. Consecutive documents of one source serve as each other's context."""
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_check_json)] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null_id(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("id", "") is None:
+            return {name: value for name, value in data.items() if name != "id"}
+        return data
+
+    @model_validator(mode="after")
+    def _with_id(self) -> Self:
+        if not self.id:
+            # The model is frozen for its users only.
+            self.__dict__["id"] = made_id(self)
+        return self
+
     @property
     def author(self) -> str | None:
         """The author or speaker, if the metadata name one."""
-        for key in ("author", "speaker", "from", "sender"):
+        return self._named(("author", "speaker", "from", "sender"))
+
+    @property
+    def thread(self) -> str | None:
+        """The conversation that the document belongs to, if the metadata name one."""
+        return self._named(("thread", "thread_id", "conversation", "conversation_id"))
+
+    def _named(self, keys: Sequence[str]) -> str | None:
+        for key in keys:
             value = self.metadata.get(key)
             if isinstance(value, str) and value.strip():
                 return value
@@ -107,6 +127,23 @@ class Document(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON values, leaving out fields that are not set."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def made_id(document: Document) -> str:
+    """Return an id of 24 hexadecimal digits made from source, thread or title, author, instant and text.
+
+    The same item gets the same id again, so importing it twice stores it once; the same text at another time
+    is another document.
+    """
+    created_at = document.created_at
+    parts = (
+        document.source,
+        document.thread or document.title,
+        document.author,
+        iso(created_at.astimezone(UTC)) if created_at else None,
+        document.text,
+    )
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 def parse_document(data: Any, line: int | None = None) -> Document:
@@ -137,8 +174,14 @@ def faults(error: Faulty) -> list[tuple[str, str]]:
 
 
 def all_faults(error: Faulty, whole: str = "") -> str:
-    """Format all faults on one line, each after its field, or after `whole` if no single field is wrong."""
-    return "; ".join(_in_words(*fault, whole) for fault in faults(error))
+    """Format all faults on one line, each after its field, or after `whole` if no single field is wrong.
+
+    Names the first NAMED_FAULTS and counts the others, so that the line is short whatever the input was.
+    """
+    found = faults(error)
+    named = [_in_words(field[:_SHOWN], message, whole) for field, message in found[:NAMED_FAULTS]]
+    more = [f"and {len(found) - NAMED_FAULTS} more"] if len(found) > NAMED_FAULTS else []
+    return "; ".join(named + more)
 
 
 def first_fault(error: Faulty, whole: str = "") -> str:

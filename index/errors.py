@@ -3,6 +3,7 @@
 ProfileError
 ├── InvalidName          a user or document id that breaks the rule for names
 ├── InvalidDocument      a document that does not fit the schema
+├── WouldReplace         stored documents that a put may not replace
 ├── NotFound
 │   ├── UnknownUser
 │   └── UnknownDocument
@@ -28,6 +29,10 @@ class InvalidDocument(ProfileError, ValueError):
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
         self.line = line
+
+
+class WouldReplace(ProfileError):
+    """Documents with other contents are stored under the same ids, and were not to be replaced."""
 
 
 class NotFound(ProfileError):

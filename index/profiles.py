@@ -13,7 +13,7 @@ from index.ranking.profile import Profile
 from index.ranking.retrievers import DEFAULT, Query, Ranking, Retrievers, dense
 from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
-from index.values import Progress, PutItems, PutReport, Receipt
+from index.values import Changes, Progress, PutItems, PutReport, Receipt, Tally
 
 
 class Profiles:
@@ -44,28 +44,34 @@ class Profiles:
         documents: PutItems,
         *,
         on_error: str = "fail",
+        replace: bool = True,
         progress: Progress | None = None,
     ) -> PutReport:
         """Insert or replace documents: all of them or, if this raises, none.
 
         Everything is encoded before the write begins, so that the encoder never holds up the database's
         lock. `documents` may be of any length. An invalid one is raised or, with `on_error="skip"`,
-        reported. Raises InvalidName, InvalidDocument, StoreUnavailable.
+        reported. Raises InvalidName, InvalidDocument, StoreUnavailable and, without `replace`, WouldReplace.
         """
         check_name(user)
         seen: set[str] = set()
-        duplicates: dict[str, None] = {}
-        skipped: list[InvalidDocument] = []
+        repeated: set[str] = set()
+        duplicates: Tally[str] = Tally()
+        skipped: Tally[InvalidDocument] = Tally()
+        changes = Changes()
 
         def valid() -> Iterator[Document]:
             for document in documents:
                 if isinstance(document, InvalidDocument):
                     if on_error != "skip":
                         raise document
-                    skipped.append(document)
+                    # Its context may hold the whole line.
+                    document.__context__ = document.__traceback__ = None
+                    skipped.add(document)
                     continue
-                if document.id in seen:
-                    duplicates[document.id] = None
+                if document.id in seen and document.id not in repeated:
+                    repeated.add(document.id)
+                    duplicates.add(document.id)
                 seen.add(document.id)
                 yield document
 
@@ -73,8 +79,8 @@ class Profiles:
             for batch in embedded(self.encoder, valid(), progress):
                 spool.add(batch)
             if seen:
-                self.store.put(user, spool)
-        return PutReport(len(seen), list(duplicates), skipped)
+                self.store.put(user, spool, changes, replace=replace)
+        return PutReport(len(seen), duplicates.first, skipped.first, duplicates.count, skipped.count, changes)
 
     def search(
         self,

@@ -6,7 +6,7 @@ Free of pydantic, NumPy and the database, so that the HTTP client imports quickl
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar
 
 from index.errors import InvalidDocument, InvalidName
 
@@ -18,6 +18,11 @@ NAME_RULE = (
     f"1 to {NAME_BYTES} bytes of UTF-8, without '/', control characters, or white space at the ends; "
     "not '.' or '..'"
 )
+
+REPORTED = 100
+"""Most documents that a report names of each kind; the others are counted."""
+
+T = TypeVar("T")
 
 Progress = Callable[[int], None]
 """Called with the number of documents done since the last call."""
@@ -69,12 +74,42 @@ class PutOptions(TypedDict, total=False):
 
     on_error: str
     """`fail`, the default: an invalid document raises and nothing is stored. `skip`: it is reported."""
+    replace: bool
+    """True, the default: a document whose id is stored is replaced. False: WouldReplace is raised instead,
+    unless nothing would change."""
     progress: Progress | None
+
+
+@dataclass
+class Tally(Generic[T]):
+    """Counts items and keeps the first REPORTED, so that a report of any upload is short."""
+
+    count: int = 0
+    first: list[T] = field(default_factory=list)
+
+    def add(self, item: T) -> None:
+        self.count += 1
+        if len(self.first) < REPORTED:
+            self.first.append(item)
+
+    def extend(self, other: "Tally[T]") -> None:
+        """Add another tally; its items follow."""
+        self.count += other.count
+        self.first += other.first[: REPORTED - len(self.first)]
+
+
+@dataclass
+class Changes:
+    """Ids of the documents of a put, by what it changed."""
+
+    added: Tally[str] = field(default_factory=Tally)
+    unchanged: Tally[str] = field(default_factory=Tally)
+    replaced: Tally[str] = field(default_factory=Tally)
 
 
 @dataclass(frozen=True)
 class PutReport:
-    """Result of a put."""
+    """Result of a put. It names the first REPORTED documents of each kind, and counts all."""
 
     put: int
     """Distinct documents that are now stored."""
@@ -82,6 +117,36 @@ class PutReport:
     """Ids that came more than once; the last one counts."""
     skipped: list[InvalidDocument] = field(default_factory=list)
     """Only with `on_error="skip"`: what was left out, with its line."""
+    duplicate_count: int = 0
+    skipped_count: int = 0
+    changes: Changes = field(default_factory=Changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to JSON values."""
+        return {
+            "put": self.put,
+            "added": vars(self.changes.added),
+            "unchanged": vars(self.changes.unchanged),
+            "replaced": vars(self.changes.replaced),
+            "duplicates": self.duplicates,
+            "duplicate_count": self.duplicate_count,
+            "skipped": [{"line": fault.line, "error": str(fault)} for fault in self.skipped],
+            "skipped_count": self.skipped_count,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what `to_dict` made. Raises KeyError or TypeError."""
+        skipped = [InvalidDocument(item["error"], item["line"]) for item in data["skipped"]]
+        changes = {name: Tally(**data[name]) for name in ("added", "unchanged", "replaced") if name in data}
+        return cls(
+            put=data["put"],
+            duplicates=list(data["duplicates"]),
+            skipped=skipped,
+            duplicate_count=data.get("duplicate_count", len(data["duplicates"])),
+            skipped_count=data.get("skipped_count", len(skipped)),
+            changes=Changes(**changes),
+        )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from agent.episode import Episode
 from agent.policy import Chunk
 from agent.tags import escape
 from agent.trajectory import Information, Read, Search
+from index.dates import read_date
 from index.text.sentences import SPEAKER, spans
 from index.text.words import FUNCTION_WORDS, POSSESSIVE, content_terms, terms, words
 
@@ -213,7 +214,12 @@ def _choose(ranked: Sequence[Sentence], most: int, used: Collection[str]) -> lis
         if sentence.text not in used and sentence.text not in chosen and taken[number] < FROM_PASSAGE:
             chosen[sentence.text] = sentence
             taken[number] += 1
-    return sorted(chosen.values(), key=lambda s: (s.read.passage.created_at or "", s.read.number))
+    return sorted(chosen.values(), key=lambda s: (_time(s.read), s.read.number))
+
+
+def _time(read: Read) -> float:
+    created_at = read.passage.created_at
+    return read_date(created_at).timestamp() if created_at else -math.inf
 
 
 def _quotes(sentences: Sequence[Sentence]) -> list[str]:

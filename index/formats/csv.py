@@ -16,7 +16,7 @@ def read_csv(lines: Iterable[str], columns: Mapping[str, str] | None = None) -> 
     """Yield the documents of a CSV file. `columns` maps fields of a document to column names.
 
     An unmapped field is read from the column with its own name; other columns become metadata. Raises
-    InvalidDocument if a mapped column, or the column for `id` or `text`, is missing.
+    InvalidDocument if a mapped column, or the column for `text`, is missing.
     """
     csv.field_size_limit(max(csv.field_size_limit(), 2 * TEXT_CHARACTERS))
     reader = csv.DictReader(without_bom(line) if i == 0 else line for i, line in enumerate(lines))
@@ -28,7 +28,7 @@ def read_csv(lines: Iterable[str], columns: Mapping[str, str] | None = None) -> 
     unknown = sorted(set(mapping) - set(FIELDS))
     if unknown:
         raise InvalidDocument(f"unknown field: {', '.join(unknown)}; the fields are {', '.join(FIELDS)}")
-    missing = sorted({mapping.get(field, field) for field in ("id", "text", *mapping)} - set(header))
+    missing = sorted({mapping.get(field, field) for field in ("text", *mapping)} - set(header))
     if missing:
         raise InvalidDocument(
             f"the file has no column {', '.join(map(repr, missing))}; its columns are {', '.join(header)}"

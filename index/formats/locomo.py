@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from index.documents import iso
+from index.dates import iso, read_date
 from index.errors import InvalidDocument
 from index.formats.items import parsed
 from index.formats.source import Documents, File, Format, Source
@@ -45,7 +45,7 @@ def read_locomo(sample: Mapping[str, Any]) -> Documents:
 
 
 def locomo_date(text: str | None) -> str | None:
-    """Convert "1:56 pm on 8 May, 2023" or any ISO date to an ISO date in UTC. None if it is neither."""
+    """Convert "1:56 pm on 8 May, 2023" or any date that `read_date` reads to ISO. None if it is neither."""
     if not text:
         return None
     for pattern in ("%I:%M %p on %d %B, %Y", "%d %B, %Y", "%Y/%m/%d (%a) %H:%M"):
@@ -54,10 +54,9 @@ def locomo_date(text: str | None) -> str | None:
         except ValueError:
             continue
     try:
-        moment = datetime.fromisoformat(text.strip())
+        return iso(read_date(text))
     except ValueError:
         return None
-    return iso(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _sources(file: File) -> list[Source]:

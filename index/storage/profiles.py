@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from index.documents import Document, iso
-from index.errors import UnknownDocument, UnknownUser
+from index.errors import UnknownDocument, UnknownUser, WouldReplace
 from index.storage import schema
 from index.storage.database import insert_if_missing
+from index.values import Changes, Tally
 
 AT_ONCE = 500
 """Keys per IN list, below every database's limit."""
@@ -67,11 +68,25 @@ def unknown_user(user: str) -> UnknownUser:
     return UnknownUser(f"nothing is stored for the user {user!r}")
 
 
-def put(connection: Connection, user: str, batches: Iterable[Sequence[EncodedDocument]]) -> int:
-    """Insert or replace documents; a replaced one keeps its position. Returns the new version."""
-    version, position = _claimed(connection, user)
+def put(
+    connection: Connection,
+    user: str,
+    batches: Iterable[Sequence[EncodedDocument]],
+    changes: Changes,
+    *,
+    replace: bool,
+) -> int:
+    """See Store.put."""
+    version, start = _claimed(connection, user)
+    position = start
+    differs: dict[str, bool] = {}
     for batch in batches:
+        _compare(connection, user, batch, start, differs, changes.added)
         position = _put_batch(connection, user, batch, position)
+    for document_id, changed in differs.items():
+        (changes.replaced if changed else changes.unchanged).add(document_id)
+    if changes.replaced.count and not replace:
+        raise WouldReplace(_would_replace(changes.replaced))
     connection.execute(
         update(schema.users)
         .where(schema.users.c.user == user)
@@ -181,6 +196,42 @@ def delete_document(connection: Connection, user: str, document_id: str) -> None
 
 def unknown_document(user: str, document_id: str) -> UnknownDocument:
     return UnknownDocument(f"{user!r} has no document {document_id!r}")
+
+
+def _compare(
+    connection: Connection,
+    user: str,
+    batch: Sequence[EncodedDocument],
+    start: int,
+    differs: dict[str, bool],
+    added: Tally[str],
+) -> None:
+    """Compare a batch with what was stored before the put: before position `start`.
+
+    A document that was stored gets an entry in `differs`; one that is new is added to `added`.
+    """
+    columns = schema.documents.c
+    latest = {encoded.document.id: encoded.document for encoded in batch}
+    ids = list(latest)
+    for first in range(0, len(ids), AT_ONCE):
+        some = ids[first : first + AT_ONCE]
+        rows = connection.execute(
+            select(schema.documents).where(columns.user == user, columns.id.in_(some))
+        ).all()
+        stored = {row.id: row for row in rows}
+        for document_id in some:
+            row = stored.get(document_id)
+            if row is None:
+                added.add(document_id)
+            elif row.position < start:
+                changed = _document(row).to_dict() != latest[document_id].to_dict()
+                differs[document_id] = differs.get(document_id, False) or changed
+
+
+def _would_replace(replaced: Tally[str]) -> str:
+    named = ", ".join(map(repr, replaced.first))
+    more = f" and {replaced.count - len(replaced.first)} more" if replaced.count > len(replaced.first) else ""
+    return f"other contents are stored under these ids, and nothing is replaced: {named}{more}"
 
 
 def _put_batch(connection: Connection, user: str, batch: Sequence[EncodedDocument], position: int) -> int:

@@ -20,7 +20,7 @@ from index.storage import answers, opening, profiles, schema
 from index.storage.answers import StoredAnswer
 from index.storage.database import Database
 from index.storage.profiles import EncodedDocument, StoredProfile
-from index.values import Receipt
+from index.values import Changes, Receipt
 
 
 class Store:
@@ -62,14 +62,22 @@ class Store:
         with self._read() as connection:
             return profiles.version_of(connection, user)
 
-    def put(self, user: str, batches: Iterable[Sequence[EncodedDocument]]) -> int:
+    def put(
+        self,
+        user: str,
+        batches: Iterable[Sequence[EncodedDocument]],
+        changes: Changes | None = None,
+        *,
+        replace: bool = True,
+    ) -> int:
         """Insert or replace documents in one transaction; a replaced document keeps its position.
 
-        `batches` is read inside the transaction, so it should be quick. Returns the new version.
+        `batches` is read inside the transaction, so it should be quick. What changed is added to `changes`.
+        Returns the new version. Raises WouldReplace, without `replace`, if contents would be lost.
         """
         with self._write() as connection:
             opening.read_encoder(connection, self._expected, lock="share")
-            return profiles.put(connection, user, batches)
+            return profiles.put(connection, user, batches, changes or Changes(), replace=replace)
 
     def swap_vectors(
         self,

@@ -6,6 +6,9 @@ _END = re.compile(r"(?<=[.!?…])[\"')\]»”’]*\s+(?=[^\sa-z])|\n+")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:[A-Z]|[A-Z][a-z]|Mrs|Prof|Dr|St|vs|etc|approx|e\.g|i\.e|a\.m|p\.m|No)\.)$"
 )
+_LONGEST = len(" approx.")
+"""The longest abbreviation and the character before it. Looking further back for each period would make a
+text of many abbreviations quadratic."""
 
 SPEAKER = re.compile(r"^([^\W\d_a-z][\w'’.-]*(?: [^\W\d_a-z][\w'’.-]*){0,2}): ", re.MULTILINE)
 """The speaker of a line in a transcript: up to three capitalized words and a colon."""
@@ -16,7 +19,7 @@ def spans(text: str) -> list[tuple[int, int]]:
     found, start = [], 0
     for gap in _END.finditer(text):
         end = gap.start() + len(gap.group().rstrip())
-        if "\n" not in gap.group() and _ABBREVIATION.search(text, start, end):
+        if "\n" not in gap.group() and _ABBREVIATION.search(text[max(start, end - _LONGEST) : end]):
             continue
         found.append((start, end))
         start = gap.end()

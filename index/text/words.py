@@ -4,6 +4,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 import Stemmer
 
@@ -29,9 +30,18 @@ def words(text: str) -> list[str]:
     """Return the words of `text` in lower case, without accents and possessive endings."""
     if not text.isascii():
         # People often leave out the accents of a name in a question.
-        parts = unicodedata.normalize("NFKD", text.replace("’", "'"))
-        text = "".join(character for character in parts if not unicodedata.combining(character))
+        text = "".join(map(_base, text.replace("’", "'")))
     return [POSSESSIVE.sub("", word) for word in _WORD.findall(text.lower())]
+
+
+@lru_cache(maxsize=1 << 14)
+def _base(character: str) -> str:
+    """Decompose one character (NFKD) and drop its accents.
+
+    Normalizing a whole text also sorts its accents, which is quadratic in the length of a run of them.
+    """
+    parts = unicodedata.normalize("NFKD", character)
+    return "".join(part for part in parts if not unicodedata.combining(part))
 
 
 def stem(tokens: Sequence[str]) -> list[str]:

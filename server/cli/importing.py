@@ -3,22 +3,18 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from index.formats import FORMATS, Source
+from index.values import PutReport, Tally
 from server.cli import options
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
 from server.cli.sources import AUTO, opened
 
-if TYPE_CHECKING:
-    from index.values import PutReport
-
-_SHOWN = 20
-"""Duplicate ids named in the report."""
 _FORMATS = (AUTO, *FORMATS)
 
 
@@ -65,7 +61,8 @@ def import_(
 ) -> None:
     """Store the documents of a file. Documents with a known id are replaced.
 
-    NDJSON and JSON take objects with id, text and, optionally, created_at, title, source, metadata.
+    NDJSON and JSON take objects with text and, optionally, id, created_at, title, source, metadata. Without
+    an id, one is made from the contents.
     """
     flags = options.flags(data=data, encoder=encoder)
     with as_cli_errors(), opened(user, file, form, _mapping(columns or [])) as sources:
@@ -96,12 +93,27 @@ def _mapping(pairs: Sequence[str]) -> dict[str, str]:
     return mapping
 
 
-def _print(user: str, report: "PutReport") -> None:
+def _print(user: str, report: PutReport) -> None:
     documents = "1 document" if report.put == 1 else f"{report.put} documents"
     typer.echo(f"stored {documents} for {one_line(user)}")
+    changes = report.changes
+    if changes.unchanged.count or changes.replaced.count:
+        kinds = {
+            "added": changes.added,
+            "left unchanged": changes.unchanged,
+            "replaced": changes.replaced,
+        }
+        for verb, tally in kinds.items():
+            typer.echo(f"{verb} {tally.count}{': ' if tally.count else ''}{_named(tally)}")
     if report.duplicates:
-        named = ", ".join(report.duplicates[:_SHOWN])
-        more = f" and {len(report.duplicates) - _SHOWN} more" if len(report.duplicates) > _SHOWN else ""
-        typer.echo(f"came more than once, the last one counts: {one_line(named)}{more}")
+        named = _named(Tally(report.duplicate_count, report.duplicates))
+        typer.echo(f"came more than once, the last one counts: {named}")
     for skipped in report.skipped:
         typer.echo(f"skipped line {skipped.line}: {one_line(str(skipped))}")
+    if report.skipped_count > len(report.skipped):
+        typer.echo(f"and skipped {report.skipped_count - len(report.skipped)} more lines")
+
+
+def _named(tally: Tally[str]) -> str:
+    more = f" and {tally.count - len(tally.first)} more" if tally.count > len(tally.first) else ""
+    return one_line(", ".join(tally.first)) + more

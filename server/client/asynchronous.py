@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ import httpx
 
 from agent.engines.retry import wait_s
 from index.errors import InvalidDocument
-from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
+from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, Tally, check_name
 from server.answers import AnswerRecord, AskOptions
 from server.client import replies
 from server.client.errors import ApiError, problem, refusal, understood
@@ -75,7 +76,7 @@ class AsyncClient:
         with `on_error="skip"`, is reported. `progress` gets the number of documents sent since its last call.
         """
         on_error, progress = options.get("on_error", "fail"), options.get("progress")
-        skipped: list[InvalidDocument] = []
+        skipped: Tally[InvalidDocument] = Tally()
 
         async def body() -> AsyncIterator[bytes]:
             chunk, count = bytearray(), 0
@@ -83,7 +84,7 @@ class AsyncClient:
                 if isinstance(document, InvalidDocument):
                     if on_error != "skip":
                         raise document
-                    skipped.append(document)
+                    skipped.add(document)
                     continue
                 chunk += json.dumps(document.to_dict()).encode() + b"\n"
                 count += 1
@@ -100,15 +101,16 @@ class AsyncClient:
         data = await self._json(
             "PUT",
             f"{_user(user)}/documents",
-            params={"on_error": on_error},
+            params={"on_error": on_error, "replace": str(options.get("replace", True)).lower()},
             headers={"content-type": "application/x-ndjson"},
             content=body(),
             timeout=_UPLOAD,
             retries=0,
         )
         with understood():
-            refused = [InvalidDocument(item["error"], item["line"]) for item in data["skipped"]]
-            return PutReport(data["put"], list(data["duplicates"]), skipped + refused)
+            report = PutReport.from_dict(data)
+            skipped.extend(Tally(report.skipped_count, report.skipped))
+            return replace(report, skipped=skipped.first, skipped_count=skipped.count)
 
     async def documents(self, user: str) -> "AsyncGenerator[Document, None]":
         """All documents, in the order in which they were first put."""

@@ -68,13 +68,25 @@ class Skipped(_Body):
     error: str
 
 
+class Ids(_Body):
+    count: int
+    first: list[str]
+    """Ids of the first 100."""
+
+
 class PutResult(_Body):
     put: int
     """Distinct documents that are now stored."""
+    added: Ids
+    unchanged: Ids
+    replaced: Ids
+    """Documents whose earlier contents are gone."""
     duplicates: list[str]
-    """Ids that came more than once; the last one counts."""
+    """Ids that came more than once, the first 100 of them; the last document counts."""
+    duplicate_count: int
     skipped: list[Skipped]
-    """Invalid documents that were left out, with `on_error=skip`."""
+    """Invalid documents that were left out, with `on_error=skip`: the first 100."""
+    skipped_count: int
 
 
 class DocumentPage(_Body):

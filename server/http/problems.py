@@ -21,6 +21,7 @@ from index.errors import (
     UnknownDocument,
     UnknownRetriever,
     UnknownUser,
+    WouldReplace,
 )
 from server.access.gate import Forbidden
 from server.answers import AnswerRecord
@@ -95,6 +96,7 @@ _POLICY_FAILED = _Kind("policy-failed", "The policy has failed", 502)
 _KINDS: Mapping[type[Exception], _Kind] = {
     InvalidName: _Kind("invalid-name", "The id is not acceptable", 422),
     InvalidDocument: _Kind("invalid-document", "A document does not fit the schema", 422),
+    WouldReplace: _Kind("would-replace", "Other contents are stored under these ids", 409),
     InvalidQuestion: _Kind("invalid-question", "The question is not acceptable", 422),
     UnknownMethod: _Kind("unknown-method", "There is no such method", 422),
     UnknownRetriever: _Kind("unknown-retriever", "There is no such retriever", 422),

@@ -50,11 +50,17 @@ async def search(access: Caller, user: str, body: SearchRequest) -> JSONBody:
     openapi_extra=upload_in_openapi(),
 )
 async def put_documents(
-    request: Request, access: Caller, user: str, on_error: Literal["fail", "skip"] = "fail"
+    request: Request,
+    access: Caller,
+    user: str,
+    on_error: Literal["fail", "skip"] = "fail",
+    replace: bool = True,
 ) -> JSONBody:
     """Store all documents or, if one is invalid, none; with `on_error=skip` the invalid ones are left out.
 
-    A 200 means that they are durable. Send NDJSON of any length, or a JSON array.
+    A 200 means that they are durable. Send NDJSON of any length, or a JSON array. With `replace=false`,
+    nothing is stored if other contents are stored under one of the ids. The report names the first 100
+    documents of each kind and counts all.
     """
     access.check("write", user)  # before the upload is read
     read = _reader(request)
@@ -65,9 +71,8 @@ async def put_documents(
             upload.seek(0)
         except OSError as error:
             raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
-        report = await access.put(user, read(upload), on_error=on_error)
-    skipped = [{"line": fault.line, "error": str(fault)} for fault in report.skipped]
-    return JSONBody({"put": report.put, "duplicates": report.duplicates, "skipped": skipped})
+        report = await access.put(user, read(upload), on_error=on_error, replace=replace)
+    return JSONBody(report.to_dict())
 
 
 @router.get(

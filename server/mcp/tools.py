@@ -19,10 +19,10 @@ from starlette.concurrency import run_in_threadpool
 from agent.driver import Event
 from agent.trajectory import FinishReason
 from index.documents import Document, Passage, Text, parse_document
-from index.errors import InvalidDocument
+from index.errors import InvalidDocument, WouldReplace
 from server.access.access import Access
 from server.answers import record_of
-from server.http.bodies import QueryText
+from server.http.bodies import Ids, QueryText
 from server.http.problems import PolicyFailed
 
 MOST_PASSAGES = 100
@@ -65,7 +65,10 @@ class _AddArguments(Arguments):
     documents: Annotated[list[SkipValidation[Document]], BeforeValidator(_from_json)] = Field(
         min_length=1, max_length=MOST_DOCUMENTS
     )
-    """Citations will name a document by its `id`; `created_at` is when it was written."""
+    """Citations will name a document by its `id`, made from its contents if you give none; `created_at` is
+    when it was written."""
+    replace: bool = False
+    """Replace documents that are stored under the same ids. Otherwise such a call stores nothing."""
 
 
 class _AnswerArguments(Arguments):
@@ -98,6 +101,9 @@ class Found(_Shape):
 class Added(_Shape):
     put: int
     """Documents that are now stored."""
+    added: Ids
+    unchanged: Ids
+    replaced: Ids
     duplicates: list[str]
     """Ids that came more than once; the last one counts."""
 
@@ -145,11 +151,18 @@ def _shown(number: int, passage: Passage) -> str:
 
 async def _add(access: Access, user: str, arguments: _AddArguments, report: Report) -> Result:
     access.check("write", user)  # before the documents are parsed
-    stored = await access.put(user, await run_in_threadpool(_parsed, arguments.documents))
+    documents = await run_in_threadpool(_parsed, arguments.documents)
+    try:
+        stored = await access.put(user, documents, replace=arguments.replace)
+    except WouldReplace as error:
+        return error_result(f"Nothing is stored: {error}. Use other ids, or say replace: true.")
     text = f"Documents stored: {stored.put}."
+    if stored.changes.replaced.count:
+        text += f" Replaced: {stored.changes.replaced.count}."
     if stored.duplicates:
         text += f" Given more than once, of which the last one is kept: {', '.join(stored.duplicates)}."
-    return _result(text, {"put": stored.put, "duplicates": stored.duplicates})
+    values = stored.to_dict()
+    return _result(text, {name: values[name] for name in Added.model_fields})
 
 
 def _parsed(items: Sequence[Any]) -> list[Document]:
@@ -239,8 +252,8 @@ TOOLS = (
         "add_documents",
         "Add to a person's history",
         "Store documents in the user's history, to be searched and cited from then on. One whose id is "
-        f"stored already is replaced. At most {MOST_DOCUMENTS:,} a call; all of them are stored or, when "
-        "one is faulty, none.",
+        f"stored already is replaced only with `replace: true`. At most {MOST_DOCUMENTS:,} a call; all of "
+        "them are stored or, when one is faulty or would replace another, none.",
         types.ToolAnnotations(
             read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
         ),

@@ -9,12 +9,14 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 from agent.episode import Episode
 from agent.trajectory import Limits, Search, Trajectory
-from index.documents import Passage, iso, parse_document
+from index.dates import iso, read_date
+from index.documents import Passage, parse_document
 
 RETRIEVER = "bm25"
 
@@ -234,6 +236,9 @@ def _without_at(step: dict[str, Any]) -> dict[str, Any]:
     del step["at_ms"]
     for read in step.get("passages", ()):
         del read["passage"]["score"]
+        if created_at := read["passage"]["created_at"]:
+            # Instants: golden files were written before times kept their offsets.
+            read["passage"]["created_at"] = iso(read_date(created_at).astimezone(UTC))
     return step
 
 

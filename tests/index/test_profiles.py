@@ -1,16 +1,22 @@
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from index.documents import Document
 from index.encoding.encoders import SentenceTransformerEncoder
-from index.errors import InvalidDocument, InvalidName, UnknownDocument, UnknownUser
+from index.errors import InvalidDocument, InvalidName, UnknownDocument, UnknownUser, WouldReplace
+from index.formats import read_ndjson
 from index.profiles import Profiles
 from index.ranking.profile import Profile
 from index.storage.store import Store
+from index.values import Changes, PutReport, Tally
 from tests.golden.cases import CASES, RETRIEVER, Case
 from tests.index.fakes import HashEncoder
 
@@ -92,6 +98,63 @@ def test_invalid_lines_can_be_skipped_and_each_is_reported(folder: Folder) -> No
     report = people.put("ana", lines, on_error="skip")
     assert (report.put, report.skipped) == (2, bad)
     assert [error.line for error in report.skipped] == [2, 4]
+
+
+def test_a_put_reports_what_it_changed(folder: Folder) -> None:
+    people = folder.open()
+    first = people.put("ana", [document(f"m{i}") for i in range(1_500)])
+    assert (first.changes.added.count, first.changes.added.first) == (1_500, [f"m{i}" for i in range(100)])
+    again = people.put(
+        "ana",
+        [document("new"), *(document(f"m{i}") for i in range(1_400)), document("m7", "dog"), document("new")],
+    )
+    assert again.changes == Changes(
+        Tally(1, ["new"]), Tally(1_399, [f"m{i}" for i in range(101) if i != 7]), Tally(1, ["m7"])
+    )
+    assert (again.put, again.duplicate_count) == (1_401, 2)
+    assert PutReport.from_dict(json.loads(json.dumps(again.to_dict()))) == again
+
+
+fields = st.fixed_dictionaries({"id": st.sampled_from("abc"), "text": st.sampled_from(["tea", "dog"])})
+
+
+@given(st.lists(st.lists(fields, max_size=6), max_size=4))
+@settings(max_examples=10, deadline=None)
+def test_a_report_is_the_difference_that_a_put_makes(uploads: list[list[dict[str, str]]]) -> None:
+    with TemporaryDirectory() as name:
+        folder = Folder(Path(name))
+        people, stored = folder.open(), dict[str, str]()
+        for upload in uploads:
+            changes = people.put("ana", [Document(**fields) for fields in upload]).changes
+            last = {fields["id"]: fields["text"] for fields in upload}
+            assert changes.added.first == [key for key in last if key not in stored]
+            assert changes.unchanged.first == [key for key in last if stored.get(key) == last[key]]
+            assert changes.replaced.first == [key for key in last if stored.get(key, last[key]) != last[key]]
+            stored |= last
+        folder.stores[0].close()
+
+
+def test_without_replace_nothing_is_lost(folder: Folder) -> None:
+    people = folder.open()
+    people.put("ana", [document("1", "first"), document("2", "tea")])
+    version = people.store.version("ana")
+    with pytest.raises(WouldReplace, match=r"nothing is replaced: '1'$"):
+        people.put("ana", [document("3"), document("1", "second")], replace=False)
+    assert people.store.version("ana") == version
+    assert [kept.text for kept in people.get("ana").documents] == ["first", "tea"]
+    assert people.put("ana", [document("1", "first"), document("3")], replace=False).changes.added.first == [
+        "3"
+    ]
+
+
+def test_many_bad_lines_are_counted_and_the_first_are_named(folder: Folder) -> None:
+    people = folder.open()
+    lines = [f'{{"id": "x{n}", "{"y" * 2_000}": 1}}' if n % 2 else "x" * 2_000 for n in range(3_000)]
+    report = people.put("ana", read_ndjson(['{"id": "a", "text": "tea"}', *lines]), on_error="skip")
+    assert (report.put, report.skipped_count, len(report.skipped)) == (1, 3_000, 100)
+    assert [error.line for error in report.skipped] == list(range(2, 102))
+    assert all(error.__context__ is None and error.__traceback__ is None for error in report.skipped)
+    assert len(json.dumps(report.to_dict())) < 40_000
 
 
 def test_putting_nothing_makes_no_user(folder: Folder) -> None:

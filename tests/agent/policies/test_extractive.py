@@ -179,3 +179,13 @@ def test_an_answer_is_short_and_in_the_order_of_time() -> None:
     dates = [line[2:12] for line in lines]
     assert dates == sorted(dates)
     assert max(dates.count(date) for date in dates) <= FROM_PASSAGE
+
+
+def test_an_answer_is_in_the_order_of_the_instants_and_shows_the_writers_days() -> None:
+    moments = ("2024-03-05T23:30:00-08:00", "2024-03-06T00:30:00+01:00")
+    reads = [
+        Read(n, Passage(f"n{n}", f"Tea {n}.", created_at=moment, score=1))
+        for n, moment in enumerate(moments, 1)
+    ]
+    lines = compose("When did I drink tea?", reads, ()).splitlines()[1:]
+    assert lines == ["- 2024-03-06: Tea 2. [2]", "- 2024-03-05: Tea 1. [1]"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.documents import Document
+from index.documents import Document, parse_document
 from index.errors import UnknownRetriever
 from index.profiles import Profiles
 from index.ranking.profile import Profile
@@ -72,6 +72,14 @@ def test_recency_is_the_latest_first_and_the_undated_last(people: Profiles) -> N
     assert ids(people, "anything", "recency") == ["d2", "d5", "d0", "d3", "d1", "d4"]
     scores = [passage.score for passage in people.search("ana", ["x"], 3, "recency")[0]]
     assert scores == [1, 1 / 2, 1 / 3]
+
+
+def test_time_is_ordered_by_the_instant_and_shown_as_the_writers_day(people: Profiles) -> None:
+    late, early = "2024-03-05T23:30:00-08:00", "2024-03-06T00:30:00+01:00"
+    people.put("bo", [parse_document({"id": at, "text": "tea", "created_at": at}) for at in (early, late)])
+    found = people.search("bo", ["tea"], 2, "recency")[0]
+    assert [passage.created_at for passage in found] == [late, early]
+    assert [(passage.created_at or "")[:10] for passage in found] == ["2024-03-05", "2024-03-06"]
 
 
 def test_random_is_without_replacement_and_seeded_by_user_and_query(people: Profiles) -> None:

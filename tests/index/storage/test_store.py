@@ -76,6 +76,7 @@ def test_every_field_of_a_document_survives(store: Store) -> None:
     )
     store.put("ana", [[EncodedDocument(document, ())]])
     assert store.document("ana", "é 🦊") == document
+    assert store.document("ana", "é 🦊").to_dict()["created_at"] == "2024-05-01T10:00:00.250000+02:00"
     assert store.load("ana").documents == [document]
     assert store.documents("ana") == [(0, document)]
 

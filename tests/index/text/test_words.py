@@ -1,3 +1,5 @@
+import unicodedata
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,3 +22,10 @@ def test_content_terms_are_stemmed_once_each_without_function_words() -> None:
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_has_terms(text: str) -> None:
     assert set(content_terms(text)) <= set(terms(text))
+
+
+@given(st.text(st.one_of(st.characters(), st.sampled_from("é\u0316\u0301\u0f73\u0f71ǖ한Å'’"))))
+def test_accents_are_dropped_as_normalizing_the_whole_text_would(text: str) -> None:
+    parts = unicodedata.normalize("NFKD", text.replace("’", "'"))
+    plain = "".join(part for part in parts if not unicodedata.combining(part))
+    assert words(text) == words(plain)

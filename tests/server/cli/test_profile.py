@@ -95,6 +95,18 @@ def test_a_bad_line_stops_everything_or_is_reported(place: list[str], tmp_path: 
     assert report[2].startswith("skipped line 3: not JSON")
 
 
+def test_an_import_says_what_it_replaced(place: list[str], tmp_path: Path) -> None:
+    file = written(tmp_path / "x.ndjson", lines(ANA[0], ANA[1]))
+    succeed("import", "ana", file, *place)
+    file = written(tmp_path / "y.ndjson", lines(ANA[0], ANA[1] | {"text": "Other."}, BEN[0]))
+    assert succeed("import", "ana", file, *place).splitlines() == [
+        "stored 3 documents for ana",
+        f"added 1: {BEN[0]['id']}",
+        f"left unchanged 1: {ANA[0]['id']}",
+        f"replaced 1: {ANA[1]['id']}",
+    ]
+
+
 def test_show_search_and_delete(place: list[str], tmp_path: Path) -> None:
     file = written(
         tmp_path / "ana.json", json.dumps([*ANA, *({"id": f"n{i}", "text": "x"} for i in range(5))])

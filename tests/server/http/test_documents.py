@@ -21,6 +21,20 @@ def ndjson(documents: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(document).encode() + b"\n" for document in documents)
 
 
+def report(put: int, *added: str, **changed: Any) -> dict[str, Any]:
+    none = {"count": 0, "first": []}
+    return {
+        "put": put,
+        "added": {"count": len(added), "first": list(added[:100])},
+        "unchanged": none,
+        "replaced": none,
+        "duplicates": [],
+        "duplicate_count": 0,
+        "skipped": [],
+        "skipped_count": 0,
+    } | changed
+
+
 async def ids(api: Api, user: str) -> list[str]:
     response = await api.client.get(f"/v1/users/{user}/documents")
     return [document["id"] for document in response.json()["documents"]]
@@ -29,7 +43,7 @@ async def ids(api: Api, user: str) -> list[str]:
 async def test_an_array_and_ndjson_store_the_same(api: Api) -> None:
     as_array = await api.client.put("/v1/users/ana/documents", json=ANA)
     as_lines = await api.client.put("/v1/users/ben/documents", content=ndjson(ANA), headers=NDJSON)
-    assert as_array.json() == as_lines.json() == {"put": 3, "duplicates": [], "skipped": []}
+    assert as_array.json() == as_lines.json() == report(3, "a1", "a2", "a3")
     pages = [(await api.client.get(f"/v1/users/{user}/documents")).json() for user in ("ana", "ben")]
     assert pages[0] == pages[1] == {"documents": ANA, "next_cursor": None}
     PutResult.model_validate(as_array.json())
@@ -65,16 +79,37 @@ async def test_an_unknown_field_with_half_a_surrogate_pair_is_refused_in_readabl
 async def test_invalid_lines_can_be_skipped_and_are_reported(api: Api) -> None:
     body = b"{\n" + ndjson(ANA) + b'{"id": "x", "text": " "}\n'
     url = "/v1/users/ana/documents?on_error=skip"
-    report = (await api.client.put(url, content=body, headers=NDJSON)).json()
-    assert report["put"] == 3
-    assert [fault["line"] for fault in report["skipped"]] == [1, 5]
-    assert all(fault["error"] for fault in report["skipped"])
+    told = (await api.client.put(url, content=body, headers=NDJSON)).json()
+    assert told["put"] == 3
+    assert [fault["line"] for fault in told["skipped"]] == [1, 5]
+    assert all(fault["error"] for fault in told["skipped"])
+
+
+async def test_a_body_of_bad_lines_is_answered_in_short(api: Api) -> None:
+    url = "/v1/users/ana/documents?on_error=skip"
+    response = await api.client.put(url, content=b"x\n" * 20_000, headers=NDJSON)
+    assert (response.json()["put"], response.json()["skipped_count"]) == (0, 20_000)
+    assert len(response.json()["skipped"]) == 100
+    assert len(response.content) < 20_000
+
+
+async def test_a_put_names_what_it_replaced_or_refuses_to(api: Api) -> None:
+    await api.put("ana", ANA)
+    url = "/v1/users/ana/documents"
+    change = [{"id": "a1", "text": "Other."}, {"text": "No id."}]
+    refused = await api.client.put(f"{url}?replace=false", json=change)
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:pr2:problem:would-replace")
+    assert await ids(api, "ana") == ["a1", "a2", "a3"]
+    told = (await api.client.put(url, json=change)).json()
+    assert told["replaced"] == {"count": 1, "first": ["a1"]}
+    assert told["added"] == {"count": 1, "first": (await ids(api, "ana"))[3:]}
+    assert (await api.client.put(url, json=change)).json()["unchanged"]["count"] == 2
 
 
 async def test_of_the_same_id_twice_the_last_counts_and_is_reported(api: Api) -> None:
     twice = [{"id": "a", "text": "old"}, {"id": "b", "text": "other"}, {"id": "a", "text": "new"}]
-    report = (await api.client.put("/v1/users/ana/documents", json=twice)).json()
-    assert report == {"put": 2, "duplicates": ["a"], "skipped": []}
+    told = (await api.client.put("/v1/users/ana/documents", json=twice)).json()
+    assert told == report(2, "a", "b", duplicates=["a"], duplicate_count=1)
     assert (await api.client.get("/v1/users/ana/documents/a")).json()["text"] == "new"
 
 
@@ -174,7 +209,7 @@ async def test_an_export_is_what_put_takes(api: Api) -> None:
     exported = await api.client.get("/v1/users/ana/export")
     assert exported.headers["content-type"] == "application/x-ndjson"
     again = await api.client.put("/v1/users/copy/documents", content=exported.content, headers=NDJSON)
-    assert again.json() == {"put": 123, "duplicates": [], "skipped": []}
+    assert again.json() == report(123, "a1", "a2", "a3", *(f"n{n}" for n in range(120)))
     assert (await api.client.get("/v1/users/copy/export")).content == exported.content
 
 
@@ -279,5 +314,5 @@ async def test_a_full_disk_refuses_and_keeps_what_was_there(api: Api) -> None:
 
 async def test_a_put_of_nothing_stores_nothing(api: Api) -> None:
     response = await api.client.put("/v1/users/ana/documents", json=[])
-    assert response.json() == {"put": 0, "duplicates": [], "skipped": []}
+    assert response.json() == report(0)
     assert (await api.client.get("/v1/users/ana/documents")).status_code == 404

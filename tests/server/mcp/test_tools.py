@@ -79,18 +79,37 @@ async def test_what_is_added_is_found_and_can_be_read(url: str) -> None:
         await client.list_tools()
         arguments = {"user": "cleo", "documents": [note | {"text": "To be replaced."}, note]}
         result = await client.call_tool("add_documents", arguments)
-        assert Added.model_validate(result.structured_content) == Added(put=1, duplicates=["ä 1%"])
+        added = Added.model_validate(result.structured_content)
+        assert (added.put, added.duplicates, added.added.first) == (1, ["ä 1%"], ["ä 1%"])
         assert said(result).startswith("Documents stored: 1. Given more than once")
         # As a string that holds an array, like some assistants send it.
         more = {"user": "cleo", "documents": json.dumps(BEN)}
-        assert (await client.call_tool("add_documents", more)).structured_content == {
-            "put": 1,
-            "duplicates": [],
-        }
+        added = Added.model_validate((await client.call_tool("add_documents", more)).structured_content)
+        assert (added.put, added.duplicates, added.added.count) == (1, [], 1)
         result = await client.call_tool("search_profile", {"user": "cleo", "query": "the cello"})
         assert Found.model_validate(result.structured_content).passages[0].document_id == "ä 1%"
         assert "Note" in said(result)
         assert await read(client, "pr2://users/cleo/documents/%C3%A4%201%25") == note
+
+
+async def test_a_document_is_replaced_only_on_request(url: str) -> None:
+    def adding(text: str, **options: object) -> dict[str, object]:
+        return {"user": "edna", "documents": [{"id": "1", "text": text}], **options}
+
+    async with Client(url) as client:
+        await client.list_tools()
+        assert not (await client.call_tool("add_documents", adding("first"))).is_error
+        assert not (await client.call_tool("add_documents", adding("first"))).is_error
+        refused = await client.call_tool("add_documents", adding("second"))
+        assert refused.is_error
+        assert "under these ids, and nothing is replaced: '1'" in said(refused)
+        assert (await read(client, "pr2://users/edna/documents/1"))["text"] == "first"
+        replaced = await client.call_tool("add_documents", adding("second", replace=True))
+        assert Added.model_validate(replaced.structured_content).replaced.first == ["1"]
+        assert (await read(client, "pr2://users/edna/documents/1"))["text"] == "second"
+        unnamed = {"user": "edna", "documents": [{"text": "ok"}, {"text": "ok", "created_at": "2024-03-05"}]}
+        added = await client.call_tool("add_documents", unnamed)
+        assert Added.model_validate(added.structured_content).added.count == 2
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
