@@ -15,8 +15,9 @@ from agent.engines.completions import CHAT, Json, Piece, pieces
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer, Refused
 from agent.episode import Episode
-from agent.policies.tool_reply import TOOL, Reply, parsed, to_json
+from agent.policies.tool_reply import TOOL, Reply, to_json
 from agent.policy import Chunk
+from agent.replies import parsed
 from agent.tags import escape
 from agent.tokens import estimated, make_room
 from agent.trajectory import Information, Search
@@ -49,6 +50,9 @@ class ToolsPolicy:
     piece, after its last word. Without tools (after the last search, and in `rag` and `none`) answers are
     streamed. Close to the deadline, held-back text is released, so that a partial answer is kept.
 
+    Some chat templates open a thought, which the reply only closes. Whether this model's does is learned from
+    its first complete reply, which is therefore held back as well, as are later ones until they close it.
+
     Of several calls in one reply only the first is executed; the model can repeat the others. A call that
     cannot be executed is answered with a correction, at most twice. `context` is the model's context length
     in tokens; by default, the server is asked for it. Tokens are estimated if the server does not count
@@ -62,6 +66,7 @@ class ToolsPolicy:
         self._asks_left = _ASKS if context is None else 0
         self._is_given = context is not None
         self._options = [_USAGE, {}]
+        self._opens: bool | None = None
 
     @property
     def name(self) -> str:
@@ -83,7 +88,7 @@ class ToolsPolicy:
             if room <= 0:
                 yield Chunk("", finish="length")
                 return
-            reply = Reply(offered=bool(tools))
+            reply = Reply(bool(tools), self._opens)
             # Reported with the first chunk: the last one is not read if the deadline comes first.
             size = unreported = _size(tools, *messages)
             async with aclosing(self._read({"messages": messages, **tools}, room, reply, episode)) as chunks:
@@ -92,10 +97,11 @@ class ToolsPolicy:
                     unreported = 0
             if reply.usage and reply.usage.prompt_tokens:
                 unreported += reply.usage.prompt_tokens - size
+            self._opens = reply.opens
             problem = reply.problem
             again = problem in CORRECTIONS and repeats_left > 0
             yield Chunk(
-                reply.render(ended=True),
+                reply.render(),
                 reply.tokens - reply.reported,
                 "length" if reply.cut else None if problem else "stop",
                 prompt_tokens=unreported,
@@ -142,11 +148,10 @@ class ToolsPolicy:
         async with aclosing(self._pieces(request, retries, transcript)) as written:
             async for piece in written:
                 reply.take(piece.choice.delta or {})
-                reply.holds = reply.holds and episode.seconds_left > late
+                reply.late = episode.seconds_left <= late
                 # The driver cannot count text that is held back, so its length is limited here.
                 if piece.choice.finish_reason or reply.pieces > max_tokens:
-                    reply.cut = (piece.choice.finish_reason or "length") == "length"
-                    reply.usage = piece.usage
+                    reply.end(piece.choice.finish_reason in (None, "length"), piece.usage)
                     return
                 if chunk := reply.chunk():
                     yield chunk
