@@ -36,7 +36,6 @@ _REPEATS = 2
 _ASKS = 3
 _LATE = 0.05
 """The fraction of the deadline, at its end, in which a search could no longer lead to an answer."""
-_FINISHES = ("stop", "tool_calls", "function_call", "length")
 _USAGE: Json = {"stream_options": {"include_usage": True}}
 _NO_TOOLS = re.compile(r" answered \d+: [^(]*\b(?:tools|tool (?:choice|use|calling)|jinja)\b", re.IGNORECASE)
 """Error messages of servers whose model cannot call tools, or which lack the parser for its calls."""
@@ -151,7 +150,7 @@ class ToolsPolicy:
                 reply.late = episode.seconds_left <= late
                 # The driver cannot count text that is held back, so its length is limited here.
                 if piece.choice.finish_reason or reply.pieces > max_tokens:
-                    reply.end(piece.choice.finish_reason in (None, "length"), piece.usage)
+                    reply.end(piece.choice.finish_reason != "stop", piece.usage)
                     return
                 if chunk := reply.chunk():
                     yield chunk
@@ -165,7 +164,6 @@ class ToolsPolicy:
                 self._server,
                 CHAT,
                 request | option,
-                finishes=_FINISHES,
                 retries=retries,
                 prompt_text=prompt_text,
             )

@@ -33,7 +33,7 @@ from tests.chat_engine import (
     searches,
     usage,
 )
-from tests.engine import DONE, HANG_BEFORE_HEADERS, Engine, Part, Reply, Request, fails, in_order
+from tests.engine import HANG_BEFORE_HEADERS, Engine, Part, Reply, Request, fails, in_order
 
 QUESTION = "Where did I like it?"
 PASSAGES = {
@@ -629,7 +629,6 @@ FAULTS: dict[str, tuple[tuple[Part, ...], str]] = {
     "the connection is reset": ((WORD, 0.05, "cut"), "broken_stream"),
     "the stream just ends": ((WORD,), "broken_stream"),
     "it ends within a call": ((call('{"query":'),), "broken_stream"),
-    "done without a finish_reason": ((WORD, DONE), "broken_stream"),
     "the last event is torn": ((WORD, delta("stop")[:-9]), "broken_stream"),
     "nothing at all comes": ((), "broken_stream"),
     "an error in the stream": ((WORD, b'data: {"error": {"message": "oom"}}\n\n'), "broken_stream"),
