@@ -106,7 +106,7 @@ class OpenAIServer:
             "first_byte_timeout_s": max(first_byte_timeout_s or 0.0, idle_timeout_s),
             "idle_timeout_s": idle_timeout_s,
         }
-        self._knows_base = _VERSION.search(self._base_url) is not None
+        self._knows_base = _VERSION.search(URL(self._base_url).path) is not None
         self._retries = retries
         self._session = session
         self._owns_session = session is None
@@ -227,14 +227,15 @@ class OpenAIServer:
 
     async def _find_base(self, retries: int | None) -> None:
         """Append the /v1 that a base URL lacks, if the server lists its models only there."""
+        base, address = self._base_url, self.address
         for suffix in () if self._knows_base else ("", "/v1"):
             try:
-                await self._whole("GET", f"{self._base_url}{suffix}/models", None, retries)
+                await self._whole("GET", f"{base}{suffix}/models", None, retries)
             except Refused as refused:
                 if refused.status == 404:
                     continue
-            self._base_url += suffix
-            self.address += suffix
+            # Concurrent requests may all find it.
+            self._base_url, self.address = base + suffix, address + suffix
             break
         self._knows_base = True
 

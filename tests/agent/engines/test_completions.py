@@ -153,6 +153,14 @@ def test_by_default_a_model_has_minutes_to_be_loaded() -> None:
     assert (settings.first_byte_timeout_s, settings.idle_timeout_s) == (300.0, 30.0)
 
 
+async def test_requests_at_once_complete_a_base_url_once() -> None:
+    with chat_engine(in_order(replies(delta(content="Tea."), delta("stop")))) as engine:
+        server = OpenAIServer(engine.base_url.removesuffix("/v1"), "tiny", retries=0)
+        await asyncio.gather(*(server.models() for _ in range(8)))
+        await server.aclose()
+    assert server.address == engine.base_url
+
+
 @pytest.mark.parametrize("model", ["tiny", ""])
 async def test_a_base_url_without_its_version_is_completed(model: str) -> None:
     with chat_engine(in_order(replies(delta(content="Tea."), delta("stop")))) as engine:
