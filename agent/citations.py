@@ -9,7 +9,10 @@ from agent.trajectory import Citation, Read
 from index.text.sentences import spans
 from index.text.words import terms
 
-MARK = re.compile(r"[^\S\n]?\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
+MARK = re.compile(r"[^\S\n]?[\[【]\^?(\d{1,6}(?:\s*,\s*\d{1,6})*)(?:†[^\]】\n]{0,40})?[\]】]")
+"""A mark as models write it: [1], [1, 2], [^1], 【1】, [1†L3]. Its one group holds the numbers."""
+PARTIAL_MARK = re.compile(r"[^\S\n]?(?:[\[【]\^?[\d\s,]*(?:†[^\]】\n]{0,40})?)?\Z")
+"""The end of an incomplete text that may become a mark."""
 
 
 def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tuple[Citation, ...], int]:
@@ -39,9 +42,12 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
         known = [number for number in numbers if number in reads]
         dropped += len(numbers) - len(known)
         if known:
-            lead = mark.group()[: mark.group().index("[")]
+            lead = mark.group()[:1].strip("[【")
+            is_plain = mark.group() == f"{lead}[{mark.group(1)}]"
             pieces.append(
-                f"{lead}[{', '.join(map(str, known))}]" if len(known) < len(numbers) else mark.group()
+                mark.group()
+                if is_plain and len(known) == len(numbers)
+                else f"{lead}[{', '.join(map(str, known))}]"
             )
         for number in known:
             citation = cite(claim, number)

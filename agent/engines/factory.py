@@ -15,6 +15,6 @@ def make_policy(settings: EngineSettings) -> Policy:
 def chat_model(settings: EngineSettings) -> ChatModel:
     """The chat model for these settings. Raises EngineError if the engine has none.
 
-    A server sends nothing until its reply is complete, so `idle_timeout_s` has to allow for a whole reply.
+    A server sends nothing until its reply is complete: `first_byte_timeout_s` has to allow for all of it.
     """
     return ENGINES[settings.engine].chat_model(settings)

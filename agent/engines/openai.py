@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from pydantic import BaseModel, JsonValue, ValidationError
 from yarl import URL
 
+from agent.engines.echoes import echoes, texts_in
 from agent.engines.errors import EngineError
 from agent.engines.retry import wait_s
 from agent.engines.sse import EventDecoder
@@ -24,17 +25,14 @@ from agent.engines.sse import EventDecoder
 RETRIED = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses after which the request is sent again."""
 
+_VERSION = re.compile(r"/v\d")
+"""The part of a base URL that names the version of the API."""
 _WAITS = {"first": 0.25, "longest": 4.0, "longest_asked": 10.0}
 REST_S = 0.1
 """Seconds to wait for the end of a stream after its last text, so that the connection can be reused."""
 _MESSAGE_CHARACTERS = 300
 _ERROR_BYTES = 2**16
 _REPLY_BYTES = 2**24
-_ECHO_CHARACTERS = 16
-"""A server's message is withheld if it shares this many consecutive characters with the prompt."""
-_SHORTEST_ECHO = 4
-_WORD, _ESCAPED, _CODE = re.compile(r"\w+"), re.compile(r"\\[nrt]"), re.compile(r"\\u([0-9a-fA-F]{4})")
-_PARTS = re.compile(r"\n|: ")
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -66,9 +64,10 @@ class Refused(EngineError):
 
 
 class OpenAIServer:
-    """The model `model` of the server at `base_url` (up to and including `/v1`).
+    """The model `model` of the server at `base_url`, which may lack its `/v1`.
 
-    Without a model name, the first model that the server lists is used. A stream may pause for up to
+    Without a model name, the first model that the server lists is used. The first byte may take
+    `first_byte_timeout_s` (at least `idle_timeout_s`, which is the default), and later pauses
     `idle_timeout_s`. Until its first byte arrives, a failing request is retried up to `retries` times, with
     exponential back-off and jitter; a connect timeout is not retried, since TCP itself has done so.
 
@@ -87,6 +86,7 @@ class OpenAIServer:
         api_key: str | None = None,
         connect_timeout_s: float = 5.0,
         idle_timeout_s: float = 30.0,
+        first_byte_timeout_s: float | None = None,
         retries: int = 3,
         session: aiohttp.ClientSession | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -102,7 +102,11 @@ class OpenAIServer:
         self.model = model
         self._is_named = bool(model)
         self._connect_timeout_s = connect_timeout_s
-        self._idle_timeout_s = idle_timeout_s
+        self._limits_s = {
+            "first_byte_timeout_s": max(first_byte_timeout_s or 0.0, idle_timeout_s),
+            "idle_timeout_s": idle_timeout_s,
+        }
+        self._knows_base = _VERSION.search(URL(self._base_url).path) is not None
         self._retries = retries
         self._session = session
         self._owns_session = session is None
@@ -118,12 +122,12 @@ class OpenAIServer:
     @asynccontextmanager
     async def check_deadline(self) -> AsyncGenerator[None, None]:
         """Limits a readiness check to the time allowed for one attempt. Raises EngineError."""
-        seconds = self._connect_timeout_s + self._idle_timeout_s
+        seconds = self._connect_timeout_s + self._limits_s["first_byte_timeout_s"]
         try:
             async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
-            why = f"{self.address} wrote no token within {seconds:g} s"
+            why = f"{self.address} wrote no token within {seconds:g} s (first_byte_timeout_s)"
             raise EngineError("timeout", why) from None
 
     def forget_model(self) -> None:
@@ -143,6 +147,7 @@ class OpenAIServer:
 
     async def models(self, retries: int | None = None) -> list[Model]:
         """The models that the server lists. Raises EngineError."""
+        await self._find_base(retries)
         content = await self._whole("GET", self._base_url + "/models", None, retries)
         models = self.parse(_Models, content).data
         self._listed = tuple(model.id for model in models)
@@ -155,6 +160,7 @@ class OpenAIServer:
 
         `path` is relative to the base URL or, if it begins with `//`, to the server's root (without /v1).
         """
+        await self._find_base(retries)
         root = self._base_url.removesuffix("/v1")
         url = root + path[1:] if path.startswith("//") else self._base_url + path
         content = await self._whole("GET" if request is None else "POST", url, request, retries)
@@ -171,14 +177,14 @@ class OpenAIServer:
         *,
         retries: int | None = None,
         prompt_text: str = "",
-    ) -> AsyncGenerator[Body, None]:
-        """The events of a stream, up to [DONE] or its end. Raises EngineError.
+    ) -> AsyncGenerator[Body | None, None]:
+        """The events of a stream, up to its end; None for [DONE]. Raises EngineError.
 
         Closing the generator closes the connection, which tells the engine to stop. `prompt_text` is the
         user's text if the request contains it only as tokens: error messages never quote it.
         """
-        url = self._base_url + path
-        async with self._response("POST", url, request, retries, prompt_text) as response:
+        await self._find_base(retries)
+        async with self._response("POST", self._base_url + path, request, retries, prompt_text) as response:
             content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type != "text/event-stream":
                 raise self.bad_reply("sent no event stream")
@@ -191,12 +197,13 @@ class OpenAIServer:
                 for data in datas:
                     if data.strip() == "[DONE]":
                         await _read_rest(response)
+                        yield None
                         return
                     yield self.parse(shape, data)
 
     def broken(self, error: JsonValue, request: Mapping[str, Any], prompt_text: str = "") -> EngineError:
         """The exception for an `error` in the middle of a stream. For `prompt_text`, see `stream`."""
-        words = self._own_words(error, f"{_texts_in(request)}\n{prompt_text}")
+        words = self._own_words(error, f"{texts_in(request)}\n{prompt_text}")
         return EngineError("broken_stream", f"{self.address} broke off{words}")
 
     def ended(self, reason: str | None) -> EngineError:
@@ -218,6 +225,20 @@ class OpenAIServer:
         """The exception for a reply that violates the API."""
         return EngineError("bad_reply", f"{self.address} {what}; is it an OpenAI-compatible server?")
 
+    async def _find_base(self, retries: int | None) -> None:
+        """Append the /v1 that a base URL lacks, if the server lists its models only there."""
+        base, address = self._base_url, self.address
+        for suffix in () if self._knows_base else ("", "/v1"):
+            try:
+                await self._whole("GET", f"{base}{suffix}/models", None, retries)
+            except Refused as refused:
+                if refused.status == 404:
+                    continue
+            # Concurrent requests may all find it.
+            self._base_url, self.address = base + suffix, address + suffix
+            break
+        self._knows_base = True
+
     async def _whole(
         self, method: str, url: str, request: Mapping[str, Any] | None, retries: int | None
     ) -> bytes:
@@ -231,11 +252,15 @@ class OpenAIServer:
 
     async def _body(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         """The body in pieces, as they arrive. Raises EngineError."""
+        setting = "first_byte_timeout_s"
         try:
-            while piece := await response.content.readany():
+            while True:
+                async with self._within(setting):
+                    piece = await response.content.readany()
+                if not piece:
+                    return
                 yield piece
-        except aiohttp.ServerTimeoutError as error:
-            raise self._timeout(error) from None
+                setting = "idle_timeout_s"
         except aiohttp.ClientError as error:
             if isinstance(error.__cause__, ContentEncodingError):
                 raise self.bad_reply("sent a body that cannot be decompressed") from None
@@ -264,11 +289,10 @@ class OpenAIServer:
         for attempt in itertools.count():
             retry_after = ""
             try:
-                response = await self._connected().request(
-                    method, url, json=content, headers=self._headers(), allow_redirects=False
-                )
-            except aiohttp.ServerTimeoutError as error:
-                raise self._timeout(error) from None
+                async with self._within("first_byte_timeout_s"):
+                    response = await self._connected().request(
+                        method, url, json=content, headers=self._headers(), allow_redirects=False
+                    )
             except aiohttp.ClientConnectorError as error:
                 problem = EngineError("unavailable", f"{self.address} cannot be reached: {error.strerror}")
             except aiohttp.ClientError:
@@ -278,7 +302,7 @@ class OpenAIServer:
                 if response.status == 200:
                     return response
                 async with response:
-                    problem = await self._problem(response, f"{_texts_in(content or {})}\n{prompt_text}")
+                    problem = await self._problem(response, f"{texts_in(content or {})}\n{prompt_text}")
                 if response.status not in RETRIED:
                     raise problem
                 retry_after = response.headers.get("retry-after", "")
@@ -292,9 +316,7 @@ class OpenAIServer:
             # Every running episode holds one stream; limiting their number is not this client's job.
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._connect_timeout_s, sock_read=self._idle_timeout_s
-                ),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
@@ -339,18 +361,21 @@ class OpenAIServer:
         if not isinstance(message, str) or not message.strip() or (self._key and self._key in message):
             return ""
         words = " ".join(message.split())[:_MESSAGE_CHARACTERS]
-        return "" if _echoes(words, prompt) else f": {words}"
+        return "" if echoes(words, prompt) else f": {words}"
 
-    def _timeout(self, error: aiohttp.ServerTimeoutError) -> EngineError:
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return EngineError("timeout", f"no connection to {self.address} in {self._connect_timeout_s:g} s")
-        return EngineError("timeout", f"{self.address} was silent for {self._idle_timeout_s:g} s")
-
-
-def _texts_in(request: Mapping[str, Any]) -> str:
-    """All text in a request that may be the user's."""
-    messages = [str(message.get("content") or "") for message in request.get("messages", ())]
-    return "\n".join([str(request.get("prompt") or request.get("content") or ""), *messages])
+    @asynccontextmanager
+    async def _within(self, setting: str) -> AsyncGenerator[None, None]:
+        """Limits one wait for the server. Raises an EngineError that names the setting."""
+        seconds = self._limits_s[setting]
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except aiohttp.ConnectionTimeoutError:
+            why = f"no connection to {self.address} in {self._connect_timeout_s:g} s (connect_timeout_s)"
+            raise EngineError("timeout", why) from None
+        except TimeoutError:
+            why = f"{self.address} was silent for {seconds:g} s ({setting})"
+            raise EngineError("timeout", why) from None
 
 
 async def _read_rest(response: aiohttp.ClientResponse) -> None:
@@ -359,20 +384,3 @@ async def _read_rest(response: aiohttp.ClientResponse) -> None:
         async with asyncio.timeout(REST_S):
             while await response.content.readany():
                 pass
-
-
-def _echoes(message: str, prompt: str) -> bool:
-    """Whether the message quotes part of the prompt, however it is escaped."""
-    words, known = _plain(message), _plain(prompt)
-    # Questions can be shorter than _ECHO_CHARACTERS: compare whole lines, and what follows a colon.
-    parts = map(_plain, _PARTS.split(prompt))
-    if any(_SHORTEST_ECHO <= len(part) < _ECHO_CHARACTERS and part in words for part in parts):
-        return True
-    last = max(len(words) - _ECHO_CHARACTERS, 0)
-    return any(words[start : start + _ECHO_CHARACTERS] in known for start in range(last + 1))
-
-
-def _plain(text: str) -> str:
-    text = _CODE.sub(lambda found: chr(int(found[1], 16)), _ESCAPED.sub(" ", text))
-    # JSON escapes one character as a surrogate pair: join its halves.
-    return " ".join(_WORD.findall(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")))

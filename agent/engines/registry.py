@@ -129,6 +129,7 @@ class OpenAICompatible:
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,
             connect_timeout_s=settings.connect_timeout_s,
             idle_timeout_s=settings.idle_timeout_s,
+            first_byte_timeout_s=settings.first_byte_timeout_s,
             retries=settings.retries,
         )
 

@@ -26,11 +26,16 @@ class EngineSettings(BaseModel, extra="forbid"):
     """`tags` for a policy that was trained on the tags, `tools` for chat models that call tools, `json` for
     LaMP-QA's baselines, which reply with JSON and cannot search."""
     base_url: HttpUrl = HttpUrl("http://127.0.0.1:8001/v1")
-    """The address of an OpenAI-compatible server, up to and including /v1."""
+    """The address of an OpenAI-compatible server, with or without its /v1."""
     model: str = ""
     """The model's name at the server; for `vllm`, its folder or its name on the hub."""
     api_key: SecretStr | None = None
     connect_timeout_s: float = Field(5.0, gt=0)
+    first_byte_timeout_s: float = Field(300.0, gt=0)
+    """The longest wait for the first byte of a reply, in seconds, such as while a model is loaded.
+
+    At least `idle_timeout_s`.
+    """
     idle_timeout_s: float = Field(30.0, gt=0)
     """The longest pause in a stream, in seconds, before it counts as broken."""
     retries: int = Field(3, ge=0, le=10)

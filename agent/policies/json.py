@@ -15,6 +15,8 @@ from agent.engines.completions import CHAT, Json, Usage, pieces
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.policy import Chunk
+from agent.replies import read as read_reply
+from agent.replies import without_thoughts
 from agent.tags import escape
 from agent.tokens import estimated, make_room
 
@@ -59,7 +61,11 @@ class JSONPolicy:
             text, usage, is_whole = await self._reply(messages, room, temperature)
             written = (usage and usage.completion_tokens) or estimated(text)
             read = (usage and usage.prompt_tokens) or _size(messages)
-            answer = _answer(text) if episode.instructions == prompts.JSON_INSTRUCTIONS else text.strip()
+            if episode.instructions == prompts.JSON_INSTRUCTIONS:
+                answer = _answer(without_thoughts(text))
+            else:
+                reply = read_reply(text)
+                answer = "" if reply.call else reply.text.strip()
             if answer and is_whole:
                 yield Chunk(f"<answer>{escape(answer)}</answer>", written, "stop", prompt_tokens=read)
                 return

@@ -2,37 +2,45 @@
 
 import json
 import re
-from typing import Any
 
 from agent.engines.completions import Json, Usage
 from agent.policy import Chunk
+from agent.replies import ReplyReader, find_call_mark, parsed, tool_name
 from agent.tags import escape
 from agent.tokens import estimated
 
 TOOL = "search_profile"
 
-_THOUGHT = re.compile(r"\s*<think>(.*?)(?:</think>|\Z)", re.DOTALL)
-"""A thought at the beginning of the content, from a server without a parser for its model's reasoning."""
 _UNDECIDED = re.compile(r"[<\[]\s*(?:/\s*)?\w{0,15}\Z")
 
 
 class Reply:
     """One reply of the model, rendered as tags."""
 
-    def __init__(self, offered: bool) -> None:
-        """`offered` says whether the model could call the search tool."""
+    def __init__(self, offered: bool, opens: bool | None = False) -> None:
+        """`offered` says whether the model could call the search tool.
+
+        `opens` says whether the model's chat template opens a thought, which the reply then only closes;
+        None if unknown.
+        """
         self._offered = offered
-        self.holds = offered
-        """Whether the content is held back because a call may follow."""
+        self.opens = opens
         self.cut = False
         """Whether the token limit ended it."""
         self.name = self.arguments = ""
         self.usage: Usage | None = None
         self.pieces = self.reported = 0
         """Pieces received (at most as many as tokens), and those already reported in chunks."""
+        self.late = False
+        """Whether the deadline is too close to hold back what may be an answer."""
         self._thought = self._content = ""
+        self._reader = ReplyReader()
         self._at: int | None = None
-        """How much of the content has been rendered as the answer; None before the answer begins."""
+        """How much of the text has been rendered as the answer; None before the answer begins."""
+        self._mark = -1
+        """Where in the text a call may begin; -1 if nowhere."""
+        self._end: int | None = None
+        """Where the text ends, once the reply has ended: before its call."""
         self._called = False
         self._index: object = None
 
@@ -72,46 +80,69 @@ class Reply:
                     if not self._called:
                         self._called, self._index = True, index
                     if index in (None, self._index):
-                        self.name = self.name or _text(function.get("name"))
+                        self.name = self.name or tool_name(_text(function.get("name")))
                         arguments += _text(function.get("arguments"))
         self._thought += thought
         self._content += content
+        self._reader.feed(content)
         self.arguments += arguments
         self.pieces += bool(thought or content or arguments)
 
+    def end(self, cut: bool, usage: Usage | None) -> None:
+        """The reply has ended, at the token limit if `cut`."""
+        self.cut, self.usage = cut, usage
+        reply = self._reader.close()
+        self._end = len(reply.text)
+        if reply.call and not self._called:
+            self._called, self.name, self.arguments = True, reply.call.name, reply.call.arguments
+        if not cut:
+            self.opens = self._reader.closed_unopened
+
     def chunk(self) -> Chunk | None:
         """The next chunk; None while text is held back."""
-        text = self.render(ended=False)
+        text = self.render()
         if not text and (self._content or self._called):
             return None
         before, self.reported = self.reported, self.pieces
         return Chunk(text, self.reported - before)
 
-    def render(self, ended: bool) -> str:
-        """The tags that can be rendered since the last call; if the reply has `ended`, all the rest."""
-        new = ""
+    def render(self) -> str:
+        """The tags that can be rendered since the last call; if the reply has ended, all the rest."""
+        text, ended, new = self._reader.text[: self._end], self._end is not None, ""
         if self._at is None:
-            if not ended and "</think>" not in self._content and self._content.lstrip().startswith("<think>"):
-                # As below, but without matching a long thought again for every piece.
+            if not ended and self._is_held(text):
                 return ""
-            found = _THOUGHT.match(self._content)
-            at = found.end() if found else 0
-            content = self._content[at:].strip()
-            if not ended and (self.holds or self._called or "<think>".startswith(content)):
-                return ""
-            new = _think(self._thought) + _think(found[1] if found else "")
+            new = _think(self._thought) + _think("\n\n".join(self._reader.thoughts))
             if self._called:
                 search = f"<search>{escape(self._query)}</search>" if self._query and not self.cut else ""
-                return new + _think(content) + search
-            if not content:
+                return new + _think(text) + search
+            if self._may_be_thought and self.opens:
+                return new + _think(text)
+            if not text.strip():
                 return new
-            new, self._at = new + "<answer>", at
-        rest = self._content[self._at :]
+            new, self._at = new + "<answer>", 0
+            self._reader.settle()
+        if not ended and self._mark < 0:
+            self._mark = find_call_mark(text, self._at)
+        rest = text[self._at : None if ended or self._mark < 0 else self._mark]
         cut = len(rest) if ended else decided(rest)
         self._at += cut
         # An answer that ran out of tokens, or that a call follows, is not complete.
         closed = ended and not self.cut and not self._called
         return new + escape(rest[:cut]) + ("</answer>" if closed else "")
+
+    @property
+    def _may_be_thought(self) -> bool:
+        """Whether all text so far may be a thought that was opened by the chat template."""
+        return self.opens is not False and not self._reader.opened and not self._thought
+
+    def _is_held(self, text: str) -> bool:
+        if self._may_be_thought and (self.opens or not self.late):
+            return True
+        if (self._offered and not self.late) or self._called or self._reader.begins_like_a_call:
+            return True
+        self._mark = find_call_mark(text) if self._mark < 0 else self._mark
+        return not text[: self._mark if self._mark >= 0 else None].strip()
 
 
 def decided(text: str) -> int:
@@ -122,14 +153,6 @@ def decided(text: str) -> int:
 
 def _think(thought: str) -> str:
     return f"<think>{escape(thought.strip())}</think>" if thought.strip() else ""
-
-
-def parsed(arguments: str) -> Any:
-    """The first JSON value, or None. Some servers concatenate several calls: then it is the first call's."""
-    try:
-        return json.JSONDecoder().raw_decode(arguments.lstrip())[0]
-    except (ValueError, RecursionError):
-        return None
 
 
 def _text(value: object) -> str:

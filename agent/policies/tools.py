@@ -15,8 +15,9 @@ from agent.engines.completions import CHAT, Json, Piece, pieces
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer, Refused
 from agent.episode import Episode
-from agent.policies.tool_reply import TOOL, Reply, parsed, to_json
+from agent.policies.tool_reply import TOOL, Reply, to_json
 from agent.policy import Chunk
+from agent.replies import parsed
 from agent.tags import escape
 from agent.tokens import estimated, make_room
 from agent.trajectory import Information, Search
@@ -35,7 +36,6 @@ _REPEATS = 2
 _ASKS = 3
 _LATE = 0.05
 """The fraction of the deadline, at its end, in which a search could no longer lead to an answer."""
-_FINISHES = ("stop", "tool_calls", "function_call", "length")
 _USAGE: Json = {"stream_options": {"include_usage": True}}
 _NO_TOOLS = re.compile(r" answered \d+: [^(]*\b(?:tools|tool (?:choice|use|calling)|jinja)\b", re.IGNORECASE)
 """Error messages of servers whose model cannot call tools, or which lack the parser for its calls."""
@@ -48,6 +48,9 @@ class ToolsPolicy:
     call. Until then it is held back: an answer that is given before the searches are used up arrives in one
     piece, after its last word. Without tools (after the last search, and in `rag` and `none`) answers are
     streamed. Close to the deadline, held-back text is released, so that a partial answer is kept.
+
+    Some chat templates open a thought, which the reply only closes. Whether this model's does is learned from
+    its first complete reply, which is therefore held back as well, as are later ones until they close it.
 
     Of several calls in one reply only the first is executed; the model can repeat the others. A call that
     cannot be executed is answered with a correction, at most twice. `context` is the model's context length
@@ -62,6 +65,7 @@ class ToolsPolicy:
         self._asks_left = _ASKS if context is None else 0
         self._is_given = context is not None
         self._options = [_USAGE, {}]
+        self._opens: bool | None = None
 
     @property
     def name(self) -> str:
@@ -83,7 +87,7 @@ class ToolsPolicy:
             if room <= 0:
                 yield Chunk("", finish="length")
                 return
-            reply = Reply(offered=bool(tools))
+            reply = Reply(bool(tools), self._opens)
             # Reported with the first chunk: the last one is not read if the deadline comes first.
             size = unreported = _size(tools, *messages)
             async with aclosing(self._read({"messages": messages, **tools}, room, reply, episode)) as chunks:
@@ -92,10 +96,11 @@ class ToolsPolicy:
                     unreported = 0
             if reply.usage and reply.usage.prompt_tokens:
                 unreported += reply.usage.prompt_tokens - size
+            self._opens = reply.opens
             problem = reply.problem
             again = problem in CORRECTIONS and repeats_left > 0
             yield Chunk(
-                reply.render(ended=True),
+                reply.render(),
                 reply.tokens - reply.reported,
                 "length" if reply.cut else None if problem else "stop",
                 prompt_tokens=unreported,
@@ -142,11 +147,10 @@ class ToolsPolicy:
         async with aclosing(self._pieces(request, retries, transcript)) as written:
             async for piece in written:
                 reply.take(piece.choice.delta or {})
-                reply.holds = reply.holds and episode.seconds_left > late
+                reply.late = episode.seconds_left <= late
                 # The driver cannot count text that is held back, so its length is limited here.
                 if piece.choice.finish_reason or reply.pieces > max_tokens:
-                    reply.cut = (piece.choice.finish_reason or "length") == "length"
-                    reply.usage = piece.usage
+                    reply.end(piece.choice.finish_reason != "stop", piece.usage)
                     return
                 if chunk := reply.chunk():
                     yield chunk
@@ -160,7 +164,6 @@ class ToolsPolicy:
                 self._server,
                 CHAT,
                 request | option,
-                finishes=_FINISHES,
                 retries=retries,
                 prompt_text=prompt_text,
             )

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from agent.citations import MARK, resolve
+from agent.citations import MARK, PARTIAL_MARK, resolve
 from agent.methods import METHODS, Method
 from agent.trajectory import Information, Message, Plan, Read, Search, Thought
 from index.documents import check_storable
@@ -183,7 +183,7 @@ class Marks:
     def feed(self, text: str) -> str:
         """Take the next piece of the raw answer. Returns the next piece of the final one."""
         self._undecided += text
-        end = _MAY_BECOME_A_MARK.search(self._undecided)
+        end = PARTIAL_MARK.search(self._undecided)
         cut = end.start() if end else 0
         # Between two bars, because resolve() trims both ends, and these are not the answer's.
         text = resolve(f"|{self._undecided[:cut]}|", self._reads)[0][1:-1]
@@ -193,9 +193,6 @@ class Marks:
         self._space = text[len(shown) :]
         self._begun = self._begun or bool(shown)
         return shown
-
-
-_MAY_BECOME_A_MARK = re.compile(r"[^\S\n]?(?:\[[\d\s,]*)?\Z")
 
 
 def annotations(record: AnswerRecord, base_url: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.citations import resolve
+from agent.citations import MARK, PARTIAL_MARK, resolve
 from agent.trajectory import Citation, Read
 from index.documents import Passage
 from tests.agent import texts
@@ -58,6 +58,13 @@ def test_every_quote_is_verbatim_whatever_the_answer_is(parts: list[str]) -> Non
     ("answer", "text", "dropped"),
     [
         ("Tea [1] and cake [7].", "Tea [1] and cake.", 1),
+        ("Tea 【1】.", "Tea [1].", 0),
+        ("Tea[^1].", "Tea[1].", 0),
+        ("Tea [1†L3].", "Tea [1].", 0),
+        ("Tea 【1†L3-L5】【2†source】.", "Tea [1][2].", 0),
+        ("Tea [^1, 7].", "Tea [1].", 1),
+        ("Tea 【7†L3】.", "Tea.", 1),
+        ("Tea [a†b] 【x】 [^] [1†" + "a" * 41 + "].", "Tea [a†b] 【x】 [^] [1†" + "a" * 41 + "].", 0),
         ("Tea [1, 9].", "Tea [1].", 1),
         ("Tea [9, 1,8].", "Tea [1].", 2),
         ("Tea [7][8].", "Tea.", 2),
@@ -159,3 +166,15 @@ def test_a_passage_without_text_can_be_cited() -> None:
 
 def test_without_passages_every_mark_is_dropped() -> None:
     assert resolve("Tea [1], cake [2].", {}) == ("Tea, cake.", (), 2)
+
+
+@given(
+    st.sampled_from(["[1]", "[12, 3]", "【1】", "[^1]", "[1†L3]", " 【1, 2†source】"]), st.text(max_size=5)
+)
+def test_every_beginning_of_a_mark_may_still_become_one(mark: str, before: str) -> None:
+    assert MARK.fullmatch(mark)
+    for end in range(len(mark)):
+        text = before + mark[:end]
+        found = PARTIAL_MARK.search(text)
+        assert found is not None
+        assert found.start() <= len(before)

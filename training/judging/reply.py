@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from agent.replies import without_thoughts
 from training.judging.judge import Unjudged
 
 
@@ -10,9 +11,14 @@ class UnjudgedReply(Unjudged, ValueError):
     """A judge's reply contains no score, or more than one."""
 
 
-_THOUGHT = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _NUMBER = r"([+-]?[0-9]+(?:\.[0-9]+)?)(?!\.?[A-Za-z0-9_])"
-_BARE = re.compile(rf"(?:```(?:json)?)?[\s\"'*`]*{_NUMBER}[\s\"'*`.]*", re.IGNORECASE)
+_AROUND = r"[\s\"'*`]"
+_WORD = r"(?!(?:of|out|to|or|and|from|by|vs)\b)[a-z_]{1,20}:?"
+_BARE = re.compile(
+    rf"(?:```(?:json)?|json(?=\s))?{_AROUND}*{_NUMBER}(?:[\s\"'*`.]+{_WORD}{_AROUND}+{_NUMBER})*[\s\"'*`.]*",
+    re.IGNORECASE,
+)
+"""A number, perhaps in a fence, which may have lost its backticks. A word such as `json` may repeat it."""
 _LABELLED = re.compile(
     rf"(?<![A-Za-z0-9_])match[\s_-]?score[\s\"'*`\\]*[:=：][\s\"'*`\\]*{_NUMBER}", re.IGNORECASE
 )
@@ -28,10 +34,10 @@ def parse_score(text: str) -> int:
     model's thoughts. Raises UnjudgedReply if there is no score (a label without a number is not one), if
     there are two (also "1 or 2" after one label), and if a labelled number is not 0, 1 or 2.
     """
-    answer = _without_thoughts(text)
+    answer = without_thoughts(text)
     numbers = _numbers(answer)
-    if not numbers and (bare := _BARE.fullmatch(answer.strip())):
-        numbers = [bare.group(1)]
+    if not numbers and _BARE.fullmatch(answer.strip()):
+        numbers = re.findall(_NUMBER, answer)
     if not numbers:
         raise UnjudgedReply("the reply holds no score")
     scores = {found.group(1) if (found := _SCORE.fullmatch(number)) else None for number in numbers}
@@ -49,19 +55,3 @@ def _numbers(text: str) -> Sequence[str]:
         if also := _OR.match(text, found.end()):
             numbers.append(also.group(1))
     return numbers
-
-
-def _without_thoughts(text: str) -> str:
-    """The text outside of think tags. A thought may have been opened by the prompt, or be cut off."""
-    kept: list[str] = []
-    start, inside = 0, False
-    for tag in _THOUGHT.finditer(text):
-        if not tag.group(1):
-            if not inside:
-                kept.append(text[start : tag.start()])
-            inside = True
-        else:
-            if not inside:
-                kept.clear()
-            start, inside = tag.end(), False
-    return "\n".join(kept if inside else [*kept, text[start:]])

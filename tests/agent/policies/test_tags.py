@@ -239,7 +239,6 @@ def idle_for(fault: str) -> float:
 FAULTS: dict[str, tuple[tuple[Part, ...], str]] = {
     "the connection is reset": ((THOUGHT, 0.05, "cut"), "broken_stream"),
     "the stream just ends": ((THOUGHT,), "broken_stream"),
-    "done without a finish_reason": ((THOUGHT, DONE), "broken_stream"),
     "the last event is torn": ((THOUGHT, event("x", "stop")[:-9]), "broken_stream"),
     "nothing at all comes": ((), "broken_stream"),
     "an error in the stream": ((THOUGHT, b'data: {"error": {"message": "oom"}}\n\n'), "broken_stream"),
@@ -268,6 +267,14 @@ async def test_a_broken_stream_is_a_typed_policy_error(parts: tuple[Part, ...], 
     assert (trajectory.finish_reason, trajectory.fault) == ("policy_error", fault)
     assert engine.base_url in trajectory.detail
     assert "Strandcafé" not in trajectory.detail
+
+
+async def test_a_stream_that_is_done_without_a_finish_reason_is_complete() -> None:
+    half = ANSWERS.removesuffix("</answer>")
+    trajectory = await ask(turns(Reply((event(half), DONE))))
+    assert (trajectory.finish_reason, written(trajectory)) == ("answered", [ANSWERS])
+    trajectory = await ask(turns(Reply((THOUGHT, DONE))))
+    assert (trajectory.finish_reason, trajectory.detail) == ("invalid", "unclosed_think")
 
 
 REPLIES: dict[str, tuple[Reply, str, int]] = {
