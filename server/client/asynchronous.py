@@ -61,9 +61,9 @@ class AsyncClient:
         self._sleep = sleep
         # No limit on connections: the caller bounds how many questions it asks at once.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        token = os.environ.get("PR2_TOKEN") if token is None else token
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, limits=limits, headers=headers)
+        self._http = httpx.AsyncClient(
+            transport=transport, timeout=_TIMEOUT, limits=limits, headers=_authorization(token)
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -234,6 +234,13 @@ async def _read(documents: Iterable[Item]) -> AsyncGenerator[Item, None]:
     while batch := await asyncio.to_thread(list, itertools.islice(items, _BATCH)):
         for item in batch:
             yield item
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    token = os.environ.get("PR2_TOKEN", "") if token is None else token
+    if not (token.isascii() and token.isprintable()):
+        raise ApiError("the token must be printable ASCII; it is an argument of the client, or PR2_TOKEN")
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def _question(question: str, options: AskOptions) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Who asks: token, trusted header, fields of the request and the default, resolved to one user or refused."""
 
 import urllib.parse
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -158,7 +158,8 @@ def test_the_header_is_believed_only_from_trusted_addresses() -> None:
 @pytest.mark.usefixtures("history")
 async def test_a_forwarded_address_changes_nothing(make_service: MakeService, peer: str, status: int) -> None:
     async with api_of(make_service(identity=TRUSTING)) as api:
-        app: Any = KeepPeer(ProxyHeadersMiddleware(api.app, trusted_hosts="*"))
+        app: Any = api.app
+        app = KeepPeer(cast(Any, ProxyHeadersMiddleware)(app, trusted_hosts="*"))
         transport = httpx.ASGITransport(app, client=(peer, 5))
         async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
             for forwarded in ("10.0.0.1", "192.0.2.1", "127.0.0.1:99"):
