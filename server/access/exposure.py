@@ -11,7 +11,7 @@ def is_loopback(address: str) -> bool:
 
 
 def missing_for(address: str, *, allowed_hosts: Sequence[str], has_token: bool, insecure: bool) -> list[str]:
-    """What has to be set before a server may listen at this IP address, as advice; empty if nothing is.
+    """Advice on the settings that a server at this IP address still needs; empty if it needs none.
 
     `insecure` waives the token, never the names: without them, no other machine's request would be served.
     """

@@ -48,7 +48,7 @@ class Principal:
     user: str | None = None
     """User whom the connection itself names."""
     named_by: str = ""
-    """What names that user: `token` or `header`."""
+    """Source of that user: `token` or `header`."""
     default_user: str | None = None
     """User of a request that names nobody."""
 

@@ -19,7 +19,7 @@ class Identity:
 
     user: str
     named_by: str
-    """What named the user: `token`, `header`, `default`, or a field of the request."""
+    """Source of the user: `token`, `header`, `default`, or a field of the request."""
 
     def headers(self) -> dict[str, str]:
         """Response headers that report it; the id is percent-encoded."""
