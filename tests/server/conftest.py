@@ -34,7 +34,7 @@ def make_service(tmp_path: Path, encoder: SentenceTransformerEncoder) -> Iterato
     def make(
         policy: Policy | None = None, *, planner: Policy | None = None, upload_mb: int = 2, **fields: Any
     ) -> Service:
-        settings = Settings(data=tmp_path, upload_mb=upload_mb, **{"allowed_hosts": ["api"], **fields})
+        settings = Settings(data=tmp_path, upload_mb=upload_mb, **fields)
         profiles = Profiles(Store(settings.url, encoder.manifest), encoder)
         service = Service(profiles, policy or ScriptedPolicy([THINK_SEARCH, THINK_ANSWER]), settings, planner)
         made.append(service)
