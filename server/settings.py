@@ -1,10 +1,11 @@
 """The settings. Later sources win: defaults, `pr2.toml`, environment (`PR2_…`), flags."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,6 +17,8 @@ from agent.engines.settings import EngineSettings
 from agent.trajectory import Limits
 from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS
+from server.access.patterns import LOOPBACK_ORIGINS
+from server.access.settings import Hosts, IdentitySettings, Origins
 
 QUESTION_CHARACTERS = 8_000
 """Longest question."""
@@ -54,6 +57,13 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
+    allowed_hosts: Hosts = ()
+    """Names under which the server is reached (Host header), besides localhost, 127.0.0.1 and [::1]."""
+    allowed_origins: Origins = LOOPBACK_ORIGINS
+    """Origins of web pages that may call the server, besides its own: app://obsidian.md, vscode-webview://*."""
+    token: SecretStr | None = None
+    """Secret that every request must bring, as `Authorization: Bearer TOKEN`."""
+    identity: IdentitySettings = IdentitySettings()
     data: Path = Path("data")
     """Folder of the store."""
     database_url: str | None = None
@@ -75,6 +85,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _plans(self) -> Self:
         _ = self.planning  # Raises if it is invalid.
+        return self
+
+    @model_validator(mode="after")
+    def _token(self) -> Self:
+        if self.token is not None and not re.fullmatch(r"[\x21-\x7e]+", self.token.get_secret_value()):
+            raise ValueError("token: must be printable ASCII without spaces, and not empty")
+        if self.identity.user is not None and self.token is None:
+            raise ValueError("identity.user: is the user of the token, so set token (PR2_TOKEN), too")
         return self
 
     @property

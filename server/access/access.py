@@ -8,7 +8,8 @@ from agent.driver import Event
 from agent.trajectory import Message
 from index.documents import Document
 from index.values import Passage, PutItems, PutOptions, PutReport, Receipt
-from server.access.gate import Action, Gate, Principal
+from server.access.gate import Action, Forbidden, Gate, IdentityConflict, Principal
+from server.access.identity import Identity, identify
 from server.answers import AnswerRecord, AskOptions
 from server.service import Answering, Service
 
@@ -28,6 +29,21 @@ class Access:
         Every method checks; call this to refuse before work that precedes the method.
         """
         self._gate.check(self._principal, action, user)
+
+    def identify(self, named: Mapping[str, str | None]) -> Identity:
+        """The user of a request that names these users, by where. See `identity.identify`."""
+        return identify(self._principal, named)
+
+    async def users(self) -> list[str]:
+        """Users with stored data whom the principal may see."""
+        return [user for user in await self._service.run(self._store.users) if self._may_read(user)]
+
+    def _may_read(self, user: str) -> bool:
+        try:
+            self.check("read", user)
+        except (Forbidden, IdentityConflict):
+            return False
+        return True
 
     async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
         """See Profiles.put. `documents` is read in a thread."""

@@ -17,6 +17,26 @@ class Forbidden(Exception):
     """The principal may not do this to this user's data."""
 
 
+class ForeignHost(Forbidden):
+    """The Host header is none of the server's names."""
+
+
+class ForeignOrigin(Forbidden):
+    """The request comes from a web page that may not call the server."""
+
+
+class Unauthorized(Exception):
+    """The request does not bring the server's token."""
+
+
+class MissingUser(Exception):
+    """Nothing says whose history a request is about."""
+
+
+class IdentityConflict(Exception):
+    """A request names more than one user."""
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who makes a call."""
@@ -25,6 +45,12 @@ class Principal:
     tenant: str = ""
     users: frozenset[str] | None = None
     """Users whose data the principal may see; None for all."""
+    user: str | None = None
+    """User whom the connection itself names."""
+    named_by: str = ""
+    """Source of that user: `token` or `header`."""
+    default_user: str | None = None
+    """User of a request that names nobody."""
 
 
 LOCAL = Principal("local")
@@ -39,7 +65,10 @@ class Gate(Protocol):
         ...
 
     def check(self, principal: Principal, action: Action, user: str) -> None:
-        """Raise Forbidden unless the principal may do this to the user's data."""
+        """Raise Forbidden unless the principal may do this to the user's data.
+
+        Raises IdentityConflict if the connection names another user.
+        """
         ...
 
 
@@ -52,3 +81,7 @@ class OpenGate:
     def check(self, principal: Principal, action: Action, user: str) -> None:
         if principal.users is not None and user not in principal.users:
             raise Forbidden(f"{principal.name} has no access to the user {user!r}")
+        if principal.user is not None and user != principal.user:
+            raise IdentityConflict(
+                f"the request names the user {user!r}, and its {principal.named_by} {principal.user!r}"
+            )

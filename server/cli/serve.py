@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from server.access.exposure import missing_for
+from server.access.peer import KeepPeer
 from server.cli import options
 from server.cli.errors import BadInput, as_cli_errors
 from server.settings import Settings
@@ -30,8 +32,14 @@ def serve(
         bool,
         typer.Option("--demo/--no-demo", help="Add five invented people to an empty store."),
     ] = False,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Let other machines in without a token (PR2_TOKEN)."),
+    ] = False,
 ) -> None:
     """Serve the HTTP API.
+
+    Beyond this machine (--host), it needs the setting allowed_hosts and a token.
 
     Omitted options come from the environment (PR2_PORT, …), pr2.toml and the defaults, in this order.
     """
@@ -48,6 +56,7 @@ def serve(
         settings = Settings(**flags)
         # KeyboardInterrupt: uvicorn raises it once it has shut down in order.
         with listening(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
+            check_exposure(settings, listener.getsockname()[0], insecure)
             asyncio.run(_serve(settings, listener, demo))
 
 
@@ -72,6 +81,18 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
+def check_exposure(settings: Settings, address: str, insecure: bool) -> None:
+    """Raise BadInput if other machines would reach the server at `address` without the settings for that."""
+    advice = missing_for(
+        address,
+        allowed_hosts=settings.allowed_hosts,
+        has_token=settings.token is not None,
+        insecure=insecure,
+    )
+    if advice:
+        raise BadInput(f"other machines can reach {address}: {'; and '.join(advice)}")
+
+
 async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -> None:
     import uvicorn
 
@@ -89,7 +110,10 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
             )
         port = listener.getsockname()[1]
         config = uvicorn.Config(create_app(settings, service), timeout_graceful_shutdown=_GRACE_S)
-        typer.echo(_what_to_try(address_of(settings.host, port), service))
+        config.load()
+        # Around uvicorn's own middleware, which replaces the peer by what X-Forwarded-For says.
+        config.loaded_app = KeepPeer(config.loaded_app)
+        typer.echo(_what_to_try(address_of(settings.host, port), service, settings.token is not None))
         await uvicorn.Server(config).serve(sockets=[listener])
     finally:
         await service.aclose()
@@ -101,7 +125,7 @@ def address_of(host: str, port: int) -> str:
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def _what_to_try(url: str, service: "Service") -> str:
+def _what_to_try(url: str, service: "Service", with_token: bool) -> str:
     from server import demo
 
     known = set(service.profiles.store.users())
@@ -115,15 +139,16 @@ def _what_to_try(url: str, service: "Service") -> str:
     return (
         f"PR² at {url} (policy {service.policy.name}). Try:\n"
         f"  open {url}/\n"
-        f"  {curl(url, example.user, example.question)}\n"
+        f"  {curl(url, example.user, example.question, with_token)}\n"
         f"  pr2 ask {shlex.quote(example.user)} {shlex.quote(example.question)} --server {url}"
     )
 
 
-def curl(url: str, user: str, question: str) -> str:
-    """A shell command that asks this question."""
+def curl(url: str, user: str, question: str, with_token: bool = False) -> str:
+    """A shell command that asks this question. It reads the token from the environment."""
     body: dict[str, Any] = {"question": question}
+    token = ' -H "authorization: Bearer $PR2_TOKEN"' if with_token else ""
     return (
-        f"curl {url}/v1/users/{user}/answers -H 'content-type: application/json' -d "
+        f"curl {url}/v1/users/{user}/answers{token} -H 'content-type: application/json' -d "
         f"{shlex.quote(json.dumps(body, ensure_ascii=False))}"
     )

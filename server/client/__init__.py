@@ -4,6 +4,7 @@
         client.put("ana", [Document(id="n1", text="Went back to green tea.")])
         print(client.ask("ana", "What should I drink?").trajectory.answer)
 
+A server with a token takes it from `Client(url, token=…)` or the environment's PR2_TOKEN.
 Every failure is one exception, ApiError, whose message says what went wrong.
 """
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -43,6 +44,8 @@ class AsyncClient:
     Every method raises ApiError, and InvalidName before anything is sent. If the server is busy or cannot be
     reached, a request is retried up to `retries` times, after the server's Retry-After or with exponential
     back-off. Uploads are not retried, because an iterator cannot be read twice.
+
+    `token` is the server's, if it has one; it defaults to the environment's PR2_TOKEN.
     """
 
     def __init__(
@@ -51,13 +54,17 @@ class AsyncClient:
         retries: int = 3,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        token: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._retries = retries
         self._sleep = sleep
         # No limit on connections: the caller bounds how many questions it asks at once.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        self._http = httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, limits=limits)
+        self._http = httpx.AsyncClient(
+            transport=transport, timeout=_TIMEOUT, limits=limits, headers=_authorization(token)
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -229,6 +236,13 @@ async def _read(documents: Iterable[Item]) -> AsyncGenerator[Item, None]:
     while batch := await asyncio.to_thread(list, itertools.islice(items, _BATCH)):
         for item in batch:
             yield item
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    token = os.environ.get("PR2_TOKEN", "") if token is None else token
+    if not (token.isascii() and token.isprintable()):
+        raise ApiError("the token must be printable ASCII; it is an argument of the client, or PR2_TOKEN")
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def _question(question: str, options: AskOptions) -> dict[str, Any]:

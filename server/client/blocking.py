@@ -22,13 +22,13 @@ class Client:
     It runs an AsyncClient in a thread. Use it as a context manager, or `close` it.
     """
 
-    def __init__(self, url: str, retries: int = 3) -> None:
+    def __init__(self, url: str, retries: int = 3, *, token: str | None = None) -> None:
         from anyio.from_thread import start_blocking_portal
 
         self.url = url.rstrip("/")
         self._stack = ExitStack()
         self._portal = self._stack.enter_context(start_blocking_portal())
-        self._client = AsyncClient(url, retries)
+        self._client = AsyncClient(url, retries, token=token)
         self._followed: set[AsyncGenerator[Any, None]] = set()
         self._stack.callback(self._portal.call, self._aclose)
 

@@ -10,11 +10,15 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Scope
 
 from agent.engines.errors import EngineError
 from index.errors import StoreUnavailable
 from server import installed_version
-from server.access.gate import Gate, OpenGate
+from server.access.gate import Gate
+from server.access.guard import Guard
+from server.access.identity import IdentityGate
+from server.access.patterns import LOOPBACK
 from server.assembly import open_service
 from server.http import answers, operation, profiles
 from server.http.middleware import USERS, BodyLimit, NameCheck
@@ -55,14 +59,16 @@ def create_app(
     """The application.
 
     Without `service` it opens its own on startup and closes it on shutdown. Without `settings` it reads the
-    environment, so that any ASGI server can run this as a factory. Without `gate` it lets everyone in.
+    environment, so that any ASGI server can run this as a factory. `gate` defaults to IdentityGate.
 
     It also starts while the database is unavailable, and serves once that is back. Startup raises
     EncoderMismatch, SchemaMismatch and EncoderUnavailable, which waiting does not cure.
     """
     settings = settings or Settings()
-    state = State(keep_alive_s, gate or OpenGate(), service)
-    mcp = MCPEndpoint(state.access)
+    state = State(
+        keep_alive_s, gate or IdentityGate(settings.identity), service, settings.identity.list_users
+    )
+    mcp = MCPEndpoint(state.access, users_named=settings.identity.names_users)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
@@ -83,6 +89,7 @@ def create_app(
                 await opened.aclose()
 
     app = _App(
+        settings,
         title="PR²",
         version=installed_version(),
         description=DESCRIPTION,
@@ -117,14 +124,36 @@ async def _check_policy(state: State) -> None:
 
 
 class _App(FastAPI):
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
+
+    def build_middleware_stack(self) -> ASGIApp:
+        # Outside Starlette's own error handling, so that a page can read every error.
+        settings = self._settings
+        return Guard(
+            super().build_middleware_stack(),
+            hosts=(*LOOPBACK, *settings.allowed_hosts),
+            origins=settings.allowed_origins,
+            token=settings.token.get_secret_value() if settings.token else None,
+            refuse=_error_response,
+        )
+
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         document["components"]["schemas"] |= PROBLEM_SCHEMAS
+        if self._settings.token:
+            document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"token": []}]
         return document
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    if routes_openai.serves(request.scope["path"]):
+    return _error_response(request.scope, error)
+
+
+def _error_response(scope: Scope, error: Exception) -> Response:
+    if routes_openai.serves(scope["path"]):
         return routes_openai.openai_error(error)
     headers = error.headers if isinstance(error, HTTPException) else None
     return ProblemResponse(problem_of(error), headers)

@@ -23,7 +23,14 @@ from index.errors import (
     UnknownUser,
     WouldReplace,
 )
-from server.access.gate import Forbidden
+from server.access.gate import (
+    Forbidden,
+    ForeignHost,
+    ForeignOrigin,
+    IdentityConflict,
+    MissingUser,
+    Unauthorized,
+)
 from server.answers import AnswerRecord
 from server.http.wire import JSONBody
 from server.queue import Busy
@@ -106,6 +113,11 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     SchemaMismatch: _Kind("store-unavailable", "The database cannot be used now", 503),
     EncoderUnavailable: _Kind("encoder-unavailable", "The encoder cannot be loaded", 503),
     EncoderMismatch: _Kind("encoder-mismatch", "The store was made with another encoder", 503),
+    ForeignHost: _Kind("foreign-host", "The server is not known under this name", 403),
+    ForeignOrigin: _Kind("foreign-origin", "This web page may not call the server", 403),
+    Unauthorized: _Kind("unauthorized", "The token is missing or wrong", 401),
+    MissingUser: _Kind("missing-user", "The request names no user", 400),
+    IdentityConflict: _Kind("identity-conflict", "The request names more than one user", 400),
     Forbidden: _Kind("forbidden", "You have no access to this", 403),
     Busy: _Kind("busy", "Too many questions are waiting", 429),
     EngineError: _Kind("policy-unavailable", "The policy is not ready", 503),

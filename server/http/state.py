@@ -19,6 +19,8 @@ class State:
     keep_alive_s: float
     gate: Gate
     opened: Service | None = None
+    lists_users: bool = False
+    """Whether /v1/models lists a model for each user."""
     engine: str | None = None
     """Description of the policy's engine; None until the policy has produced a token."""
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -5,7 +5,6 @@ Expected errors reach the assistant with advice it can act on; any other is only
 
 import json
 import logging
-import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,8 +14,6 @@ from mcp import MCPError, UriTemplate, types
 from mcp.server import Server, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from pydantic import ValidationError, create_model
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -24,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 from index.documents import check_name
 from server import installed_version
 from server.access.access import Access
-from server.http.problems import HANDLED, ProblemResponse, problem_of
-from server.mcp.tools import TOOLS, Arguments, OfUser, Result, error_result, sendable
+from server.http.problems import HANDLED, problem_of
+from server.mcp.tools import TOOLS, Arguments, OfNamedUser, OfUser, Result, error_result, sendable
 
 INSTRUCTIONS = """\
 PR² keeps a person's history: notes, messages, mails and other documents, apart for each user. \
@@ -39,13 +36,15 @@ AccessOf = Callable[[HTTPConnection | None], Access]
 _log = logging.getLogger(__name__)
 
 
-def mcp_server(access_of: AccessOf, user: str | None = None) -> Server[Any]:
+def mcp_server(access_of: AccessOf, user: str | None = None, *, users_named: bool = False) -> Server[Any]:
     """The SDK's server with the service's tools and resources. The caller is resolved for every call.
 
-    Each tool takes a `user` argument. With `user` given here, none does: all work for that person only.
+    Each tool takes a `user` argument. With `users_named` it may be left out, because the caller's identity
+    can name the user. With `user` given here, no tool takes one: all work for that person only.
     """
     if user is None:
-        accepts = {tool.name: create_model(tool.name, __base__=(tool.arguments, OfUser)) for tool in TOOLS}
+        whose_of = OfNamedUser if users_named else OfUser
+        accepts = {tool.name: create_model(tool.name, __base__=(tool.arguments, whose_of)) for tool in TOOLS}
         documents = UriTemplate.parse("pr2://users/{user}/documents/{document_id}")
     else:
         accepts = {tool.name: tool.arguments for tool in TOOLS}
@@ -80,8 +79,9 @@ def mcp_server(access_of: AccessOf, user: str | None = None) -> Server[Any]:
 
         try:
             arguments: Any = _checked(accepts[tool.name], params.arguments or {})
-            whose = check_name(arguments.user if user is None else user)
-            return await tool.run(access_of(context.request), whose, arguments, report)
+            access = access_of(context.request)
+            whose = access.identify({"user": arguments.user if user is None else user})
+            return await tool.run(access, whose.user, arguments, report)
         except Exception as error:
             return error_result(_in_words(error))
 
@@ -157,17 +157,14 @@ def _in_words(error: Exception) -> str:
     return f"{problem.title}: {problem.detail.rstrip('.')}. {advice}"
 
 
-_THIS_MACHINE = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
-
-
 class MCPEndpoint:
     """MCP over streamable HTTP: an ASGI application that serves while it is `running`.
 
     It keeps no sessions, so any of several processes can serve any request.
     """
 
-    def __init__(self, access_of: AccessOf) -> None:
-        self._server = mcp_server(access_of)
+    def __init__(self, access_of: AccessOf, *, users_named: bool = False) -> None:
+        self._server = mcp_server(access_of, users_named=users_named)
         self._manager: StreamableHTTPSessionManager | None = None
 
     def route(self, path: str) -> Route:
@@ -180,20 +177,13 @@ class MCPEndpoint:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Serve within the surrounding application's lifespan. Leaving cancels the calls in progress."""
-        # The SDK's manager runs only once, but an application can be restarted.
+        # The SDK's manager runs only once, but an application can be restarted. The SDK's own checks of Host
+        # and Origin stay off: the guard in front of the application has made them.
         self._manager = StreamableHTTPSessionManager(self._server, stateless=True)
         async with self._manager.run():
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Any web page can make its browser send requests here and, by DNS rebinding, read the replies. Its
-        # Origin header reveals it; programs send none. The SDK checks Origin only together with a fixed list
-        # of Host headers, but a server in a container or on a LAN is reached under names that it does not
-        # know. So the SDK's check stays off, and Origin is checked here.
-        if not all(_THIS_MACHINE.fullmatch(origin) for origin in Headers(scope=scope).getlist("origin")):
-            refused = HTTPException(403, "web pages of other origins have no access (the Origin header)")
-            await ProblemResponse(problem_of(refused))(scope, receive, send)
-            return
         if self._manager is None:
             raise RuntimeError("the application has not started")
         await self._manager.handle_request(scope, receive, send)

@@ -45,6 +45,11 @@ class OfUser(Arguments):
     """Id of the user whose history is searched or changed."""
 
 
+class OfNamedUser(Arguments):
+    user: str | None = None
+    """Id of the user whose history is searched or changed. Omit it for the user whom the connection names."""
+
+
 class _SearchArguments(Arguments):
     query: QueryText
     """Text to search for, phrased like the text that you hope to find."""

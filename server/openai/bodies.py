@@ -49,7 +49,7 @@ REFUSED: Mapping[str, Any] = {
 like null, because it asks for nothing."""
 IGNORED = frozenset(
     "temperature top_p seed presence_penalty frequency_penalty logit_bias metadata store service_tier "
-    "parallel_tool_calls reasoning_effort verbosity safety_identifier prompt_cache_key prompt_cache_options "
+    "parallel_tool_calls reasoning_effort verbosity prompt_cache_key prompt_cache_options "
     "prompt_cache_retention".split()
 )
 """Parameters that tune sampling, billing or caching. Ignored, so that clients which always send them work."""
@@ -77,7 +77,9 @@ class ChatRequest(_Body, extra="allow"):
     """The last one is the question. Of the earlier ones the newest 8,000 characters are shown to the policy,
     system messages before others."""
     user: str | None = None
-    """The person whose history is searched. Required."""
+    """The person whose history is searched. Required, unless the server's identity settings name one."""
+    safety_identifier: str | None = None
+    """The newer name of `user`; so is `metadata.user_id`. All that are given must be the same."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: MaxTokens | None = None
@@ -89,16 +91,13 @@ class ChatRequest(_Body, extra="allow"):
     """Not OpenAI's: as in /v1/users/{user}/answers. `max_tokens` wins over it."""
 
     def check(self) -> None:
-        """Raise OpenAIProblem for an unsupported or unknown parameter, or without a user."""
+        """Raise OpenAIProblem for an unsupported or unknown parameter."""
         for name, value in (self.model_extra or {}).items():
             if name in REFUSED:
                 if value is not None and value != REFUSED[name]:
                     raise OpenAIProblem(400, f"{name} is not supported; leave it out", name)
             elif name not in IGNORED:
                 raise OpenAIProblem(400, f"there is no parameter {name}", name)
-        if not (self.user or "").strip():
-            missing = "user is missing: it names the person whose history is searched"
-            raise OpenAIProblem(400, missing, "user")
 
     def given_limits(self) -> dict[str, int]:
         """The limits that this request sets."""

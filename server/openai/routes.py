@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from agent.trajectory import AnswerDelta, Information
 from index.errors import InvalidName, UnknownRetriever, UnknownUser
+from server.access.gate import IdentityConflict, MissingUser
 from server.answers import AnswerRecord, record_of
 from server.http.connection import while_connected
 from server.http.problems import HANDLED, Problem, problem_of
@@ -35,6 +36,7 @@ from server.openai.bodies import (
     text_and_end,
     usage,
 )
+from server.openai.identity import named_users, split_model
 from server.service import Answering, InvalidQuestion
 
 _log = logging.getLogger(__name__)
@@ -59,10 +61,12 @@ router = APIRouter(
 )
 
 DESCRIPTION = f"""\
-Answer the last message from the history of the person that `user` names.
+Answer the last message from the history of one person: named by `user`, `safety_identifier`, \
+`metadata.user_id` or the model `pr2:USER`, else by the server's identity settings. The response headers \
+PR2-User and PR2-User-From say who it was, and what named them.
 
 Thoughts and searches come as `reasoning_content`, citations as `annotations`, and the answer is stored like \
-any other, under `pr2.answer_id`. A key is not needed, and is ignored.
+any other, under `pr2.answer_id`. The key is the server's token; without one, any key is accepted.
 
 Ignored: {", ".join(sorted(IGNORED))}.
 Refused, unless set to a value that asks for nothing: {", ".join(REFUSED)}. All other parameters are refused.
@@ -84,22 +88,26 @@ _COMPLETION_IN_OPENAPI: dict[str, Any] = {
 )
 async def complete(request: Request, access: Caller, body: ChatRequest) -> Response:
     body.check()
-    model = _model(body.model)
+    model = _model(split_model(body.model)[0])
     question, conversation = body.question()
+    named = named_users(body.model, body.user, body.safety_identifier, body.model_extra or {})
+    identity = access.identify(named)
     answering = await access.begin(
-        body.user or "",
+        identity.user,
         question,
         conversation,
         method=MODELS[model].name,
         retriever=body.retriever,
         limits=body.given_limits(),
     )
-    head = {"model": model, "created": int(time.time())}
+    head = {"model": body.model, "created": int(time.time())}
     base_url = str(request.base_url)
     if body.stream:
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
         chunks = _chunks(answering, head, base_url, with_usage)
-        return EventStream(chunks, of(request).keep_alive_s, answering)
+        stream = EventStream(chunks, of(request).keep_alive_s, answering)
+        stream.headers.update(identity.headers())
+        return stream
     record = await while_connected(request, record_of(answering))
     text, end = text_and_end(record)
     thoughts = (reasoning(step) for step in record.trajectory.steps)
@@ -118,19 +126,25 @@ async def complete(request: Request, access: Caller, body: ChatRequest) -> Respo
             "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": end}],
             "usage": usage(record),
             "pr2": extras(record),
-        }
+        },
+        headers=identity.headers(),
     )
 
 
 @router.get("/models", summary="List the models")
-async def list_models() -> JSONBody:
-    """One model for each method."""
-    return JSONBody({"object": "list", "data": [_model_body(model) for model in MODELS]})
+async def list_models(request: Request, access: Caller) -> JSONBody:
+    """One model for each method and, with the setting `identity.list_users`, `pr2:USER` for each user."""
+    users = await access.users() if of(request).lists_users else []
+    data = [_model_body(model) for model in MODELS] + [_model_body("pr2", user) for user in users]
+    return JSONBody({"object": "list", "data": data})
 
 
 @router.get("/models/{model}", summary="Look up a model")
-async def get_model(model: str) -> JSONBody:
-    return JSONBody(_model_body(_model(model)))
+async def get_model(access: Caller, model: str) -> JSONBody:
+    name, user = split_model(model)
+    if user is not None:
+        access.check("read", access.identify({"model": user}).user)
+    return JSONBody(_model_body(_model(name), user))
 
 
 def _model(model: str) -> str:
@@ -140,9 +154,9 @@ def _model(model: str) -> str:
     return model
 
 
-def _model_body(model: str) -> dict[str, Any]:
+def _model_body(model: str, user: str | None = None) -> dict[str, Any]:
     return {
-        "id": model,
+        "id": model if user is None else f"{model}:{user}",
         "object": "model",
         "created": 0,
         "owned_by": "pr2",
@@ -215,6 +229,8 @@ def openai_error(error: Exception) -> Response:
 
 _PARAMS = {
     InvalidName: "user",
+    MissingUser: "user",
+    IdentityConflict: "user",
     UnknownUser: "user",
     InvalidQuestion: "messages",
     UnknownRetriever: "retriever",

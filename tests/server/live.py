@@ -45,7 +45,9 @@ class Api:
 @asynccontextmanager
 async def api_of(service: Service, **options: Any) -> AsyncGenerator[Api, None]:
     """The API in this event loop, without a socket."""
-    app = create_app(service.settings, service, **options)
+    settings = service.settings
+    known = settings.model_copy(update={"allowed_hosts": (*settings.allowed_hosts, "api")})
+    app = create_app(known, service, **options)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
         yield Api(client, app, service)

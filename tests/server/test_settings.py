@@ -1,6 +1,7 @@
 """Precedence of the settings' sources: defaults, pr2.toml, environment, flags."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -47,3 +48,40 @@ def test_a_question_sets_only_the_limits_that_it_names() -> None:
     for wrong in ({"top_k": 0}, {"speed": 1}):
         with pytest.raises(ValidationError):
             defaults.limits(wrong)
+
+
+def test_hosts_origins_and_identity_come_from_the_environment_and_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "http://localhost:*" in Settings().allowed_origins
+    Path("pr2.toml").write_text('allowed_hosts = ["pr2.example"]\n[identity]\ndefault_user = "ana"\n')
+    monkeypatch.setenv("PR2_ALLOWED_ORIGINS", "app://obsidian.md, vscode-webview://*")
+    monkeypatch.setenv("PR2_TOKEN", "secret")
+    monkeypatch.setenv("PR2_IDENTITY__HEADER", "X-User")
+    monkeypatch.setenv("PR2_IDENTITY__TRUSTED_ADDRESSES", "10.0.0.0/8,::1")
+    settings = Settings()
+    assert settings.allowed_hosts == ("pr2.example",)
+    assert settings.allowed_origins == ("app://obsidian.md", "vscode-webview://*")
+    assert "secret" not in repr(settings)
+    identity = settings.identity
+    assert (identity.default_user, identity.header) == ("ana", "X-User")
+    assert [str(network) for network in identity.trusted_addresses] == ["10.0.0.0/8", "::1/128"]
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"allowed_hosts": ["http://pr2.example"]}, "is not a host"),
+        ({"allowed_origins": ["pr2.example"]}, "is not an origin"),
+        ({"token": ""}, "printable ASCII"),
+        ({"token": "two words"}, "printable ASCII"),
+        ({"identity": {"user": "ana"}}, "set token"),
+        ({"identity": {"default_user": "a/b"}}, "cannot be an id"),
+        ({"identity": {"header": "X User"}}, "header"),
+        ({"identity": {"trusted_addresses": ["nowhere"]}}, "trusted_addresses"),
+    ],
+)
+def test_faulty_access_settings_are_refused(given: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        Settings(**given)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -19,8 +20,9 @@ from typer.testing import CliRunner
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.storage.store import Store
 from server import demo
+from server.access.exposure import missing_for
 from server.cli import app
-from server.cli.serve import address_of, listening
+from server.cli.serve import address_of, curl, listening
 from server.settings import Settings
 
 PR2 = [sys.executable, "-m", "server.cli"]
@@ -119,6 +121,58 @@ def test_settings_that_do_not_fit_are_named(tmp_path: Path, monkeypatch: pytest.
     assert "prot: field is not permitted" in complaint()
     (tmp_path / "pr2.toml").write_text("port =\n")
     assert "pr2.toml: Invalid value" in complaint()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_beyond_this_machine_names_and_a_token_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    def complaint(*arguments: str) -> str:
+        command = ["serve", "--host", host, "--port", "0", "--data", str(tmp_path / "data"), *arguments]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
+        assert not (tmp_path / "data").exists()
+        return str(result.stderr)
+
+    monkeypatch.chdir(tmp_path)
+    both = complaint()
+    assert f'pr2.toml: allowed_hosts = ["{socket.gethostname()}"]' in both
+    assert "PR2_TOKEN" in both
+    assert "--insecure" in both
+    names = complaint("--insecure")
+    assert "allowed_hosts" in names
+    assert "PR2_TOKEN" not in names
+    Path("pr2.toml").write_text('allowed_hosts = ["pr2.example"]\n')
+    token = complaint()
+    assert "PR2_TOKEN" in token
+    assert "allowed_hosts" not in token
+
+
+@pytest.mark.parametrize(
+    ("address", "names", "token", "insecure", "missing"),
+    [
+        ("127.0.0.1", [], False, False, 0),
+        ("127.8.0.1", [], False, False, 0),
+        ("::1", [], False, False, 0),
+        ("192.168.1.7", [], False, False, 2),
+        ("192.168.1.7", [], False, True, 1),
+        ("fe80::1%eth0", [], True, False, 1),
+        ("192.168.1.7", ["pr2.example"], False, False, 1),
+        ("192.168.1.7", ["pr2.example"], True, False, 0),
+        ("0.0.0.0", ["pr2.example"], False, True, 0),
+    ],
+)
+def test_only_an_address_of_this_machine_needs_nothing(
+    address: str, names: list[str], token: bool, insecure: bool, missing: int
+) -> None:
+    advice = missing_for(address, allowed_hosts=names, has_token=token, insecure=insecure)
+    assert len(advice) == missing
+
+
+def test_with_a_token_what_is_printed_sends_it() -> None:
+    command = shlex.split(curl("http://127.0.0.1:1", "ana", "Why?", with_token=True))
+    assert "authorization: Bearer $PR2_TOKEN" in command
 
 
 def test_flags_win_over_the_environment_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,3 +130,30 @@ async def test_an_upload_breaks_off_at_what_is_no_document() -> None:
     faulty: list[Document | InvalidDocument] = [Document(id="1", text="a"), InvalidDocument("no text", 2)]
     with pytest.raises(InvalidDocument, match="no text"):
         await pr2.put("ana", faulty)
+
+
+async def test_the_token_is_sent_with_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str | None] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("authorization"))
+        return httpx.Response(200, json={"id": "d", "text": "a"})
+
+    async def ask(token: str | None = None) -> None:
+        async with AsyncClient("http://pr2", transport=httpx.MockTransport(reply), token=token) as pr2:
+            await pr2.document("ana", "d")
+
+    monkeypatch.delenv("PR2_TOKEN", raising=False)
+    await ask()
+    await ask("mine")
+    monkeypatch.setenv("PR2_TOKEN", "environment's")
+    await ask()
+    await ask("mine")
+    await ask("")
+    assert sent == [None, "Bearer mine", "Bearer environment's", "Bearer mine", None]
+
+
+@pytest.mark.parametrize("token", ["é", "two\nlines"])
+async def test_a_token_that_a_header_cannot_carry_is_named(token: str) -> None:
+    with pytest.raises(ApiError, match="the token"):
+        AsyncClient("http://pr2", token=token)

@@ -103,7 +103,7 @@ class Visit:
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
             "method": "POST",
-            "headers": [(b"content-type", b"application/json")],
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),

@@ -230,7 +230,7 @@ async def test_a_client_that_leaves_in_the_middle_of_an_upload_stores_nothing(
     with serving(app) as url:
         lines = b"".join(json.dumps(document).encode() + b"\n" for document in ANA)
         head = (
-            "PUT /v1/users/ana/documents HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+            "PUT /v1/users/ana/documents HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/x-ndjson\r\n"
             f"Content-Length: {len(lines) + 100}\r\n\r\n"
         )
         with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)) as connection:
