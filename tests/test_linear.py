@@ -23,7 +23,7 @@ LENGTH = 30
 GROWN = 10
 ALLOWED = 1.3 * GROWN
 
-MATCHED = {"agent.policies.tool_reply._THOUGHT"}
+MATCHED = {"agent.replies._NAMED", "agent.replies._XML_NAME"}
 """Patterns that are tried at the beginning of a text only, never searched for."""
 
 UNITS = (
