@@ -40,8 +40,23 @@ def profiles(tmp_path: Path, minilm: "SentenceTransformerEncoder") -> "Iterator[
     store.close()
 
 
+SLOW = (
+    "tests/index/ranking/test_vectors.py",
+    "tests/index/storage/test_store.py",
+    "tests/server/cli",
+    "tests/server/mcp",
+    "tests/test_linear.py",
+    "tests/training/demo",
+    "tests/training/evaluation/test_runs.py",
+    "tests/training/judging/test_agreement.py",
+    "tests/training/planner",
+    "tests/training/tasks/test_sample.py",
+)
+"""Tests that train, count steps, kill processes or start commands."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow whatever loads the real encoder through a fixture."""
+    """Mark as slow what is in SLOW and whatever loads the real encoder through a fixture."""
     for item in items:
-        if "minilm" in getattr(item, "fixturenames", ()):
+        if item.nodeid.startswith(SLOW) or "minilm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
