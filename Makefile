@@ -61,6 +61,8 @@ test-engines: $(VENV)/.installed $(ENGINE_VENV)/.installed ## Run whole episodes
 
 test-openrlhf: $(ENGINE_VENV)/.installed ## Train through OpenRLHF's own command line, without a GPU
 	@command -v c++ >/dev/null || { echo "make: a C++ compiler is needed, with which DeepSpeed builds its optimizer" >&2; exit 1; }
+	# In a shared folder, the lock of a compilation that was killed stops every later run.
+	TORCH_EXTENSIONS_DIR=$(CURDIR)/$(ENGINE_VENV)/torch_extensions \
 	OMP_NUM_THREADS=1 PYTHONPATH=tests/openrlhf/shims:. $(ENGINE_BIN)/python -m pytest tests/openrlhf --confcutdir=tests/openrlhf -W ignore
 
 evaluate: $(VENV)/.installed ## Evaluate four methods on the sample data set, without a model, into EVALUATION
