@@ -271,7 +271,7 @@ def trained(folder: Path, cases: Sequence[Case]) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-8000:]
-    assert f"{len(cases)} trajectories; 0 left out" in done.stdout
+    assert f"{len(cases)} trajectories; left out 0 " in done.stdout
     return folder / "out" / "model"
 
 
