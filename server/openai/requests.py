@@ -4,7 +4,7 @@ A field is refused only if the answer would mean something else without it. Ever
 clamped, which the response's headers say.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
 
@@ -27,7 +27,7 @@ from server.settings import MOST_TOKENS, QuestionLimits
 MOST_NAMES = 32
 """Ignored fields named in the header; further ones are counted."""
 MOST_CHARACTERS = 64
-"""Longest name of an ignored field in the header."""
+"""Longest name of an ignored field in the header, encoded: proxies bound headers, too."""
 
 AsksNothing = Callable[[Any], bool]
 """Whether a value of a refused field asks for nothing, so that it can be accepted."""
@@ -169,8 +169,9 @@ def _clamped(tokens: int) -> int:
     return tokens if 0 < tokens <= MOST_TOKENS else MOST_TOKENS
 
 
-def _names(names: Iterable[str]) -> str:
+def _names(names: Sequence[str]) -> str:
     """Names of any characters as the value of a header; those over the limits are cut."""
-    shown = [quote(name[:MOST_CHARACTERS].encode("utf-8", "replace"), safe="[]$@") for name in names]
-    left_out = len(shown) - MOST_NAMES
-    return ", ".join([*shown[:MOST_NAMES], *([f"and {left_out} more"] if left_out > 0 else [])])
+    shown = [quote(name.encode("utf-8", "replace"))[:MOST_CHARACTERS] or '""' for name in names]
+    if len(shown) > MOST_NAMES:
+        shown[MOST_NAMES:] = [f"and {len(shown) - MOST_NAMES} more"]
+    return ", ".join(shown)
