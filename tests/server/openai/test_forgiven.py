@@ -104,7 +104,7 @@ async def test_what_asks_for_nothing_is_accepted(chat: Chat) -> None:
     assert "pr2-ignored" not in await chat.headers("responses", **nulls)
 
 
-@given(st.dictionaries(st.text(), st.integers(), max_size=2 * MOST_NAMES))
+@given(st.dictionaries(st.text(), st.integers(), max_size=MOST_NAMES + 3))
 def test_any_names_fit_a_header(extra: dict[str, int]) -> None:
     fields = ChatRequest.model_fields.keys() | ChatRequest.REFUSED.keys()
     extra = {name: value for name, value in extra.items() if name not in fields}
@@ -119,8 +119,6 @@ def test_any_names_fit_a_header(extra: dict[str, int]) -> None:
         assert shown[-1] == f"and {len(extra) - MOST_NAMES} more"
 
 
-@pytest.mark.parametrize("sent", [128_000, 32_769, -1, 10**30])
-@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("path", "field"),
     [
@@ -129,11 +127,11 @@ def test_any_names_fit_a_header(extra: dict[str, int]) -> None:
         ("responses", "max_output_tokens"),
     ],
 )
-async def test_too_many_tokens_are_as_many_as_allowed(
-    chat: Chat, path: str, field: str, stream: bool, sent: int
-) -> None:
-    headers = await chat.headers(path, **{field: sent}, stream=stream)
-    assert headers["pr2-clamped"] == f"{field}=32768"
+async def test_too_many_tokens_are_as_many_as_allowed(chat: Chat, path: str, field: str) -> None:
+    for sent in (128_000, 32_769, -1, 10**30):
+        for stream in (False, True):
+            headers = await chat.headers(path, **{field: sent}, stream=stream)
+            assert headers["pr2-clamped"] == f"{field}=32768"
 
 
 async def test_tokens_within_the_bounds_are_taken_as_they_are(chat: Chat) -> None:
