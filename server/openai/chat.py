@@ -1,8 +1,8 @@
 """OpenAI's chat completions: the request, the completion, and its chunks."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -16,7 +16,15 @@ from server.http.wire import JSONBody, encode
 from server.openai.asking import Asked, Finished, Reasoning, Written, ask, extras
 from server.openai.conversation import Conversation, read_conversation
 from server.openai.errors import broken_off
-from server.openai.requests import CONSTRAINING, AskBody, Tokens, leaves_tools_optional, never, only
+from server.openai.requests import (
+    CONSTRAINING,
+    AskBody,
+    AsksNothing,
+    Tokens,
+    leaves_tools_optional,
+    never,
+    only,
+)
 
 router = APIRouter()
 
@@ -29,7 +37,8 @@ class StreamOptions(BaseModel, extra="allow"):
 class ChatRequest(AskBody):
     """A request as OpenAI's clients send it; null means omitted."""
 
-    REFUSED = CONSTRAINING | {
+    REFUSED: ClassVar[Mapping[str, AsksNothing]] = {
+        **CONSTRAINING,
         "n": only(1),
         "tool_choice": leaves_tools_optional,
         "function_call": only("auto", "none"),

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter
 from pydantic import BeforeValidator, TypeAdapter, WithJsonSchema
@@ -16,7 +16,15 @@ from server.openai.asking import Asked, Finished, Reasoning, Written, ask, extra
 from server.openai.conversation import Conversation, read_conversation
 from server.openai.errors import OpenAIProblem, broken_off
 from server.openai.output import Output
-from server.openai.requests import CONSTRAINING, AskBody, Tokens, leaves_tools_optional, never, only
+from server.openai.requests import (
+    CONSTRAINING,
+    AskBody,
+    AsksNothing,
+    Tokens,
+    leaves_tools_optional,
+    never,
+    only,
+)
 
 router = APIRouter()
 
@@ -41,7 +49,8 @@ Input = Annotated[Items, BeforeValidator(_as_items), WithJsonSchema(TypeAdapter(
 class ResponsesRequest(AskBody):
     """A request as OpenAI's clients send it; null means omitted."""
 
-    REFUSED = CONSTRAINING | {
+    REFUSED: ClassVar[Mapping[str, AsksNothing]] = {
+        **CONSTRAINING,
         "previous_response_id": never,
         "conversation": never,
         "background": only(False),

@@ -1,6 +1,6 @@
 """Unmodified clients in front of a running server: openai-python and langchain-openai."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,11 +57,13 @@ def test_responses_from_openai_sync(url: str) -> None:
         # Its output is a valid input of the next question.
         follow_up: Any = [*QUESTION, *response.output, {"role": "user", "content": "And what else?"}]
         assert client.responses.create(model="pr2", input=follow_up, user="ana").output_text
-        [annotation] = response.output[-1].content[0].annotations  # type: ignore[union-attr]
-        assert httpx.get(annotation.url).json() == ANA[0]  # type: ignore[union-attr]
+        answer: Any = response.output[-1]
+        [annotation] = answer.content[0].annotations
+        assert httpx.get(annotation.url).json() == ANA[0]
     assert response.output_text == gathered.output_text == ANSWER
     assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == ANSWER
-    assert gathered.output[-1].content[0].annotations == [annotation]  # type: ignore[union-attr]
+    end: Any = gathered.output[-1]
+    assert end.content[0].annotations == [annotation]
 
 
 async def test_responses_from_openai_async(url: str) -> None:
@@ -171,8 +173,8 @@ def test_langchain_sends_tools_and_a_finished_exchange(make_service: MakeService
 
 
 def langchain(url: str, **options: Any) -> ChatOpenAI:
-    return ChatOpenAI(model="pr2", base_url=url, api_key="sk-any", max_retries=0, **options)  # type: ignore[arg-type]
+    return ChatOpenAI(model="pr2", base_url=url, api_key="sk-any", max_retries=0, **options)
 
 
-def text_of(pieces: list[BaseMessageChunk]) -> str:
+def text_of(pieces: Sequence[BaseMessageChunk]) -> str:
     return "".join(piece.text for piece in pieces)

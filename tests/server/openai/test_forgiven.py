@@ -135,7 +135,11 @@ async def test_too_many_tokens_are_as_many_as_allowed(chat: Chat, path: str, fie
 
 
 async def test_tokens_within_the_bounds_are_taken_as_they_are(chat: Chat) -> None:
-    for body in ({"max_tokens": 32_768}, {"max_tokens": 128_000, "max_completion_tokens": 9}):
+    bodies: list[dict[str, Any]] = [
+        {"max_tokens": 32_768},
+        {"max_tokens": 128_000, "max_completion_tokens": 9},
+    ]
+    for body in bodies:
         completion = await chat.ask(**body)
         extras: Any = completion.to_dict()["pr2"]
         record = (await chat.api.client.get(f"/v1/users/ana/answers/{extras['answer_id']}")).json()

@@ -30,7 +30,11 @@ def last(events: Sequence[ResponseStreamEvent]) -> Response:
 
 
 async def test_a_response_has_exactly_openais_shape(chat: Chat) -> None:
-    more = {"metadata": {"topic": "fruit"}, "instructions": "Be short.", "max_output_tokens": 99}
+    more: dict[str, Any] = {
+        "metadata": {"topic": "fruit"},
+        "instructions": "Be short.",
+        "max_output_tokens": 99,
+    }
     response = await chat.respond(**more)
     Response.model_validate(response.to_dict(), strict=True)
     assert response.output_text == "She likes pears [1]."
@@ -53,8 +57,8 @@ async def test_chat_and_responses_answer_alike(chat: Chat) -> None:
     response, completion = await chat.respond(), await chat.ask()
     message: Any = completion.choices[0].message
     assert response.output_text == message.content
-    [part] = response.output[1].content  # type: ignore[union-attr]
-    cited = [annotation.to_dict() for annotation in part.annotations]  # type: ignore[union-attr]
+    answer: Any = response.output[1]
+    cited = [annotation.to_dict() for annotation in answer.content[0].annotations]
     assert cited == [{"type": "url_citation", **one.url_citation.to_dict()} for one in message.annotations]
     assert cited[0]["quote"] == "I love ripe pears from our garden."
     own, other = response.to_dict()["pr2"], completion.to_dict()["pr2"]
