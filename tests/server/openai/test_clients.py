@@ -11,8 +11,9 @@ from langchain_core.messages import AIMessage, BaseMessageChunk, HumanMessage, S
 from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI, OpenAI
 
+from agent.engines.errors import EngineError
 from agent.policies.extractive import ExtractivePolicy
-from agent.policies.scripted import ScriptedPolicy
+from agent.policies.scripted import Piece, ScriptedPolicy
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, THINK_ANSWER
 from tests.server.openai.chat import CLIENT, INPUT, QUESTION, Listening, annotations_of, joined, listening
@@ -170,6 +171,18 @@ def test_langchain_sends_tools_and_a_finished_exchange(make_service: MakeService
         answer = model.bind_tools([tool]).invoke(messages)
     assert answer.text == "She likes pears."
     assert "The tool get_weather returned: 4 °C\nassistant: It is cold.\n" in policy.prompts[0]
+
+
+@pytest.mark.parametrize(("responses", "kind"), [(False, openai.APIError), (True, ValueError)])
+def test_langchain_raises_when_a_stream_fails(
+    make_service: MakeService, responses: bool, kind: type[Exception]
+) -> None:
+    turn: list[Piece] = ["<answer>She ", "likes", EngineError("broken_stream", "the engine is gone")]
+    with listening(make_service(ScriptedPolicy([turn]), identity={"default_user": "ana"})) as url:
+        read: list[BaseMessageChunk] = []
+        with pytest.raises(kind, match="the engine is gone"):
+            read.extend(langchain(f"{url}/v1", use_responses_api=responses).stream(INPUT))
+    assert text_of(read) == "She likes"
 
 
 def langchain(url: str, **options: Any) -> ChatOpenAI:
