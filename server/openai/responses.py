@@ -100,7 +100,7 @@ def _messages(place: str, item: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
         case "reasoning":
             return []
         case kind:
-            raise OpenAIProblem(400, f"{place}: items of type {kind} are not supported", place)
+            raise OpenAIProblem(400, f"{place}: items of type {str(kind)[:50]} are not supported", place)
     return [{"role": "assistant", "tool_calls": [{"id": item.get("call_id"), **call}]}]
 
 

@@ -126,6 +126,7 @@ async def test_a_limit_out_of_bounds_is_refused_by_name(bare: Chat) -> None:
         ("response_format", {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}),
         ("n", 0),
         ("logprobs", 7),
+        ("stop", ["a"] * 17),
     ],
 )
 async def test_what_would_change_the_answer_is_refused(bare: Chat, name: str, value: Any) -> None:
