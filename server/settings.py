@@ -20,8 +20,8 @@ from index.text.passages import PASSAGE_TOKENS
 from server.access.patterns import LOOPBACK_ORIGINS
 from server.access.settings import Hosts, IdentitySettings, Origins
 
-QUESTION_CHARACTERS = 8_000
-"""Longest question."""
+MOST_TOKENS = 32_768
+"""Most tokens that a policy may write for one question."""
 
 
 class QuestionLimits(BaseModel, extra="forbid"):
@@ -30,7 +30,7 @@ class QuestionLimits(BaseModel, extra="forbid"):
     max_searches: int = Field(4, ge=0, le=16)
     top_k: int = Field(5, ge=1, le=100)
     max_documents: int = Field(20, ge=1, le=400)
-    max_tokens: int = Field(2_048, ge=1, le=32_768)
+    max_tokens: int = Field(2_048, ge=1, le=MOST_TOKENS)
     deadline_ms: int = Field(60_000, ge=1, le=600_000)
 
     def limits(self, given: Mapping[str, int] | None = None) -> Limits:
@@ -46,6 +46,8 @@ class LimitSettings(QuestionLimits):
     """Answers in progress at the same time: as many as the engine batches well."""
     queue: int = Field(1_024, ge=0)
     """Questions waiting for their turn; further ones are refused with a 429."""
+    question_characters: int = Field(32_000, ge=1)
+    """Longest question, and longest plan that a caller gives."""
 
 
 class Settings(BaseSettings):

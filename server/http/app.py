@@ -26,6 +26,7 @@ from server.http.problems import HANDLED, PROBLEM_RESPONSE, PROBLEM_SCHEMAS, Pro
 from server.http.sse import KEEP_ALIVE_S
 from server.http.state import State
 from server.mcp.endpoint import MCPEndpoint
+from server.openai import errors as errors_openai
 from server.openai import routes as routes_openai
 from server.service import Service
 from server.settings import Settings
@@ -41,7 +42,10 @@ TAGS = [
     {"name": "documents", "description": "The documents of a person's history."},
     {"name": "search", "description": "Passages from one person's history."},
     {"name": "answers", "description": "Questions, answered from one person's history."},
-    {"name": "openai", "description": "The same answers in the shape of OpenAI's chat completions."},
+    {
+        "name": "openai",
+        "description": "The same answers in the shapes of OpenAI's chat completions and responses.",
+    },
     {"name": "users", "description": "Everything stored for a person."},
     {"name": "operation", "description": "For operators."},
 ]
@@ -153,8 +157,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 
 def _error_response(scope: Scope, error: Exception) -> Response:
-    if routes_openai.serves(scope["path"]):
-        return routes_openai.openai_error(error)
+    if errors_openai.serves(scope["path"]):
+        return errors_openai.openai_error(error)
     headers = error.headers if isinstance(error, HTTPException) else None
     return ProblemResponse(problem_of(error), headers)
 

@@ -11,14 +11,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from agent.trajectory import Citation, FinishReason, Trajectory
 from index.documents import Document, Passage, Text, check_storable
-from server.settings import QUESTION_CHARACTERS, QuestionLimits
+from server.settings import QuestionLimits
 
 MOST_QUERIES = 64
 MOST_RESULTS = 1_000
+QUERY_CHARACTERS = 8_000
 
 
 QueryText = Annotated[
-    str, StringConstraints(max_length=QUESTION_CHARACTERS, pattern=r"\S"), AfterValidator(check_storable)
+    str, StringConstraints(max_length=QUERY_CHARACTERS, pattern=r"\S"), AfterValidator(check_storable)
 ]
 
 

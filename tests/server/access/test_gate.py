@@ -23,6 +23,7 @@ BODIES: Mapping[str, Any] = {
     "/v1/users/{user}/search": {"queries": ["pears"]},
     "/v1/users/{user}/answers": {"question": "What do I like?"},
     "/v1/chat/completions": {"model": "pr2", "messages": [{"role": "user", "content": "?"}], "user": "ana"},
+    "/v1/responses": {"model": "pr2", "input": "?", "user": "ana"},
 }
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "search_profile": {"query": "pears"},
@@ -60,7 +61,7 @@ async def test_every_route_that_names_a_user_is_refused(make_service: MakeServic
                     continue
                 assert response.status_code == 403, (method, template, response.text)
                 assert gate.asked.pop()[2] == "ana"
-                if template == "/v1/chat/completions":
+                if template in ("/v1/chat/completions", "/v1/responses"):
                     assert response.json()["error"]["code"] == "forbidden"
                 else:
                     assert response.headers["content-type"] == "application/problem+json"
@@ -74,8 +75,9 @@ async def test_every_route_that_names_a_user_is_refused(make_service: MakeServic
 async def test_a_stream_is_refused_before_it_begins(make_service: MakeService, stream: bool) -> None:
     async with api_of(make_service(), gate=ClosedGate()) as api:
         assert (await api.ask("ana", stream=stream)).status_code == 403
-        body = BODIES["/v1/chat/completions"] | {"stream": stream}
-        assert (await api.client.post("/v1/chat/completions", json=body)).status_code == 403
+        for path in ("/v1/chat/completions", "/v1/responses"):
+            response = await api.client.post(path, json=BODIES[path] | {"stream": stream})
+            assert response.status_code == 403
 
 
 async def test_an_upload_is_refused_before_it_is_read(make_service: MakeService) -> None:

@@ -195,7 +195,7 @@ async def test_a_call_that_cannot_be_served_says_why_and_how_to_go_on(url: str) 
         assert "'a/b' cannot be an id" in await search(user="a/b")
         assert "question: Field required" in await refused(client, "answer_question", user="ana")
         assert "the question is empty" in await ask(question="  ")
-        assert "the limit is 8000" in await ask(question="x" * 8_001)
+        assert "the limit is 32000 (limits.question_characters)" in await ask(question="x" * 32_001)
         assert "there is no method 'magic'" in await ask(method="magic")
         with pytest.raises(MCPError, match="there is no tool 'forget'; there are search_profile, add_doc"):
             await client.call_tool("forget", {})
