@@ -20,7 +20,9 @@ from agent.driver import Event
 from agent.trajectory import FinishReason
 from index.documents import Document, Passage, Text, parse_document
 from index.errors import InvalidDocument, WouldReplace
+from index.numbers import Integer
 from server.access.access import Access
+from server.access.identity import Identity
 from server.answers import record_of
 from server.http.bodies import Ids, QueryText
 from server.http.problems import PolicyFailed
@@ -53,7 +55,7 @@ class OfNamedUser(Arguments):
 class _SearchArguments(Arguments):
     query: QueryText
     """Text to search for, phrased like the text that you hope to find."""
-    k: int = Field(5, ge=1, le=MOST_PASSAGES)
+    k: Integer = Field(5, ge=1, le=MOST_PASSAGES)
     """Number of passages to return."""
 
 
@@ -88,6 +90,13 @@ class _Shape(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
+class OfWhom(_Shape):
+    user: str
+    """Id of the user whose history was searched or changed."""
+    user_from: str
+    """What named the user: `user` (the argument), `token`, `header`, or `default`."""
+
+
 class FoundPassage(_Shape):
     document_id: str
     text: str
@@ -98,12 +107,12 @@ class FoundPassage(_Shape):
     score: float
 
 
-class Found(_Shape):
+class Found(OfWhom):
     passages: list[FoundPassage]
     """Best first."""
 
 
-class Added(_Shape):
+class Added(OfWhom):
     put: int
     """Documents that are now stored."""
     added: Ids
@@ -121,7 +130,7 @@ class CitedLine(_Shape):
     """Verbatim."""
 
 
-class Answered(_Shape):
+class Answered(OfWhom):
     answer: str
     citations: list[CitedLine]
     finish_reason: FinishReason
@@ -135,6 +144,15 @@ def _result(text: str, values: Mapping[str, Any]) -> Result:
 
 def error_result(text: str) -> Result:
     return Result(content=[types.TextContent(text=sendable(text))], is_error=True)
+
+
+def for_user(identity: Identity, result: Result) -> Result:
+    """`result`, with the user for whom the tool acted: an assistant may have named nobody."""
+    about = types.TextContent(text=f"User: {identity.user} (from {identity.named_by})")
+    values = result.structured_content
+    if values is not None:
+        values = {"user": identity.user, "user_from": identity.named_by, **values}
+    return result.model_copy(update={"content": [*result.content, about], "structured_content": values})
 
 
 def sendable(text: str) -> str:

@@ -21,7 +21,7 @@ from server.answers import AnswerRecord, record_of
 from server.http.connection import while_connected
 from server.http.problems import HANDLED, Problem, problem_of
 from server.http.sse import EventStream
-from server.http.state import Caller, of
+from server.http.state import Caller, of, public_url
 from server.http.wire import JSONBody, encode
 from server.openai.bodies import (
     IGNORED,
@@ -75,7 +75,7 @@ _COMPLETION_IN_OPENAPI: dict[str, Any] = {
     "description": "OpenAI's `chat.completion`, with the extra member `pr2`; with `stream`, its chunks.",
     "content": {
         "application/json": {"schema": {"type": "object"}},
-        "text/event-stream": {"schema": {"type": "string"}},
+        "text/event-stream": {"itemSchema": {"type": "object", "properties": {"data": {"type": "string"}}}},
     },
 }
 
@@ -101,7 +101,7 @@ async def complete(request: Request, access: Caller, body: ChatRequest) -> Respo
         limits=body.given_limits(),
     )
     head = {"model": body.model, "created": int(time.time())}
-    base_url = str(request.base_url)
+    base_url = public_url(request)
     if body.stream:
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
         chunks = _chunks(answering, head, base_url, with_usage)
@@ -139,7 +139,7 @@ async def list_models(request: Request, access: Caller) -> JSONBody:
     return JSONBody({"object": "list", "data": data})
 
 
-@router.get("/models/{model}", summary="Look up a model")
+@router.get("/models/{model:segment}", summary="Look up a model")
 async def get_model(access: Caller, model: str) -> JSONBody:
     name, user = split_model(model)
     if user is not None:

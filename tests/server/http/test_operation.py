@@ -2,10 +2,12 @@
 
 import asyncio
 import dataclasses
+import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,8 @@ from index.errors import EncoderMismatch
 from index.storage.store import Store
 from server.http.app import create_app
 from server.http.bodies import Readiness
-from server.service import Service
+from server.service import PAGE, Service
+from server.settings import QUESTION_CHARACTERS
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, THINK_ANSWER, THINK_SEARCH, Api, api_of
 from tests.waiting import soon
@@ -169,13 +172,71 @@ async def test_without_a_service_it_opens_its_own(tmp_path: Path, make_service: 
         assert app.state.pr2.service.profiles.store.users() == []
 
 
+async def test_head_answers_like_get_without_the_body(api: Api) -> None:
+    await api.put("ana", ANA)
+    answer = (await api.ask("ana")).json()
+    document = (await api.client.get("/openapi.json")).json()
+    templates = [path for path, item in document["paths"].items() if "get" in item]
+    paths = [
+        path.format(user="ana", document_id="a1", answer_id=answer["id"], model="pr2") for path in templates
+    ]
+    files = ["/", "/docs", "/openapi.json", "/docs/files/swagger-ui.css"]
+    for path in (*paths, *files, "/v1/users/ana/documents?id=a1", "/v1/users/nobody/export", "/nowhere"):
+        get, head = [await api.client.request(method, path) for method in ("GET", "HEAD")]
+        assert (head.status_code, head.content) == (get.status_code, b""), path
+        assert head.headers.get("content-length") == get.headers.get("content-length"), path
+        assert head.headers.get("content-type") == get.headers.get("content-type"), path
+
+
+async def test_head_does_not_read_a_whole_profile(make_service: MakeService) -> None:
+    service = make_service()
+    async with api_of(service) as api:
+        await api.put("ana", [{"id": str(number), "text": "note"} for number in range(3 * PAGE)])
+        pages: list[int] = []
+        store = service.profiles.store
+        documents = store.documents
+
+        def counted(user: str, after: int, limit: int) -> Any:
+            pages.append(after)
+            return documents(user, after, limit)
+
+        store.documents = counted  # type: ignore[method-assign]
+        response = await api.client.head("/v1/users/ana/export")
+    assert (response.status_code, len(pages)) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/v1/users/ana", "DELETE, OPTIONS"),
+        ("/v1/users/ana/documents", "GET, PUT, DELETE, HEAD, OPTIONS"),
+        ("/v1/users/ana/documents/a%2Fb", "GET, DELETE, HEAD, OPTIONS"),
+        ("/v1/users/ana/search", "POST, OPTIONS"),
+        ("/v1/chat/completions", "POST, OPTIONS"),
+        ("/healthz", "GET, HEAD, OPTIONS"),
+        ("/mcp", "POST, OPTIONS"),
+        ("/mcp/", "POST, OPTIONS"),
+        ("/", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_an_address_says_which_methods_it_has(api: Api, path: str, allow: str) -> None:
+    response = await api.client.options(path)
+    assert (response.status_code, response.headers["allow"], response.content) == (204, allow, b"")
+    for method in {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"} - set(allow.split(", ")):
+        response = await api.client.request(method, path)
+        assert (response.status_code, response.headers["allow"]) == (405, allow), method
+    assert (await api.client.options("/nowhere")).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "kind"),
     [
         ("GET", "/v2", 404, "not-found"),
         ("GET", "/v1/users", 404, "not-found"),
         ("GET", "/v1/users/ana/documents/", 422, "invalid-name"),
-        ("GET", "/v1/users/a%2Fb", 422, "invalid-name"),
+        ("GET", "/v1/users/a%0Ab", 422, "invalid-name"),
+        ("GET", "/v1/users/a%FFb/export", 422, "invalid-name"),
+        ("DELETE", "/v1/users/", 422, "invalid-name"),
         ("PATCH", "/v1/users/ana/documents", 405, "method-not-allowed"),
         ("GET", "/v1/users/ana/search", 405, "method-not-allowed"),
     ],
@@ -243,6 +304,7 @@ async def test_the_openapi_document_is_whole(api: Api) -> None:
         ("PUT", "/v1/users/{user}/documents"),
         ("GET", "/v1/users/{user}/documents"),
         ("GET", "/v1/users/{user}/documents/{document_id}"),
+        ("DELETE", "/v1/users/{user}/documents"),
         ("DELETE", "/v1/users/{user}/documents/{document_id}"),
         ("DELETE", "/v1/users/{user}"),
         ("GET", "/v1/users/{user}/export"),
@@ -267,3 +329,63 @@ async def test_the_openapi_document_is_whole(api: Api) -> None:
             assert "422" not in operation["responses"]
     upload = document["paths"]["/v1/users/{user}/documents"]["put"]["requestBody"]["content"]
     assert set(upload) == {"application/json", "application/x-ndjson"}
+
+
+async def test_the_openapi_document_states_the_rules_of_ids_and_lengths(api: Api) -> None:
+    document = (await api.client.get("/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    ids = [schemas["Document"]["properties"]["id"], schemas["SearchRequest"]["properties"]["like"]]
+    ids[1] = ids[1]["anyOf"][0]["items"]
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            given = {parameter["name"]: parameter for parameter in operation.get("parameters", [])}
+            ids += [given[name]["schema"] for name in ("user", "document_id", "answer_id") if name in given]
+            assert {"user", "document_id", "answer_id"} & set(re.findall(r"{(\w+)}", path)) <= set(given)
+            if "id" in given:
+                assert (given["id"]["schema"]["minItems"], given["id"]["schema"]["maxItems"]) == (1, 1)
+                ids.append(given["id"]["schema"]["items"])
+    assert len(ids) > 12
+    for schema in ids:
+        assert (schema["minLength"], schema["maxLength"], "default" in schema) == (1, 256, False)
+        pattern = re.compile(schema["pattern"])
+        assert all(pattern.search(name) for name in ("a", "a b", "<CAF+abc/def=@mail.gmail.com>"))
+        assert not any(pattern.search(name) for name in ("", " a", "a ", " "))
+    asked = schemas["AnswerRequestBody"]["properties"]
+    for text in (asked["question"], asked["plan"]["anyOf"][0]):
+        assert text == text | {"type": "string", "minLength": 1, "maxLength": QUESTION_CHARACTERS}
+    query = schemas["SearchRequest"]["properties"]["queries"]["anyOf"][0]
+    assert (query["maxItems"], "maxLength" in query["items"]) == (64, True)
+
+
+async def test_streams_are_documented_as_events(api: Api) -> None:
+    await api.put("ana", ANA)
+    document = (await api.client.get("/openapi.json")).json()
+    streams = [
+        operation["responses"]["200"]["content"]["text/event-stream"]
+        for item in document["paths"].values()
+        for operation in item.values()
+        if "text/event-stream" in operation["responses"].get("200", {}).get("content", {})
+    ]
+    assert len(streams) >= 2
+    assert all(list(stream) == ["itemSchema"] for stream in streams)
+    answers = document["paths"]["/v1/users/{user}/answers"]["post"]["responses"]["200"]["content"]
+    assert answers["application/json"]["schema"] == {"$ref": "#/components/schemas/AnswerBody"}
+    events = {
+        event["properties"]["event"]["const"]: event["properties"]["data"]
+        for event in answers["text/event-stream"]["itemSchema"]["oneOf"]
+    }
+    streamed = (await api.ask("ana", stream=True)).text
+    sent = dict(re.findall(r"^event: (.+)\ndata: (.+)$", streamed, re.MULTILINE))
+    assert {"thought", "search", "information", "answer.delta", "answer", "done"} <= set(sent)
+    assert set(sent) <= set(events) == set(sent) | {"plan", "invalid", "error"}
+    for name, data in sent.items():
+        assert events[name]["contentMediaType"] == "application/json"
+        properties = _resolved(document, events[name]["contentSchema"])["properties"]
+        assert set(json.loads(data)) == set(properties), name
+
+
+def _resolved(document: Any, schema: Any) -> Any:
+    schema = schema["anyOf"][0] if "anyOf" in schema else schema
+    return (
+        document["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    )
