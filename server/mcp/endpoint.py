@@ -22,7 +22,17 @@ from index.documents import check_name
 from server import installed_version
 from server.access.access import Access
 from server.http.problems import HANDLED, problem_of
-from server.mcp.tools import TOOLS, Arguments, OfNamedUser, OfUser, Result, error_result, for_user, sendable
+from server.mcp.tools import (
+    TOOLS,
+    Arguments,
+    OfNamedUser,
+    OfUser,
+    OfWhom,
+    Result,
+    error_result,
+    for_user,
+    sendable,
+)
 
 INSTRUCTIONS = """\
 PR² keeps a person's history: notes, messages, mails and other documents, apart for each user. \
@@ -57,7 +67,9 @@ def mcp_server(access_of: AccessOf, user: str | None = None, *, users_named: boo
             description=tool.description,
             annotations=tool.hints,
             input_schema=accepts[tool.name].model_json_schema(),
-            output_schema=tool.shape.model_json_schema(),
+            output_schema=create_model(
+                tool.shape.__name__, __base__=(OfWhom, tool.shape)
+            ).model_json_schema(),
         )
         for tool in TOOLS
     ]

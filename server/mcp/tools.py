@@ -90,13 +90,6 @@ class _Shape(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class OfWhom(_Shape):
-    user: str
-    """Id of the user whose history was searched or changed."""
-    user_from: str
-    """What named the user: `user` (the argument), `token`, `header`, or `default`."""
-
-
 class FoundPassage(_Shape):
     document_id: str
     text: str
@@ -107,12 +100,12 @@ class FoundPassage(_Shape):
     score: float
 
 
-class Found(OfWhom):
+class Found(_Shape):
     passages: list[FoundPassage]
     """Best first."""
 
 
-class Added(OfWhom):
+class Added(_Shape):
     put: int
     """Documents that are now stored."""
     added: Ids
@@ -130,12 +123,21 @@ class CitedLine(_Shape):
     """Verbatim."""
 
 
-class Answered(OfWhom):
+class Answered(_Shape):
     answer: str
     citations: list[CitedLine]
     finish_reason: FinishReason
     """`answered`, or the limit that cut the answer off."""
     answer_id: str
+
+
+class OfWhom(_Shape):
+    """Part of every result; see `for_user`."""
+
+    user: str
+    """Id of the user whose history was searched or changed."""
+    user_from: str
+    """What named the user: `user` (the argument or pr2 mcp's option), `token`, `header`, or `default`."""
 
 
 def _result(text: str, values: Mapping[str, Any]) -> Result:
