@@ -102,7 +102,6 @@ def create_app(
         openapi_tags=TAGS,
         lifespan=lifespan,
         responses={"default": dict(PROBLEM_RESPONSE)},
-        root_path=settings.root_path,
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
@@ -146,7 +145,7 @@ class _App(FastAPI):
             token=settings.token.get_secret_value() if settings.token else None,
             refuse=_error_response,
         )
-        return EncodedPath(guard)
+        return EncodedPath(guard, settings.root_path)
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()

@@ -1,6 +1,7 @@
 """Work before routing: the size of the body, and HEAD for every GET."""
 
 from anyio import CancelScope
+from anyio.lowlevel import checkpoint
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -61,5 +62,6 @@ class HeadAsGet:
                 await send({"type": "http.response.body"})
                 # An export would go on reading a whole profile.
                 body.cancel()
+                await checkpoint()
 
             await self._app({**scope, "method": "GET"}, receive, send_head)

@@ -21,22 +21,24 @@ METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 
 
 class EncodedPath:
-    """Makes `scope["path"]` the percent-encoded path, in one spelling and always below `root_path`.
+    """Makes `scope["path"]` the percent-encoded path, in one spelling and always below the prefix.
 
-    A proxy may strip the prefix or leave it; ASGI's rule is that the path contains it.
+    The prefix is `root_path` or, without one, what the ASGI server says. A proxy may strip it or leave it;
+    ASGI's rule is that the path contains it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
         self._app = app
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in {"http", "websocket"}:
-            scope = {**scope, "path": _encoded(scope)}
+            prefix = self._root_path or scope.get("root_path", "")
+            scope = {**scope, "root_path": prefix, "path": _encoded(scope, prefix)}
         await self._app(scope, receive, send)
 
 
-def _encoded(scope: Scope) -> str:
-    prefix = scope.get("root_path", "")
+def _encoded(scope: Scope, prefix: str) -> str:
     # A server that does not tell the path as it was sent cannot route an id with a slash; the rest works.
     sent: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     # Encoded again, so that every spelling (%61 for a, %2f for %2F) is one.
@@ -104,12 +106,12 @@ UserPath = Annotated[str, _documented(Path, "Id of the user")]
 DocumentPath = Annotated[str, _documented(Path, "Id of the document, percent-encoded, `/` too")]
 AnswerPath = Annotated[str, _documented(Path, "Id of the answer")]
 # A list, so that a second id is noticed and refused.
-DocumentQuery = Annotated[
-    list[Annotated[str, WithJsonSchema(NAME_SCHEMA)]],
-    Query(
-        alias="id",
-        min_length=1,
-        max_length=1,
-        description="Id of the one document: the same as its path, for use behind proxies that decode %2F.",
-    ),
-]
+_Ids = list[Annotated[str, WithJsonSchema(NAME_SCHEMA)]]
+_QUERY = Query(
+    alias="id",
+    min_length=1,
+    max_length=1,
+    description="Id of the one document: the same as its path, for use behind proxies that decode %2F.",
+)
+DocumentQuery = Annotated[_Ids, _QUERY]
+OptionalDocumentQuery = Annotated[_Ids | None, _QUERY]

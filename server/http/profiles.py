@@ -23,7 +23,7 @@ from server.http.bodies import (
     SearchResults,
     upload_in_openapi,
 )
-from server.http.paths import DocumentPath, DocumentQuery, UserPath
+from server.http.paths import DocumentPath, DocumentQuery, OptionalDocumentQuery, UserPath
 from server.http.state import Caller
 from server.http.wire import JSONBody, encode
 
@@ -95,7 +95,7 @@ async def list_documents(
     cursor: Annotated[int, Query(ge=0, le=_LARGEST, description="`next_cursor` of the previous page")]
     | None = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    ids: DocumentQuery | None = None,
+    ids: OptionalDocumentQuery = None,
 ) -> JSONBody:
     """Documents in the order in which they were first put; with `id`, that document alone."""
     if ids is not None:

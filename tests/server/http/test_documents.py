@@ -60,7 +60,7 @@ async def test_an_invalid_line_is_named_and_nothing_is_stored(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"{", b"7", b'{"id": "a/b", "text": "x"}', b'{"id": "a", "text": "\\ud800"}']
+    "line", [b"{", b"7", b'{"id": "a\\nb", "text": "x"}', b'{"id": "a", "text": "\\ud800"}']
 )
 async def test_a_line_that_is_no_document_is_refused(api: Api, line: bytes) -> None:
     response = await api.client.put("/v1/users/ana/documents", content=line, headers=NDJSON)

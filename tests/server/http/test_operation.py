@@ -341,10 +341,12 @@ async def test_the_openapi_document_states_the_rules_of_ids_and_lengths(api: Api
             given = {parameter["name"]: parameter for parameter in operation.get("parameters", [])}
             ids += [given[name]["schema"] for name in ("user", "document_id", "answer_id") if name in given]
             assert {"user", "document_id", "answer_id"} & set(re.findall(r"{(\w+)}", path)) <= set(given)
-            if "id" in given:
-                assert (given["id"]["schema"]["minItems"], given["id"]["schema"]["maxItems"]) == (1, 1)
-                ids.append(given["id"]["schema"]["items"])
-    assert len(ids) > 12
+    documents = document["paths"]["/v1/users/{user}/documents"]
+    for method in ("get", "delete"):
+        [query] = [parameter for parameter in documents[method]["parameters"] if parameter["name"] == "id"]
+        queried = query["schema"]["anyOf"][0] if method == "get" else query["schema"]
+        assert (queried["minItems"], queried["maxItems"]) == (1, 1)
+        ids.append(queried["items"])
     for schema in ids:
         assert (schema["minLength"], schema["maxLength"], "default" in schema) == (1, 256, False)
         pattern = re.compile(schema["pattern"])
