@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 from fastapi import Path, Query
 from pydantic import WithJsonSchema
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from index.errors import InvalidName
@@ -43,15 +43,22 @@ def _encoded(scope: Scope, prefix: str) -> str:
     sent: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     # Encoded again, so that every spelling (%61 for a, %2f for %2F) is one.
     path = "/".join(quote(unquote_to_bytes(segment), safe="") for segment in sent.split(b"/"))
-    return path if path == prefix or path.startswith(f"{prefix}/") else f"{prefix}{path}"
+    if path.startswith(f"{prefix}/"):
+        return path
+    return f"{prefix}/" if path == prefix else f"{prefix}{path}"
 
 
 def allowed_methods(routes: list[BaseRoute], scope: Scope) -> str:
     """The value of the header Allow for the path: every method that one of the routes serves."""
+    # A mount matches every method; ours holds files.
     served = [
         method
         for method in METHODS
-        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+        if any(
+            route.matches({**scope, "method": method})[0] is Match.FULL
+            for route in routes
+            if method == "GET" or not isinstance(route, Mount)
+        )
     ]
     return ", ".join([*served, *(["HEAD"] if "GET" in served else []), "OPTIONS"])
 

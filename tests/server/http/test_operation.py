@@ -217,6 +217,7 @@ async def test_head_does_not_read_a_whole_profile(make_service: MakeService) -> 
         ("/mcp", "POST, OPTIONS"),
         ("/mcp/", "POST, OPTIONS"),
         ("/", "GET, HEAD, OPTIONS"),
+        ("/docs/files/swagger-ui.css", "GET, HEAD, OPTIONS"),
     ],
 )
 async def test_an_address_says_which_methods_it_has(api: Api, path: str, allow: str) -> None:

@@ -159,6 +159,8 @@ async def test_below_a_prefix_everything_is_found_and_names_the_prefix(
         assert (await get("/v1/users/ana/documents/a%2Fb")).json()["id"] == "a/b"
         assert (await get("/healthz")).status_code == 200
         assert (await get("/")).headers["location"] == "/pr2/docs"
+        assert (await plain.client.get("/pr2")).headers["location"] == "/pr2/docs"
+        assert (await plain.client.get("/pr2x")).status_code == 404
         page = (await get("/docs")).text
         assert "'/pr2/openapi.json'" in page
         assert '"/pr2/docs/files/swagger-ui-bundle.js"' in page
@@ -175,3 +177,33 @@ async def test_below_a_prefix_everything_is_found_and_names_the_prefix(
         for path in ("/mcp", "/mcp/"):
             response = await plain.client.post(before + path, json=tools, headers=headers)
             assert (response.status_code, "answer_question" in response.text) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "url"),
+    [
+        ({}, "localhost:9101", "http://localhost:9101"),
+        ({"allowed_hosts": ["pr2.example"]}, "pr2.example", "http://pr2.example"),
+        ({"root_path": "/pr2"}, "localhost", "http://localhost/pr2"),
+        ({"public_url": "https://pr2.example/pr2/"}, "localhost", "https://pr2.example/pr2"),
+        (
+            {"public_url": "https://pr2.example/pr2", "root_path": "/x"},
+            "localhost",
+            "https://pr2.example/pr2",
+        ),
+        ({}, "evil.example", None),
+        ({"public_url": "https://pr2.example"}, "evil.example", None),
+    ],
+)
+async def test_citations_link_to_the_public_url_or_to_an_allowed_host(
+    make_service: MakeService, settings: dict[str, Any], host: str, url: str | None
+) -> None:
+    chat = {"model": "pr2", "user": "ana", "messages": [{"role": "user", "content": "Which fruit?"}]}
+    async with api_of(make_service(**settings)) as api:
+        await api.put("ana", [{"id": "a/b", "text": "I love ripe pears from our garden."}])
+        response = await api.client.post("/v1/chat/completions", json=chat, headers={"host": host})
+    if url is None:
+        assert (response.status_code, response.json()["error"]["code"]) == (403, "foreign-host")
+        return
+    [cited] = response.json()["choices"][0]["message"]["annotations"]
+    assert cited["url_citation"]["url"] == f"{url}/v1/users/ana/documents/a%2Fb"
