@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SkipValidation,
+    WithJsonSchema,
 )
 from starlette.concurrency import run_in_threadpool
 
@@ -21,6 +22,7 @@ from agent.trajectory import FinishReason
 from index.documents import Document, Passage, Text, parse_document
 from index.errors import InvalidDocument, WouldReplace
 from index.numbers import Integer
+from index.values import NAME_SCHEMA
 from server.access.access import Access
 from server.access.identity import Identity
 from server.answers import record_of
@@ -42,13 +44,17 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+# Documented only: `identify` checks it, and a blank one names nobody.
+_User = Annotated[str, WithJsonSchema(NAME_SCHEMA)]
+
+
 class OfUser(Arguments):
-    user: str
+    user: _User
     """Id of the user whose history is searched or changed."""
 
 
 class OfNamedUser(Arguments):
-    user: str | None = None
+    user: _User | None = None
     """Id of the user whose history is searched or changed. Omit it for the user whom the connection names."""
 
 

@@ -67,12 +67,12 @@ await fetch("/replies", {method: "POST", body: JSON.stringify(replies)});
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        why = f"needs a browser on the PATH: {', '.join(BROWSERS)}"
-        # CI installs one, so there it must not be missing.
-        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
-    return found
+    for name in BROWSERS:
+        if found := shutil.which(name):
+            return found
+    why = f"needs a browser on the PATH: {', '.join(BROWSERS)}"
+    # CI installs one, so there it must not be missing.
+    return pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from index.numbers import Integer, Number
 from server.access.settings import IdentitySettings
 from server.http.bodies import AnswerRequestBody, SearchRequest
 from server.mcp.tools import TOOLS
-from server.openai.routes import ChatRequest
+from server.openai.bodies import ChatRequest
 from server.settings import LimitSettings, QuestionLimits, Settings
 
 MODELS: list[type[BaseModel]] = [

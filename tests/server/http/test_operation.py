@@ -13,6 +13,7 @@ import pytest
 
 from agent.engines.errors import EngineError
 from agent.policies.scripted import ScriptedPolicy
+from index.documents import Document
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.errors import EncoderMismatch
 from index.storage.store import Store
@@ -196,7 +197,7 @@ async def test_head_does_not_read_a_whole_profile(make_service: MakeService) -> 
         store = service.profiles.store
         documents = store.documents
 
-        def counted(user: str, after: int, limit: int) -> Any:
+        def counted(user: str, after: int, limit: int) -> list[tuple[int, Document]]:
             pages.append(after)
             return documents(user, after, limit)
 
