@@ -92,8 +92,9 @@ async def put_documents(
 async def list_documents(
     access: Caller,
     user: UserPath,
-    cursor: Annotated[int, Query(ge=0, le=_LARGEST, description="`next_cursor` of the previous page")]
-    | None = None,
+    cursor: Annotated[
+        int | None, Query(ge=0, le=_LARGEST, description="`next_cursor` of the previous page")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     ids: OptionalDocumentQuery = None,
 ) -> JSONBody:

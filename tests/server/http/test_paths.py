@@ -124,6 +124,18 @@ async def test_a_name_with_any_character_works_as_user_and_as_document(api: Api)
         assert (erased.json()["user"], erased.json()["documents"]) == (name, 2)
 
 
+async def test_a_model_may_name_a_user_with_a_slash(make_service: MakeService) -> None:
+    async with api_of(make_service(identity={"list_users": True})) as api:
+        await api.put("ana%2Fhome", ANA)
+        for path in ("pr2:ana%2Fhome", "pr2%3Aana%2Fhome"):
+            assert (await api.client.get(f"/v1/models/{path}")).json()["id"] == "pr2:ana/home"
+        listed = (await api.client.get("/v1/models")).json()["data"]
+        assert listed[-1]["id"] == "pr2:ana/home"
+        chat = {"model": "pr2:ana/home", "messages": [{"role": "user", "content": "Which fruit do I like?"}]}
+        response = await api.client.post("/v1/chat/completions", json=chat)
+    assert (response.status_code, response.headers["pr2-user"]) == (200, "ana%2Fhome")
+
+
 @pytest.mark.parametrize("query", ["", "?id", "?ID=a1", "?id=a1&id=a2", "?cursor=0", "?id="])
 async def test_a_delete_that_names_no_document_or_several_deletes_none(api: Api, query: str) -> None:
     await api.put("ana", ANA)
