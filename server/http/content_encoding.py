@@ -26,8 +26,8 @@ class ContentEncoding:
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = Headers(scope=scope).get("content-encoding", "") if scope["type"] == "http" else ""
-        encoding = given.strip().lower()
+        given = Headers(scope=scope).getlist("content-encoding") if scope["type"] == "http" else []
+        encoding = ", ".join(given).strip().lower()
         if encoding in {"", "identity"}:
             await self._app(scope, receive, send)
         elif encoding in _WINDOWS:
@@ -58,9 +58,10 @@ class _Decoded:
         """Whether the last piece was cut at its limit; there may be more of it without further input."""
         self._more = True
         """Whether the client has yet to send something."""
+        self._ended = False
 
     async def receive(self) -> Message:
-        while True:
+        while not self._ended:
             if not (self._rest or self._cut) and self._more:
                 message = await self._receive()
                 if message["type"] != "http.request":
@@ -70,9 +71,11 @@ class _Decoded:
                 piece = self._decode()
             except zlib.error as error:
                 raise HTTPException(400, f"the body is not {self._encoding}: {error}") from None
-            more = bool(self._rest or self._cut or self._more)
-            if piece or not more:
-                return {"type": "http.request", "body": piece, "more_body": more}
+            self._ended = not (self._rest or self._cut or self._more)
+            if piece or self._ended:
+                return {"type": "http.request", "body": piece, "more_body": not self._ended}
+        # Behind the body comes the news that the client has left.
+        return await self._receive()
 
     def _decode(self) -> bytes:
         if self._rest and self._member.eof:

@@ -1,5 +1,6 @@
 """Compressed bodies: decoded whatever their pieces, refused when they are not what they say, never large."""
 
+import asyncio
 import gzip
 import json
 import tracemalloc
@@ -55,7 +56,8 @@ async def sent(pieces: list[bytes], encoding: str) -> tuple[Sink, list[Message]]
     async def send(message: Message) -> None:
         replies.append(message)
 
-    headers = [(b"content-encoding", encoding.encode()), (b"content-length", b"7"), (b"x-more", b"1")]
+    encodings = [(b"content-encoding", line.encode()) for line in encoding.split("\n")]
+    headers = [*encodings, (b"content-length", b"7"), (b"x-more", b"1")]
     scope: Scope = {"type": "http", "method": "PUT", "path": "/", "headers": headers}
     await ContentEncoding(app, refuse)(scope, receive, send)
     return app, replies
@@ -96,12 +98,42 @@ async def test_a_body_that_ends_early_or_is_something_else_is_a_400(
         assert caught.value.status_code == 400
 
 
+async def test_behind_the_body_comes_that_the_client_has_left() -> None:
+    seen: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while not seen or seen[-1]["type"] == "http.request":
+            seen.append(await receive())
+
+    messages: list[Message] = [
+        {"type": "http.request", "body": gzip.compress(b"a" * PIECE + b"b"), "more_body": False},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "headers": [(b"content-encoding", b"gzip")],
+    }
+    await ContentEncoding(app, refuse)(scope, receive, send)
+    assert [message.get("body") for message in seen] == [b"a" * PIECE, b"b", None]
+
+
 async def test_no_body_is_no_fault() -> None:
     app, _ = await sent([b""], "gzip")
     assert b"".join(app.pieces) == b""
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress", "x" * 1_000])
+@pytest.mark.parametrize(
+    "encoding", ["br", "zstd", "gzip, gzip", "gzip\ngzip", "gzip\nbr", "compress", "x" * 1_000]
+)
 async def test_an_unknown_encoding_is_refused_with_the_known_ones(encoding: str) -> None:
     app, replies = await sent([b"..."], encoding)
     assert (replies[0]["status"], dict(replies[0]["headers"])[b"accept-encoding"]) == (415, b"gzip, deflate")
@@ -121,6 +153,11 @@ async def test_documents_and_questions_may_be_compressed(api: Api, encoding: str
     )
     response = await api.client.post("/v1/users/ana/search", content=compress(body), headers=headers)
     assert response.json()["results"][0][0]["document_id"] == "a1"
+    # An answer waits for the client to leave while it is written.
+    body = json.dumps({"question": "Which fruit do I like?"}).encode()
+    async with asyncio.timeout(30):
+        response = await api.client.post("/v1/users/ana/answers", content=compress(body), headers=headers)
+    assert response.json()["finish_reason"] == "answered"
 
 
 PATHS = ["/v1/users/ana/search", "/v1/chat/completions", "/mcp"]
