@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
+from index.documents import parse_document
+from server.http.app import create_app
 from server.http.paths import DocumentPath, EncodedPath, UserPath, allowed_methods
 from tests.index.test_documents import names
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, Api, api_of
+from tests.server.live import ANA, Api, api_of, serving
 
 NAMES = [
     "<CAF+abc/def=@mail.gmail.com>",
@@ -122,6 +124,26 @@ async def test_a_name_with_any_character_works_as_user_and_as_document(api: Api)
             await api.put(quote(name, safe=""), [{"id": name, "text": "hello"}])
         erased = await api.client.delete(f"/v1/users/{quote(name, safe='')}")
         assert (erased.json()["user"], erased.json()["documents"]) == (name, 2)
+
+
+async def test_over_a_socket_ids_arrive_as_sent_and_head_leaves_the_connection_usable(
+    make_service: MakeService,
+) -> None:
+    service = make_service()
+    service.profiles.put("ana/home", [parse_document({"id": "<a+b/c@d>", "text": "hello"})])
+    paths = below_documents("ana/home", "<a+b/c@d>")
+    only_one = httpx.Limits(max_connections=1)
+    with serving(create_app(service.settings, service)) as url:
+        async with httpx.AsyncClient(base_url=url, limits=only_one) as client:
+            for path in (*paths, "/healthz", "/v1/users/ana%2Fhome/export"):
+                for method in ("HEAD", "GET"):
+                    response = await client.request(method, path)
+                    assert response.status_code == 200, path
+                    assert bool(response.content) is (method == "GET")
+            for path in paths[:2]:
+                assert "<a+b/c@d>" in (await client.get(path)).text
+            assert (await client.delete(paths[0])).status_code == 204
+            assert (await client.get(paths[1])).status_code == 404
 
 
 async def test_a_model_may_name_a_user_with_a_slash(make_service: MakeService) -> None:
