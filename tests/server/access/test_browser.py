@@ -23,7 +23,7 @@ from tests.server.conftest import MakeService
 from tests.server.live import ANA, serving
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-START_S = 60
+START_S = 120
 """Longest wait for a page, on a machine that is busy."""
 
 PAGE = """<!doctype html><title>A page</title><script type="module">
