@@ -50,6 +50,8 @@ def _encoded(scope: Scope, prefix: str) -> str:
 
 def allowed_methods(routes: list[BaseRoute], scope: Scope) -> str:
     """The value of the header Allow for the path: every method that one of the routes serves."""
+    # Inside a mount, root_path is the mount's.
+    scope = {**scope, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
     # A mount matches every method; ours holds files.
     served = [
         method

@@ -143,7 +143,7 @@ class OfWhom(_Shape):
     user: str
     """Id of the user whose history was searched or changed."""
     user_from: str
-    """What named the user: `user` (the argument or pr2 mcp's option), `token`, `header`, or `default`."""
+    """Source of the user: `user` (the argument or pr2 mcp's option), `token`, `header`, or `default`."""
 
 
 def _result(text: str, values: Mapping[str, Any]) -> Result:
