@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from index.documents import Document, Passage, check_name
+from index.encoding.checked import CheckedEncoder
 from index.encoding.embedding import embedded
 from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder
 from index.encoding.spool import Spool
@@ -29,6 +30,7 @@ class Profiles:
         cache_bytes: int = 2**30,
         retrievers: Retrievers | None = None,
     ) -> None:
+        encoder = CheckedEncoder(encoder)
         self.store = store
         self.encoder = encoder
         self.retrievers = retrievers or Retrievers()

@@ -15,6 +15,7 @@ from agent.trajectory import AnswerDelta, Information, Plan, Search, Thought
 from server.access.access import Access
 from server.answers import AnswerRecord, record_of
 from server.http.connection import while_connected
+from server.http.state import public_url
 from server.openai.conversation import Conversation
 from server.openai.errors import OpenAIProblem
 from server.openai.marks import Marks, url_citations
@@ -124,7 +125,7 @@ async def ask(
         )
     except InvalidQuestion as error:
         raise OpenAIProblem(400, str(error), field, "invalid-question") from None
-    return Asked(answering, identity.headers() | headers, int(time.time()), body, str(request.base_url))
+    return Asked(answering, identity.headers() | headers, int(time.time()), body, public_url(request))
 
 
 def extras(record: AnswerRecord) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from index.errors import InvalidName, UnknownRetriever, UnknownUser
 from server.access.gate import IdentityConflict, MissingUser
-from server.http.middleware import USERS
 from server.http.problems import HANDLED, Problem, problem_of
 from server.http.wire import JSONBody
 
@@ -44,7 +43,7 @@ class ErrorBody(BaseModel):
 def serves(path: str) -> bool:
     """Whether errors at this path have OpenAI's shape: below /v1, all but the routes of users."""
     path = f"{path}/"
-    return path.startswith("/v1/") and not path.startswith(USERS)
+    return path.startswith("/v1/") and not path.startswith("/v1/users/")
 
 
 def openai_error(error: Exception) -> Response:

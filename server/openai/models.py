@@ -42,7 +42,7 @@ async def list_models(request: Request, access: Caller) -> JSONBody:
     return JSONBody({"object": "list", "data": data})
 
 
-@router.get("/models/{model}", summary="Look up a model")
+@router.get("/models/{model:segment}", summary="Look up a model")
 async def get_model(access: Caller, model: str) -> JSONBody:
     user = split_model(model)[1]
     if user is not None:

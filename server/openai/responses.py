@@ -120,7 +120,7 @@ _IN_OPENAPI: dict[str, Any] = {
     "description": "OpenAI's `response`, with the extra member `pr2`; with `stream`, its events.",
     "content": {
         "application/json": {"schema": {"type": "object"}},
-        "text/event-stream": {"schema": {"type": "string"}},
+        "text/event-stream": {"itemSchema": {"type": "object", "properties": {"data": {"type": "string"}}}},
     },
 }
 

@@ -81,7 +81,7 @@ async def test_an_unknown_user_is_not_found_and_a_bad_one_is_refused(chat: Chat)
     assert (error["type"], error["code"], error["param"]) == ("not_found_error", "unknown-user", "user")
     error = await chat.refusal(openai.NotFoundError, user="nobody", stream=True)
     assert error["code"] == "unknown-user"
-    error = await chat.refusal(openai.BadRequestError, user="a/b")
+    error = await chat.refusal(openai.BadRequestError, user="a\nb")
     assert (error["code"], error["param"]) == ("invalid-name", "user")
 
 
