@@ -19,6 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from index.numbers import Integer
 from server.openai.conversation import CONVERSATION_CHARACTERS, Conversation
 from server.openai.errors import OpenAIProblem
 from server.openai.models import split_model
@@ -65,7 +66,7 @@ def _not_zero(tokens: int) -> int:
     return tokens
 
 
-Tokens = Annotated[int, AfterValidator(_not_zero)]
+Tokens = Annotated[Integer, AfterValidator(_not_zero)]
 """Tokens to write at most; a negative number sets no limit, as in other servers."""
 
 

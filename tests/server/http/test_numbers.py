@@ -12,11 +12,13 @@ from server.access.settings import IdentitySettings
 from server.http.bodies import AnswerRequestBody, SearchRequest
 from server.mcp.tools import TOOLS
 from server.openai.chat import ChatRequest
+from server.openai.responses import ResponsesRequest
 from server.settings import LimitSettings, QuestionLimits, Settings
 
 MODELS: list[type[BaseModel]] = [
     AnswerRequestBody,
     ChatRequest,
+    ResponsesRequest,
     EngineSettings,
     IdentitySettings,
     LimitSettings,
