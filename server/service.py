@@ -27,6 +27,7 @@ from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, chec
 from server.answers import AnswerRecord, AskOptions
 from server.queue import Busy, FairQueue, Ticket
 from server.settings import QUESTION_CHARACTERS, Settings
+from server.stopping import Stop
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,6 +81,10 @@ class Answering:
 
     def __aiter__(self) -> AsyncGenerator[Event | AnswerRecord, None]:
         return self._events
+
+    def unless(self, stop: Stop) -> "Answering":
+        """This answer, whose steps raise Stopping once the grace of `stop` is over."""
+        return Answering(self.id, stop.over(self._events), self._tickets)
 
     async def aclose(self) -> None:
         """Cancel the answer if it has not ended."""

@@ -7,13 +7,12 @@ import shlex
 import signal
 import socket
 import sys
-from contextlib import suppress
+import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from server.access.exposure import missing_for
-from server.access.peer import KeepPeer
 from server.cli import options
 from server.cli.errors import BadInput, as_cli_errors
 from server.settings import Settings
@@ -21,8 +20,8 @@ from server.settings import Settings
 if TYPE_CHECKING:
     from server.service import Service
 
-_GRACE_S = 10
-"""Seconds that a shutdown waits for answers in progress."""
+_CLOSING_S = 1
+"""Seconds in which everything must be closed once the server has stopped."""
 
 
 @options.shared(flags=("host", "port", "data", "encoder", "retriever", *options.POLICY, *options.PLANNER))
@@ -48,20 +47,22 @@ def serve(
     # The encoder releases the GIL between hundreds of small steps. At the default switch interval it could
     # wait 5 ms for each of them to get it back while requests are busy.
     sys.setswitchinterval(0.001)
-    # Uvicorn shuts down in order and then re-raises the signal (of a person, docker or systemd), which by
-    # default would leave the engine and the store no time to close.
+    # Before the server runs, a signal ends the process at once. Uvicorn shuts down in order and then raises
+    # the signal again, which by default would leave the engine and the store no time to close.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit())
     with as_cli_errors():
-        settings = Settings(**flags)
-        # KeyboardInterrupt: uvicorn raises it once it has shut down in order.
-        with listening(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
+        settings = options.settings_of(flags)
+        with bound(settings.host, settings.port) as listener:
             check_exposure(settings, listener.getsockname()[0], insecure)
             asyncio.run(_serve(settings, listener, demo))
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A listening socket, opened first so that a taken port is reported before anything is loaded."""
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at this address, so that a taken port is reported before anything is loaded.
+
+    It does not listen yet: until the server can answer, connections are refused rather than left waiting.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -72,7 +73,6 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(socket.SOMAXCONN)
     except OSError as error:
         listener.close()
         raise BadInput(
@@ -94,13 +94,17 @@ def check_exposure(settings: Settings, address: str, insecure: bool) -> None:
 
 
 async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -> None:
-    import uvicorn
-
     from server import demo
     from server.assembly import open_service
     from server.http.app import create_app
+    from server.http.serving import Server, TooFewDescriptors
 
     service = open_service(settings)
+
+    def say_what_to_try() -> None:
+        url = address_of(settings.host, listener.getsockname()[1])
+        typer.echo(_what_to_try(url, service, settings.token is not None))
+
     try:
         service.profiles.store.open()
         if with_demo:
@@ -108,15 +112,25 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
             typer.echo(
                 f"added {', '.join(added)}" if added else "the store is not empty: no demo users added"
             )
-        port = listener.getsockname()[1]
-        config = uvicorn.Config(create_app(settings, service), timeout_graceful_shutdown=_GRACE_S)
-        config.load()
-        # Around uvicorn's own middleware, which replaces the peer by what X-Forwarded-For says.
-        config.loaded_app = KeepPeer(config.loaded_app)
-        typer.echo(_what_to_try(address_of(settings.host, port), service, settings.token is not None))
-        await uvicorn.Server(config).serve(sockets=[listener])
+        try:
+            server = Server(create_app(settings, service), settings, say_what_to_try)
+        except TooFewDescriptors as error:
+            raise BadInput(str(error)) from None
+        try:
+            await server.serve(sockets=[listener])
+        except SystemExit as stopped:
+            _exit_within(_CLOSING_S, stopped.code)
+            raise
     finally:
         await service.aclose()
+
+
+def _exit_within(seconds: float, code: object) -> None:
+    """Exit after `seconds` even if a thread still works: nothing on disk depends on an orderly end."""
+    status = code if isinstance(code, int) else 0
+    timer = threading.Timer(seconds, os._exit, [status])
+    timer.daemon = True
+    timer.start()
 
 
 def address_of(host: str, port: int) -> str:

@@ -25,6 +25,7 @@ from server.http.middleware import USERS, BodyLimit, NameCheck
 from server.http.problems import HANDLED, PROBLEM_RESPONSE, PROBLEM_SCHEMAS, ProblemResponse, problem_of
 from server.http.sse import KEEP_ALIVE_S
 from server.http.state import State
+from server.http.stopping import Stoppable
 from server.mcp.endpoint import MCPEndpoint
 from server.openai import routes as routes_openai
 from server.service import Service
@@ -132,11 +133,11 @@ class _App(FastAPI):
         # Outside Starlette's own error handling, so that a page can read every error.
         settings = self._settings
         return Guard(
-            super().build_middleware_stack(),
+            Stoppable(super().build_middleware_stack(), self.state.pr2.stop, error_response),
             hosts=(*LOOPBACK, *settings.allowed_hosts),
             origins=settings.allowed_origins,
             token=settings.token.get_secret_value() if settings.token else None,
-            refuse=_error_response,
+            refuse=error_response,
         )
 
     def openapi(self) -> dict[str, Any]:
@@ -149,10 +150,11 @@ class _App(FastAPI):
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    return _error_response(request.scope, error)
+    return error_response(request.scope, error)
 
 
-def _error_response(scope: Scope, error: Exception) -> Response:
+def error_response(scope: Scope, error: Exception) -> Response:
+    """The response for an error, in the shape of the API that the path belongs to."""
     if routes_openai.serves(scope["path"]):
         return routes_openai.openai_error(error)
     headers = error.headers if isinstance(error, HTTPException) else None

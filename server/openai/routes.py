@@ -201,12 +201,12 @@ async def _chunks(
         yield chunk({}, end, pr2=extras(record))
         if with_usage:
             yield _data({**head, "choices": [], "usage": usage(record)})
-        yield b"data: [DONE]\n\n"
     except Exception as error:
         # The response has begun, so no exception handler can answer any more.
         if not isinstance(error, HANDLED):
             _log.exception("an answer broke off")
         yield _data(_error_body(error, problem_of(error)))
+    yield b"data: [DONE]\n\n"
 
 
 def _data(value: Any) -> bytes:
