@@ -60,7 +60,7 @@ class Stop:
             self._drained.set()
 
     async def unless(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of `work`. Raises Stopping once the grace is over, and cancels `work`. It does not nest."""
+        """The result of `work`. Once the grace is over, raises Stopping and cancels `work`. Never nest it."""
         if self.is_now:
             raise Stopping
         task = cast(asyncio.Task[Any], asyncio.current_task())

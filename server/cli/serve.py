@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging.config
 import os
 import shlex
 import signal
@@ -98,7 +99,9 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
     from server.assembly import open_service
     from server.http.app import create_app
     from server.http.serving import Server, TooFewDescriptors
+    from server.logs import log_config
 
+    logging.config.dictConfig(log_config())
     service = open_service(settings)
 
     def say_what_to_try() -> None:
@@ -113,7 +116,8 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
                 f"added {', '.join(added)}" if added else "the store is not empty: no demo users added"
             )
         try:
-            server = Server(create_app(settings, service), settings, say_what_to_try)
+            app = create_app(settings, service)
+            server = Server(app, settings, app.state.pr2.stop, say_what_to_try)
         except TooFewDescriptors as error:
             raise BadInput(str(error)) from None
         try:

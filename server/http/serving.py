@@ -8,13 +8,13 @@ from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from server.access.peer import KeepPeer
 from server.http.app import error_response
 from server.http.protocol import Connections, LimitedProtocol
-from server.logs import log_config
 from server.settings import Settings
+from server.stopping import Stop
 
 LAST_S = 1
 """Seconds that interrupted requests have to send their last words."""
@@ -47,13 +47,15 @@ def connection_limit(settings: Settings) -> int:
 
 
 class Server(uvicorn.Server):
-    """Serves `app` until a signal. Then new requests are refused, and those in progress have a grace period.
+    """Serves `app` until a signal. Then requests in progress have a grace period, which a second signal ends.
 
-    A second signal ends the grace period. `started` is called once connections are accepted. Raises
+    `stop` is the application's own. `started` is called once connections are accepted. Raises
     TooFewDescriptors.
     """
 
-    def __init__(self, app: FastAPI, settings: Settings, started: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, stop: Stop, started: Callable[[], None] = lambda: None
+    ) -> None:
         self._connections = Connections(connection_limit(settings), settings.connections, error_response)
         config = uvicorn.Config(
             app,
@@ -61,14 +63,14 @@ class Server(uvicorn.Server):
             ws="none",
             backlog=ACCEPTED,
             lifespan="on",
-            log_config=log_config(),
+            log_config=None,
             timeout_graceful_shutdown=LAST_S,
         )
         config.load()
         # Around uvicorn's own middleware, which replaces the peer by what X-Forwarded-For says.
         config.loaded_app = KeepPeer(config.loaded_app)
         super().__init__(config)
-        self._stop = app.state.pr2.stop
+        self._stop = stop
         self._grace_s = settings.grace_s
         self._started = started
 
