@@ -118,13 +118,17 @@ class Service:
         self._save = Batcher(self._save_together)
 
     async def aclose(self) -> None:
-        """Close the engine's connections, the threads and the database."""
+        """Close the engines, the threads and the database."""
         try:
-            await asyncio.gather(*(writer.aclose() for writer in {self.policy, self.planner} if writer))
+            await self.close_engines()
         finally:
             for threads in (self._threads, self._searches, self._imports):
                 threads.shutdown(cancel_futures=True)
             self.profiles.store.close()
+
+    async def close_engines(self) -> None:
+        """Close what would outlive this process: the engines' connections and processes."""
+        await asyncio.gather(*(writer.aclose() for writer in {self.policy, self.planner} if writer))
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work in a thread of the service."""

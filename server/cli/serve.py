@@ -16,13 +16,14 @@ import typer
 from server.access.exposure import missing_for
 from server.cli import options
 from server.cli.errors import BadInput, as_cli_errors
+from server.http.descriptors import TooFewDescriptors, connection_limit, open_files
 from server.settings import Settings
 
 if TYPE_CHECKING:
     from server.service import Service
 
 _CLOSING_S = 1
-"""Seconds in which everything must be closed once the server has stopped."""
+"""Seconds that threads and the database have to end once the server has stopped."""
 
 
 @options.shared(flags=("host", "port", "data", "encoder", "retriever", *options.POLICY, *options.PLANNER))
@@ -56,7 +57,7 @@ def serve(
         settings = options.settings_of(flags)
         with bound(settings.host, settings.port) as listener:
             check_exposure(settings, listener.getsockname()[0], insecure)
-            asyncio.run(_serve(settings, listener, demo))
+            asyncio.run(_serve(settings, listener, _connection_limit(settings), demo))
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -94,11 +95,18 @@ def check_exposure(settings: Settings, address: str, insecure: bool) -> None:
         raise BadInput(f"other machines can reach {address}: {'; and '.join(advice)}")
 
 
-async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -> None:
+def _connection_limit(settings: Settings) -> int:
+    try:
+        return connection_limit(settings.connections.limit, settings.limits.concurrency, open_files())
+    except TooFewDescriptors as error:
+        raise BadInput(str(error)) from None
+
+
+async def _serve(settings: Settings, listener: socket.socket, limit: int, with_demo: bool) -> None:
     from server import demo
     from server.assembly import open_service
     from server.http.app import create_app
-    from server.http.serving import Server, TooFewDescriptors
+    from server.http.serving import Server
     from server.logs import log_config
 
     logging.config.dictConfig(log_config())
@@ -115,26 +123,28 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
             typer.echo(
                 f"added {', '.join(added)}" if added else "the store is not empty: no demo users added"
             )
-        try:
-            app = create_app(settings, service)
-            server = Server(app, settings, app.state.pr2.stop, say_what_to_try)
-        except TooFewDescriptors as error:
-            raise BadInput(str(error)) from None
+        app = create_app(settings, service)
+        server = Server(app, settings, limit, app.state.pr2.stop, say_what_to_try)
         try:
             await server.serve(sockets=[listener])
         except SystemExit as stopped:
-            _exit_within(_CLOSING_S, stopped.code)
-            raise
+            await _leave(service, stopped.code)
     finally:
         await service.aclose()
 
 
-def _exit_within(seconds: float, code: object) -> None:
-    """Exit after `seconds` even if a thread still works: nothing on disk depends on an orderly end."""
+async def _leave(service: "Service", code: object) -> None:
+    """Close the service and exit, even if a thread still works: nothing on disk depends on an orderly end.
+
+    The interpreter is not torn down, which takes seconds on a busy machine and has nothing left to do.
+    """
     status = code if isinstance(code, int) else 0
-    timer = threading.Timer(seconds, os._exit, [status])
-    timer.daemon = True
-    timer.start()
+    await service.close_engines()
+    last_resort = threading.Timer(_CLOSING_S, os._exit, [status])
+    last_resort.daemon = True
+    last_resort.start()
+    await service.aclose()
+    os._exit(status)
 
 
 def address_of(host: str, port: int) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import resource
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -12,51 +11,26 @@ from starlette.types import ASGIApp
 
 from server.access.peer import KeepPeer
 from server.http.app import error_response
+from server.http.descriptors import ACCEPTED
 from server.http.protocol import Connections, LimitedProtocol
 from server.settings import Settings
 from server.stopping import Stop
 
 LAST_S = 1
 """Seconds that interrupted requests have to send their last words."""
-ACCEPTED = 32
-"""Connections accepted at a time, before any of them is looked at. Each holds a file descriptor meanwhile."""
-RESERVED = 192
-"""File descriptors kept for the database's threads, temporary files and two rounds of accepting."""
-MOST = 10_000
-"""Bound on the default limit of connections: each takes some 20 KB."""
-
-
-class TooFewDescriptors(ValueError):
-    """The process may open fewer files than the settings need; the message says how many."""
-
-
-def connection_limit(settings: Settings) -> int:
-    """Most connections at once. Raises TooFewDescriptors if the set limit is out of reach."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
-        return settings.connections.limit or MOST
-    # Each answer in progress may hold a connection to the engine.
-    available = max(descriptors - RESERVED - settings.limits.concurrency, descriptors // 4)
-    limit = settings.connections.limit or min(available, MOST)
-    if limit > available:
-        raise TooFewDescriptors(
-            f"connections.limit is {limit}, and {descriptors} file descriptors leave {available} for "
-            "connections; lower it, or raise the limit on open files (ulimit -n)"
-        )
-    return limit
 
 
 class Server(uvicorn.Server):
     """Serves `app` until a signal. Then requests in progress have a grace period, which a second signal ends.
 
-    `stop` is the application's own. `started` is called once connections are accepted. Raises
-    TooFewDescriptors.
+    `stop` is the application's own, `limit` the most connections at once. `started` is called once
+    connections are accepted.
     """
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, stop: Stop, started: Callable[[], None] = lambda: None
+        self, app: ASGIApp, settings: Settings, limit: int, stop: Stop, started: Callable[[], None]
     ) -> None:
-        self._connections = Connections(connection_limit(settings), settings.connections, error_response)
+        self._connections = Connections(limit, settings.connections, error_response)
         config = uvicorn.Config(
             app,
             http=functools.partial(LimitedProtocol, connections=self._connections),  # type: ignore[arg-type]

@@ -44,6 +44,11 @@ class Served:
         return self.errors.read()
 
 
+def limited(command: list[str], descriptors: int) -> list[str]:
+    """The command, with a limit on the files that it may have open."""
+    return ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
+
+
 def environment(**variables: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **variables}
 
@@ -53,7 +58,7 @@ def served(folder: Path, *options: str, descriptors: int | None = None, **variab
     """A server on a free port, with its store in `folder`, once it can be asked. It is killed at the end."""
     command = [*PR2, "serve", "--port", "0", "--data", str(folder / "data"), *options]
     if descriptors:
-        command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
+        command = limited(command, descriptors)
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(

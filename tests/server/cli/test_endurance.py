@@ -3,16 +3,16 @@
 import asyncio
 import resource
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import pytest
-from typer.testing import CliRunner
 
-from server.cli import app
-from tests.server.cli.process import Served, served
+from server.http.descriptors import connection_limit
+from tests.server.cli.process import PR2, Served, environment, limited, served
 from tests.server.live import ANA
 from tests.waiting import soon
 
@@ -91,15 +91,34 @@ async def test_a_crowd_that_sends_a_byte_a_second_keeps_nobody_out_and_is_sent_o
         assert len(server.log().splitlines()) < 100
 
 
-def test_a_limit_beyond_the_descriptors_is_refused_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PR2_CONNECTIONS__LIMIT", "1000000")
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (DESCRIPTORS, DESCRIPTORS))
-    result = CliRunner().invoke(app, ["serve", "--port", "0", "--data", str(tmp_path)])
-    assert result.exit_code == 2
+@pytest.mark.parametrize(
+    ("descriptors", "wanted", "limit"),
+    [
+        (1_024, None, 768),
+        (1_024, 100, 100),
+        (256, None, 64),
+        (1_048_576, None, 10_000),
+        (resource.RLIM_INFINITY, None, 10_000),
+        (resource.RLIM_INFINITY, 50_000, 50_000),
+    ],
+)
+def test_the_descriptors_bound_the_connections(descriptors: int, wanted: int | None, limit: int) -> None:
+    assert connection_limit(wanted, 64, descriptors) == limit
+
+
+def test_a_limit_beyond_the_descriptors_is_refused_in_one_line(tmp_path: Path) -> None:
+    result = subprocess.run(
+        limited([*PR2, "serve", "--port", "0", "--data", str(tmp_path)], DESCRIPTORS),
+        cwd=tmp_path,
+        env=environment(PR2_CONNECTIONS__LIMIT="1000000"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
     assert "connections.limit is 1000000, and 1024 file descriptors leave 768" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_line_that_a_client_can_cause_is_not_repeated_for_ever(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from index.storage.store import Store
 from server import demo
 from server.access.exposure import missing_for
 from server.cli import app
-from server.cli.serve import address_of, curl, listening
+from server.cli.serve import address_of, bound, curl
 from server.settings import Settings
 
 PR2 = [sys.executable, "-m", "server.cli"]
@@ -64,7 +64,8 @@ def test_the_demo_is_added_and_what_is_printed_can_be_tried(printed: list[str]) 
 
 
 def test_a_taken_port_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
-    with listening("127.0.0.1", 0) as taken:
+    with bound("127.0.0.1", 0) as taken:
+        taken.listen()
         port = taken.getsockname()[1]
         result = CliRunner().invoke(app, ["serve", "--port", str(port), "--data", str(tmp_path)])
     assert result.exit_code == 2
@@ -188,11 +189,6 @@ def test_the_address_is_one_that_can_be_opened() -> None:
     assert address_of("0.0.0.0", 1) == "http://127.0.0.1:1"
     assert address_of("::", 1) == "http://[::1]:1"
     assert address_of("pr2.example", 1) == "http://pr2.example:1"
-
-
-def test_a_listener_accepts_at_once() -> None:
-    with listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), 1):
-        pass
 
 
 def test_the_demo_questions_rest_on_documents_that_there_are() -> None:

@@ -78,7 +78,7 @@ class Client:
 
 
 @asynccontextmanager
-async def site(**limits: Any) -> AsyncGenerator[Site, None]:
+async def site(limit: int = 100, **limits: Any) -> AsyncGenerator[Site, None]:
     async def root(request: Request) -> Response:
         try:
             found.sizes.append(len(await request.body()))
@@ -100,7 +100,7 @@ async def site(**limits: Any) -> AsyncGenerator[Site, None]:
     started = asyncio.Event()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = Server(Starlette(routes=routes), settings, Stop(), started.set)
+        server = Server(Starlette(routes=routes), settings, limit, Stop(), started.set)
         found = Site(listener.getsockname()[1], server)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await started.wait()
