@@ -77,10 +77,20 @@ def bound(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise BadInput(
-            f"cannot listen at {host} port {port}: {error.strerror}; choose another with --port"
-        ) from None
+        raise _taken(host, port, error) from None
     return listener
+
+
+def listen(listener: socket.socket) -> None:
+    """Let connections in. Raises BadInput if another server has come to listen at the address."""
+    try:
+        listener.listen(socket.SOMAXCONN)
+    except OSError as error:
+        raise _taken(*listener.getsockname()[:2], error) from None
+
+
+def _taken(host: str, port: int, error: OSError) -> BadInput:
+    return BadInput(f"cannot listen at {host} port {port}: {error.strerror}; choose another with --port")
 
 
 def check_exposure(settings: Settings, address: str, insecure: bool) -> None:
@@ -125,6 +135,7 @@ async def _serve(settings: Settings, listener: socket.socket, limit: int, with_d
             )
         app = create_app(settings, service)
         server = Server(app, settings, limit, app.state.pr2.stop, say_what_to_try)
+        listen(listener)
         try:
             await server.serve(sockets=[listener])
         except SystemExit as stopped:
