@@ -13,8 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from index.storage.store import Store
+from server.cli import app
 from server.cli.serve import bound
 from server.settings import Settings
 from tests.server.cli.process import PR2, Served, environment, served
@@ -51,6 +53,7 @@ def seconds_until_the_end(server: Served, *signals: signal.Signals) -> float:
     for number, sent in enumerate(signals):
         if number:
             assert asyncio.run(soon(lambda: refuses(server)))
+            assert httpx.get(f"{server.url}/healthz").status_code == 200
         server.process.send_signal(sent)
     assert server.process.wait(60) == 0, server.log()
     return time.monotonic() - began
@@ -75,13 +78,7 @@ def users(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("grace_s", "signals"),
-    [
-        (1, [signal.SIGTERM]),
-        (1, [signal.SIGINT]),
-        (600, [signal.SIGTERM, signal.SIGTERM]),
-        (600, [signal.SIGINT, signal.SIGINT]),
-    ],
+    ("grace_s", "signals"), [(1, [signal.SIGTERM]), (600, [signal.SIGINT, signal.SIGTERM])]
 )
 def test_an_import_ends_with_the_grace_or_the_second_signal(
     tmp_path: Path, grace_s: int, signals: list[signal.Signals]
@@ -95,31 +92,14 @@ def test_an_import_ends_with_the_grace_or_the_second_signal(
     assert users(tmp_path) == {"ana"}
 
 
-def test_in_the_grace_new_requests_are_refused_and_old_ones_go_on(tmp_path: Path) -> None:
-    with served(tmp_path, PR2_GRACE_S="3") as server, importing(server):
-        server.process.send_signal(signal.SIGTERM)
-        assert asyncio.run(soon(lambda: refuses(server)))
-        assert httpx.get(f"{server.url}/healthz").status_code == 200
-        assert server.process.wait(60) == 0
-
-
-def test_with_nothing_in_progress_it_ends_at_once(tmp_path: Path) -> None:
-    with (
-        served(tmp_path, PR2_GRACE_S="600") as server,
-        socket.create_connection(("127.0.0.1", server.port)) as silent,
-    ):
-        assert seconds_until_the_end(server, signal.SIGTERM) < SLACK_S
-        assert silent.recv(1) == b""
-
-
-def test_the_port_refuses_connections_until_it_can_answer(tmp_path: Path) -> None:
+def test_the_port_refuses_until_it_can_answer_and_an_idle_server_ends_at_once(tmp_path: Path) -> None:
     """A connection that is only accepted would leave a probe to wait for the encoder."""
     with bound("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
     with subprocess.Popen(
         [*PR2, "serve", "--port", str(port), "--data", str(tmp_path)],
         cwd=tmp_path,
-        env=environment(),
+        env=environment(PR2_GRACE_S="600"),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -129,7 +109,7 @@ def test_the_port_refuses_connections_until_it_can_answer(tmp_path: Path) -> Non
         try:
             while True:
                 try:
-                    response = httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=1)
+                    response = httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=5)
                     break
                 except httpx.ConnectError:
                     refusals += 1
@@ -137,15 +117,23 @@ def test_the_port_refuses_connections_until_it_can_answer(tmp_path: Path) -> Non
             assert response.status_code == 200
             assert refusals > 0
             assert server.stdout.readline().startswith("PR² at")
+            with socket.create_connection(("127.0.0.1", port)) as silent:
+                began = time.monotonic()
+                server.terminate()
+                assert server.wait(60) == 0
+                assert time.monotonic() - began < SLACK_S
+                assert silent.recv(1) == b""
         finally:
-            server.terminate()
+            server.kill()
 
 
-def test_the_start_names_the_configuration_that_it_read(tmp_path: Path) -> None:
-    configuration = tmp_path / "pr2.toml"
-    configuration.write_text("grace_s = 0\n")
-    with served(tmp_path) as server:
-        assert server.log().splitlines()[0] == f"settings from {configuration}"
-    configuration.unlink()
-    with served(tmp_path) as server:
-        assert "settings from" not in server.log()
+def test_a_command_names_the_configuration_that_it_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Store(Settings(data=tmp_path / "data").url, None).open()
+    command = ["profile", "list"]
+    assert CliRunner().invoke(app, command).stderr == ""
+    Path("pr2.toml").write_text("grace_s = 0\n")
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, result.stderr) == (0, f"settings from {tmp_path / 'pr2.toml'}\n")

@@ -3,17 +3,22 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 from mcp import Client
 
 from agent.policies.scripted import ScriptedPolicy
-from index.documents import Document
+from index.profiles import Profiles
+from index.storage.store import Store
 from server.http.app import create_app
+from server.service import Service
+from server.settings import Settings
 from server.stopping import Stop
+from tests.index.fakes import HashEncoder
 from tests.server.conftest import MakeService
 from tests.server.http.test_streams import events_of
 from tests.server.live import ANA, THINK_SEARCH, Api, api_of, serving
@@ -123,18 +128,21 @@ async def test_an_answer_over_mcp_past_the_grace_is_an_error(make_service: MakeS
             assert (await asking).startswith("The server is stopping: ")
 
 
-class Held:
-    """Documents of an import, of which the second does not come before it is let go."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Event()
-        self.let_go = threading.Event()
-
-    def __iter__(self) -> Iterator[Document]:
-        yield Document("h1", "We held on.")
-        self.reached.set()
-        self.let_go.wait(10)
-        yield Document("h2", "And then we let go.")
+async def test_an_import_past_the_grace_is_answered_though_the_encoder_is_busy(tmp_path: Path) -> None:
+    encoder = HashEncoder()
+    encoder.hold = threading.Event()
+    settings = Settings(data=tmp_path)
+    profiles = Profiles(Store(settings.url, encoder.manifest), encoder)
+    service = Service(profiles, ScriptedPolicy([""]), settings)
+    async with api_of(service) as api:
+        putting = asyncio.create_task(api.client.put("/v1/users/ana/documents", json=ANA))
+        assert await asyncio.to_thread(encoder.entered.wait, 10)
+        stop_of(api).now()
+        response = await putting
+    encoder.hold.set()
+    await service.aclose()
+    assert (response.status_code, response.json()["type"]) == (503, STOPPING)
+    assert int(response.headers["retry-after"]) > 0
 
 
 async def test_an_upload_that_is_still_coming_is_answered(make_service: MakeService) -> None:
