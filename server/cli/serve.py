@@ -86,7 +86,8 @@ def listen(listener: socket.socket) -> None:
     try:
         listener.listen(socket.SOMAXCONN)
     except OSError as error:
-        raise _taken(*listener.getsockname()[:2], error) from None
+        host, port, *_ = listener.getsockname()
+        raise _taken(host, port, error) from None
 
 
 def _taken(host: str, port: int, error: OSError) -> BadInput:
@@ -119,7 +120,6 @@ async def _serve(settings: Settings, listener: socket.socket, limit: int, with_d
     from server.http.serving import Server
     from server.logs import log_config
 
-    logging.config.dictConfig(log_config())
     service = open_service(settings)
 
     def say_what_to_try() -> None:
@@ -133,6 +133,7 @@ async def _serve(settings: Settings, listener: socket.socket, limit: int, with_d
             typer.echo(
                 f"added {', '.join(added)}" if added else "the store is not empty: no demo users added"
             )
+        logging.config.dictConfig(log_config())
         app = create_app(settings, service)
         server = Server(app, settings, limit, app.state.pr2.stop, say_what_to_try)
         listen(listener)

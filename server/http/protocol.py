@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import h11
 from starlette.responses import Response
@@ -163,7 +163,7 @@ class LimitedProtocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             if not self.cycle.response_started:
-                self._respond(self._all.refuse(self.scope, error), self.scope["method"])
+                self._respond(self._all.refuse(cast(Scope, self.scope), error), self.scope["method"])
         elif self.conn.trailing_data[0]:
             self._respond(self._all.refuse({"path": ""}, error))
         self.transport.close()
@@ -172,7 +172,7 @@ class LimitedProtocol(H11Protocol):
         headers = [*self.server_state.default_headers, *response.raw_headers, CLOSE_HEADER]
         reason = HTTPStatus(response.status_code).phrase.encode()
         start = h11.Response(status_code=response.status_code, headers=headers, reason=reason)
-        body = h11.Data(data=b"" if method == "HEAD" else response.body)
+        body = h11.Data(data=b"" if method == "HEAD" else bytes(response.body))
         for event in (start, body, h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
 

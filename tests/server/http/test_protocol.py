@@ -18,6 +18,7 @@ from server.http.serving import Server
 from server.http.settings import ConnectionSettings
 from server.settings import Settings
 from server.stopping import Stop
+from tests.server.live import serving_here
 from tests.waiting import soon
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -97,21 +98,14 @@ async def site(limit: int = 100, **limits: Any) -> AsyncGenerator[Site, None]:
 
     settings = Settings(connections=ConnectionSettings(**limits), grace_s=0)
     routes = [Route("/", root, methods=["GET", "PUT"]), Route("/held", held), Route("/long", long)]
-    started = asyncio.Event()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = Server(Starlette(routes=routes), settings, limit, Stop(), started.set)
-        found = Site(listener.getsockname()[1], server)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        await started.wait()
+    async with serving_here(Starlette(routes=routes), settings, Stop(), limit) as (url, server):
+        found = Site(int(url.rpartition(":")[2]), server)
         try:
             yield found
         finally:
             found.held.set()
             for client in found.clients:
                 client.writer.close()
-            server.should_exit = True
-            await serving
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHo"])

@@ -21,7 +21,7 @@ from server.stopping import Stop
 from tests.index.fakes import HashEncoder
 from tests.server.conftest import MakeService
 from tests.server.http.test_streams import events_of
-from tests.server.live import ANA, THINK_SEARCH, Api, api_of, serving
+from tests.server.live import ANA, THINK_SEARCH, Api, api_of, serving_here
 from tests.server.mcp.served import refused
 from tests.waiting import soon
 
@@ -117,14 +117,14 @@ async def test_an_answer_over_mcp_past_the_grace_is_an_error(make_service: MakeS
     policy = ScriptedPolicy(ENDLESS, delay_s=0.01)
     service = make_service(policy)
     app = create_app(service.settings, service)
-    with serving(app) as url:
+    stop = app.state.pr2.stop
+    async with serving_here(app, service.settings, stop) as (url, _):
         async with httpx.AsyncClient(base_url=url) as http:
             await http.put("/v1/users/ana/documents", json=ANA)
         async with Client(f"{url}/mcp") as client:
             asking = asyncio.create_task(refused(client, "answer_question", user="ana", question="What?"))
             assert await soon(policy.started.is_set)
-            [loop] = {task.get_loop() for task in app.state.pr2.stop._interruptible}
-            loop.call_soon_threadsafe(app.state.pr2.stop.now)
+            stop.now()
             assert (await asking).startswith("The server is stopping: ")
 
 
