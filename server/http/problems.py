@@ -132,10 +132,10 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     IdentityConflict: _Kind("identity-conflict", "The request names more than one user", 400),
     Forbidden: _Kind("forbidden", "You have no access to this", 403),
     Busy: _Kind("busy", "Too many questions are waiting", 429),
+    EngineError: _Kind("policy-unavailable", "The policy is not ready", 503),
     TooManyConnections: _Kind("too-many-connections", "Too many connections are open", 503),
     TooSlow: _Kind("request-timeout", "The request came too slowly", 408),
     Stopping: _Kind("stopping", "The server is stopping", 503),
-    EngineError: _Kind("policy-unavailable", "The policy is not ready", 503),
 }
 _HTTP_KINDS: Mapping[int, _Kind] = {
     400: _Kind("bad-request", "The request cannot be read", 400),
