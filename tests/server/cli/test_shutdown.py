@@ -19,6 +19,7 @@ from index.storage.store import Store
 from server.cli import app
 from server.cli.serve import bound
 from server.settings import Settings
+from tests.index.fakes import HashEncoder
 from tests.server.cli.process import PR2, Served, environment, served
 from tests.server.live import ANA
 from tests.waiting import soon
@@ -131,9 +132,14 @@ def test_a_command_names_the_configuration_that_it_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Store(Settings(data=tmp_path / "data").url, None).open()
+    settings = Settings(data=tmp_path / "data")
+    settings.data.mkdir()
+    store = Store(settings.url, HashEncoder().manifest)
+    store.open()
+    store.close()
     command = ["profile", "list"]
-    assert CliRunner().invoke(app, command).stderr == ""
+    without = CliRunner().invoke(app, command).stderr
+    assert "settings from" not in without
     Path("pr2.toml").write_text("grace_s = 0\n")
     result = CliRunner().invoke(app, command)
-    assert (result.exit_code, result.stderr) == (0, f"settings from {tmp_path / 'pr2.toml'}\n")
+    assert (result.exit_code, result.stderr) == (0, f"settings from {tmp_path / 'pr2.toml'}\n{without}")
