@@ -17,6 +17,8 @@ from uvicorn.server import ServerState
 from server.http.problems import TooManyConnections, TooSlow
 from server.http.settings import ConnectionSettings
 
+Phase = Literal["head", "body", "busy"]
+"""Whether a connection waits for the head of a request, for the rest of its body, or not for its client."""
 Refuse = Callable[[Scope, Exception], Response]
 """The response for an error, in the shape of the path's API."""
 
@@ -84,8 +86,7 @@ class LimitedProtocol(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         self._all = connections
         self._limits = connections.settings
-        # Whether it waits for the head of a request, for the rest of its body, or not for the client.
-        self._phase: Literal["head", "body", "busy"] = "head"
+        self._phase: Phase = "head"
         # Beginning of the phase or, in a body, of the time over which the rate is measured.
         self._since = self.loop.time()
         self._received = 0
@@ -115,8 +116,7 @@ class LimitedProtocol(H11Protocol):
         self.app = self.config.loaded_app if self._all.has_room else self._refuse_all
         super().handle_events()
         theirs = self.conn.their_state
-        phase: Literal["head", "body", "busy"]
-        phase = "head" if theirs is h11.IDLE else "body" if theirs is h11.SEND_BODY else "busy"
+        phase: Phase = "head" if theirs is h11.IDLE else "body" if theirs is h11.SEND_BODY else "busy"
         if phase != self._phase:
             self._phase, self._since, self._received = phase, self.loop.time(), 0
             if phase == "busy" or self.transport.is_closing():
