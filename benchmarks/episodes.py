@@ -231,7 +231,7 @@ def _serve(folder: str, base_url: str, port_to: Any) -> None:
 
     from index.profiles import Profiles
     from index.storage.store import Store
-    from server.cli.serve import listening
+    from server.cli.serve import bound
     from server.http.app import create_app
     from server.service import Service
     from server.settings import Settings
@@ -243,7 +243,8 @@ def _serve(folder: str, base_url: str, port_to: Any) -> None:
     profiles = Profiles(Store(settings.url, encoder.manifest), encoder)
     profiles.put("ana", invented(40))
     service = Service(profiles, TagsPolicy(OpenAIServer(base_url, engine.MODEL)), settings)
-    listener = listening("127.0.0.1", 0)
+    listener = bound("127.0.0.1", 0)
+    listener.listen()
     port_to.send(listener.getsockname()[1])
     config = uvicorn.Config(create_app(settings, service), log_level="warning")
 

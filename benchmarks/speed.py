@@ -130,7 +130,7 @@ def _serve(folder: str, port_to: Any) -> None:
     """A server process with one profile and a bare route."""
     import uvicorn
 
-    from server.cli.serve import listening
+    from server.cli.serve import bound
     from server.http.app import create_app
 
     settings = Settings(data=Path(folder))
@@ -143,7 +143,8 @@ def _serve(folder: str, port_to: Any) -> None:
     async def bare() -> dict[str, str]:
         return {"status": "ok"}
 
-    listener = listening("127.0.0.1", 0)
+    listener = bound("127.0.0.1", 0)
+    listener.listen()
     port_to.send(listener.getsockname()[1])
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 

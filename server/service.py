@@ -27,6 +27,7 @@ from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, chec
 from server.answers import AnswerRecord, AskOptions
 from server.queue import Busy, FairQueue, Ticket
 from server.settings import Settings
+from server.stopping import Stop
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -81,6 +82,10 @@ class Answering:
     def __aiter__(self) -> AsyncGenerator[Event | AnswerRecord, None]:
         return self._events
 
+    def unless(self, stop: Stop) -> "Answering":
+        """This answer, whose steps raise Stopping once the grace of `stop` is over."""
+        return Answering(self.id, stop.over(self._events), self._tickets)
+
     async def aclose(self) -> None:
         """Cancel the answer if it has not ended."""
         try:
@@ -113,13 +118,17 @@ class Service:
         self._save = Batcher(self._save_together)
 
     async def aclose(self) -> None:
-        """Close the engine's connections, the threads and the database."""
+        """Close the engines, the threads and the database."""
         try:
-            await asyncio.gather(*(writer.aclose() for writer in {self.policy, self.planner} if writer))
+            await self.close_engines()
         finally:
             for threads in (self._threads, self._searches, self._imports):
                 threads.shutdown(cancel_futures=True)
             self.profiles.store.close()
+
+    async def close_engines(self) -> None:
+        """Close what would outlive this process: the engines' connections and processes."""
+        await asyncio.gather(*(writer.aclose() for writer in {self.policy, self.planner} if writer))
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work in a thread of the service."""

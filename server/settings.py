@@ -15,12 +15,15 @@ from pydantic_settings import (
 
 from agent.engines.settings import EngineSettings
 from agent.trajectory import Limits
-from index.numbers import Integer
+from index.numbers import Integer, Number
 from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS
 from server.access.patterns import LOOPBACK_ORIGINS
 from server.access.settings import Hosts, IdentitySettings, Origins, PublicURL, RootPath
+from server.http.settings import ConnectionSettings
 
+CONFIGURATION = Path("pr2.toml")
+"""Configuration file, in the current folder."""
 MOST_TOKENS = 32_768
 """Most tokens that a policy may write for one question."""
 
@@ -55,7 +58,7 @@ class Settings(BaseSettings):
     """All settings. Nested fields in the environment: `PR2_POLICY__BASE_URL`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PR2_", env_nested_delimiter="__", toml_file="pr2.toml", extra="forbid"
+        env_prefix="PR2_", env_nested_delimiter="__", toml_file=CONFIGURATION, extra="forbid"
     )
 
     host: str = "127.0.0.1"
@@ -71,6 +74,9 @@ class Settings(BaseSettings):
     token: SecretStr | None = None
     """Secret that every request must bring, as `Authorization: Bearer TOKEN`."""
     identity: IdentitySettings = IdentitySettings()
+    connections: ConnectionSettings = ConnectionSettings()
+    grace_s: Number = Field(8, ge=0)
+    """Seconds that requests in progress have once the server is to stop. Docker kills after 10."""
     data: Path = Path("data")
     """Folder of the store."""
     database_url: str | None = None

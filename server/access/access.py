@@ -12,13 +12,18 @@ from server.access.gate import Action, Forbidden, Gate, IdentityConflict, Princi
 from server.access.identity import Identity, identify
 from server.answers import AnswerRecord, AskOptions
 from server.service import Answering, Service
+from server.stopping import Stop
 
 
 class Access:
-    """The service behind the gate. Every method raises Forbidden and the errors of the service."""
+    """The service behind the gate. Every method raises Forbidden and the errors of the service.
 
-    def __init__(self, service: Service, gate: Gate, principal: Principal) -> None:
+    What may take long raises Stopping, too: putting, searching, and the steps of an answer.
+    """
+
+    def __init__(self, service: Service, gate: Gate, principal: Principal, stop: Stop | None = None) -> None:
         self._service = service
+        self._stop = stop or Stop()
         self._store = service.profiles.store
         self._gate = gate
         self._principal = principal
@@ -48,7 +53,7 @@ class Access:
     async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
         """See Profiles.put. `documents` is read in a thread."""
         self.check("write", user)
-        return await self._service.put(user, documents, **options)
+        return await self._stop.unless(self._service.put, user, documents, **options)
 
     async def documents(self, user: str) -> AsyncGenerator[Document, None]:
         """All documents, in the order in which they were first put."""
@@ -87,19 +92,21 @@ class Access:
     ) -> list[list[Passage]]:
         """The best passages for each query, best first. Defaults to the settings' retriever."""
         self.check("read", user)
-        return await self._service.search(user, queries, k, retriever or self._service.settings.retriever)
+        name = retriever or self._service.settings.retriever
+        return await self._stop.unless(self._service.search, user, queries, k, name)
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""
         self.check("read", user)
-        return await self._service.similar(user, document_ids, k)
+        return await self._stop.unless(self._service.similar, user, document_ids, k)
 
     async def begin(
         self, user: str, question: str, conversation: Sequence[Message] = (), **options: Unpack[AskOptions]
     ) -> Answering:
         """Validate a question and enter it into the queue. Raises the errors of Service.prepare, and Busy."""
         self.check("ask", user)
-        return self._service.answer(await self._service.prepare(user, question, conversation, **options))
+        request = await self._service.prepare(user, question, conversation, **options)
+        return self._service.answer(request).unless(self._stop)
 
     async def answer(
         self, user: str, question: str, **options: Unpack[AskOptions]

@@ -12,9 +12,9 @@ from server.access.gate import OpenGate
 from server.answers import AnswerRecord, AskOptions
 from server.assembly import open_service, open_to_look
 from server.cli.errors import BadInput
+from server.cli.options import settings_of
 from server.client import AsyncClient
 from server.service import Service
-from server.settings import Settings
 
 
 class Backend(Protocol):
@@ -74,7 +74,7 @@ async def open_backend(
 
 @asynccontextmanager
 async def open_local(flags: Mapping[str, Any], *, to_look: bool = False) -> AsyncIterator[LocalBackend]:
-    settings = Settings(**flags)
+    settings = settings_of(flags)
     service = open_to_look(settings) if to_look else open_service(settings)
     try:
         yield LocalBackend(service)

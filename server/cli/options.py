@@ -11,6 +11,8 @@ import typer
 from agent.engines.registry import ENGINES
 
 if TYPE_CHECKING:
+    from server.settings import Settings
+
     EngineName = str
 else:
     EngineName = Literal[*ENGINES]
@@ -170,6 +172,19 @@ def flags(
     if planner_url is not None:
         planner["engine"] = "openai"
     return _given(**others, policy=nested or None, planner=planner or None)
+
+
+def settings_of(flags: Given) -> "Settings":
+    """The settings with these flags. Names the configuration file, if there is one, on stderr.
+
+    It is read from the current folder, which may be a folder that somebody else made.
+    """
+    from server.settings import CONFIGURATION, Settings
+
+    settings = Settings(**flags)
+    if CONFIGURATION.is_file():
+        typer.echo(f"settings from {CONFIGURATION.absolute()}", err=True)
+    return settings
 
 
 def _given(**values: Any) -> dict[str, Any]:

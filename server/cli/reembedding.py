@@ -19,9 +19,8 @@ def reembed(data: options.Data = None, encoder: options.Encoder = None) -> None:
         from index.encoding.embedding import reembed as embed_again
         from index.encoding.encoders import load_encoder
         from server.assembly import open_to_look
-        from server.settings import Settings
 
-        settings = Settings(**options.flags(data=data, encoder=encoder))
+        settings = options.settings_of(options.flags(data=data, encoder=encoder))
         store = open_to_look(settings).profiles.store
         try:
             made_by = load_encoder(settings.encoder, settings.passage_tokens)

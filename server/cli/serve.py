@@ -2,27 +2,28 @@
 
 import asyncio
 import json
+import logging.config
 import os
 import shlex
 import signal
 import socket
 import sys
-from contextlib import suppress
+import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from server.access.exposure import missing_for
-from server.access.peer import KeepPeer
 from server.cli import options
 from server.cli.errors import BadInput, as_cli_errors
+from server.http.descriptors import TooFewDescriptors, connection_limit, open_files
 from server.settings import Settings
 
 if TYPE_CHECKING:
     from server.service import Service
 
-_GRACE_S = 10
-"""Seconds that a shutdown waits for answers in progress."""
+_CLOSING_S = 1
+"""Seconds that threads and the database have to end once the server has stopped."""
 
 
 @options.shared(
@@ -50,20 +51,22 @@ def serve(
     # The encoder releases the GIL between hundreds of small steps. At the default switch interval it could
     # wait 5 ms for each of them to get it back while requests are busy.
     sys.setswitchinterval(0.001)
-    # Uvicorn shuts down in order and then re-raises the signal (of a person, docker or systemd), which by
-    # default would leave the engine and the store no time to close.
+    # Before the server runs, a signal ends the process at once. Uvicorn shuts down in order and then raises
+    # the signal again, which by default would leave the engine and the store no time to close.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit())
     with as_cli_errors():
-        settings = Settings(**flags)
-        # KeyboardInterrupt: uvicorn raises it once it has shut down in order.
-        with listening(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
+        settings = options.settings_of(flags)
+        with bound(settings.host, settings.port) as listener:
             check_exposure(settings, listener.getsockname()[0], insecure)
-            asyncio.run(_serve(settings, listener, demo))
+            asyncio.run(_serve(settings, listener, _connection_limit(settings), demo))
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A listening socket, opened first so that a taken port is reported before anything is loaded."""
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at this address, so that a taken port is reported before anything is loaded.
+
+    It does not listen yet: until the server can answer, connections are refused rather than left waiting.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -74,13 +77,23 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(socket.SOMAXCONN)
     except OSError as error:
         listener.close()
-        raise BadInput(
-            f"cannot listen at {host} port {port}: {error.strerror}; choose another with --port"
-        ) from None
+        raise _taken(host, port, error) from None
     return listener
+
+
+def listen(listener: socket.socket) -> None:
+    """Let connections in. Raises BadInput if another server has come to listen at the address."""
+    try:
+        listener.listen(socket.SOMAXCONN)
+    except OSError as error:
+        host, port, *_ = listener.getsockname()
+        raise _taken(host, port, error) from None
+
+
+def _taken(host: str, port: int, error: OSError) -> BadInput:
+    return BadInput(f"cannot listen at {host} port {port}: {error.strerror}; choose another with --port")
 
 
 def check_exposure(settings: Settings, address: str, insecure: bool) -> None:
@@ -95,14 +108,26 @@ def check_exposure(settings: Settings, address: str, insecure: bool) -> None:
         raise BadInput(f"other machines can reach {address}: {'; and '.join(advice)}")
 
 
-async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -> None:
-    import uvicorn
+def _connection_limit(settings: Settings) -> int:
+    try:
+        return connection_limit(settings.connections.limit, settings.limits.concurrency, open_files())
+    except TooFewDescriptors as error:
+        raise BadInput(str(error)) from None
 
+
+async def _serve(settings: Settings, listener: socket.socket, limit: int, with_demo: bool) -> None:
     from server import demo
     from server.assembly import open_service
     from server.http.app import create_app
+    from server.http.serving import Server
+    from server.logs import log_config
 
     service = open_service(settings)
+
+    def say_what_to_try() -> None:
+        url = address_of(settings.host, listener.getsockname()[1])
+        typer.echo(_what_to_try(url, service, settings.token is not None))
+
     try:
         service.profiles.store.open()
         if with_demo:
@@ -110,15 +135,30 @@ async def _serve(settings: Settings, listener: socket.socket, with_demo: bool) -
             typer.echo(
                 f"added {', '.join(added)}" if added else "the store is not empty: no demo users added"
             )
-        port = listener.getsockname()[1]
-        config = uvicorn.Config(create_app(settings, service), timeout_graceful_shutdown=_GRACE_S)
-        config.load()
-        # Around uvicorn's own middleware, which replaces the peer by what X-Forwarded-For says.
-        config.loaded_app = KeepPeer(config.loaded_app)
-        typer.echo(_what_to_try(address_of(settings.host, port), service, settings.token is not None))
-        await uvicorn.Server(config).serve(sockets=[listener])
+        logging.config.dictConfig(log_config())
+        app = create_app(settings, service)
+        server = Server(app, settings, limit, app.state.pr2.stop, say_what_to_try)
+        listen(listener)
+        try:
+            await server.serve(sockets=[listener])
+        except SystemExit as stopped:
+            await _leave(service, stopped.code)
     finally:
         await service.aclose()
+
+
+async def _leave(service: "Service", code: object) -> None:
+    """Close the service and exit, even if a thread still works: nothing on disk depends on an orderly end.
+
+    The interpreter is not torn down, which takes seconds on a busy machine and has nothing left to do.
+    """
+    status = code if isinstance(code, int) else 0
+    await service.close_engines()
+    last_resort = threading.Timer(_CLOSING_S, os._exit, [status])
+    last_resort.daemon = True
+    last_resort.start()
+    await service.aclose()
+    os._exit(status)
 
 
 def address_of(host: str, port: int) -> str:

@@ -27,6 +27,7 @@ from server.http.paths import EncodedPath, allowed_methods
 from server.http.problems import HANDLED, PROBLEM_RESPONSE, PROBLEM_SCHEMAS, ProblemResponse, problem_of
 from server.http.sse import KEEP_ALIVE_S
 from server.http.state import State
+from server.http.stopping import Stoppable
 from server.mcp.endpoint import MCPEndpoint
 from server.openai import errors as errors_openai
 from server.openai import routes as routes_openai
@@ -113,7 +114,7 @@ def create_app(
     app.router.routes += [operation.DOCS_FILES, *mcp.routes("/mcp")]
     app.state.pr2 = state
     app.add_middleware(BodyLimit, upload_mb=settings.upload_mb)
-    app.add_middleware(ContentEncoding, refuse=_error_response)
+    app.add_middleware(ContentEncoding, refuse=error_response)
     app.add_middleware(HeadAsGet)
     for error in (*HANDLED, Exception):
         app.add_exception_handler(error, _on_error)
@@ -143,11 +144,11 @@ class _App(FastAPI):
         # Outside Starlette's own error handling, so that a page can read every error.
         settings = self._settings
         guard = Guard(
-            super().build_middleware_stack(),
+            Stoppable(super().build_middleware_stack(), self.state.pr2.stop, error_response),
             hosts=(*LOOPBACK, *settings.allowed_hosts),
             origins=settings.allowed_origins,
             token=settings.token.get_secret_value() if settings.token else None,
-            refuse=_error_response,
+            refuse=error_response,
         )
         return EncodedPath(guard, settings.root_path)
 
@@ -170,10 +171,11 @@ async def _on_error(request: Request, error: Exception) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=allow)
         error.headers = allow
-    return _error_response(request.scope, error)
+    return error_response(request.scope, error)
 
 
-def _error_response(scope: Scope, error: Exception) -> Response:
+def error_response(scope: Scope, error: Exception) -> Response:
+    """The response for an error, in the shape of the API that the path belongs to."""
     if errors_openai.serves(route_path(scope)):
         return errors_openai.openai_error(error)
     headers = error.headers if isinstance(error, HTTPException) else None

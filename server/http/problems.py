@@ -35,6 +35,7 @@ from server.answers import AnswerRecord
 from server.http.wire import JSONBody
 from server.queue import Busy
 from server.service import InvalidQuestion, UnknownMethod
+from server.stopping import Stopping
 
 RETRY_AFTER_S = 5
 """Seconds after which to retry a 503."""
@@ -74,6 +75,17 @@ class Problem:
         if self.errors is not None:
             members["errors"] = [vars(error) for error in self.errors]
         return members
+
+
+class TooManyConnections(Exception):
+    """The server has as many connections as it may."""
+
+    def __init__(self) -> None:
+        super().__init__("as many connections as connections.limit allows are open")
+
+
+class TooSlow(Exception):
+    """The client sends its request too slowly; the message names the setting."""
 
 
 class PolicyFailed(Exception):
@@ -121,6 +133,9 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     Forbidden: _Kind("forbidden", "You have no access to this", 403),
     Busy: _Kind("busy", "Too many questions are waiting", 429),
     EngineError: _Kind("policy-unavailable", "The policy is not ready", 503),
+    TooManyConnections: _Kind("too-many-connections", "Too many connections are open", 503),
+    TooSlow: _Kind("request-timeout", "The request came too slowly", 408),
+    Stopping: _Kind("stopping", "The server is stopping", 503),
 }
 _HTTP_KINDS: Mapping[int, _Kind] = {
     400: _Kind("bad-request", "The request cannot be read", 400),

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection, Request
 from server.access.access import Access
 from server.access.gate import Gate
 from server.service import Service
+from server.stopping import Stop
 
 
 @dataclass
@@ -25,6 +26,7 @@ class State:
     engine: str | None = None
     """Description of the policy's engine; None until the policy has produced a token."""
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    stop: Stop = field(default_factory=Stop)
 
     @property
     def service(self) -> Service:
@@ -34,7 +36,7 @@ class State:
 
     def access(self, connection: HTTPConnection | None) -> Access:
         """The service for the caller of this request."""
-        return Access(self.service, self.gate, self.gate.principal(connection))
+        return Access(self.service, self.gate, self.gate.principal(connection), self.stop)
 
     async def check_policy(self) -> str:
         """Have the policy produce a token, once; concurrent probes share the attempt.

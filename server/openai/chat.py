@@ -148,9 +148,9 @@ async def _chunks(asked: Asked, head: dict[str, Any], with_usage: bool) -> Async
                         yield chunk({}, end, pr2=extras(record))
                         if with_usage:
                             yield _data({**head, "choices": [], "usage": _usage(record)})
-                        yield b"data: [DONE]\n\n"
     except Exception as error:
         yield _data({"error": broken_off(error)})
+    yield b"data: [DONE]\n\n"
 
 
 def _annotations(finished: Finished) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """The API with everything behind it: in this event loop, or behind a real socket."""
 
+import asyncio
+import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
@@ -11,9 +13,13 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import event
+from starlette.types import ASGIApp
 
 from server.http.app import create_app
+from server.http.serving import Server
 from server.service import Service
+from server.settings import Settings
+from server.stopping import Stop
 
 THINK_SEARCH = "<think>What does she like?</think><search>favourite food</search>"
 THINK_ANSWER = "<think>Now I know.</think><answer>She likes pears [1].</answer>"
@@ -73,6 +79,24 @@ def serving(app: FastAPI) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+@asynccontextmanager
+async def serving_here(
+    app: ASGIApp, settings: Settings, stop: Stop, limit: int = 100
+) -> AsyncGenerator[tuple[str, Server], None]:
+    """Serve as `pr2 serve` does, in this event loop. Yields the URL and the server."""
+    started = asyncio.Event()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = Server(app, settings, limit, stop, started.set)
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        await started.wait()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", server
+        finally:
+            server.should_exit = True
+            await running
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from index.storage.store import Store
 from server import demo
 from server.access.exposure import missing_for
 from server.cli import app
-from server.cli.serve import address_of, curl, listening
+from server.cli.errors import BadInput
+from server.cli.serve import address_of, bound, curl, listen
 from server.settings import Settings
 
 PR2 = [sys.executable, "-m", "server.cli"]
@@ -64,13 +65,21 @@ def test_the_demo_is_added_and_what_is_printed_can_be_tried(printed: list[str]) 
 
 
 def test_a_taken_port_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
-    with listening("127.0.0.1", 0) as taken:
+    with bound("127.0.0.1", 0) as taken:
+        listen(taken)
         port = taken.getsockname()[1]
         result = CliRunner().invoke(app, ["serve", "--port", str(port), "--data", str(tmp_path)])
     assert result.exit_code == 2
     assert result.stderr.startswith(f"pr2: cannot listen at 127.0.0.1 port {port}: Address already in use")
     assert len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_of_two_that_start_at_a_time_one_says_that_the_port_is_taken() -> None:
+    with bound("127.0.0.1", 0) as first, bound("127.0.0.1", first.getsockname()[1]) as second:
+        listen(first)
+        with pytest.raises(BadInput, match=r"cannot listen at 127.0.0.1 port \d+: Address already in use"):
+            listen(second)
 
 
 def test_a_store_of_another_encoder_is_refused_in_one_line(
@@ -132,9 +141,11 @@ def test_beyond_this_machine_names_and_a_token_are_needed(
         command = ["serve", "--host", host, "--port", "0", "--data", str(tmp_path / "data"), *arguments]
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 2
-        assert len(result.stderr.splitlines()) == 1
+        *before, line = result.stderr.splitlines()
+        configuration = tmp_path / "pr2.toml"
+        assert before == ([f"settings from {configuration}"] if configuration.exists() else [])
         assert not (tmp_path / "data").exists()
-        return str(result.stderr)
+        return str(line)
 
     monkeypatch.chdir(tmp_path)
     both = complaint()
@@ -190,11 +201,6 @@ def test_the_address_is_one_that_can_be_opened() -> None:
     assert address_of("0.0.0.0", 1) == "http://127.0.0.1:1"
     assert address_of("::", 1) == "http://[::1]:1"
     assert address_of("pr2.example", 1) == "http://pr2.example:1"
-
-
-def test_a_listener_accepts_at_once() -> None:
-    with listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), 1):
-        pass
 
 
 def test_the_demo_questions_rest_on_documents_that_there_are() -> None:

@@ -10,6 +10,7 @@ from agent.engines.settings import EngineSettings
 from index.numbers import Integer, Number
 from server.access.settings import IdentitySettings
 from server.http.bodies import AnswerRequestBody, SearchRequest
+from server.http.settings import ConnectionSettings
 from server.mcp.tools import TOOLS
 from server.openai.chat import ChatRequest
 from server.openai.responses import ResponsesRequest
@@ -19,6 +20,7 @@ MODELS: list[type[BaseModel]] = [
     AnswerRequestBody,
     ChatRequest,
     ResponsesRequest,
+    ConnectionSettings,
     EngineSettings,
     IdentitySettings,
     LimitSettings,
