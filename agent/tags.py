@@ -37,10 +37,10 @@ _CONTROL = re.compile(
     # <fim_prefix>, <SPECIAL_10>, </tool_call>: no HTML tag has an underscore.
     r"|<(?=/?[\w:.-]{1,64}>)(?=[^_>]*_)"
     r"|<(?=/?(?:s|bo[sm]|eo[sdtpm]|sop|pad|unk|mask|sep|cls|pre|suf|mid|image|filename|reponame"
-    r"|fim-\w{1,12}|seed:\w{1,12}|unused\d{1,6}|mask:\d{1,6})>)"
+    r"|fim-\w{1,12}|seed:\w{1,12}|unused\d{1,6}|mask:\d{1,6}|2mass|toolcall)>)"
     r"|\[(?=/?(?:inst|think|args|gmask|smask|img|audio|bo[sm]|eo[sdtpm]|pad|unk|mask|sep|cls"
     r"|prefix|suffix|middle|transcribe|unused\d{1,6}|extra_id_\d{1,6}|unused_token_\d{1,6}"
-    r"|(?:begin|end|img|call|tool|available|system|model)_\w{1,16})\])"
+    r"|(?:begin|end|img|call|tool|available|system|model|control)_\w{1,16}|@bos@)\])"
     # [ANYTHING_ELSE], in capitals, since code has many brackets[like_this].
     r"|\[(?=(?-i:/?[A-Z0-9]{1,32}_[A-Z0-9_]{1,32})\])"
     # ]~b], ]~!b[, [e~[ and ]<], of MiniMax.

@@ -133,12 +133,9 @@ class SlowText:
 
 
 def _is_control(content: str, is_special: bool) -> bool:
-    """Whether an added token is more than text: special, or a word in punctuation."""
-    if content in TAGS:
-        return False
-    text = content.replace("▁", " ").strip()
-    is_marked = any(map(str.isalnum, text)) and not (text[0].isalnum() and text[-1].isalnum())
-    return is_special or is_marked
+    """Whether an added token is more than text: special, or words with punctuation."""
+    letters = [character.isalnum() for character in content if not (character.isspace() or character == "▁")]
+    return content not in TAGS and (is_special or (any(letters) and not all(letters)))
 
 
 def _unknown(model: dict[str, Any]) -> str | None:
