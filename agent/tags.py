@@ -35,18 +35,18 @@ _CONTROL = re.compile(
     # <|im_end|>, [|user|]
     r"[<\[](?=\|)"
     # <fim_prefix>, <SPECIAL_10>, </tool_call>: no HTML tag has an underscore.
-    r"|<(?=/?[\w:.-]{1,64}>)(?=[^_>]*_)"
-    r"|<(?=/?(?:s|bo[sm]|eo[sdtpm]|sop|pad|unk|mask|sep|cls|pre|suf|mid|image|filename|reponame"
-    r"|fim-\w{1,12}|seed:\w{1,12}|unused\d{1,6}|mask:\d{1,6}|2mass|toolcall)>)"
+    r"|<(?=/?[\w:.-]{1,32}>)(?=[^_>]*_)"
+    r"|<(?=/?(?:s|bo[sm]|eo[sdtpm]|sop|pad|unk|mask|sep|cls|pre|suf|mid|image|filename|reponame|toolcall"
+    r"|fim-\w{1,12}|seed:\w{1,12}|unused\d{1,6}|mask:\d{1,6}|2mass)>)"
     r"|\[(?=/?(?:inst|think|args|gmask|smask|img|audio|bo[sm]|eo[sdtpm]|pad|unk|mask|sep|cls"
     r"|prefix|suffix|middle|transcribe|unused\d{1,6}|extra_id_\d{1,6}|unused_token_\d{1,6}"
     r"|(?:begin|end|img|call|tool|available|system|model|control)_\w{1,16}|@bos@)\])"
     # [ANYTHING_ELSE], in capitals, since code has many brackets[like_this].
-    r"|\[(?=(?-i:/?[A-Z0-9]{1,32}_[A-Z0-9_]{1,32})\])"
+    r"|\[(?=(?-i:/?[A-Z0-9_]{3,32}\]))(?=[^_\]]*_)"
     # ]~b], ]~!b[, [e~[ and ]<], of MiniMax.
-    r"|\](?=~!?b[\[\]]|<\])|\[(?=e~\[)"
+    r"|~(?=!?b[\[\]])|\[(?=e~\[)|<(?=\])"
     # >>QUESTION<<, |||EMAIL_ADDRESS|||
-    r"|>(?=>[A-Z]{3,32}<<)|\|(?=\|\|[A-Z_]{2,32}\|\|\|)",
+    r"|>(?=(?-i:>[A-Z]{3,32}<<))|\|(?=(?-i:\|\|[A-Z_]{2,32}\|\|\|))",
     re.IGNORECASE,
 )
 """Control tokens of models, by their kinds: tokenizers recognize them in any text.
@@ -54,6 +54,11 @@ _CONTROL = re.compile(
 The second line of defence. The first asks the model's own tokenizer (agent/tokenizer.py,
 agent/engines/controls.py).
 """
+_UNDECIDED = re.compile(
+    r"[<\[~>|](?:(?<=<)\s*(?:/\s*)?[\w:.-]{0,32}|(?<=\[)(?:/?\w{0,32}|e~|@\w{0,3}@?)|(?<=~)!?b?"
+    r"|(?<=>)>?[A-Z]{0,32}<?|(?<=\|)\|{0,2}[A-Z_]{0,32}\|{0,2})\Z"
+)
+"""The end of a text that may still become a protocol tag or a control token."""
 _MARKED = re.compile(r"<[^\s<>\[\]]{1,64}>|\[[^\s<>\[\]]{1,64}\]")
 _PASSAGE_MARK = re.compile(r"\[\d+\]")
 _NAMED_ENTITIES = {"<": "&lt;", ">": "&gt;"}
@@ -105,10 +110,21 @@ def escape(text: str) -> str:
     Full-width and other compatible characters count as the characters that normalizing tokenizers read.
     """
     text = _SURROGATES.sub("\ufffd", text)
+    return without(text, _places(_folded(text)))
+
+
+def escape_begun(text: str) -> tuple[str, int]:
+    """The beginning of `text`, escaped, that no further text can change, and its length in `text`."""
+    text = _SURROGATES.sub("\ufffd", text)
     folded = _folded(text)
-    return without(
-        text, {found.start() for kind in (_LOOSE_TAG, _CONTROL) for found in kind.finditer(folded)}
-    )
+    found = _UNDECIDED.search(folded)
+    end = found.start() if found else len(text)
+    return without(text[:end], {place for place in _places(folded) if place < end}), end
+
+
+def _places(folded: str) -> set[int]:
+    """Where the tags and control tokens of a folded text begin."""
+    return {found.start() for kind in (_LOOSE_TAG, _CONTROL) for found in kind.finditer(folded)}
 
 
 def without(text: str, places: Collection[int]) -> str:
