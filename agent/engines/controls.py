@@ -17,11 +17,10 @@ from agent.tags import marked_up, without
 _log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-IsToken = Callable[[str], Awaitable[bool]]
-"""Says whether the model's tokenizer reads a string as one token. Raises EngineError."""
+IsToken = Callable[[str], Awaitable[bool | None]]
+"""Says whether the model's tokenizer reads a string as one token; None if unknown. Raises EngineError."""
 
 _PROBE = "<think>"
-_MOST_KNOWN = 10_000
 _AT_ONCE = 8
 
 
@@ -41,12 +40,20 @@ class Server(Protocol):
 
 
 class ControlStrings:
-    """Breaks the strings of a text that `is_token` says are single tokens. It asks about each string once."""
+    """Breaks the strings of a text that `is_token` says are single tokens. It asks about each string once.
 
-    def __init__(self, is_token: IsToken) -> None:
+    Beyond `most_known` remembered strings, it begins anew.
+    """
+
+    def __init__(self, is_token: IsToken, most_known: int = 10_000) -> None:
         self._is_token = is_token
+        self._most_known = most_known
         self._known: dict[str, bool] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    def __len__(self) -> int:
+        """The number of strings that are remembered."""
+        return len(self._known)
 
     async def broken(self, text: str) -> str:
         """`text` without control strings. Raises EngineError."""
@@ -71,15 +78,18 @@ class ControlStrings:
         strings = {string for text in _texts(value) for _, string in marked_up(text)}
         if not strings:
             return value
-        if len(self._known) > _MOST_KNOWN:
+        if len(self._known) > self._most_known:
             self._known.clear()
         controls = {string for string, is_token in await asyncio.gather(*map(self._ask, strings)) if is_token}
         return _without(value, controls) if controls else value
 
-    async def _ask(self, string: str) -> tuple[str, bool]:
+    async def _ask(self, string: str) -> tuple[str, bool | None]:
         if string not in self._known:
             async with self._slots:
-                self._known[string] = await self._is_token(string)
+                is_token = await self._is_token(string)
+            if is_token is None:
+                return string, None
+            self._known[string] = is_token
         return string, self._known[string]
 
 
@@ -90,16 +100,18 @@ class TokenizerEndpoint:
         self._server = server
         self._form: Json | None = None
         self._is_known = False
+        self._finding = asyncio.Lock()
 
-    async def is_token(self, string: str) -> bool:
-        """Whether the server reads the string as one token; False if it has no such endpoint.
+    async def is_token(self, string: str) -> bool | None:
+        """Whether the server reads the string as one token; None if it has no such endpoint.
 
         Raises EngineError if the endpoint fails that answered before.
         """
-        if not self._is_known:
-            await self._find()
+        async with self._finding:
+            if not self._is_known:
+                await self._find()
         if self._form is None:
-            return False
+            return None
         try:
             return len(await tokens_of(self._server, self._form, string)) == 1
         except EngineError:
@@ -107,18 +119,19 @@ class TokenizerEndpoint:
             raise
 
     async def _find(self) -> None:
-        self._form, self._is_known = None, True
+        self._form, refused = None, True
         for form in tokenizer_requests(self._server.model):
             # Prompts of text are read like this, whatever the endpoint's default is.
             asked = form | {"parse_special": True} if "parse_special" in form else form
             try:
                 await tokens_of(self._server, asked, _PROBE, retries=0)
             except EngineError as error:
-                # A server that is not there now may have the endpoint later.
-                self._is_known = self._is_known and error.fault in ("refused", "bad_reply")
+                refused = refused and error.fault in ("refused", "bad_reply", "timeout")
             else:
                 self._form, self._is_known = asked, True
                 return
+        # A server that is not there now may have the endpoint later.
+        self._is_known = refused
         _log.info("%s tells no tokens: only the known control strings are escaped", self._server.address)
 
 

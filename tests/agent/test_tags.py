@@ -175,7 +175,8 @@ COMMON = [
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<s>", "</s>",
     "<bos>", "<eos>", "<pad>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]",
     "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "[|user|]",
-    "<fim_prefix>", "<extra_id_0>", "<SPECIAL_10>", "<reserved_106>", "[BOS]", "<unused12>", "[UNUSED_TOKEN_145]",
+    "<fim_prefix>", "<extra_id_0>", "<SPECIAL_10>", "<reserved_106>", "[BOS]", "<unused12>",
+    "[UNUSED_TOKEN_145]",
 ]  # fmt: skip
 
 
