@@ -6,6 +6,7 @@ the protocol's own tags, which `agent.tags.escape` has removed from all other te
 plain words or spaces. So a text without control strings has the same tokens as ever.
 """
 
+import asyncio
 import json
 import re
 import secrets
@@ -34,6 +35,34 @@ class TextTokenizer(Protocol):
         ...
 
 
+class TokenizerFiles:
+    """The tokenizer in a folder or on the Hugging Face hub, loaded when it is first used.
+
+    For texts that another program tokenizes; see agent/engines/controls.py.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._texts: TextTokenizer | None = None
+        self._loading = asyncio.Lock()
+
+    async def is_token(self, string: str) -> bool:
+        """Whether the string holds a control string. Raises EngineError."""
+        async with self._loading:
+            if self._texts is None:
+                self._texts = await asyncio.to_thread(self._load)
+        return self._texts.broken(string) != string
+
+    def _load(self) -> TextTokenizer:
+        from transformers import AutoTokenizer
+
+        try:
+            return text_tokenizer(AutoTokenizer.from_pretrained(self._name))
+        except (OSError, ValueError) as error:
+            why = f"the tokenizer of {self._name} cannot be loaded: {error}"
+            raise EngineError("refused", why) from None
+
+
 @lru_cache(maxsize=4)
 def text_tokenizer(tokenizer: Any) -> TextTokenizer:
     """The text tokenizer for a tokenizer of transformers; the first call may take a second."""
@@ -55,7 +84,9 @@ class FastText:
         controls = [token for token in added if _is_control(token["content"], token["special"])]
         self.controls = frozenset(token["id"] for token in controls)
         """The ids of the control tokens."""
-        self._tags = {token["id"]: token["content"] for token in added if token["content"] in TAGS}
+        self._tags: dict[int, str] = {
+            token["id"]: token["content"] for token in added if token["content"] in TAGS
+        }
         unknown = _unknown(self._definition["model"])
         self._unknown = {token["id"]: unknown for token in added if token["content"] == unknown}
         self._watched = self.controls | self._tags.keys()
@@ -102,7 +133,7 @@ class FastText:
         if number in self._tags:
             return found != self._tags[number]
         # All unknown characters are this token.
-        return found == self._unknown.get(number, found)
+        return number not in self._unknown or found == self._unknown[number]
 
 
 class SlowText:
@@ -173,4 +204,6 @@ def _renamed(definition: dict[str, Any], names: dict[str, str]) -> dict[str, Any
 
 def _pairs(merges: Iterable[Any]) -> Iterable[tuple[str, str]]:
     """The merges, each of which is a pair or, in older files, a pair with a space between."""
-    return (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
+    for merge in merges:
+        left, right = merge.split(" ") if isinstance(merge, str) else merge
+        yield left, right

@@ -117,8 +117,8 @@ class OpenAIServer:
         self._owns_session = session is None
         self._sleep = sleep
         self._listed: tuple[str, ...] = ()
-        self._new_controls = lambda: ControlStrings(is_token or TokenizerEndpoint(self).is_token)
-        self.controls = self._new_controls()
+        self._is_token = is_token
+        self.controls = ControlStrings(is_token or TokenizerEndpoint(self).is_token)
 
     async def aclose(self) -> None:
         """Close the connections. A session that was passed in stays open."""
@@ -139,7 +139,7 @@ class OpenAIServer:
 
     def forget_model(self) -> None:
         """Forget the model and its tokens, so that the server is asked again. A configured name stays."""
-        self.controls = self._new_controls()
+        self.controls = ControlStrings(self._is_token or TokenizerEndpoint(self).is_token)
         if not self._is_named:
             self.model, self._listed = "", ()
 

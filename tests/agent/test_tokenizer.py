@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -199,8 +199,8 @@ def test_wordpiece_and_words_are_read_the_same_way() -> None:
 class Words:
     """A tokenizer written in Python, with the interface of transformers."""
 
-    all_special_tokens = ("<|im_end|>",)
-    ids = {"<|im_end|>": 1, "<think>": 2, "[|user|]": 3}  # noqa: RUF012
+    all_special_tokens: tuple[str, ...] = ("<|im_end|>",)
+    ids: ClassVar[dict[str, int]] = {"<|im_end|>": 1, "<think>": 2, "[|user|]": 3}
 
     def get_added_vocab(self) -> dict[str, int]:
         return self.ids
@@ -229,7 +229,7 @@ def test_a_tokenizer_that_knows_no_control_strings_is_read_the_text_itself() -> 
         """As mistral-common's, whose `encode` reads text only."""
 
         all_special_tokens = ()
-        ids = {}  # noqa: RUF012
+        ids: ClassVar[dict[str, int]] = {}
 
     assert SlowText(Mistral()).encode("<s>", opening=False) == [*map(ord, "<s>")]
 

@@ -3,27 +3,32 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import HttpUrl
 
 from agent.driver import drive
 from agent.engines.completions import CHAT, events
 from agent.engines.controls import ControlStrings
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
+from agent.engines.registry import OpenAICompatible
+from agent.engines.settings import EngineSettings
 from agent.episode import Episode
 from agent.policies.json import JSONPolicy
 from agent.policies.tags import TagsPolicy
 from agent.policies.tools import ToolsPolicy
 from agent.policy import Policy
 from agent.tags import marked_up
+from agent.tokenizer import TokenizerFiles
 from agent.trajectory import Message, Trajectory
 from index.documents import Passage
 from tests.agent import texts
-from tests.agent.families import CONTROLS, FAMILIES, Family, control_ids, tokenizer
+from tests.agent.families import CONTROLS, FAMILIES, Family, control_ids, tokenizer, transformer
 from tests.chat_engine import says, searches
 from tests.engine import (
     CHAT_ONLY,
@@ -37,6 +42,7 @@ from tests.engine import (
     Request,
     Script,
     fails,
+    in_order,
     turns,
     writes,
 )
@@ -277,15 +283,25 @@ async def test_a_tokenizer_that_answered_before_and_fails_is_a_typed_failure() -
             await ask(server, "<other>")
 
 
-async def test_the_configured_tokenizer_is_asked_where_the_server_has_none() -> None:
-    async def is_token(string: str) -> bool:
-        return string in MARKED.strings
-
+async def test_the_configured_tokenizer_is_asked_where_the_server_has_none(tmp_path: Path) -> None:
+    family = next(family for family in FAMILIES if family.name == "gemma-3")
+    transformer(family).save_pretrained(tmp_path)
+    settings = EngineSettings(engine="openai", model="tiny", tokenizer=str(tmp_path))
     with Engine(turns(writes(ANSWERS)), dialect=PLAIN) as engine:
-        async with serving(engine, is_token=is_token) as server:
-            await ask(server, UNKNOWN)
+        settings.base_url = HttpUrl(engine.base_url)
+        server = OpenAICompatible().chat_model(settings)
+        try:
+            await ask(server, "<h1> <b> [1] <i> <start_of_image>")
+        finally:
+            await server.aclose()
         assert engine.asked("/tokenize") == 0
-        assert engine.completions[0].text == "&lt;TURN> &#91;turn:user] &lt;b> &lt;TURN>"
+        assert engine.completions[0].text == "&lt;h1> &lt;b> [1] <i> &lt;start_of_image>"
+
+
+async def test_a_configured_tokenizer_that_is_not_there_is_a_typed_failure(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="cannot be loaded") as raised:
+        await TokenizerFiles(str(tmp_path)).is_token("<s>")
+    assert raised.value.fault == "refused"
 
 
 known = st.sampled_from([*CONTROLS, *MARKED.strings, "<", ">", "[", "]", "[1]", "<think>"])
