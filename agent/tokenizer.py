@@ -101,10 +101,10 @@ class FastText:
     def encode(self, text: str, opening: bool) -> list[int]:
         """See TextTokenizer."""
         encoding = self._plain.encode(text, add_special_tokens=opening)
-        if self._places(encoding, text):
-            text = self._without(self._plain, text)
-            encoding = self._plain.encode(text, add_special_tokens=opening)
         ids: list[int] = encoding.ids
+        if self._places(encoding, ids, text):
+            plain = self._without(self._plain, text)
+            ids = self._plain.encode(plain, add_special_tokens=opening).ids
         return ids
 
     def broken(self, text: str) -> str:
@@ -113,17 +113,18 @@ class FastText:
 
     def _without(self, tokenizer: Any, text: str) -> str:
         for _ in range(_PASSES):
-            if not (places := self._places(tokenizer.encode(text, add_special_tokens=False), text)):
+            encoding = tokenizer.encode(text, add_special_tokens=False)
+            if not (places := self._places(encoding, encoding.ids, text)):
                 return text
             text = without(text, places)
         raise EngineError("refused", "the text cannot be kept apart from the model's control tokens")
 
-    def _places(self, encoding: Any, text: str) -> set[int]:
+    def _places(self, encoding: Any, ids: list[int], text: str) -> set[int]:
         """Where control tokens begin in `text`, and tags that only a normalizer made."""
-        if self._watched.isdisjoint(encoding.ids):
+        if self._watched.isdisjoint(ids):
             return set()
         places = set()
-        for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+        for number, (start, end) in zip(ids, encoding.offsets, strict=True):
             found = text[start:end]
             if found and number in self._watched and self._is_wrong(number, found.strip()):
                 places.add(end - len(found.lstrip()))
