@@ -138,15 +138,12 @@ class FastText:
 
 
 class SlowText:
-    """A tokenizer that is written in Python: control strings are broken before it reads a text.
-
-    Those of mistral-common have none, since they never read text for control tokens.
-    """
+    """A tokenizer that is written in Python: control strings are broken before it reads a text."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         special = set(tokenizer.all_special_tokens)
-        known = {*tokenizer.get_added_vocab()}
+        known = {*tokenizer.get_added_vocab(), *special}
         controls = sorted((one for one in known if _is_control(one, one in special)), key=len, reverse=True)
         self._controls = re.compile("|".join(map(re.escape, controls)) or r"(?!)")
 

@@ -224,14 +224,20 @@ def test_a_tokenizer_in_python_is_read_text_whose_control_strings_are_broken(tex
     assert made.broken("a <think> b") == "a <think> b"
 
 
-def test_a_tokenizer_that_knows_no_control_strings_is_read_the_text_itself() -> None:
-    class Mistral(Words):
-        """As mistral-common's, whose `encode` reads text only."""
+def test_special_tokens_that_were_not_added_are_broken_too() -> None:
+    class Special(Words):
+        all_special_tokens = ("</s>",)
+        ids: ClassVar[dict[str, int]] = {}
 
+    assert SlowText(Special()).broken("a </s> <think>") == "a &lt;/s> <think>"
+
+
+def test_a_tokenizer_that_knows_no_control_strings_is_read_the_text_itself() -> None:
+    class Plain(Words):
         all_special_tokens = ()
         ids: ClassVar[dict[str, int]] = {}
 
-    assert SlowText(Mistral()).encode("<s>", opening=False) == [*map(ord, "<s>")]
+    assert SlowText(Plain()).encode("<s>", opening=False) == [*map(ord, "<s>")]
 
 
 # In process.
