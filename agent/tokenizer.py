@@ -58,7 +58,7 @@ class TokenizerFiles:
 
         try:
             return text_tokenizer(AutoTokenizer.from_pretrained(self._name))
-        except (OSError, ValueError) as error:
+        except (ImportError, OSError, ValueError) as error:
             why = f"the tokenizer of {self._name} cannot be loaded: {error}"
             raise EngineError("refused", why) from None
 
@@ -79,24 +79,25 @@ class FastText:
     def __init__(self, backend: Any) -> None:
         self._copy = type(backend).from_str
         # Truncation and padding are set anew for each call of transformers.
-        self._definition = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
-        added = self._definition["added_tokens"]
+        definition = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
+        added = definition["added_tokens"]
         controls = [token for token in added if _is_control(token["content"], token["special"])]
         self.controls = frozenset(token["id"] for token in controls)
         """The ids of the control tokens."""
         self._tags: dict[int, str] = {
             token["id"]: token["content"] for token in added if token["content"] in TAGS
         }
-        unknown = _unknown(self._definition["model"])
+        unknown = _unknown(definition["model"])
         self._unknown = {token["id"]: unknown for token in added if token["content"] == unknown}
+        self._whole = json.dumps(definition)
         self._watched = self.controls | self._tags.keys()
         secret = secrets.token_hex(8)
         names = {token["content"]: f"\ue000{secret}{token['id']}\ue000" for token in controls}
-        self._plain = self._copy(json.dumps(_renamed(self._definition, names)))
+        self._plain = self._copy(json.dumps(_renamed(definition, names)))
 
     @cached_property
     def _full(self) -> Any:
-        return self._copy(json.dumps(self._definition))
+        return self._copy(self._whole)
 
     def encode(self, text: str, opening: bool) -> list[int]:
         """See TextTokenizer."""
