@@ -5,7 +5,10 @@ not depend on how the text was split.
 """
 
 import re
+import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 InvalidReason = Literal[
@@ -25,16 +28,40 @@ STOP = ("</search>", "</answer>")
 
 _NAMES = ("think", "search", "information", "answer")
 _TAG = re.compile(rf"</?(?:{'|'.join(_NAMES)})>")
-_TAGS = tuple(f"<{slash}{name}>" for name in _NAMES for slash in ("", "/"))
+TAGS = tuple(f"<{slash}{name}>" for name in _NAMES for slash in ("", "/"))
+"""All tags of the protocol."""
 _LOOSE_TAG = re.compile(rf"<(?=\s*(?:/\s*)?(?:{'|'.join(_NAMES)})\b)", re.IGNORECASE)
 _CONTROL = re.compile(
-    r"<(?=[|｜]|/?s>|(?:bos|eos|pad|unk|mask|sop|\w{1,12}_token|(?:start|end)_of_\w{1,12})>"
-    r"|/?tool_(?:call|response)s?>)"
-    r"|\[(?=/?(?:INST|THINK|ARGS|CALL_ID|gMASK|TOOL_CALLS|TOOL_CONTENT|TOOL_RESULTS|AVAILABLE_TOOLS"
-    r"|SYSTEM_PROMPT)\])",
+    # <|im_end|>, [|user|]
+    r"[<\[](?=\|)"
+    # <fim_prefix>, <SPECIAL_10>, </tool_call>: no HTML tag has an underscore.
+    r"|<(?=/?[\w:.-]{1,32}>)(?=[^_>]*_)"
+    r"|<(?=/?(?:s|bo[sm]|eo[sdtpm]|sop|pad|unk|mask|sep|cls|pre|suf|mid|image|filename|reponame|toolcall"
+    r"|fim-\w{1,12}|seed:\w{1,12}|unused\d{1,6}|mask:\d{1,6}|2mass)>)"
+    r"|\[(?=/?(?:inst|think|args|gmask|smask|img|audio|bo[sm]|eo[sdtpm]|pad|unk|mask|sep|cls"
+    r"|prefix|suffix|middle|transcribe|unused\d{1,6}|extra_id_\d{1,6}|unused_token_\d{1,6}"
+    r"|(?:begin|end|img|call|tool|available|system|model|control)_\w{1,16}|@bos@)\])"
+    # [ANYTHING_ELSE], in capitals, since code has many brackets[like_this].
+    r"|\[(?=(?-i:/?[A-Z0-9_]{3,32}\]))(?=[^_\]]*_)"
+    # ]~b], ]~!b[, [e~[ and ]<], of MiniMax.
+    r"|~(?=!?b[\[\]])|\[(?=e~\[)|<(?=\])"
+    # >>QUESTION<<, |||EMAIL_ADDRESS|||
+    r"|>(?=(?-i:>[A-Z]{3,32}<<))|\|(?=(?-i:\|\|[A-Z_]{2,32}\|\|\|))",
     re.IGNORECASE,
 )
-"""The control tokens of common models, which tokenizers recognize in any text."""
+"""Control tokens of models, by their kinds: tokenizers recognize them in any text.
+
+The second line of defence. The first asks the model's own tokenizer (agent/tokenizer.py,
+agent/engines/controls.py).
+"""
+_UNDECIDED = re.compile(
+    r"[<\[~>|](?:(?<=<)\s*(?:/\s*)?[\w:.-]{0,32}|(?<=\[)(?:/?\w{0,32}|e~|@\w{0,3}@?)|(?<=~)!?b?"
+    r"|(?<=>)>?[A-Z]{0,32}<?|(?<=\|)\|{0,2}[A-Z_]{0,32}\|{0,2})\Z"
+)
+"""The end of a text that may still become a protocol tag or a control token."""
+_MARKED = re.compile(r"<[^\s<>\[\]]{1,64}>|\[[^\s<>\[\]]{1,64}\]")
+_PASSAGE_MARK = re.compile(r"\[\d+\]")
+_NAMED_ENTITIES = {"<": "&lt;", ">": "&gt;"}
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -78,9 +105,62 @@ TagEvent = ThoughtClosed | SearchClosed | AnswerText | AnswerClosed | Broken | D
 
 
 def escape(text: str) -> str:
-    """`text` with all protocol tags and control tokens escaped: data cannot open or close a block or turn."""
-    text = _LOOSE_TAG.sub("&lt;", _SURROGATES.sub("\ufffd", text))
-    return _CONTROL.sub(lambda found: "&lt;" if found.group() == "<" else "&#91;", text)
+    """`text` with all protocol tags and control tokens escaped: data cannot open or close a block or turn.
+
+    Full-width and other compatible characters count as the characters that normalizing tokenizers read.
+    """
+    text = _SURROGATES.sub("\ufffd", text)
+    return without(text, _places(_folded(text)))
+
+
+def escape_begun(text: str) -> tuple[str, int]:
+    """The beginning of `text`, escaped, that no further text can change, and its length in `text`."""
+    text = _SURROGATES.sub("\ufffd", text)
+    folded = _folded(text)
+    found = _UNDECIDED.search(folded)
+    end = found.start() if found else len(text)
+    return without(text[:end], {place for place in _places(folded) if place < end}), end
+
+
+def _places(folded: str) -> set[int]:
+    """Where the tags and control tokens of a folded text begin."""
+    return {found.start() for kind in (_LOOSE_TAG, _CONTROL) for found in kind.finditer(folded)}
+
+
+def without(text: str, places: Collection[int]) -> str:
+    """`text` with the characters at these places replaced by HTML entities."""
+    parts, end = [], 0
+    for place in sorted(places):
+        character = text[place]
+        parts += [text[end:place], _NAMED_ENTITIES.get(character, f"&#{ord(character)};")]
+        end = place + 1
+    return "".join([*parts, text[end:]])
+
+
+def marked_up(text: str) -> list[tuple[int, str]]:
+    """The strings in angle or square brackets, with their places, that a tokenizer may know as one token.
+
+    The protocol's own tags and passage numbers are not among them.
+    """
+    spans = [found.span() for found in _MARKED.finditer(_folded(text))]
+    return [
+        (start, string)
+        for start, end in spans
+        if (string := text[start:end]) not in TAGS and not _PASSAGE_MARK.fullmatch(string)
+    ]
+
+
+def _folded(text: str) -> str:
+    """`text`, of the same length, with each character that is compatible with an ASCII character as that."""
+    return text if text.isascii() else text.translate(_compatible())
+
+
+@cache
+def _compatible() -> dict[int, str]:
+    """The ASCII equivalents (NFKC) of characters beyond ASCII that have one."""
+    decomposed = (code for code in range(0x80, 0x20000) if unicodedata.decomposition(chr(code)))
+    folded = ((code, unicodedata.normalize("NFKC", chr(code))) for code in decomposed)
+    return {code: plain for code, plain in folded if len(plain) == 1 and plain.isascii()}
 
 
 def missing_close(text: str) -> str:
@@ -213,8 +293,8 @@ class TagParser:
 
 def _tag_prefix_length(text: str) -> int:
     """Length of the longest suffix of `text` that could still become a tag."""
-    start = text.rfind("<", max(0, len(text) - max(map(len, _TAGS)) + 1))
+    start = text.rfind("<", max(0, len(text) - max(map(len, TAGS)) + 1))
     if start < 0:
         return 0
     tail = text[start:]
-    return len(tail) if any(tag.startswith(tail) for tag in _TAGS) else 0
+    return len(tail) if any(tag.startswith(tail) for tag in TAGS) else 0

@@ -1,8 +1,8 @@
 """Transcripts as token ids, and how they fit into a policy's context.
 
-The policy's next turn sees exactly the tokens that it sampled: only segments that the environment wrote are
-encoded, each separately. Encoding the whole transcript as one string could give other tokens than the policy
-wrote. Training follows the same rule.
+The policy's next turn sees exactly the tokens that it sampled, if its engine reports them: then only segments
+that the environment wrote are encoded. Each is encoded separately, since the whole transcript as one string
+could give other tokens than the policy wrote. Training follows the same rule.
 """
 
 import logging
@@ -27,7 +27,8 @@ async def prompt_ids(episode: Episode, encode: Encode) -> list[int]:
         known = segment.token_ids
         if known is None:
             known = tuple(await encode(segment.text, index == 0))
-            episode.encode(index, known)
+            if segment.author == "environment":
+                episode.encode(index, known)
         ids += known
     return ids
 

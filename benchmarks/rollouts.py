@@ -57,6 +57,11 @@ class Sampling:
 class Characters:
     """A tokenizer of negligible cost: one token per character."""
 
+    all_special_tokens = ()
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {}
+
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         return [ord(character) for character in text]
 

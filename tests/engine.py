@@ -22,6 +22,10 @@ from agent.tags import STOP
 class Tokenizer(Protocol):
     def encode(self, text: str, opening: bool) -> list[int]: ...
 
+    def encode_plain(self, text: str, opening: bool) -> list[int]:
+        """Without special tokens in the text, as llama.cpp encodes without `parse_special`."""
+        ...
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text, without special tokens and without an incomplete character at the end."""
         ...
@@ -34,6 +38,9 @@ class Bytes:
 
     def encode(self, text: str, opening: bool) -> list[int]:
         return [self.bos] * opening + list(text.encode())
+
+    def encode_plain(self, text: str, opening: bool) -> list[int]:
+        return self.encode(text, opening)
 
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(number for number in ids if number < self.bos).decode(errors="ignore")
@@ -380,7 +387,9 @@ def _tells(request: Request, models: Sequence[str], dialect: Dialect) -> Reply |
             return _says({"tokens": tokens, "count": len(tokens), **more})
         case "/tokenize" if dialect.tokenize == "llama.cpp":
             text, special = request.json.get("content", ""), request.json.get("add_special", False)
-            return _says({"tokens": dialect.tokenizer.encode(text, special)})
+            tokenizer = dialect.tokenizer
+            encode = tokenizer.encode if request.json.get("parse_special", True) else tokenizer.encode_plain
+            return _says({"tokens": encode(text, special)})
     return None
 
 

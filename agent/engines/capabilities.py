@@ -4,6 +4,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from agent.engines.completions import CHAT, COMPLETIONS, Json, events
+from agent.engines.controls import encode_request, tokenizer_requests
 from agent.engines.errors import EngineError
 from agent.engines.openai import Model, OpenAIServer, Refused
 from agent.policy import STREAM_INTERVAL
@@ -50,7 +51,9 @@ class Capabilities:
     encodes: Json | None
     """The tokenizer request, without its text; None if the server has no tokenizer endpoint."""
     takes_ids: bool
-    """Whether it accepts prompts of token ids and reports the ids that it sampled."""
+    """Whether it accepts prompts of token ids."""
+    tells_ids: bool
+    """Whether it reports the ids that it sampled; otherwise its own text is encoded again."""
     context: int | None
     """The context length: tokens of prompt and answer together; None if unknown."""
 
@@ -58,7 +61,7 @@ class Capabilities:
         parts = [
             f"context {self.context} tokens" if self.context else "context of unknown length",
             "completions" if self.path == COMPLETIONS else "chat only",
-            "token ids" if self.takes_ids else "text",
+            "token ids" if self.tells_ids else "token ids sent" if self.takes_ids else "text",
             "stop strings kept" if self.keeps_stop else "stop strings restored",
         ]
         return ", ".join(parts) + ("" if self.continues else "; a chat template is put around the transcript")
@@ -129,9 +132,8 @@ class _Probe:
             continues=continues,
             continuing=await self._continuing() if path == CHAT else {},
             encodes=encodes,
-            takes_ids=path == COMPLETIONS
-            and bool(written.token_ids)
-            and await self._takes_ids(options, tokens),
+            takes_ids=(takes_ids := path == COMPLETIONS and await self._takes_ids(options, tokens)),
+            tells_ids=takes_ids and bool(written.token_ids),
             context=self.listed_context(models) or context or await self.other_context(),
         )
 
@@ -191,14 +193,15 @@ class _Probe:
             return False
         with suppress(Refused):
             written = await self._write(COMPLETIONS, options, tokens)
-            return bool(written.token_ids) and written.prompt_tokens in (None, len(tokens))
+            # A server that ignored what it cannot read would count other tokens.
+            return written.prompt_tokens == len(tokens) or (
+                written.prompt_tokens is None and bool(written.token_ids)
+            )
         return False
 
     async def tokenizer(self) -> tuple[Json | None, list[int], int | None]:
         """The tokenizer request, the tokens of the probe, and the context length if reported there."""
-        vllm = {"model": self._model, "add_special_tokens": False}  # and SGLang
-        llama_cpp = {"add_special": False, "parse_special": True}
-        for asked in (vllm, llama_cpp):
+        for asked in tokenizer_requests(self._model):
             with suppress(EngineError):
                 asked_for = encode_request(asked, _PROBE, False)
                 reply = await self._server.ask("//tokenize", asked_for, retries=self._retries)
@@ -221,12 +224,6 @@ class _Probe:
                             case {"model": self._model, "context_length": int(context)}:
                                 return _positive(context)
         return None
-
-
-def encode_request(asked: Json, text: str, opening: bool) -> Json:
-    """The body for /tokenize; special tokens (BOS) are added to the opening only."""
-    flag, name = ("add_special", "content") if "add_special" in asked else ("add_special_tokens", "prompt")
-    return {**asked, name: text, flag: opening}
 
 
 def _is_plain(written: _Written, tokens: list[int]) -> bool:

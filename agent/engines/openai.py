@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from pydantic import BaseModel, JsonValue, ValidationError
 from yarl import URL
 
+from agent.engines.controls import ControlStrings, IsToken, TokenizerEndpoint
 from agent.engines.echoes import echoes, texts_in
 from agent.engines.errors import EngineError
 from agent.engines.retry import wait_s
@@ -75,6 +76,9 @@ class OpenAIServer:
     or a private certificate authority, pass a `session`, which the caller has to close. Use each object in
     one event loop only: it keeps connections open.
 
+    Prompts and messages are sent without the model's control strings. `is_token` finds them; by default, the
+    server's own tokenizer does.
+
     It uses aiohttp because hundreds of concurrent streams cost several times less than with httpx
     (benchmarks/episodes.py).
     """
@@ -89,6 +93,7 @@ class OpenAIServer:
         first_byte_timeout_s: float | None = None,
         retries: int = 3,
         session: aiohttp.ClientSession | None = None,
+        is_token: IsToken | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Raises ValueError if the URL is invalid or the key does not fit into an HTTP header."""
@@ -112,6 +117,8 @@ class OpenAIServer:
         self._owns_session = session is None
         self._sleep = sleep
         self._listed: tuple[str, ...] = ()
+        self._is_token = is_token
+        self.controls = ControlStrings(is_token or TokenizerEndpoint(self).is_token)
 
     async def aclose(self) -> None:
         """Close the connections. A session that was passed in stays open."""
@@ -131,7 +138,8 @@ class OpenAIServer:
             raise EngineError("timeout", why) from None
 
     def forget_model(self) -> None:
-        """Forget the model, so that the server is asked again. A configured name stays."""
+        """Forget the model and its tokens, so that the server is asked again. A configured name stays."""
+        self.controls = ControlStrings(self._is_token or TokenizerEndpoint(self).is_token)
         if not self._is_named:
             self.model, self._listed = "", ()
 
@@ -161,6 +169,8 @@ class OpenAIServer:
         `path` is relative to the base URL or, if it begins with `//`, to the server's root (without /v1).
         """
         await self._find_base(retries)
+        if request and "messages" in request:
+            request = await self.controls.guarded(request)
         root = self._base_url.removesuffix("/v1")
         url = root + path[1:] if path.startswith("//") else self._base_url + path
         content = await self._whole("GET" if request is None else "POST", url, request, retries)
@@ -184,6 +194,7 @@ class OpenAIServer:
         user's text if the request contains it only as tokens: error messages never quote it.
         """
         await self._find_base(retries)
+        request = await self.controls.guarded(request)
         async with self._response("POST", self._base_url + path, request, retries, prompt_text) as response:
             content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type != "text/event-stream":

@@ -122,6 +122,7 @@ class OpenAICompatible:
 
     def chat_model(self, settings: "EngineSettings") -> "OpenAIServer":
         from agent.engines.openai import OpenAIServer
+        from agent.tokenizer import TokenizerFiles
 
         return OpenAIServer(
             base_url=str(settings.base_url),
@@ -131,6 +132,7 @@ class OpenAICompatible:
             idle_timeout_s=settings.idle_timeout_s,
             first_byte_timeout_s=settings.first_byte_timeout_s,
             retries=settings.retries,
+            is_token=TokenizerFiles(settings.tokenizer).is_token if settings.tokenizer else None,
         )
 
 

@@ -43,6 +43,9 @@ class EngineSettings(BaseModel, extra="forbid"):
     temperature: Number = Field(0.0, ge=0, le=2)
     context_tokens: Integer | None = Field(None, ge=256)
     """The model's context length, for servers that do not report it."""
+    tokenizer: str = ""
+    """The model's tokenizer, a folder or a name on the hub, for a server that has no tokenizer endpoint: text
+    with the model's control strings is sent without them. By default, the server's endpoint is asked."""
     engine_args: dict[str, Any] = {}
     """For `vllm`: its own engine arguments, such as max_model_len or tensor_parallel_size."""
 

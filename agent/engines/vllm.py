@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.engines.errors import EngineError
+from agent.tokenizer import TextTokenizer, text_tokenizer
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -70,6 +71,10 @@ class VLLMEngine:
     async def tokenizer(self) -> Any:
         """The model's tokenizer, from transformers. Raises EngineError."""
         return (await self.started()).get_tokenizer()
+
+    async def text_tokenizer(self) -> TextTokenizer:
+        """The model's tokenizer for texts, whose tokens are never control tokens. Raises EngineError."""
+        return await asyncio.to_thread(text_tokenizer, await self.tokenizer())
 
     async def started(self) -> "AsyncLLM":
         """vLLM's engine, once it is ready. Raises EngineError."""

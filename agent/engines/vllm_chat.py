@@ -25,11 +25,15 @@ class VLLMChat:
 
     async def ask(self, path: str, request: Json) -> Any:
         """The reply to a chat request, in OpenAI's format. Raises EngineError."""
-        tokenizer = await self._engine.tokenizer()
+        tokenizer, texts = await self._engine.tokenizer(), await self._engine.text_tokenizer()
+        # The template's own control tokens have to be read, so the messages are encoded with them.
+        messages = [
+            message | {"content": texts.broken(message["content"])} for message in request["messages"]
+        ]
         try:
-            ids = tokenizer.apply_chat_template(
-                request["messages"], add_generation_prompt=True, return_dict=True
-            )["input_ids"]
+            ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)[
+                "input_ids"
+            ]
         except ValueError as error:
             raise EngineError("refused", f"{self.address}: not a chat model ({error})") from None
         room = await self._engine.context() - len(ids)

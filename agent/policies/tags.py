@@ -11,8 +11,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from agent.engines.capabilities import Capabilities, encode_request, probe
+from agent.engines.capabilities import Capabilities, probe
 from agent.engines.completions import CHAT, Choice, pieces
+from agent.engines.controls import tokens_of
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer, Refused
 from agent.episode import Episode
@@ -65,9 +66,6 @@ class TagsPolicy:
     async def _write(
         self, known: Capabilities, episode: Episode, max_tokens: int
     ) -> AsyncGenerator[Chunk, None]:
-        if any(segment.author == "policy" and segment.token_ids is None for segment in episode.segments):
-            # Written before the server reported token ids, or by another server: its tokens are unknown.
-            known = replace(known, takes_ids=False)
         ids: list[int] = []
 
         async def encode(text: str, opening: bool) -> list[int]:
@@ -103,11 +101,11 @@ class TagsPolicy:
             async for piece in written:
                 choice = piece.choice
                 new = choice.written
-                sampled = tuple(choice.token_ids or ()) if known.takes_ids else ()
+                sampled = tuple(choice.token_ids or ()) if known.tells_ids else ()
                 text += new
-                tokens = len(sampled) if known.takes_ids else int(bool(new))
+                tokens = len(sampled) if known.tells_ids else int(bool(new))
                 counted += tokens
-                if known.takes_ids and new and not counted:
+                if known.tells_ids and new and not counted:
                     raise self._server.bad_reply("sent text without its tokens")
                 if choice.finish_reason:
                     if piece.usage is not None:
@@ -150,11 +148,8 @@ class TagsPolicy:
 
     async def _encode(self, known: Capabilities, text: str, opening: bool) -> list[int]:
         assert known.encodes is not None
-        reply = await self._server.ask("//tokenize", encode_request(known.encodes, text, opening))
-        match reply:
-            case {"tokens": [*tokens]} if tokens and all(isinstance(token, int) for token in tokens):
-                return tokens
-        raise self._server.bad_reply("sent no tokens")
+        plain = await self._server.controls.broken(text)
+        return await tokens_of(self._server, known.encodes, plain, opening=opening)
 
 
 def _transcript(known: Capabilities, episode: Episode, ids: list[int]) -> dict[str, Any]:

@@ -1,17 +1,14 @@
 """Translates one reply of a chat model into tags while it arrives."""
 
 import json
-import re
 
 from agent.engines.completions import Json, Usage
 from agent.policy import Chunk
 from agent.replies import ReplyReader, find_call_mark, parsed, tool_name
-from agent.tags import escape
+from agent.tags import escape, escape_begun
 from agent.tokens import estimated
 
 TOOL = "search_profile"
-
-_UNDECIDED = re.compile(r"[<\[]\s*(?:/\s*)?\w{0,15}\Z")
 
 
 class Reply:
@@ -125,11 +122,11 @@ class Reply:
         if not ended and self._mark < 0:
             self._mark = find_call_mark(text, self._at)
         rest = text[self._at : None if ended or self._mark < 0 else self._mark]
-        cut = len(rest) if ended else decided(rest)
-        self._at += cut
+        written, length = (escape(rest), len(rest)) if ended else escape_begun(rest)
+        self._at += length
         # An answer that ran out of tokens, or that a call follows, is not complete.
         closed = ended and not self.cut and not self._called
-        return new + escape(rest[:cut]) + ("</answer>" if closed else "")
+        return new + written + ("</answer>" if closed else "")
 
     @property
     def _may_be_thought(self) -> bool:
@@ -143,12 +140,6 @@ class Reply:
             return True
         self._mark = find_call_mark(text) if self._mark < 0 else self._mark
         return not text[: self._mark if self._mark >= 0 else None].strip()
-
-
-def decided(text: str) -> int:
-    """How many characters of a text can be escaped already, since later text cannot affect them."""
-    found = _UNDECIDED.search(text)
-    return found.start() if found else len(text)
 
 
 def _think(thought: str) -> str:

@@ -62,5 +62,4 @@ class VLLMPolicy:
         await self.engine.aclose()
 
     async def _encode(self, text: str, opening: bool) -> list[int]:
-        ids: list[int] = (await self.engine.tokenizer()).encode(text, add_special_tokens=opening)
-        return ids
+        return (await self.engine.text_tokenizer()).encode(text, opening)

@@ -1,3 +1,4 @@
+import re
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from agent.tags import (
     ThoughtClosed,
 )
 from tests.agent import texts
+from tests.agent.families import CONTROLS
 
 
 def parse(pieces: list[str], *, close: bool = True) -> tuple[list[TagEvent], str]:
@@ -154,33 +156,59 @@ def test_tags_are_defused_however_they_are_spelled(tag: str) -> None:
     assert tags.escape(f"a {tag} b") == f"a &lt;{tag[1:]} b"
 
 
-CONTROL = [
-    "<tool_call>", "</tool_response>", "[TOOL_CALLS]", "[/TOOL_RESULTS]", "[AVAILABLE_TOOLS]",
-    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<s>", "</s>",
-    "<bos>", "<eos>", "<pad>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]",
-    "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>",
-]  # fmt: skip
+HARMLESS = {"<table>", "</table>", "<h1>", "<b>", "</b>", "PI:URL", "/nothink"}
+"""Added tokens that people write, too, and that no list can tell from text."""
+CONTROL = [token for token in CONTROLS if token not in HARMLESS]
+WIDE = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)})
 
 
 @pytest.mark.parametrize("token", CONTROL)
 def test_control_tokens_of_models_are_defused(token: str) -> None:
+    for spelled in (token, token.translate(WIDE)):
+        escaped = tags.escape(f"a{spelled}b")
+        assert spelled not in escaped
+        assert plain(escaped) == f"a{spelled}b"
+
+
+COMMON = [
+    "<tool_call>", "</tool_response>", "[TOOL_CALLS]", "[/TOOL_RESULTS]", "[AVAILABLE_TOOLS]",
+    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<s>", "</s>",
+    "<bos>", "<eos>", "<pad>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]",
+    "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "[|user|]",
+    "<fim_prefix>", "<extra_id_0>", "<SPECIAL_10>", "<reserved_106>", "[BOS]", "<unused12>",
+    "[UNUSED_TOKEN_145]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("token", COMMON)
+def test_control_tokens_are_defused_by_their_first_character_in_either_case(token: str) -> None:
     first = {"<": "&lt;", "[": "&#91;"}[token[0]]
     for spelled in (token, token.upper(), token.lower()):
         assert tags.escape(f"a{spelled}b") == f"a{first}{spelled[1:]}b"
+
+
+@pytest.mark.parametrize(
+    "tag", ["＜search＞", "<ｓｅａｒｃｈ>", "﹤/answer﹥", "<𝐭𝐡𝐢𝐧𝐤>", "＜／information＞"]
+)
+def test_a_tag_in_characters_that_a_tokenizer_may_normalize_is_defused(tag: str) -> None:
+    first = "&lt;" if tag[0] == "<" else f"&#{ord(tag[0])};"
+    assert tags.escape(f"a {tag} b") == f"a {first}{tag[1:]} b"
 
 
 @given(st.lists(st.one_of(st.sampled_from(CONTROL + texts.TAGS), texts.fragments), max_size=12))
 def test_no_text_keeps_a_tag_or_a_control_token(parts: list[str]) -> None:
     text = "".join(parts)
     escaped = tags.escape(text)
-    assert not any(spelled in escaped.lower() for spelled in [*texts.TAGS, *(t.lower() for t in CONTROL)])
+    assert not any(spelled in escaped.lower() for spelled in [*texts.TAGS, *(t.lower() for t in COMMON)])
     # Nothing is lost, and only the first characters of escaped tags and tokens change.
     clean = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
     assert plain(escaped) == plain(clean)
 
 
 def plain(text: str) -> str:
-    return text.replace("&lt;", "<").replace("&#91;", "[")
+    return re.sub(
+        r"&#(\d+);", lambda found: chr(int(found[1])), text.replace("&lt;", "<").replace("&gt;", ">")
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,6 +216,8 @@ def plain(text: str) -> str:
     [
         "a < b", "<b>bold</b>", "<searching>", "x<y>z", "1 << 2", "x<3", "a <- b", "<span>", "<sub>2</sub>",
         "</strong>", "<s", "< s >", "<pads>", "[1]", "[1, 2]", "[INSTALL]", "[ ]", "[INST", "a | b", "&lt;s>",
+        "<h1>", "<br/>", "<o:p>", "<first_last@example.org>", "<https://example.org/a_b>", "rows[my_index]",
+        "＜重要＞", "［1］", "a >> b", "||", "x ~b", "<<EOF", "[x]<y>", "[OK]", "HTTP[404]",
     ],
 )  # fmt: skip
 def test_other_brackets_stay_as_they_are(text: str) -> None:
@@ -197,7 +227,8 @@ def test_other_brackets_stay_as_they_are(text: str) -> None:
 SIZE = 200_000
 TIRING = {
     unit: (unit * SIZE)[:SIZE]
-    for unit in ("<", "</", "</ ", "</ </ ", "< / ", "<|", "<s", "[", "[/", "</answe", "<think>", "</think>",
+    for unit in ("<", "</", "</ ", "</ </ ", "< / ", "<|", "<s", "<a_", "<_", "[", "[/", "[A_",
+                 ">", ">>A", "|", "|||A", "~", "]~", "＜", "＜ｓ", "</answe", "<think>", "</think>",
                  "<think></think>", "<search", "\ud800")
 } | {
     "one and spaces": "<" + " " * SIZE,
@@ -219,11 +250,13 @@ def in_pieces(text: str) -> list[str]:
     "read",
     [
         tags.escape,
+        tags.escape_begun,
+        tags.marked_up,
         tags.missing_close,
         lambda text: parse([text]),
         lambda text: parse(in_pieces(text)),
     ],
-    ids=["escape", "missing_close", "feed", "feed in 1,000 pieces"],
+    ids=["escape", "escape_begun", "marked_up", "missing_close", "feed", "feed in 1,000 pieces"],
 )
 @pytest.mark.parametrize("text", TIRING.values(), ids=TIRING)
 def test_a_long_text_is_read_in_linear_time(read: Callable[[str], object], text: str) -> None:

@@ -441,7 +441,7 @@ async def test_a_text_whose_tokens_nobody_counts_fits_too() -> None:
     with Engine(MANY) as engine:
         async with writing(engine) as policy:
             for context in range(20, 920, 80):
-                engine.dialect = replace(LLAMA_CPP, context=context, tokenizer=Fours())
+                engine.dialect = replace(LLAMA_CPP, takes_ids=False, context=context, tokenizer=Fours())
                 await policy.check()
                 trajectory = await run(policy, Limits(top_k=3))
                 assert "answered 400" not in trajectory.detail
@@ -450,7 +450,8 @@ async def test_a_text_whose_tokens_nobody_counts_fits_too() -> None:
 
 
 async def test_a_context_that_the_server_does_not_tell_can_be_set() -> None:
-    with Engine(MANY, dialect=replace(LLAMA_CPP, context=None, tokenizer=Fours())) as engine:
+    dialect = replace(LLAMA_CPP, takes_ids=False, context=None, tokenizer=Fours())
+    with Engine(MANY, dialect=dialect) as engine:
         policy = TagsPolicy(OpenAIServer(engine.base_url, "tiny"), context=500)
         try:
             assert (await policy.check()).startswith("context 500 tokens")
@@ -550,9 +551,7 @@ async def test_text_that_comes_without_its_tokens_is_a_bad_reply() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(PLAIN, VLLM), (VLLM, PLAIN)], ids=["gained", "lost"])
-async def test_an_episode_goes_on_as_text_when_its_server_is_replaced(
-    before: Dialect, after: Dialect
-) -> None:
+async def test_an_episode_goes_on_when_its_server_is_replaced(before: Dialect, after: Dialect) -> None:
     with Engine(MANY, dialect=before) as engine:
         async with writing(engine) as policy:
 
@@ -566,10 +565,34 @@ async def test_an_episode_goes_on_as_text_when_its_server_is_replaced(
             episode = Episode(QUESTION)
             async for _ in drive(episode, policy, replace_it):
                 pass
-        assert engine.completions[1].json["prompt"] == "".join(
-            segment.text for segment in episode.segments[:3]
-        )
+        sent = engine.completions[1].json["prompt"]
+    read = [segment.text for segment in episode.segments[:3]]
+    # What an engine wrote that does not report its tokens is encoded like other text.
+    assert sent == ("".join(read) if after is PLAIN else ids_of("".join(read), opening=True))
     assert episode.finish_reason == "answered"
+    assert (episode.segments[1].token_ids is None) == (before is PLAIN)
+
+
+async def test_an_engine_that_reads_tokens_but_reports_none_is_sent_the_tokens_of_each_segment() -> None:
+    with Engine(turns(writes(SEARCH), writes(ANSWER)), dialect=LLAMA_CPP) as engine:
+        async with writing(engine) as policy:
+            trajectory = await run(policy)
+        asked = [request.json for request in engine.requests if request.path == "/tokenize"][2:]
+        sent = [request.json["prompt"] for request in engine.completions]
+    opening, searched, block, answered = trajectory.segments
+    assert [(one["content"], one["add_special"], one["parse_special"]) for one in asked] == [
+        (opening.text, True, False),
+        (searched.text, False, False),
+        (block.text, False, False),
+    ]
+    assert sent == [
+        ids_of(opening.text, opening=True),
+        ids_of(opening.text + searched.text + block.text, opening=True),
+    ]
+    assert searched.token_ids is answered.token_ids is None
+    assert block.token_ids == tuple(ids_of(block.text, opening=False))
+    assert trajectory.finish_reason == "answered"
+    assert trajectory.prompt_tokens == sum(map(len, sent))
 
 
 turn_texts = st.lists(

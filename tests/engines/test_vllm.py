@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StopStringCriteria
 
 from agent.driver import Event, drive
 from agent.engines.errors import EngineError
+from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.policies.tags import TagsPolicy
 from agent.policies.vllm import VLLMPolicy
@@ -25,7 +26,7 @@ from agent.tags import STOP
 from agent.trajectory import AnswerDelta, Limits, Search, Trajectory
 from index.documents import Passage
 from tests.engines.conftest import Server
-from tests.engines.model import BOS, CONTEXT, ENDLESS
+from tests.engines.model import BOS, CONTEXT, ENDLESS, EOS
 from tests.golden.cases import CASES, Case, comparable, expected, passages
 
 Writer = TagsPolicy | VLLMPolicy
@@ -81,6 +82,24 @@ async def test_the_server_and_the_engine_in_process_give_the_same_tokens(
     ids = ids_of(await run(over_http, case))
     assert ids == ids_of(await run(in_process, case))
     assert len(ids) == len(expected(case)["segments"])
+
+
+async def test_the_engines_know_which_strings_are_control_tokens(
+    server: Server, in_process: VLLMPolicy, model_dir: Path
+) -> None:
+    text = f"a {EOS} <b> [1] {BOS}"
+    broken = "a &lt;|end|> <b> [1] &lt;|begin|>"
+    asked = OpenAIServer(f"{server.url}/v1", "tiny")
+    try:
+        assert await asked.controls.broken(text) == broken
+    finally:
+        await asked.aclose()
+    texts = await in_process.engine.text_tokenizer()
+    assert texts.broken(text) == broken
+    ids = texts.encode(text, opening=False)
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    assert not {tokenizer.bos_token_id, tokenizer.eos_token_id} & {*ids}
+    assert tokenizer.decode(ids) == text
 
 
 @every_case

@@ -34,7 +34,7 @@ from tests.golden.tokens import (
 class Golden:
     """The tokenizer of the golden ids, for an engine."""
 
-    encode = staticmethod(encode)
+    encode = encode_plain = staticmethod(encode)
     decode = staticmethod(decode)
 
 

@@ -14,7 +14,7 @@ from agent.tags import STOP
 from agent.trajectory import Limits
 from index.documents import Document
 from tests.golden.cases import CASES, Case, comparable, expected
-from tests.golden.tokens import encode, expected_ids, expected_prompts, joined
+from tests.golden.tokens import BOS, EOS, TOKENIZER, encode, expected_ids, expected_prompts, joined
 from tests.openrlhf.world import (
     BrokenJudge,
     GoldenTokenizer,
@@ -218,3 +218,11 @@ async def test_openrlhf_loads_the_agent_and_the_environment_is_the_one_of_the_va
         record["input"], record["label"], Sampling(), 8_192, GoldenTokenizer(), says(SEARCH, ANSWER)
     )
     assert rollout["reward"] == 1.0
+
+
+def test_no_text_of_a_rollout_becomes_a_control_token() -> None:
+    tokens = agent.Tokens(GoldenTokenizer())
+    opening, feedback = (tokens(f"Tea? {EOS}{BOS}")["input_ids"].tolist()[0] for _ in range(2))
+    assert opening == [TOKENIZER.token_to_id(BOS), *feedback]
+    assert not {TOKENIZER.token_to_id(BOS), TOKENIZER.token_to_id(EOS)} & set(feedback)
+    assert TOKENIZER.decode(feedback, skip_special_tokens=False) == f"Tea? {EOS}{BOS}"

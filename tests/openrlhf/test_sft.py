@@ -23,12 +23,12 @@ from agent.checkpoints import STAMP, check_prompts
 from agent.prompts import PROMPT_VERSION
 from server.cli import app
 from tests.golden.cases import CASES, Case, replay
-from tests.golden.tokens import BOS, TOKENIZER, encode, expected_ids
+from tests.golden.tokens import BOS, EOS, TOKENIZER, encode, expected_ids
 from tests.openrlhf.world import GoldenTokenizer
 from tests.training import tiny
 from tests.training.evaluation.fabricated_runs import write_run
 from training.evaluation.records import TRAJECTORIES, AspectScore, Record, by_rubric
-from training.policy.openrlhf.sft import Trajectories
+from training.policy.openrlhf.sft import Trajectories, encoded
 from training.policy.warmstart import WarmstartExample, WarmstartSegment
 
 BY_NAME = {case.name: case for case in CASES}
@@ -107,6 +107,17 @@ def test_the_environments_text_has_the_tokens_of_serving(case: Case) -> None:
     assert input_ids.count(TOKENIZER.token_to_id(BOS)) == 1
 
 
+def test_no_text_is_learned_as_a_control_token() -> None:
+    segments = [
+        WarmstartSegment(author="environment", text=f"Tea? {EOS}"),
+        WarmstartSegment(author="policy", text=f"<think>{EOS}</think><answer>{BOS}</answer>"),
+    ]
+    ids, from_policy = encoded(Padding(), segments)
+    assert [number for number in ids if number < 2] == [TOKENIZER.token_to_id(BOS)]
+    assert TOKENIZER.decode(ids[1:], skip_special_tokens=False) == "".join(one.text for one in segments)
+    assert from_policy == sorted(from_policy)
+
+
 def test_nothing_is_learned_after_the_tag_that_ends_a_turn() -> None:
     case = BY_NAME["one_search"]
     input_ids, _, loss_mask = dataset([case])[0]
@@ -118,8 +129,6 @@ def test_openrlhfs_own_data_set_would_teach_another_end(tmp_path: Path) -> None:
     """Why it is replaced: it appends a space and EOS to the answer, and omits BOS."""
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
-
-    from tests.golden.tokens import EOS
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=TOKENIZER, bos_token=BOS, eos_token=EOS, pad_token=EOS

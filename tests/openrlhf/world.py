@@ -14,7 +14,7 @@ from index.encoding.encoders import NoEncoder
 from index.profiles import Profiles
 from index.storage.store import Store
 from tests.golden.cases import RETRIEVER, Case
-from tests.golden.tokens import encode, sampled, written
+from tests.golden.tokens import TOKENIZER, encode, sampled, written
 from tests.index.fakes import HashEncoder
 from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
 from training.judging.lexical import LexicalJudge
@@ -31,8 +31,7 @@ Turn = tuple[str, list[int], str]
 class GoldenTokenizer:
     """The tokenizer of the golden ids, with the interface of transformers."""
 
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        return encode(text, opening=add_special_tokens)
+    backend_tokenizer = TOKENIZER
 
 
 class ScriptedEngine:

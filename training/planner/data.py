@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from agent.planning import as_plan, planning
+from agent.tokenizer import text_tokenizer
 from agent.tokens import prompt_ids
 from agent.trajectory import Answer, Limits
 from index.documents import Passage
@@ -64,10 +65,10 @@ async def make_example(
 
     As in use, a prompt that is too long loses its first passages. Raises Unusable.
     """
+    texts = text_tokenizer(tokenizer)
 
     async def encode(text: str, opening: bool) -> list[int]:
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=opening)
-        return ids
+        return texts.encode(text, opening)
 
     episode = planning(question.question, limits)
     episode.provide(await search(question, min(limits.top_k, limits.max_documents)))

@@ -89,6 +89,7 @@ LEAST = Capabilities(
     continuing={},
     encodes=None,
     takes_ids=False,
+    tells_ids=False,
     context=None,
 )
 FOUND: dict[str, tuple[Dialect, Capabilities, str]] = {
@@ -105,6 +106,7 @@ FOUND: dict[str, tuple[Dialect, Capabilities, str]] = {
             keeps_stop=True,
             encodes={"model": "tiny", "add_special_tokens": False},
             takes_ids=True,
+            tells_ids=True,
             context=8192,
         ),
         "context 8192 tokens, completions, token ids, stop strings kept",
@@ -114,10 +116,11 @@ FOUND: dict[str, tuple[Dialect, Capabilities, str]] = {
         replace(
             LEAST,
             options=OPTIONS,
-            encodes={"add_special": False, "parse_special": True},
+            encodes={"add_special": False, "parse_special": False},
+            takes_ids=True,
             context=4096,
         ),
-        "context 4096 tokens, completions, text, stop strings restored",
+        "context 4096 tokens, completions, token ids sent, stop strings restored",
     ),
     "Ollama": (
         OLLAMA,
@@ -171,7 +174,8 @@ async def test_every_server_answers_where_only_the_answer_is_missing(dialect: Di
 async def test_a_server_that_refuses_one_option_is_asked_for_the_others(refused: str) -> None:
     known = await found(replace(VLLM, refuses=frozenset({refused})))
     assert known.options == {name: value for name, value in OPTIONS.items() if name != refused}
-    assert known.takes_ids == (refused != "return_token_ids")
+    assert known.takes_ids
+    assert known.tells_ids == (refused != "return_token_ids")
     assert known.keeps_stop == (refused != "include_stop_str_in_output")
 
 
@@ -249,10 +253,14 @@ async def test_a_template_of_few_tokens_is_seen_where_the_server_counts_tokens()
     assert (await found(replace(VLLM, takes_ids=False))).path == COMPLETIONS, "one is the BOS"
 
 
-async def test_token_ids_are_used_only_both_ways() -> None:
-    assert not (await found(replace(VLLM, takes_ids=False))).takes_ids
-    assert not (await found(replace(VLLM, tells_ids=False))).takes_ids
-    assert not (await found(replace(VLLM, tokenize=None))).takes_ids
+async def test_token_ids_are_sent_where_the_server_reads_them() -> None:
+    for less in ({"takes_ids": False}, {"tokenize": None}, {"tells_ids": False, "tells_usage": False}):
+        known = await found(replace(VLLM, **less))
+        assert not known.takes_ids, less
+        assert not known.tells_ids, less
+    known = await found(replace(VLLM, tells_ids=False))
+    assert known.takes_ids
+    assert not known.tells_ids
 
 
 async def test_a_chat_goes_on_with_what_the_assistant_has_written() -> None:

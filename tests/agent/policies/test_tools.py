@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from agent import prompts
 from agent.driver import Event, drive
@@ -16,12 +17,12 @@ from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.methods import METHODS
-from agent.policies.tool_reply import decided
 from agent.policies.tools import CORRECTIONS, TOOLS, ToolsPolicy
-from agent.tags import escape
+from agent.tags import escape, escape_begun
 from agent.trajectory import Answer, AnswerDelta, Limits, Message, Search, Thought, Trajectory
 from index.documents import Passage
 from tests.agent import texts
+from tests.agent.families import CONTROLS
 from tests.chat_engine import (
     call,
     call_in_pieces,
@@ -372,22 +373,37 @@ async def test_tags_of_the_models_own_open_and_close_nothing_wherever_they_are_c
                 assert len(trajectory.steps) == 1
 
 
-@given(texts.turns, texts.cuts)
+@given(
+    st.one_of(texts.turns, st.lists(st.sampled_from((*CONTROLS, "x ", "]", "＜ｓ"))).map("".join)), texts.cuts
+)
 def test_escaping_piece_by_piece_is_escaping_the_whole(text: str, cuts: list[int]) -> None:
     for pieces in (texts.pieces(text, cuts), texts.one_by_one(text)):
         written, held = "", ""
         for piece in pieces:
             held += piece
-            cut = decided(held)
-            written, held = written + escape(held[:cut]), held[cut:]
+            begun, length = escape_begun(held)
+            written, held = written + begun, held[length:]
         assert written + escape(held) == escape(text)
 
 
 def test_only_what_may_become_a_tag_is_held_back() -> None:
-    for text in ("a < b", "x <br", "see [1", "2 <", "<start_of_turn", "[/INST"):
-        assert text[decided(text) :].startswith(("<", "[")) or text == "a < b"
-    for text in ("a < b c", "see [1]", "<br>", "<|", "<!", "</ search>", "<" + "a" * 16):
-        assert decided(text) == len(text)
+    held = (
+        "x <br",
+        "see [1",
+        "2 <",
+        "<start_of_turn",
+        "[/INST",
+        "a ＜ｓ",
+        "x ~",
+        "a >>QUES",
+        "||",
+        "[e~",
+        "<|",
+    )
+    for text in held:
+        assert text[escape_begun(text)[1] :].startswith(("<", "[", "＜", "~", ">", "|"))
+    for text in ("a < b c", "see [1]", "<br> ", "<|a", "<!", "</ search> ", "<" + "a" * 33, "a | b", ">> a"):
+        assert escape_begun(text) == (escape(text), len(text))
 
 
 CALLS: dict[str, Sequence[Part]] = {

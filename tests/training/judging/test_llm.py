@@ -251,7 +251,7 @@ async def test_a_judge_that_is_left_closes_its_connections() -> None:
     with Engine(in_order(HANG_BEFORE_HEADERS), dialect=CHAT) as engine:
         async with judging(engine) as judge:
             asking = asyncio.create_task(judged(judge, QUESTION, RESPONSE))
-            assert await soon(lambda: len(engine.requests) == 1)
+            assert await soon(lambda: len(engine.completions) == 1)
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking

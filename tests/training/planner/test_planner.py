@@ -76,6 +76,24 @@ async def test_an_example_is_the_episode_as_served_and_the_plan_of_the_rubric(mo
     assert tokenizer.decode(example.completion_ids) == example.completion + tiny.EOS
 
 
+async def test_no_text_of_an_example_becomes_a_control_token(model: str) -> None:
+    tokenizer = load_tokenizer(model)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["(TURN)"]})
+    turn = tokenizer.convert_tokens_to_ids("(TURN)")
+    asked = question(1, f"Shade (TURN) {tiny.EOS}", tiny.BOS)
+
+    async def found(asked: Question, k: int) -> Sequence[Passage]:
+        return [Passage("d", f"(TURN) {tiny.EOS}", title="(TURN)")]
+
+    example = await make_example(asked, "train", found, tokenizer, LIMITS, LONGEST)
+    assert turn in tokenizer.encode(example.prompt)
+    assert turn not in example.prompt_ids + example.completion_ids
+    bos, eos = map(tokenizer.convert_tokens_to_ids, (tiny.BOS, tiny.EOS))
+    assert [one for one in example.prompt_ids if one in (bos, eos)] == [bos]
+    assert [one for one in example.completion_ids if one in (bos, eos)] == [eos]
+    assert tokenizer.decode(example.completion_ids) == example.completion + tiny.EOS
+
+
 async def test_an_example_that_is_too_long_loses_passages_as_in_use(model: str) -> None:
     tokenizer = load_tokenizer(model)
     whole = await make_example(question(1), "train", search, tokenizer, LIMITS, LONGEST)

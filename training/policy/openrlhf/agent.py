@@ -16,6 +16,7 @@ from openrlhf.utils.agent import AgentInstanceBase, MultiTurnAgentExecutor
 from agent.episode import Episode
 from agent.policy import Chunk
 from agent.tags import STOP
+from agent.tokenizer import text_tokenizer
 from agent.tokens import ANSWER_SHARE
 from agent.trajectory import Trajectory
 from index.documents import Passage
@@ -182,7 +183,7 @@ class Tokens:
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer = text_tokenizer(tokenizer)
         self._has_begun = False
 
     def __call__(self, text: str, **_: Any) -> dict[str, torch.Tensor]:
@@ -191,8 +192,7 @@ class Tokens:
         return {"input_ids": torch.tensor([ids])}
 
     def encode(self, text: str, *, opening: bool = False) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=opening)
-        return ids
+        return self._tokenizer.encode(text, opening)
 
 
 def extra_logs(row: Row, trajectory: Trajectory, reward: Reward) -> dict[str, float]:

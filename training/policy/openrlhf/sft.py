@@ -15,6 +15,7 @@ import openrlhf.datasets
 import torch
 
 from agent.prompts import PROMPT_VERSION
+from agent.tokenizer import text_tokenizer
 from training.policy.warmstart import WarmstartExample, WarmstartSegment
 from training.stamp import stamp
 
@@ -27,10 +28,11 @@ def encoded(tokenizer: Tokenizer, segments: Sequence[WarmstartSegment]) -> tuple
 
     Each segment is encoded separately; only the first gets BOS (the rule of agent/tokens.py).
     """
+    texts = text_tokenizer(tokenizer)
     ids: list[int] = []
     from_policy: list[bool] = []
     for number, segment in enumerate(segments):
-        own = tokenizer.encode(segment.text, add_special_tokens=number == 0)
+        own = texts.encode(segment.text, opening=number == 0)
         ids += own
         from_policy += [segment.author == "policy"] * len(own)
     return ids, from_policy
