@@ -5,6 +5,7 @@ Blocking work (database, encoder, FAISS) runs in threads, so that no request wai
 
 import asyncio
 import functools
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from agent.policy import Policy
 from agent.trajectory import Limits, Message, Trajectory
 from index.batching import Batcher
 from index.documents import Document, iso
+from index.errors import StoreUnavailable
 from index.profiles import Profiles
 from index.searching import AsyncSearch
 from index.storage.answers import StoredAnswer
@@ -30,6 +32,8 @@ from server.settings import QUESTION_CHARACTERS, Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 THREADS = 8
 """For blocking work. More would only contend for the interpreter; waiting requests are batched instead."""
@@ -64,7 +68,9 @@ class AnswerRequest:
 
 
 class Answering:
-    """An answer in progress: its steps as they happen and, last, its record, which is already stored.
+    """An answer in progress: its steps as they happen and, last, its record.
+
+    The record is durable unless it says `stored: false`, which it does if the database could not take it.
 
     The record always comes; its trajectory's finish reason says how the answer ended. Closing cancels the
     generation and gives back the tickets of the queue, even if nothing was read.
@@ -154,6 +160,10 @@ class Service:
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""
         return await self._search.similar(user, document_ids, k)
+
+    async def delete_document(self, user: str, document_id: str) -> None:
+        """See Profiles.delete_document."""
+        await self.run(self.profiles.delete_document, user, document_id)
 
     async def erase(self, user: str) -> Receipt:
         """See Profiles.erase."""
@@ -245,7 +255,12 @@ class Service:
                 trajectory=self._trajectory(episode),
                 without_profile=await other if other else None,
             )
-        await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
+        try:
+            await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
+        except StoreUnavailable as error:
+            # The answer is finished, and withholding it would help nobody.
+            _log.error("an answer is delivered that cannot be stored: %s", error)
+            record = replace(record, stored=False)
         yield record
 
     async def _without_profile(self, request: AnswerRequest, ticket: Ticket) -> Trajectory:
@@ -293,7 +308,8 @@ class Service:
 
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
         """Body of a stored answer. Raises UnknownUser, UnknownDocument."""
-        return await self.run(self.profiles.store.answer, user, answer_id)
+        body = await self.run(self.profiles.store.answer, user, answer_id)
+        return {"stored": True, "redacted": False} | body  # Older answers do not say so.
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:
