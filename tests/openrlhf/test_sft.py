@@ -156,7 +156,7 @@ def test_a_trajectory_that_is_too_long_is_left_out_and_never_cut() -> None:
     kept = dataset([long, short], length, strategy)
     assert len(kept) == 1
     assert kept[0][0].shape == (1, length)
-    assert strategy.said == [f"1 trajectories; left out 1 of over {length} tokens"]
+    assert strategy.said == [f"1 trajectories; left out 1 longer than {length} tokens"]
     with pytest.raises(ValueError, match=r"use a higher --data\.max_len"):
         dataset([long, short], length - 1)
 

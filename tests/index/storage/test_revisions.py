@@ -1,6 +1,5 @@
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,18 +15,6 @@ from tests.index.fakes import HashEncoder
 BEFORE_ALEMBIC = Path(__file__).with_name("data") / "before_alembic.db"
 """Written by commit 9363ef8 with HashEncoder: three documents and an answer of ana, one document of bo."""
 ENCODER = HashEncoder()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{path}", ENCODER.manifest)
-    yield store
-    store.close()
 
 
 def everything(path: Path) -> list[str]:

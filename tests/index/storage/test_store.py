@@ -36,18 +36,6 @@ def encoded(name: str, text: str = "tea", passages: int = 1) -> EncodedDocument:
     return EncodedDocument(Document(id=name, text=text), parts)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{path}", ENCODER.manifest)
-    yield store
-    store.close()
-
-
 def rows(path: Path, table: str) -> int:
     with closing(sqlite3.connect(path)) as connection:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])

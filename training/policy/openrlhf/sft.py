@@ -72,7 +72,8 @@ class Trajectories(openrlhf.datasets.SFTDataset):  # type: ignore[misc]
                 left_out += 1
             else:
                 self._encoded.append((ids, from_policy))
-        strategy.print(f"{len(self._encoded)} trajectories; left out {left_out} of over {max_length} tokens")
+        kept = len(self._encoded)
+        strategy.print(f"{kept} trajectories; left out {left_out} longer than {max_length} tokens")
         batch = strategy.args.train.batch_size
         if len(self._encoded) < batch:
             # Without a full batch, OpenRLHF would save weights that have learned nothing.
