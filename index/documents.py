@@ -172,8 +172,8 @@ def within_size(items: PutItems, most: int) -> Iterator[Document | InvalidDocume
     for number, item in enumerate(items, 1):
         if isinstance(item, Document) and (size := item.size) > most:
             yield InvalidDocument(
-                f"{item.id!r} (item {number}) has {size:,} bytes with its metadata; a document may have {most:,} "
-                "(document_mb)"
+                f"{item.id!r} (item {number}) has {size:,} bytes with its metadata; a document may have "
+                f"{most:,} (document_mb)"
             )
         else:
             yield item

@@ -54,8 +54,8 @@ class Profiles:
 
         Everything is read before the first document is encoded, so that an invalid last one costs little,
         and encoded before the write begins, so that the encoder never holds up the database's lock.
-        `documents` may be of any length. An invalid one is raised or, with `on_error="skip"`, reported. Raises
-        InvalidName, InvalidDocument, StoreUnavailable and, without `replace`, WouldReplace.
+        `documents` may be of any length. An invalid one is raised or, with `on_error="skip"`, reported.
+        Raises InvalidName, InvalidDocument, StoreUnavailable and, without `replace`, WouldReplace.
         """
         check_name(user)
         seen: set[str] = set()
