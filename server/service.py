@@ -182,12 +182,7 @@ class Service:
         ValidationError for a limit that is out of bounds.
         """
         check_name(user)
-        if not question.strip():
-            raise InvalidQuestion("the question is empty")
-        if len(question) > QUESTION_CHARACTERS:
-            raise InvalidQuestion(
-                f"the question has {len(question)} characters; the limit is {QUESTION_CHARACTERS}"
-            )
+        self.check_question(question)
         method = options.get("method") or next(iter(METHODS))
         if method not in METHODS:
             raise UnknownMethod(f"there is no method {method!r}; there are {', '.join(METHODS)}")
@@ -208,6 +203,15 @@ class Service:
             plan=plan,
             compare=compare,
         )
+
+    def check_question(self, question: str) -> None:
+        """Raise InvalidQuestion if the question is empty or too long."""
+        if not question.strip():
+            raise InvalidQuestion("the question is empty")
+        if len(question) > QUESTION_CHARACTERS:
+            raise InvalidQuestion(
+                f"the question has {len(question)} characters; the limit is {QUESTION_CHARACTERS}"
+            )
 
     def check(self, method: Method, plan: str = "") -> None:
         """Raise InvalidQuestion, with the reason, if this service cannot answer by the method."""
