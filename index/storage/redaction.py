@@ -57,8 +57,12 @@ class Deleted:
     def removed_from(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the answer without the document's text and with `redacted: true`; None if it has none."""
         passages = [value for value in _objects(body) if value.get("document_id") == self._id]
-        shown = [value[name] for value in passages for name in ("text", "quote") if value.get(name)]
-        redactor = _Redactor(self._id, _runs([*self._texts, *shown]), _numbers(body, self._id))
+        shown = [value.get("text") or value.get("quote") for value in passages]
+        redactor = _Redactor(
+            self._id,
+            _runs([*self._texts, *(text for text in shown if text and text != MARKER)]),
+            _numbers(body, self._id),
+        )
         redacted: dict[str, Any] = redactor.value(body)
         return redacted | {"redacted": True} if redacted != body else None
 
@@ -95,7 +99,7 @@ class _Redactor:
         cut.sort()
         pieces: list[str] = []
         at, end = 0, 0
-        for start, stop in _claims(text):
+        for start, stop in spans(text):
             while at < len(cut) and cut[at][1] <= start:
                 at += 1
             # A run may reach over several sentences, so it is not passed when one of them is done.
@@ -117,7 +121,11 @@ class _Redactor:
     def _marked(self, text: str) -> Iterator[tuple[int, int]]:
         for match in _MARK.finditer(text):
             if self._numbers.intersection(map(int, match.group(1).split(","))):
-                yield match.span()
+                # A mark behind the end of a sentence belongs to it.
+                start = match.start()
+                while start and text[start - 1] in " \t":
+                    start -= 1
+                yield max(start - 1, 0) if text[start - 1 : start] != "\n" else match.start(), match.end()
 
 
 def document_ids(body: Any) -> set[str]:
@@ -164,15 +172,3 @@ def _runs(texts: Iterable[str]) -> dict[int, set[tuple[str, ...]]]:
             if 1 < len(sentence) < RUN:
                 runs.setdefault(len(sentence), set()).add(sentence)
     return {length: found for length, found in runs.items() if found}
-
-
-def _claims(text: str) -> list[tuple[int, int]]:
-    """Spans of the sentences of `text`; a mark behind the end of a sentence belongs to it."""
-    found: list[tuple[int, int]] = []
-    for start, end in spans(text):
-        mark = _MARK.match(text, start)
-        if found and mark and len(_words(text[start:end])) == len(_words(mark.group())):
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((start, end))
-    return found
