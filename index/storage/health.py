@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from index.documents import iso
-from index.errors import StoreFull, StoreUnavailable
+from index.errors import StoreUnavailable
 from index.storage import schema
 from index.storage.database import Database
 
@@ -34,7 +34,7 @@ class Health:
         self._clock = clock
         self._lock = threading.Lock()
         self._stands_until = 0.0
-        self._fault: StoreUnavailable | None = None
+        self._fault: str | None = None
         # Each check reads on where the last one stopped.
         self._table, self._row = 0, 0
 
@@ -49,10 +49,10 @@ class Health:
                 try:
                     self._try()
                 except StoreUnavailable as fault:
-                    self._fault = fault
+                    self._fault = str(fault)
                 self._stands_until = self._clock() + FRESH_S
             if self._fault is not None:
-                raise type(self._fault)(str(self._fault))
+                raise StoreUnavailable(self._fault)
 
     def _try(self) -> None:
         if self._database.file is None:
@@ -85,7 +85,7 @@ def _check_space(file: Path) -> None:
     except OSError as error:
         raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
     if free < FREE_BYTES:
-        raise StoreFull(f"the disk of {file} is full: {free} bytes are free")
+        raise StoreUnavailable(f"the disk of {file} is full: {free} bytes are free")
 
 
 def _write(cursor: sqlite3.Cursor) -> None:

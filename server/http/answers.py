@@ -27,7 +27,7 @@ router = APIRouter(tags=["answers"])
 _STREAM_IN_OPENAPI: dict[str, Any] = {
     "description": "The answer; with `stream`, its steps as events: `plan`, `thought`, `search`, "
     "`information`, `answer.delta`, `answer`, `invalid`, `error` (a problem), and last `done` with the "
-    'answer\'s body, or with `{"finish_reason": null}` when nothing could be stored.',
+    'answer\'s body, or with `{"finish_reason": null}` when there is none.',
     "model": AnswerBody,
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
