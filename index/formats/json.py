@@ -1,18 +1,14 @@
 """Reads a JSON array of documents of any length, one element at a time."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 from index.errors import InvalidDocument
-from index.formats.items import ITEM_CHARACTERS, loaded, parsed, without_bom
+from index.formats.items import ITEM_CHARACTERS, MOST_STRUCTURE, TOO_LARGE, loaded, parsed, without_bom
 from index.formats.source import Documents, File, Format, Source
+from index.formats.structure import Structure
 
 _DEEPEST = 500
 """Levels of nesting, within what Python's JSON parser can read."""
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*("?)|[\[\]{},]', re.DOTALL)
-"""A string, perhaps cut off, or a character of the structure. A string always matches: otherwise the search
-would go on inside of it."""
-_OPENING = re.compile(r"\s*\[")
 
 
 def read_json(pieces: Iterable[str]) -> Documents:
@@ -20,7 +16,7 @@ def read_json(pieces: Iterable[str]) -> Documents:
 
     Raises InvalidDocument for text that is not an array; the documents before the fault come first.
     """
-    for number, element in elements(pieces, longest=ITEM_CHARACTERS):
+    for number, element in elements(pieces, ITEM_CHARACTERS, MOST_STRUCTURE):
         try:
             data = loaded(element, number)
         except InvalidDocument as error:
@@ -29,24 +25,28 @@ def read_json(pieces: Iterable[str]) -> Documents:
         yield parsed(data, number)
 
 
-def elements(pieces: Iterable[str], longest: int | None = None) -> Iterator[tuple[int, str]]:
+def elements(
+    pieces: Iterable[str], longest: int | None = None, most: int | None = None
+) -> Iterator[tuple[int, str]]:
     """Yield (number, text) of each element of a JSON array, holding about one element or piece at a time.
 
     Elements count from 1, and their text may be invalid. Raises InvalidDocument for text that is not one
-    array, and for an element of more than `longest` characters.
+    array, and for an element of more than `longest` characters, or `most` brackets, braces and commas.
     """
     read = _reader(pieces)
-    buffer, number, depth = without_bom(read(1)), 1, 0
-    while (opening := _OPENING.match(buffer)) is None:
-        if buffer.strip() or not (buffer := read(1)):
-            raise InvalidDocument("expected a JSON array of documents")
-    start = at = opening.end()
+    buffer, number, depth, count = without_bom(read(1)), 1, 0, 0
+    while not (buffer := buffer.lstrip()) and (more := read(1)):
+        buffer = more
+    if not buffer.startswith("["):
+        raise InvalidDocument("expected a JSON array of documents")
+    start = at = 1
+    structure = Structure()
     while depth >= 0:
-        for token in _TOKEN.finditer(buffer, at):
-            kind = buffer[token.start()]
-            if kind == '"' and not token.group(1):
-                break
-            at = token.end()
+        for position in structure.positions(buffer, at):
+            kind = buffer[position]
+            count += 1
+            if most is not None and count > most + 1:  # The comma behind the element is not its own.
+                raise InvalidDocument(TOO_LARGE, number)
             if kind in "[{":
                 depth += 1
                 if depth > _DEEPEST:
@@ -54,24 +54,21 @@ def elements(pieces: Iterable[str], longest: int | None = None) -> Iterator[tupl
             elif kind in "]}":
                 depth -= 1
             if depth < 0 or (kind == "," and depth == 0):
-                element = buffer[start : at - 1]
+                element = buffer[start:position]
+                start = at = position + 1
                 if number > 1 or kind != "]" or element.strip():
                     yield number, element
-                start, number = at, number + 1
+                number, count = number + 1, 0
                 if depth < 0:
                     break
         else:
-            # All that is left has no structure, such as a part of a number.
-            at = len(buffer)
-        if depth < 0:
-            break
-        if longest is not None and len(buffer) - start > longest:
-            raise InvalidDocument(f"longer than {longest // 2**20} MB", number)
-        # A string that is cut off is read again from its beginning, so the buffer doubles.
-        more = read(max(1, len(buffer) - start))
-        if not more:
-            raise InvalidDocument("not JSON: the array does not end", number)
-        buffer, at, start = buffer[start:] + more, at - start, 0
+            if longest is not None and len(buffer) - start > longest:
+                raise InvalidDocument(f"longer than {longest // 2**20} MB", number)
+            # As much again as there is, so that a long element is copied a few times only.
+            more = read(max(1, len(buffer) - start))
+            if not more:
+                raise InvalidDocument("not JSON: the array does not end", number)
+            buffer, at, start = buffer[start:] + more, len(buffer) - start, 0
     if kind != "]" or buffer[at:].strip() or any(piece.strip() for piece in iter(lambda: read(1), "")):
         raise InvalidDocument("not JSON: something follows the end of the array", number - 1)
 

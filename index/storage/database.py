@@ -108,7 +108,7 @@ class Database:
     def undelayed(self, wait_ms: int) -> Iterator[sqlite3.Cursor]:
         """A cursor of SQLite outside of transactions, which waits at most `wait_ms` for other writers."""
         with as_unavailable(), closing(self.engine.raw_connection()) as raw:
-            cursor = raw.cursor()
+            cursor: Any = raw.cursor()
             try:
                 cursor.execute(f"PRAGMA busy_timeout={wait_ms}")
                 yield cursor

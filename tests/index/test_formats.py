@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from index.documents import Document
 from index.errors import InvalidDocument
 from index.formats import FORMATS, locomo_date, read_csv, read_json, read_locomo, read_ndjson, recognize
-from index.formats.items import VALUES
+from index.formats.items import MOST_STRUCTURE, TOO_LARGE
 from index.formats.json import elements
 
 A, B = Document(id="a", text="tea"), Document(id="b", text="dog", title="Rex")
@@ -126,11 +126,17 @@ def test_an_array_is_read_while_it_comes_and_an_element_has_a_bound() -> None:
 
 
 def test_a_document_of_too_many_values_is_refused_before_it_is_parsed() -> None:
-    lists = '{"text": "a", "metadata": {"x": [' + "[]," * VALUES + "0]}}"
-    commas = json.dumps({"text": "a, " * VALUES + '"\\'})
-    for read in (list(read_ndjson([lists, commas])), list(read_json([f"[{lists},", f"{commas}]"]))):
-        assert faults(read) == [(read[0].line, f"holds more than {VALUES:,} values")]  # type: ignore[union-attr]
-        assert isinstance(read[1], Document)
+    few = '{"text": "a", "metadata": {"x": [' + "1," * (MOST_STRUCTURE - 6) + "0]}}"
+    many = few.replace("0]", "0, 0]")
+    long = json.dumps({"text": "a, [" * MOST_STRUCTURE + '"\\'})
+    found = list(read_ndjson([many, few, long]))
+    assert faults(found) == [(1, TOO_LARGE)]
+    assert all(isinstance(item, Document) for item in found[1:])
+    array = read_json(["[", few, ",", long, ", ", many, ", ", few, "]"])
+    assert [type(next(array)) for _ in range(2)] == [Document, Document]
+    with pytest.raises(InvalidDocument, match="holds more than") as raised:
+        next(array)
+    assert raised.value.line == 3
 
 
 def test_csv_takes_columns_by_their_names_and_others_as_metadata() -> None:

@@ -392,7 +392,8 @@ def test_the_size_of_a_document_is_that_of_all_its_fields(folder: Folder, part: 
 
 def test_an_invalid_last_line_is_found_before_anything_is_encoded(folder: Folder) -> None:
     people = folder.open()
-    lines = [*(document(f"m{i}") for i in range(2_000)), InvalidDocument("text: must not be empty", 2_001)]
+    lines: list[Document | InvalidDocument] = [document(f"m{i}") for i in range(2_000)]
+    lines.append(InvalidDocument("text: must not be empty", 2_001))
     with pytest.raises(InvalidDocument):
         people.put("ana", lines)
     assert folder.encoder.calls == []
