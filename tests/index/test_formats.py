@@ -126,7 +126,7 @@ def test_an_array_is_read_while_it_comes_and_an_element_has_a_bound() -> None:
 
 
 def test_a_document_of_too_many_values_is_refused_before_it_is_parsed() -> None:
-    few = '{"text": "a", "metadata": {"x": [' + "1," * (MOST_STRUCTURE - 6) + "0]}}"
+    few = '{"text": "a", "metadata": {"x": [' + "1," * (MOST_STRUCTURE - 7) + "0]}}"
     many = few.replace("0]", "0, 0]")
     long = json.dumps({"text": "a, [" * MOST_STRUCTURE + '"\\'})
     found = list(read_ndjson([many, few, long]))
