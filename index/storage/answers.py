@@ -1,12 +1,13 @@
 """Rows of stored answers: one per question, with its trajectory as JSON."""
 
+import hashlib
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from index.errors import UnknownDocument, UnknownUser
 from index.storage import schema
@@ -54,10 +55,7 @@ def save(connection: Connection, answers: Sequence[StoredAnswer]) -> list[Unknow
 def find(connection: Connection, user: str, answer_id: str) -> dict[str, Any]:
     """Return the body of a stored answer. Raises UnknownUser or UnknownDocument."""
     version_of(connection, user)
-    columns = schema.answers.c
-    body = connection.execute(
-        select(columns.body).where(columns.user == user, columns.id == answer_id)
-    ).scalar_one_or_none()
+    body = _body(connection, user, answer_id)
     if body is None:
         raise UnknownDocument(f"{user!r} has no answer {answer_id!r}")
     found: dict[str, Any] = json.loads(body)
@@ -65,50 +63,66 @@ def find(connection: Connection, user: str, answer_id: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Scan:
-    """Ids of a user's answers: all that were stored, and those that may hold a deleted document's text."""
+class Redacted:
+    """The new body of an answer, and the SHA-256 of the body that it was made from."""
 
-    seen: frozenset[str]
-    suspects: frozenset[str]
+    id: str
+    body: str
+    made_from: bytes
 
 
-def scan(connection: Connection, user: str, deleted: Deleted) -> Scan:
-    """Look through the user's answers for the document. This may take a while, and locks nothing."""
+def redacted(connection: Connection, user: str, deleted: Deleted, seen: set[str]) -> Iterator[Redacted]:
+    """Yield the user's answers that hold text of the document, without it. Adds the ids of all to `seen`.
+
+    With many answers this takes a while; it locks nothing.
+    """
     columns = schema.answers.c
     rows = connection.execution_options(yield_per=AT_ONCE).execute(
         select(columns.id, columns.body).where(columns.user == user)
     )
-    seen, suspects = set(), set()
     for row in rows:
         seen.add(row.id)
-        if deleted.may_be_in(row.body):
-            suspects.add(row.id)
-    return Scan(frozenset(seen), frozenset(suspects))
+        if (body := _without(deleted, row.body)) is not None:
+            yield Redacted(row.id, body, _digest(row.body))
 
 
-def redact(connection: Connection, user: str, deleted: Deleted, scanned: Scan) -> None:
-    """Remove the document's text from the suspects, and from answers that were stored since the scan."""
+def redact(
+    connection: Connection, user: str, deleted: Deleted, found: Iterable[Redacted], seen: Collection[str]
+) -> None:
+    """Store the redacted answers, and redact those that were stored or changed after they were looked at."""
     columns = schema.answers.c
-    ids = set(connection.scalars(select(columns.id).where(columns.user == user)))
-    changed = [
-        {"of": user, "named": answer_id, "body": json.dumps(body)}
-        for answer_id, stored in _bodies(connection, user, (ids - scanned.seen) | (ids & scanned.suspects))
-        if deleted.may_be_in(stored) and (body := deleted.removed_from(json.loads(stored))) is not None
-    ]
-    if changed:
-        where = (columns.user == bindparam("of"), columns.id == bindparam("named"))
-        connection.execute(update(schema.answers).where(*where).values(body=bindparam("body")), changed)
+    for answer in found:
+        stored = _body(connection, user, answer.id)
+        if stored is not None:
+            unchanged = _digest(stored) == answer.made_from
+            _replace(connection, user, answer.id, answer.body if unchanged else _without(deleted, stored))
+    for answer_id in set(connection.scalars(select(columns.id).where(columns.user == user))).difference(seen):
+        _replace(connection, user, answer_id, _without(deleted, _body(connection, user, answer_id) or "{}"))
 
 
-def _bodies(connection: Connection, user: str, ids: Collection[str]) -> Iterator[tuple[str, str]]:
+def _without(deleted: Deleted, body: str) -> str | None:
+    """Return the body without the document's text, None if it has none."""
+    if not deleted.may_be_in(body):
+        return None
+    changed = deleted.removed_from(json.loads(body))
+    return None if changed is None else json.dumps(changed)
+
+
+def _digest(body: str) -> bytes:
+    return hashlib.sha256(body.encode()).digest()
+
+
+def _body(connection: Connection, user: str, answer_id: str) -> str | None:
     columns = schema.answers.c
-    ordered = sorted(ids)
-    for first in range(0, len(ordered), AT_ONCE):
-        some = ordered[first : first + AT_ONCE]
-        rows = connection.execute(
-            select(columns.id, columns.body).where(columns.user == user, columns.id.in_(some))
-        )
-        yield from ((row.id, row.body) for row in rows.all())
+    query = select(columns.body).where(columns.user == user, columns.id == answer_id)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def _replace(connection: Connection, user: str, answer_id: str, body: str | None) -> None:
+    if body is not None:
+        columns = schema.answers.c
+        row = update(schema.answers).where(columns.user == user, columns.id == answer_id)
+        connection.execute(row.values(body=body))
 
 
 def _without_deleted(connection: Connection, answer: StoredAnswer) -> Mapping[str, Any]:

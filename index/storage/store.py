@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, select
 
 from index.documents import Document, iso
 from index.encoding.encoders import EncoderManifest
+from index.encoding.spool import Spool
 from index.errors import StoreDamaged, UnknownUser
 from index.storage import answers, opening, profiles, schema, wal
 from index.storage.answers import StoredAnswer
@@ -172,17 +173,19 @@ class Store:
 
     def delete_document(self, user: str, document_id: str) -> None:
         """Delete a document, and its text from stored answers. Raises UnknownUser or UnknownDocument."""
-        with self._read() as connection:
-            document = profiles.document(connection, user, document_id)
-            deleted = Deleted(document_id, (document.text,))
-            # Before the write, so that nobody waits for a search through many answers.
-            scanned = answers.scan(connection, user, deleted)
+        seen: set[str] = set()
+        with Spool() as found:
+            with self._read() as connection:
+                deleted = Deleted(document_id, (profiles.document(connection, user, document_id).text,))
+                # Before the write, so that nobody waits for a search through many answers.
+                for answer in answers.redacted(connection, user, deleted, seen):
+                    found.add(answer)
 
-        def work(connection: Connection) -> None:
-            profiles.delete_document(connection, user, document_id)
-            answers.redact(connection, user, deleted, scanned)
+            def work(connection: Connection) -> None:
+                profiles.delete_document(connection, user, document_id)
+                answers.redact(connection, user, deleted, found, seen)
 
-        self.database.delete(work)
+            self.database.delete(work)
 
     def erase(self, user: str) -> Receipt:
         """Delete a user's rows from every table. Raises UnknownUser."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, delete, event
 
 from agent.trajectory import (
     Answer,
@@ -23,6 +24,8 @@ from agent.trajectory import (
     Thought,
     Trajectory,
 )
+from index.errors import UnknownDocument
+from index.storage import answers, profiles, schema
 from index.storage.answers import StoredAnswer
 from index.storage.redaction import MARKER, RUN, Deleted, document_ids
 from index.storage.store import Store
@@ -155,25 +158,53 @@ def test_a_former_text_of_the_document_goes_as_well(store: Store) -> None:
     assert "flower" not in json.dumps(store.answer("ana", "0"))
 
 
-def test_an_answer_that_is_stored_while_others_are_searched_is_redacted(store: Store) -> None:
-    store.put("ana", [[encoded("secret", SECRET), encoded("other", OTHER)]])
-    scanned, saved = threading.Event(), threading.Event()
-    delete = store.database.delete
+@contextmanager
+def while_deleting(store: Store, path: Path) -> Iterator[Connection]:
+    """A write of another process, after the answers were searched and before the secret is deleted."""
+    waits = threading.Event()
 
-    def late(work: Any) -> Any:
-        scanned.set()
-        assert saved.wait(10)
-        return delete(work)
+    @event.listens_for(store.database.engine, "before_cursor_execute")
+    def watch(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement == "BEGIN IMMEDIATE":
+            waits.set()
 
-    store.database.delete = late  # type: ignore[method-assign]
     thread = threading.Thread(target=store.delete_document, args=("ana", "secret"))
-    thread.start()
-    assert scanned.wait(10)
-    save(store, body_of("The spare key lies under the third flower pot."))
-    saved.set()
+    other = Store(f"sqlite:///{path}", None)
+    with other.database.write() as connection:
+        thread.start()
+        assert waits.wait(10)
+        yield connection
     thread.join(10)
+    other.close()
+
+
+def test_an_answer_that_is_stored_while_others_are_searched_is_redacted(store: Store, path: Path) -> None:
+    store.put("ana", [[encoded("secret", SECRET), encoded("other", OTHER)]])
+    with while_deleting(store, path) as connection:
+        body = body_of("The spare key lies under the third flower pot.")
+        answers.save(connection, [StoredAnswer("ana", "0", body)])
     assert store.answer("ana", "0")["redacted"] is True
     assert "flower" not in json.dumps(store.answer("ana", "0"))
+
+
+def test_two_deletions_at_the_same_time_both_leave_an_answer(store: Store, path: Path) -> None:
+    store.put("ana", [[encoded("secret", SECRET), encoded("other", OTHER)]])
+    save(store, body_of("The spare key lies under the third flower pot."))
+    with while_deleting(store, path) as connection:
+        profiles.delete_document(connection, "ana", "other")
+        answers.redact(connection, "ana", Deleted("other", (OTHER,)), [], ())
+    left = json.dumps(store.answer("ana", "0"))
+    assert "flower" not in left
+    assert "bakery" not in left
+
+
+def test_an_answer_whose_user_is_erased_while_it_is_searched_is_no_fault(store: Store, path: Path) -> None:
+    store.put("ana", [[encoded("secret", SECRET), encoded("other", OTHER)]])
+    save(store, body_of("x"))
+    with while_deleting(store, path) as connection:
+        connection.execute(delete(schema.answers))
+    with pytest.raises(UnknownDocument):
+        store.answer("ana", "0")
 
 
 words = st.lists(st.sampled_from("ann bob tea dog sea 7 ü 茶 [1] [2]".split()), min_size=1, max_size=12)
