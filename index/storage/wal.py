@@ -35,7 +35,7 @@ class Examination:
     lost: int = 0
     """Transactions that were committed behind the damage. SQLite will drop them."""
     doubtful: bool = False
-    """Whether the log ends in bytes that may be an interrupted commit, or a damaged one."""
+    """Whether the log ends in an unreadable commit: one that was interrupted, or else damaged."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,29 @@ def _log(header: bytes, database: Path) -> _Log | None:
 
 
 def _result(log: _Log, file: BinaryIO) -> Examination:
-    intact, lost, broken, doubtful = 0, 0, log.salts is None, log.salts is None
+    """Tell damage from what a crash leaves.
+
+    A commit is acknowledged when the log is on the disk up to it, and only then anything follows. So of all
+    frames behind the break, a loss of power leaves at most one commit, as the last one: its transaction was
+    being written. A commit that others follow, or bytes that SQLite never wrote, are damage.
+    """
+    intact, lost = 0, 0
+    broken = garbled = log.salts is None
+    damaged, doubtful, before, last = False, garbled, garbled, False
     for ours, consistent, commits, foreign in _frames(log, file):
-        good = ours & consistent
-        run = 0 if broken else int(np.argmin(good)) if not good.all() else len(good)
+        sound, ended = ours & consistent, ours & commits
+        run = 0 if broken else len(sound) if sound.all() else int(np.argmin(sound))
         intact += run
-        broken = broken or run < len(good)
-        lost += int((good & commits)[run:].sum())
-        doubtful = doubtful or bool((foreign | ours & ~consistent & commits)[run:].any())
-    return Examination(intact, lost, doubtful)
+        broken = broken or run < len(sound)
+        sound[:run], ended[:run] = False, False
+        foreign[:run] = False
+        earlier = np.logical_or.accumulate(np.concatenate([[before], ended | foreign]))
+        follows = np.concatenate([[last], ended[:-1]])
+        damaged = damaged or bool((sound & (follows | commits & earlier[:-1])).any())
+        doubtful = doubtful or bool((foreign | ended).any())
+        lost += int((sound & commits).sum())
+        before, last = bool(earlier[-1]), bool(ended[-1])
+    return Examination(intact, lost if damaged else 0, doubtful)
 
 
 def _frames(log: _Log, file: BinaryIO) -> Iterator[tuple[NDArray[np.bool_], ...]]:
@@ -128,7 +142,7 @@ def _frames(log: _Log, file: BinaryIO) -> Iterator[tuple[NDArray[np.bool_], ...]
             ours = (heads[:, 2] == first) & (heads[:, 3] == second)
             # Each reset adds one to the first salt and draws the second one.
             age = np.uint32(first) - heads[:, 2]
-            foreign = ~ours & ((age == 0) | (age > log.resets))
+            foreign = ~ours & ((age == 0) | (age > log.resets)) & heads.any(axis=1)
         yield ours, consistent, heads[:, 1] > 0, foreign
         seed = stored[-1]
 
