@@ -12,6 +12,7 @@ RESERVE_BYTES = 16 * 2**20
 
 _PRIVATE = {stat.S_IFREG: 0o600, stat.S_IFDIR: 0o700}
 _creating = threading.Lock()
+_refused: set[Path] = set()
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +46,9 @@ def _tighten(path: Path) -> bool:
             return False
         path.chmod(stat.S_IMODE(mode) & wanted)
     except OSError as error:
-        _log.warning("other people on this machine may read %s: %s", path, error)
+        if path not in _refused:  # Once is enough; there are many connections.
+            _refused.add(path)
+            _log.warning("other people on this machine may read %s: %s", path, error)
         return False
     return True
 
