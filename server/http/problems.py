@@ -63,7 +63,7 @@ class Problem:
     """Line of an upload (item of an array) that is at fault, from 1."""
     errors: Sequence[Fault] | None = None
     finish_reason: str | None = None
-    """Finish reason of an answer that failed; the answer is stored under `answer_id`."""
+    """Finish reason of an answer that failed; the answer is stored under `answer_id`, if there is one."""
     answer_id: str | None = None
     fault: str | None = None
     """Kind of the policy's failure: unavailable, timeout, broken_stream, bad_reply or refused."""
@@ -166,7 +166,7 @@ def _of_policy(record: AnswerRecord) -> Problem:
     return replace(
         kind.problem(trajectory.detail),
         finish_reason=trajectory.finish_reason,
-        answer_id=record.id,
+        answer_id=record.id if record.stored else None,
         fault=trajectory.fault,
     )
 
