@@ -40,7 +40,7 @@ class Examination:
 
 @dataclass(frozen=True)
 class _Log:
-    """What the header says. `salts` and `seed` are None if it is garbled."""
+    """Contents of the header. `salts` is None if it is garbled."""
 
     page_size: int
     order: str
@@ -115,10 +115,10 @@ def _result(log: _Log, file: BinaryIO) -> Examination:
 
 
 def _frames(log: _Log, file: BinaryIO) -> Iterator[tuple[NDArray[np.bool_], ...]]:
-    """Yield four arrays for some frames at a time: whether each frame
+    """Yield four facts about some frames at a time, each an array of shape (frames,).
 
-    has the log's salts; has the checksum of its contents and the frame before; ends a transaction; and has
-    salts of no use of the log, so that SQLite did not write it.
+    The frame has the log's salts; it has the checksum of its contents and the frame before; it ends a
+    transaction; it has salts of no use of the log, so that SQLite did not write it.
     """
     size = _FRAME_HEADER + log.page_size
     if not 512 <= log.page_size <= _LARGEST_PAGE or log.page_size % 8:
