@@ -33,6 +33,10 @@ _FIXED = frozenset(
 """Fields that neither people nor models write."""
 _WORD = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0eff]|[^\W\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0eff]+")
 """A word; in scripts that do not separate words, a character."""
+_ENDS = ".!?…\"')]»”’ "
+"""A mark may stand before the end of a quoted sentence."""
+_SENTENCES = 200
+"""Sentences of a document that are looked for in answers which do not name it."""
 _MARK = re.compile(r"[\[【]\^?(\d{1,6}(?: ?, ?\d{1,6})*)")
 
 
@@ -43,15 +47,18 @@ class Deleted:
         """`texts` are the document's; an answer's own passages of it are recognized without them."""
         self._id = document_id
         self._texts = tuple(texts)
-        self._needles = [f'"document_id": {json.dumps(document_id)}'] + [
-            json.dumps(text[start:end])[1:-1]
+        sentences = {
+            text[start:end].rstrip(_ENDS)
             for text in self._texts
             for start, end in spans(text)
             if len(_words(text[start:end])) >= RUN
+        }
+        self._needles = [f'"document_id": {json.dumps(document_id)}'] + [
+            json.dumps(sentence)[1:-1] for sentence in sorted(sentences, key=len)[-_SENTENCES:]
         ]
 
     def may_be_in(self, body: str) -> bool:
-        """Whether a stored body (JSON) names the document or holds one of its sentences."""
+        """Whether a stored body (JSON) names the document or holds one of its longest sentences."""
         return any(needle in body for needle in self._needles)
 
     def removed_from(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -87,7 +94,7 @@ class _Redactor:
         if value.get("document_id") == self._id:
             return {name: _BLANK.get(name, item) for name, item in value.items()}
         changed = {name: item if name in _FIXED else self.value(item) for name, item in value.items()}
-        if "token_ids" in value and changed["text"] != value["text"]:
+        if "token_ids" in value and changed.get("text") != value.get("text"):
             changed["token_ids"] = None  # They spell the text.
         return changed
 

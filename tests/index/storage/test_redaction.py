@@ -107,9 +107,10 @@ def test_a_deleted_document_leaves_every_file(store: Store, path: Path) -> None:
     assert store.document("ana", "other").text == OTHER
 
 
-def test_later_answers_of_the_conversation_are_redacted_too(store: Store, path: Path) -> None:
+@pytest.mark.parametrize("end", [".", " [1].", ". [1]"])
+def test_later_answers_of_the_conversation_are_redacted_too(store: Store, path: Path, end: str) -> None:
     store.put("ana", [[encoded("secret", SECRET), encoded("other", OTHER)]])
-    earlier = "The spare key lies under the third flower pot."
+    earlier = f"The spare key lies under the third flower pot{end}"
     later = body_of(
         "Yes.", secret=OTHER, conversation=(Message("user", "Key?"), Message("assistant", earlier))
     )
@@ -119,10 +120,8 @@ def test_later_answers_of_the_conversation_are_redacted_too(store: Store, path: 
     save(store, later)
     with no_trace(path, "flower pot"):
         store.delete_document("ana", "secret")
-    assert [message["text"] for message in store.answer("ana", "0")["trajectory"]["conversation"]] == [
-        "Key?",
-        MARKER,
-    ]
+    question, answer = store.answer("ana", "0")["trajectory"]["conversation"]
+    assert (question["text"], answer["text"].removesuffix(" [1]")) == ("Key?", MARKER)
 
 
 def test_answers_that_do_not_hold_it_stay_byte_for_byte(store: Store) -> None:
