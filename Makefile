@@ -41,7 +41,7 @@ test: $(VENV)/.installed-test ## Lint, check types, run all tests
 	$(BIN)/pytest
 
 test-fast: $(VENV)/.installed-test ## Run the tests that need no encoder and train nothing
-	$(BIN)/pytest -q -m "not slow and not wheel"
+	$(BIN)/pytest -q -m "not slow and not wheel" --hypothesis-profile fast
 
 test-wheel: $(VENV)/.installed-test ## Build the wheel, install it in an empty environment, and use it there
 	$(BIN)/pytest -q -m wheel tests/wheel

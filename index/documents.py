@@ -16,6 +16,7 @@ from pydantic import (
     JsonValue,
     PlainSerializer,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -23,8 +24,8 @@ from index.dates import iso as iso
 from index.dates import read_date
 from index.errors import InvalidDocument
 from index.values import NAME_RULE as NAME_RULE
+from index.values import NAME_SCHEMA, PutItems
 from index.values import Passage as Passage
-from index.values import PutItems
 from index.values import check_name as check_name
 
 DOCUMENT_BYTES = 4 * 2**20
@@ -72,7 +73,12 @@ def _check_json(value: JsonValue) -> JsonValue:
     return value
 
 
-Name = Annotated[str, BeforeValidator(number_as_text), AfterValidator(check_name)]
+Name = Annotated[
+    str,
+    BeforeValidator(number_as_text),
+    AfterValidator(check_name),
+    WithJsonSchema({**NAME_SCHEMA, "description": f"An id: {NAME_RULE}."}),
+]
 """A user or document id. A whole number is converted to its digits."""
 Text = Annotated[str, AfterValidator(check_storable)]
 Label = Annotated[str, Field(max_length=LABEL_CHARACTERS), AfterValidator(check_storable)]
@@ -80,12 +86,16 @@ Moment = Annotated[datetime, BeforeValidator(read_date), PlainSerializer(iso, wh
 """A point in time with its offset; see `read_date` for what is accepted."""
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]  # An empty id, which the rule refuses.
+
+
 class Document(BaseModel):
     """One item of a user's history."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: Name = ""
+    id: Annotated[Name, Field(json_schema_extra=_without_default)] = ""
     """Made from the contents if it is not given; see `made_id`."""
     text: Annotated[
         str, Field(max_length=TEXT_CHARACTERS), AfterValidator(check_storable), AfterValidator(not_blank)

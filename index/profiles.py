@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from index.documents import DOCUMENT_BYTES, Document, Passage, check_name, within_size
+from index.encoding.checked import CheckedEncoder
 from index.encoding.embedding import embedded
 from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder
 from index.encoding.spool import Spool
@@ -31,6 +32,7 @@ class Profiles:
         retrievers: Retrievers | None = None,
         document_bytes: int = DOCUMENT_BYTES,
     ) -> None:
+        encoder = CheckedEncoder(encoder)
         self.store = store
         self.encoder = encoder
         self.retrievers = retrievers or Retrievers()

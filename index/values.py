@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 NAME_BYTES = 256
 NAME_RULE = (
-    f"1 to {NAME_BYTES} bytes of UTF-8, without '/', control characters, or white space at the ends; "
+    f"1 to {NAME_BYTES} bytes of UTF-8, without control characters or white space at the ends; "
     "not '.' or '..'"
 )
+NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": NAME_BYTES, "pattern": r"^\S(.*\S)?$"}
+"""The part of the rule that JSON Schema can state, in a pattern that every dialect of it compiles."""
 
 REPORTED = 100
 """Most documents that a report names of each kind; the others are counted."""
@@ -33,14 +35,13 @@ PutItems = Iterable["Document | InvalidDocument"]
 def check_name(name: str) -> str:
     """`name`, if it can be a user or document id. Raises InvalidName, which states the rule.
 
-    The rule is what survives a URL path, a file name and every database unchanged. Spaces inside, dots,
-    colons and emoji are all fine.
+    The rule is what survives a percent-encoded URL and every database unchanged. Slashes, spaces inside,
+    dots, colons and emoji are all fine.
     """
     if (
         not name
         or name != name.strip()
         or name in {".", ".."}
-        or "/" in name
         or any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
         or len(name.encode()) > NAME_BYTES
     ):

@@ -28,7 +28,7 @@ from index.storage.answers import StoredAnswer
 from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
 from server.answers import AnswerRecord, AskOptions
 from server.queue import Busy, FairQueue, Ticket
-from server.settings import QUESTION_CHARACTERS, Settings
+from server.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -208,23 +208,26 @@ class Service:
         """Raise InvalidQuestion if the question is empty or too long."""
         if not question.strip():
             raise InvalidQuestion("the question is empty")
-        if len(question) > QUESTION_CHARACTERS:
-            raise InvalidQuestion(
-                f"the question has {len(question)} characters; the limit is {QUESTION_CHARACTERS}"
-            )
+        self._check_length("question", question)
 
     def check(self, method: Method, plan: str = "") -> None:
         """Raise InvalidQuestion, with the reason, if this service cannot answer by the method."""
         if plan and not method.plans:
             raise InvalidQuestion(f"the method {method.name} takes no plan; planpers does")
-        if len(plan) > QUESTION_CHARACTERS:
-            raise InvalidQuestion(f"the plan has {len(plan)} characters; the limit is {QUESTION_CHARACTERS}")
+        self._check_length("plan", plan)
         if method.plans and not plan and self.planner is None:
             raise InvalidQuestion(
                 f"{method.name} needs a model that writes plans, or a plan; neither was given"
             )
         if method.searches and self.settings.policy.protocol == "json":
             raise InvalidQuestion(f"{method.name} searches, and a policy with the protocol json cannot")
+
+    def _check_length(self, name: str, text: str) -> None:
+        longest = self.settings.limits.question_characters
+        if len(text) > longest:
+            raise InvalidQuestion(
+                f"the {name} has {len(text)} characters; the limit is {longest} (limits.question_characters)"
+            )
 
     def answer(self, request: AnswerRequest) -> Answering:
         """Enter the question into the queue and answer it; its deadline counts from now. Raises Busy."""

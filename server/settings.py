@@ -15,23 +15,24 @@ from pydantic_settings import (
 
 from agent.engines.settings import EngineSettings
 from agent.trajectory import Limits
+from index.numbers import Integer
 from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS
 from server.access.patterns import LOOPBACK_ORIGINS
-from server.access.settings import Hosts, IdentitySettings, Origins
+from server.access.settings import Hosts, IdentitySettings, Origins, PublicURL, RootPath
 
-QUESTION_CHARACTERS = 8_000
-"""Longest question."""
+MOST_TOKENS = 32_768
+"""Most tokens that a policy may write for one question."""
 
 
 class QuestionLimits(BaseModel, extra="forbid"):
     """Defaults for a question; a request may set other values within the same bounds."""
 
-    max_searches: int = Field(4, ge=0, le=16)
-    top_k: int = Field(5, ge=1, le=100)
-    max_documents: int = Field(20, ge=1, le=400)
-    max_tokens: int = Field(2_048, ge=1, le=32_768)
-    deadline_ms: int = Field(60_000, ge=1, le=600_000)
+    max_searches: Integer = Field(4, ge=0, le=16)
+    top_k: Integer = Field(5, ge=1, le=100)
+    max_documents: Integer = Field(20, ge=1, le=400)
+    max_tokens: Integer = Field(2_048, ge=1, le=MOST_TOKENS)
+    deadline_ms: Integer = Field(60_000, ge=1, le=600_000)
 
     def limits(self, given: Mapping[str, int] | None = None) -> Limits:
         """The limits of one question: these, except for those `given` with it. Raises ValidationError."""
@@ -42,10 +43,12 @@ class QuestionLimits(BaseModel, extra="forbid"):
 class LimitSettings(QuestionLimits):
     """Cost of one question, and how many are answered at once."""
 
-    concurrency: int = Field(64, ge=1)
+    concurrency: Integer = Field(64, ge=1)
     """Answers in progress at the same time: as many as the engine batches well."""
-    queue: int = Field(1_024, ge=0)
+    queue: Integer = Field(1_024, ge=0)
     """Questions waiting for their turn; further ones are refused with a 429."""
+    question_characters: Integer = Field(32_000, ge=1)
+    """Longest question, and longest plan that a caller gives."""
 
 
 class Settings(BaseSettings):
@@ -56,7 +59,11 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65_535)
+    port: Integer = Field(8000, ge=0, le=65_535)
+    root_path: RootPath = ""
+    """Path prefix under which a proxy serves it, like /pr2; whether the proxy strips it does not matter."""
+    public_url: PublicURL | None = None
+    """URL of the server in citations, with the prefix. Default: that of each request, by its allowed host."""
     allowed_hosts: Hosts = ()
     """Names under which the server is reached (Host header), besides localhost, 127.0.0.1 and [::1]."""
     allowed_origins: Origins = LOOPBACK_ORIGINS
@@ -70,16 +77,16 @@ class Settings(BaseSettings):
     """Database to use instead of the SQLite file in `data`."""
     encoder: str = "minilm"
     """`minilm`, `contriever`, `contriever:PATH`, or the path of a sentence-transformers model."""
-    passage_tokens: int = Field(PASSAGE_TOKENS, ge=16)
+    passage_tokens: Integer = Field(PASSAGE_TOKENS, ge=16)
     """Longest passage, in tokens: longer documents are split. The encoder's window is the upper bound."""
     retriever: str = "hybrid"
-    cache_mb: int = Field(1_024, ge=1)
+    cache_mb: Integer = Field(1_024, ge=1)
     """Memory for loaded profiles, in MiB."""
-    document_mb: int = Field(4, ge=1, le=16)
+    document_mb: Integer = Field(4, ge=1, le=16)
     """Largest document, in MiB of UTF-8: text, title, metadata and all."""
     accept_loss: bool = False
     """Open a store whose write-ahead log is damaged, without the writes behind the damage."""
-    upload_mb: int = Field(1_024, ge=1)
+    upload_mb: Integer = Field(1_024, ge=1)
     """Largest request body, in MiB."""
     policy: EngineSettings = EngineSettings()
     planner: dict[str, Any] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 # Before anything that reads them is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from index.encoding.encoders import SentenceTransformerEncoder
     from index.profiles import Profiles
 
+
+# For `make test-fast`: the properties of `make test`, tried on fewer examples.
+settings.register_profile("fast", max_examples=10)
 
 # They run in environments of their own: make test-engines, make test-openrlhf.
 collect_ignore = [
@@ -41,18 +45,25 @@ def profiles(tmp_path: Path, minilm: "SentenceTransformerEncoder") -> "Iterator[
 
 
 SLOW = (
+    "tests/agent/policies/test_tags.py::test_a_stream_cut_at_every_byte",
+    "tests/benchmarks",
+    "tests/index/encoding/test_encoders.py",
     "tests/index/ranking/test_vectors.py",
     "tests/index/storage/test_store.py",
     "tests/server/cli",
     "tests/server/mcp",
+    "tests/test_architecture.py",
     "tests/test_linear.py",
     "tests/training/demo",
     "tests/training/evaluation/test_runs.py",
+    "tests/training/evaluation/test_toy_task.py",
     "tests/training/judging/test_agreement.py",
+    "tests/training/judging/test_cache.py",
     "tests/training/planner",
+    "tests/training/tasks/test_data.py",
     "tests/training/tasks/test_sample.py",
 )
-"""Tests that train, count steps, kill processes or start commands."""
+"""Tests that train, load models, count steps, read all of the code, kill processes or start commands."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

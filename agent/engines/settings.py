@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from agent.engines.registry import ENGINES
 from agent.trajectory import PolicyProtocol
+from index.numbers import Integer, Number
 
 
 def _registered(name: str) -> str:
@@ -30,17 +31,17 @@ class EngineSettings(BaseModel, extra="forbid"):
     model: str = ""
     """The model's name at the server; for `vllm`, its folder or its name on the hub."""
     api_key: SecretStr | None = None
-    connect_timeout_s: float = Field(5.0, gt=0)
-    first_byte_timeout_s: float = Field(300.0, gt=0)
+    connect_timeout_s: Number = Field(5.0, gt=0)
+    first_byte_timeout_s: Number = Field(300.0, gt=0)
     """The longest wait for the first byte of a reply, in seconds, such as while a model is loaded.
 
     At least `idle_timeout_s`.
     """
-    idle_timeout_s: float = Field(30.0, gt=0)
+    idle_timeout_s: Number = Field(30.0, gt=0)
     """The longest pause in a stream, in seconds, before it counts as broken."""
-    retries: int = Field(3, ge=0, le=10)
-    temperature: float = Field(0.0, ge=0, le=2)
-    context_tokens: int | None = Field(None, ge=256)
+    retries: Integer = Field(3, ge=0, le=10)
+    temperature: Number = Field(0.0, ge=0, le=2)
+    context_tokens: Integer | None = Field(None, ge=256)
     """The model's context length, for servers that do not report it."""
     engine_args: dict[str, Any] = {}
     """For `vllm`: its own engine arguments, such as max_model_len or tensor_parallel_size."""

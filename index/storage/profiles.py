@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from index.documents import Document, iso
-from index.errors import UnknownDocument, UnknownUser, WouldReplace
+from index.errors import StoreUnavailable, UnknownDocument, UnknownUser, WouldReplace
 from index.storage import schema
 from index.storage.database import insert_if_missing
 from index.values import Changes, Tally
@@ -127,7 +127,7 @@ def swap_vectors(
 
 
 def load(connection: Connection, user: str, dimension: int) -> StoredProfile:
-    """Return all documents and vectors. Raises UnknownUser."""
+    """Return all documents and vectors. Raises UnknownUser, and StoreUnavailable if a vector is damaged."""
     documents, passages = schema.documents.c, schema.passages.c
     version = version_of(connection, user)
     rows = connection.execute(
@@ -139,6 +139,11 @@ def load(connection: Connection, user: str, dimension: int) -> StoredProfile:
         .order_by(passages.position, passages.start)
     ).all()
     indexes = {row.position: index for index, row in enumerate(rows)}
+    if any(len(part.vector) != 2 * dimension for part in parts):
+        raise StoreUnavailable(
+            f"the database is damaged: a vector of the user {user!r} does not have {dimension} dimensions; "
+            "put that user's documents again"
+        )
     flat = np.frombuffer(b"".join(part.vector for part in parts), np.float16)
     return StoredProfile(
         user=user,

@@ -64,7 +64,7 @@ class Guard:
 
     def _check_host(self, scope: Scope, headers: Headers) -> None:
         hosts = headers.getlist("host")
-        if _path(scope) not in PROBES and not (len(hosts) == 1 and host_allowed(hosts[0], self._hosts)):
+        if route_path(scope) not in PROBES and not (len(hosts) == 1 and host_allowed(hosts[0], self._hosts)):
             shown = ", ".join(hosts)[:200]
             raise ForeignHost(
                 f"the host {shown!r} is not allowed; if it is a name of this server, add it to allowed_hosts"
@@ -95,20 +95,20 @@ class Guard:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:100]})
             return
-        response = self._refuse({**scope, "path": _path(scope)}, error)
+        response = self._refuse(scope, error)
         if isinstance(error, Unauthorized):
             response.headers["WWW-Authenticate"] = 'Bearer realm="pr2"'
         await response(scope, receive, send)
 
 
-def _path(scope: Scope) -> str:
+def route_path(scope: Scope) -> str:
     """Path below the prefix under which the application is mounted."""
     path, prefix = str(scope["path"]), scope.get("root_path", "")
     return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
 
 
 def _is_open(scope: Scope) -> bool:
-    path = _path(scope)
+    path = route_path(scope)
     if path in PROBES:
         return True
     reads = scope["type"] == "http" and scope["method"] in {"GET", "HEAD"}

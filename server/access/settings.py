@@ -25,6 +25,18 @@ def _parsed_by(parse: Callable[[str], object]) -> AfterValidator:
 
 Hosts = Annotated[tuple[Annotated[str, _parsed_by(parse_host)], ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[tuple[Annotated[str, _parsed_by(parse_origin)], ...], NoDecode, BeforeValidator(_split)]
+
+
+def _without_slash(text: str) -> str:
+    return text.rstrip("/")
+
+
+RootPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*/?$"), AfterValidator(_without_slash)]
+PublicURL = Annotated[
+    str,
+    Field(pattern=r"^https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~-]+)*/?$"),
+    AfterValidator(_without_slash),
+]
 UserName = Annotated[str, AfterValidator(check_name)]
 
 

@@ -88,6 +88,9 @@ NoColor = Annotated[bool, typer.Option("--no-color", help="Print plain text, eve
 OPTIONS: Mapping[str, Any] = {
     "host": Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")],
     "port": Annotated[int | None, typer.Option(help="Port to listen on; default 8000, 0 for any free port.")],
+    "root_path": Annotated[
+        str | None, typer.Option(help="Path prefix under which a proxy serves it, like /pr2.")
+    ],
     "data": Data,
     "encoder": Encoder,
     "passage_tokens": Annotated[

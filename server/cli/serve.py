@@ -25,7 +25,9 @@ _GRACE_S = 10
 """Seconds that a shutdown waits for answers in progress."""
 
 
-@options.shared(flags=("host", "port", "data", "encoder", "retriever", *options.POLICY, *options.PLANNER))
+@options.shared(
+    flags=("host", "port", "root_path", "data", "encoder", "retriever", *options.POLICY, *options.PLANNER)
+)
 def serve(
     flags: options.Given,
     demo: Annotated[

@@ -129,12 +129,12 @@ class AsyncClient:
                     yield document
 
     async def document(self, user: str, document_id: str) -> "Document":
-        data = await self._json("GET", f"{_user(user)}/documents/{_segment(document_id)}")
+        data = await self._json("GET", f"{_user(user)}/documents", params=_queried(document_id))
         with understood():
             return replies.document(data)
 
     async def delete_document(self, user: str, document_id: str) -> None:
-        async with self._stream("DELETE", f"{_user(user)}/documents/{_segment(document_id)}"):
+        async with self._stream("DELETE", f"{_user(user)}/documents", params=_queried(document_id)):
             pass
 
     async def erase(self, user: str) -> Receipt:
@@ -251,6 +251,11 @@ def _question(question: str, options: AskOptions) -> dict[str, Any]:
 
 def _user(user: str) -> str:
     return f"users/{_segment(user)}"
+
+
+def _queried(document_id: str) -> dict[str, str]:
+    # Not in the path: there, some proxies decode %2F.
+    return {"id": check_name(document_id)}
 
 
 def _segment(name: str) -> str:

@@ -7,15 +7,17 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
+from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from index.documents import check_name
+from agent.trajectory import AnswerDelta
 from server.answers import AnswerRecord, record_of
 from server.http.bodies import AnswerBody, AnswerRequestBody
 from server.http.connection import while_connected
+from server.http.paths import AnswerPath, UserPath
 from server.http.problems import HANDLED, PolicyFailed, problem_of
-from server.http.sse import EventStream, encode
+from server.http.sse import EventStream, encode, in_openapi
 from server.http.state import Caller, of
 from server.http.wire import JSONBody
 from server.service import Answering
@@ -24,17 +26,32 @@ _log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["answers"])
 
-_STREAM_IN_OPENAPI: dict[str, Any] = {
-    "description": "The answer; with `stream`, its steps as events: `plan`, `thought`, `search`, "
-    "`information`, `answer.delta`, `answer`, `invalid`, `error` (a problem), and last `done` with the "
+_STEPS = ("Plan", "Thought", "Search", "Information", "Answer", "Invalid")
+_EVENTS: dict[str, Any] = {
+    **{name.lower(): {"$ref": f"#/components/schemas/{name}"} for name in _STEPS},
+    "answer.delta": TypeAdapter(AnswerDelta).json_schema(),
+    "error": {"$ref": "#/components/schemas/Problem"},
+    "done": {
+        "anyOf": [
+            {"$ref": "#/components/schemas/AnswerBody"},
+            {
+                "type": "object",
+                "properties": {"finish_reason": {"type": "null"}},
+                "required": ["finish_reason"],
+            },
+        ]
+    },
+}
+_IN_OPENAPI: dict[str, Any] = {
+    "description": "The answer; with `stream`, its steps as events as they happen, and last `done` with the "
     'answer\'s body, or with `{"finish_reason": null}` when there is none.',
     "model": AnswerBody,
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": in_openapi(_EVENTS),
 }
 
 
-@router.post("/answers", summary="Ask", responses={200: _STREAM_IN_OPENAPI})
-async def ask(request: Request, access: Caller, user: str, body: AnswerRequestBody) -> Response:
+@router.post("/answers", summary="Ask", responses={200: _IN_OPENAPI})
+async def ask(request: Request, access: Caller, user: UserPath, body: AnswerRequestBody) -> Response:
     """Answer a question from the person's own history, citing the lines that the answer rests on.
 
     Check `finish_reason`: an answer that a limit cut off is a 200, too. A policy that fails is a problem
@@ -57,10 +74,12 @@ async def ask(request: Request, access: Caller, user: str, body: AnswerRequestBo
     return JSONBody(record.to_dict())
 
 
-@router.get("/answers/{answer_id}", summary="Fetch an answer", responses={200: {"model": AnswerBody}})
-async def get_answer(access: Caller, user: str, answer_id: str) -> JSONBody:
+@router.get(
+    "/answers/{answer_id:last_name}", summary="Fetch an answer", responses={200: {"model": AnswerBody}}
+)
+async def get_answer(access: Caller, user: UserPath, answer_id: AnswerPath) -> JSONBody:
     """The answer with its trajectory, as it was first sent."""
-    return JSONBody(await access.stored_answer(user, check_name(answer_id)))
+    return JSONBody(await access.stored_answer(user, answer_id))
 
 
 async def _events(answering: Answering) -> AsyncGenerator[bytes, None]:

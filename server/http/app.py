@@ -16,16 +16,19 @@ from agent.engines.errors import EngineError
 from index.errors import StoreUnavailable
 from server import installed_version
 from server.access.gate import Gate
-from server.access.guard import Guard
+from server.access.guard import Guard, route_path
 from server.access.identity import IdentityGate
 from server.access.patterns import LOOPBACK
 from server.assembly import open_service
 from server.http import answers, operation, profiles
-from server.http.middleware import USERS, BodyLimit, NameCheck
+from server.http.content_encoding import ContentEncoding
+from server.http.middleware import BodyLimit, HeadAsGet
+from server.http.paths import EncodedPath, allowed_methods
 from server.http.problems import HANDLED, PROBLEM_RESPONSE, PROBLEM_SCHEMAS, ProblemResponse, problem_of
 from server.http.sse import KEEP_ALIVE_S
 from server.http.state import State
 from server.mcp.endpoint import MCPEndpoint
+from server.openai import errors as errors_openai
 from server.openai import routes as routes_openai
 from server.service import Service
 from server.settings import Settings
@@ -41,7 +44,10 @@ TAGS = [
     {"name": "documents", "description": "The documents of a person's history."},
     {"name": "search", "description": "Passages from one person's history."},
     {"name": "answers", "description": "Questions, answered from one person's history."},
-    {"name": "openai", "description": "The same answers in the shape of OpenAI's chat completions."},
+    {
+        "name": "openai",
+        "description": "The same answers in the shapes of OpenAI's chat completions and responses.",
+    },
     {"name": "users", "description": "Everything stored for a person."},
     {"name": "operation", "description": "For operators."},
 ]
@@ -66,7 +72,11 @@ def create_app(
     """
     settings = settings or Settings()
     state = State(
-        keep_alive_s, gate or IdentityGate(settings.identity), service, settings.identity.list_users
+        keep_alive_s,
+        gate or IdentityGate(settings.identity),
+        service,
+        settings.public_url,
+        settings.identity.list_users,
     )
     mcp = MCPEndpoint(state.access, users_named=settings.identity.names_users)
 
@@ -100,15 +110,16 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.router.routes += [operation.DOCS_FILES, mcp.route("/mcp")]
+    app.router.routes += [operation.DOCS_FILES, *mcp.routes("/mcp")]
     app.state.pr2 = state
     app.add_middleware(BodyLimit, upload_mb=settings.upload_mb)
-    app.add_middleware(NameCheck)
+    app.add_middleware(ContentEncoding, refuse=_error_response)
+    app.add_middleware(HeadAsGet)
     for error in (*HANDLED, Exception):
         app.add_exception_handler(error, _on_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     for router in (profiles.router, answers.router):
-        app.include_router(router, prefix=USERS + "{user}")
+        app.include_router(router, prefix="/v1/users/{user:name}")
     app.include_router(routes_openai.router)
     app.include_router(operation.router)
     return app
@@ -131,17 +142,21 @@ class _App(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         # Outside Starlette's own error handling, so that a page can read every error.
         settings = self._settings
-        return Guard(
+        guard = Guard(
             super().build_middleware_stack(),
             hosts=(*LOOPBACK, *settings.allowed_hosts),
             origins=settings.allowed_origins,
             token=settings.token.get_secret_value() if settings.token else None,
             refuse=_error_response,
         )
+        return EncodedPath(guard, settings.root_path)
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         document["components"]["schemas"] |= PROBLEM_SCHEMAS
+        question = document["components"]["schemas"]["AnswerRequestBody"]["properties"]
+        for text in (question["question"], question["plan"]["anyOf"][0]):
+            text |= {"minLength": 1, "maxLength": self._settings.limits.question_characters}
         if self._settings.token:
             document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"token": []}]
@@ -149,12 +164,18 @@ class _App(FastAPI):
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        # A router names the methods of one route only, and several may share a path.
+        allow = {"Allow": allowed_methods(request.app.routes, request.scope)}
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=allow)
+        error.headers = allow
     return _error_response(request.scope, error)
 
 
 def _error_response(scope: Scope, error: Exception) -> Response:
-    if routes_openai.serves(scope["path"]):
-        return routes_openai.openai_error(error)
+    if errors_openai.serves(route_path(scope)):
+        return errors_openai.openai_error(error)
     headers = error.headers if isinstance(error, HTTPException) else None
     return ProblemResponse(problem_of(error), headers)
 

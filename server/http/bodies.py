@@ -10,15 +10,17 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from agent.trajectory import Citation, FinishReason, Trajectory
-from index.documents import Document, Passage, Text, check_storable
-from server.settings import QUESTION_CHARACTERS, QuestionLimits
+from index.documents import Document, Name, Passage, Text, check_storable
+from index.numbers import Integer
+from server.settings import QuestionLimits
 
 MOST_QUERIES = 64
 MOST_RESULTS = 1_000
+QUERY_CHARACTERS = 8_000
 
 
 QueryText = Annotated[
-    str, StringConstraints(max_length=QUESTION_CHARACTERS, pattern=r"\S"), AfterValidator(check_storable)
+    str, StringConstraints(max_length=QUERY_CHARACTERS, pattern=r"\S"), AfterValidator(check_storable)
 ]
 
 
@@ -30,9 +32,9 @@ class SearchRequest(_Body):
     """A search, either by `queries` or by similarity to stored documents."""
 
     queries: Annotated[list[QueryText], Field(min_length=1, max_length=MOST_QUERIES)] | None = None
-    like: Annotated[list[str], Field(min_length=1, max_length=MOST_QUERIES)] | None = None
+    like: Annotated[list[Name], Field(min_length=1, max_length=MOST_QUERIES)] | None = None
     """Ids of documents: find the nearest neighbours of each, by the stored vectors."""
-    k: int = Field(10, ge=1, le=MOST_RESULTS)
+    k: Integer = Field(10, ge=1, le=MOST_RESULTS)
     """Passages for each query."""
     retriever: str | None = None
     """Only with `queries`; defaults to the server's."""
@@ -158,15 +160,17 @@ class Readiness(_Body):
     encoder: str
 
 
+DOCUMENT = {"$ref": "#/components/schemas/Document"}
+
+
 def upload_in_openapi() -> dict[str, Any]:
     """Body of PUT. It is read as a stream, so FastAPI cannot derive its shape."""
-    document = {"$ref": "#/components/schemas/Document"}
     return {
         "requestBody": {
             "required": True,
             "content": {
-                "application/x-ndjson": {"schema": document},
-                "application/json": {"schema": {"type": "array", "items": document}},
+                "application/x-ndjson": {"itemSchema": DOCUMENT},
+                "application/json": {"schema": {"type": "array", "items": DOCUMENT}},
             },
         }
     }

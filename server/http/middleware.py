@@ -1,13 +1,10 @@
-"""Checks before routing: the size of the body, and the names in the path."""
+"""Work before routing: the size of the body, and HEAD for every GET."""
 
+from anyio import CancelScope
+from anyio.lowlevel import checkpoint
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from index.errors import InvalidName
-from index.values import NAME_RULE, check_name
-from server.http.problems import ProblemResponse, problem_of
-
-USERS = "/v1/users/"
 MB = 2**20
 REQUEST_MB = 4
 """Largest body that is not an upload, in MiB."""
@@ -46,23 +43,25 @@ class BodyLimit:
         await self._app(scope, limited, send)
 
 
-class NameCheck:
-    """Applies the rule for names to every path under a user.
-
-    It runs before routing, which decodes %2F to a slash and drops a trailing line break, so that the id
-    `ana/export`, or `a1` with a line break, would name another resource.
-    """
+class HeadAsGet:
+    """Answers a HEAD like the GET, without the body: the work ends where the body would begin."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(USERS):
-            try:
-                if b"%2f" in scope.get("raw_path", b"").lower() or "\n" in scope["path"]:
-                    raise InvalidName(f"an id in this path holds a '/' or a line break: an id is {NAME_RULE}")
-                check_name(scope["path"].removeprefix(USERS).partition("/")[0])
-            except InvalidName as error:
-                await ProblemResponse(problem_of(error))(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        with CancelScope() as body:
+
+            async def send_head(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    await send(message)
+                    return
+                await send({"type": "http.response.body"})
+                # An export would go on reading a whole profile.
+                body.cancel()
+                await checkpoint()
+
+            await self._app({**scope, "method": "GET"}, receive, send_head)

@@ -23,20 +23,26 @@ router = APIRouter(tags=["operation"])
 
 
 @router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    return RedirectResponse("/docs")
+async def root(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"{_prefix(request)}/docs")
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     """Swagger UI from local files: FastAPI's own page loads it from a CDN."""
+    prefix = _prefix(request)
+    files = f"{prefix}{DOCS_FILES.path}"
     return get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url=f"{prefix}/openapi.json",
         title="PR²: the API",
-        swagger_js_url=f"{DOCS_FILES.path}/swagger-ui-bundle.js",
-        swagger_css_url=f"{DOCS_FILES.path}/swagger-ui.css",
-        swagger_favicon_url=f"{DOCS_FILES.path}/favicon.png",
+        swagger_js_url=f"{files}/swagger-ui-bundle.js",
+        swagger_css_url=f"{files}/swagger-ui.css",
+        swagger_favicon_url=f"{files}/favicon.png",
     )
+
+
+def _prefix(request: Request) -> str:
+    return str(request.scope.get("root_path", ""))
 
 
 @router.get("/healthz", summary="Is the process alive?", responses={200: {"model": Health}})

@@ -115,7 +115,7 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     StoreFull: _Kind("store-full", "The disk is full", 507),
     StoreDamaged: _Kind("store-unavailable", "The database cannot be used now", 503),
     SchemaMismatch: _Kind("store-unavailable", "The database cannot be used now", 503),
-    EncoderUnavailable: _Kind("encoder-unavailable", "The encoder cannot be loaded", 503),
+    EncoderUnavailable: _Kind("encoder-unavailable", "The encoder cannot be used", 503),
     EncoderMismatch: _Kind("encoder-mismatch", "The store was made with another encoder", 503),
     ForeignHost: _Kind("foreign-host", "The server is not known under this name", 403),
     ForeignOrigin: _Kind("foreign-origin", "This web page may not call the server", 403),

@@ -17,7 +17,15 @@ from index.documents import Document, check_name
 from index.errors import InvalidDocument, StoreUnavailable
 from index.formats import ITEM_CHARACTERS, Documents, read_json, read_ndjson
 from index.values import Receipt
-from server.http.bodies import DocumentPage, PutResult, SearchRequest, SearchResults, upload_in_openapi
+from server.http.bodies import (
+    DOCUMENT,
+    DocumentPage,
+    PutResult,
+    SearchRequest,
+    SearchResults,
+    upload_in_openapi,
+)
+from server.http.paths import DocumentPath, DocumentQuery, OptionalDocumentQuery, UserPath
 from server.http.state import Caller
 from server.http.wire import JSONBody, encode
 
@@ -34,7 +42,7 @@ router = APIRouter()
 
 # Declared first: routes are tried in order, and this is the busiest.
 @router.post("/search", tags=["search"], summary="Search", responses={200: {"model": SearchResults}})
-async def search(access: Caller, user: str, body: SearchRequest) -> JSONBody:
+async def search(access: Caller, user: UserPath, body: SearchRequest) -> JSONBody:
     """The best passages for each query, one list each. All queries share one search."""
     if body.like is not None:
         found = await access.similar(user, body.like, body.k)
@@ -53,7 +61,7 @@ async def search(access: Caller, user: str, body: SearchRequest) -> JSONBody:
 async def put_documents(
     request: Request,
     access: Caller,
-    user: str,
+    user: UserPath,
     on_error: Literal["fail", "skip"] = "fail",
     replace: bool = True,
 ) -> JSONBody:
@@ -80,16 +88,20 @@ async def put_documents(
     "/documents",
     tags=["documents"],
     summary="List documents",
-    responses={200: {"model": DocumentPage}},
+    responses={200: {"model": DocumentPage | Document}},
 )
 async def list_documents(
     access: Caller,
-    user: str,
-    cursor: Annotated[int, Query(ge=0, le=_LARGEST, description="`next_cursor` of the previous page")]
-    | None = None,
+    user: UserPath,
+    cursor: Annotated[
+        int | None, Query(ge=0, le=_LARGEST, description="`next_cursor` of the previous page")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    ids: OptionalDocumentQuery = None,
 ) -> JSONBody:
-    """Documents in the order in which they were first put."""
+    """Documents in the order in which they were first put; with `id`, that document alone."""
+    if ids is not None:
+        return await get_document(access, user, check_name(ids[0]))
     after = -1 if cursor is None else cursor
     # One more than requested shows whether there is a next page.
     found = await access.page(user, after, limit + 1)
@@ -103,26 +115,33 @@ async def list_documents(
 
 
 @router.get(
-    "/documents/{document_id:path}",
+    "/documents/{document_id:last_name}",
     tags=["documents"],
     summary="Fetch a document",
     responses={200: {"model": Document}},
 )
-async def get_document(access: Caller, user: str, document_id: str) -> JSONBody:
-    document = await access.document(user, check_name(document_id))
-    return JSONBody(document.to_dict())
+async def get_document(access: Caller, user: UserPath, document_id: DocumentPath) -> JSONBody:
+    return JSONBody((await access.document(user, document_id)).to_dict())
 
 
 @router.delete(
-    "/documents/{document_id:path}", tags=["documents"], summary="Delete a document", status_code=204
+    "/documents/{document_id:last_name}", tags=["documents"], summary="Delete a document", status_code=204
 )
-async def delete_document(access: Caller, user: str, document_id: str) -> Response:
-    await access.delete_document(user, check_name(document_id))
+async def delete_document(access: Caller, user: UserPath, document_id: DocumentPath) -> Response:
+    await access.delete_document(user, document_id)
     return Response(status_code=204)
 
 
+# Without an id it is refused: it never deletes all documents.
+@router.delete(
+    "/documents", tags=["documents"], summary="Delete a document by query parameter", status_code=204
+)
+async def delete_queried_document(access: Caller, user: UserPath, ids: DocumentQuery) -> Response:
+    return await delete_document(access, user, check_name(ids[0]))
+
+
 @router.delete("", tags=["users"], summary="Erase a user", responses={200: {"model": Receipt}})
-async def erase_user(access: Caller, user: str) -> JSONBody:
+async def erase_user(access: Caller, user: UserPath) -> JSONBody:
     """Delete documents, vectors and answers, in the database and in memory. The receipt counts them."""
     return JSONBody(vars(await access.erase(user)))
 
@@ -132,9 +151,9 @@ async def erase_user(access: Caller, user: str) -> JSONBody:
     tags=["users"],
     summary="Export a profile",
     response_class=StreamingResponse,
-    responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"application/x-ndjson": {"itemSchema": DOCUMENT}}}},
 )
-async def export_profile(access: Caller, user: str) -> StreamingResponse:
+async def export_profile(access: Caller, user: UserPath) -> StreamingResponse:
     """All documents, one per line, in the format that PUT accepts."""
     pages = access.pages(user)
     # Read before the response begins, because an unknown user is a 404.

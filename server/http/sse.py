@@ -1,7 +1,7 @@
 """Server-sent events: their encoding, and comments that keep a silent stream open."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -19,6 +19,29 @@ KEEP_ALIVE = b": keep-alive\n\n"
 def encode(event: str, data: Any) -> bytes:
     """One event. `data` is encoded as JSON, which contains no raw line breaks."""
     return b"event: %s\ndata: %s\n\n" % (event.encode(), to_json(data))
+
+
+def in_openapi(schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a response: a stream of these events, with the JSON Schema of each one's data.
+
+    `itemSchema` is OpenAPI 3.2's; FastAPI writes it for its own streams, too.
+    """
+    events = [
+        {
+            "type": "object",
+            "properties": {
+                "event": {"const": event},
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": schema,
+                },
+            },
+            "required": ["event", "data"],
+        }
+        for event, schema in schemas.items()
+    ]
+    return {"text/event-stream": {"itemSchema": {"oneOf": events}}}
 
 
 async def with_keep_alive(

@@ -19,6 +19,7 @@ class State:
     keep_alive_s: float
     gate: Gate
     opened: Service | None = None
+    public_url: str | None = None
     lists_users: bool = False
     """Whether /v1/models lists a model for each user."""
     engine: str | None = None
@@ -44,6 +45,14 @@ class State:
             if self.engine is None:
                 self.engine = await self.service.policy.check()
             return self.engine
+
+
+def public_url(request: Request) -> str:
+    """URL under which the caller reaches the application, for links to it.
+
+    Without the setting, it is made from the Host header, which the guard has compared with `allowed_hosts`.
+    """
+    return of(request).public_url or str(request.base_url).rstrip("/")
 
 
 def of(request: Request) -> State:

@@ -22,7 +22,17 @@ from index.documents import check_name
 from server import installed_version
 from server.access.access import Access
 from server.http.problems import HANDLED, problem_of
-from server.mcp.tools import TOOLS, Arguments, OfNamedUser, OfUser, Result, error_result, sendable
+from server.mcp.tools import (
+    TOOLS,
+    Arguments,
+    OfNamedUser,
+    OfUser,
+    OfWhom,
+    Result,
+    error_result,
+    for_user,
+    sendable,
+)
 
 INSTRUCTIONS = """\
 PR² keeps a person's history: notes, messages, mails and other documents, apart for each user. \
@@ -57,7 +67,9 @@ def mcp_server(access_of: AccessOf, user: str | None = None, *, users_named: boo
             description=tool.description,
             annotations=tool.hints,
             input_schema=accepts[tool.name].model_json_schema(),
-            output_schema=tool.shape.model_json_schema(),
+            output_schema=create_model(
+                tool.shape.__name__, __base__=(OfWhom, tool.shape)
+            ).model_json_schema(),
         )
         for tool in TOOLS
     ]
@@ -81,9 +93,13 @@ def mcp_server(access_of: AccessOf, user: str | None = None, *, users_named: boo
             arguments: Any = _checked(accepts[tool.name], params.arguments or {})
             access = access_of(context.request)
             whose = access.identify({"user": arguments.user if user is None else user})
-            return await tool.run(access, whose.user, arguments, report)
         except Exception as error:
             return error_result(_in_words(error))
+        try:
+            result = await tool.run(access, whose.user, arguments, report)
+        except Exception as error:
+            result = error_result(_in_words(error))
+        return for_user(whose, result)
 
     async def list_resources(context: ServerRequestContext[Any], _: Any) -> types.ListResourcesResult:
         # Ids come from searches; a list of thousands is no help. But without this handler the SDK does not
@@ -167,12 +183,12 @@ class MCPEndpoint:
         self._server = mcp_server(access_of, users_named=users_named)
         self._manager: StreamableHTTPSessionManager | None = None
 
-    def route(self, path: str) -> Route:
-        """A route for exactly this path, without a redirect.
+    def routes(self, path: str) -> list[Route]:
+        """Routes for this path, with and without a slash at the end: not every client follows a redirect.
 
         Only POST: without sessions, nothing would ever come on the stream that a GET opens.
         """
-        return Route(path, self, methods=["POST"])
+        return [Route(either, self, methods=["POST"]) for either in (path, f"{path}/")]
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:

@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SkipValidation,
+    WithJsonSchema,
 )
 from starlette.concurrency import run_in_threadpool
 
@@ -20,7 +21,10 @@ from agent.driver import Event
 from agent.trajectory import FinishReason
 from index.documents import Document, Passage, Text, parse_document
 from index.errors import InvalidDocument, WouldReplace
+from index.numbers import Integer
+from index.values import NAME_SCHEMA
 from server.access.access import Access
+from server.access.identity import Identity
 from server.answers import record_of
 from server.http.bodies import Ids, QueryText
 from server.http.problems import PolicyFailed
@@ -40,20 +44,24 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+# Documented only: `identify` checks it, and a blank one names nobody.
+_User = Annotated[str, WithJsonSchema(NAME_SCHEMA)]
+
+
 class OfUser(Arguments):
-    user: str
+    user: _User
     """Id of the user whose history is searched or changed."""
 
 
 class OfNamedUser(Arguments):
-    user: str | None = None
+    user: _User | None = None
     """Id of the user whose history is searched or changed. Omit it for the user whom the connection names."""
 
 
 class _SearchArguments(Arguments):
     query: QueryText
     """Text to search for, phrased like the text that you hope to find."""
-    k: int = Field(5, ge=1, le=MOST_PASSAGES)
+    k: Integer = Field(5, ge=1, le=MOST_PASSAGES)
     """Number of passages to return."""
 
 
@@ -129,12 +137,30 @@ class Answered(_Shape):
     answer_id: str
 
 
+class OfWhom(_Shape):
+    """Part of every result; see `for_user`."""
+
+    user: str
+    """Id of the user whose history was searched or changed."""
+    user_from: str
+    """Source of the user: `user` (the argument or pr2 mcp's option), `token`, `header`, or `default`."""
+
+
 def _result(text: str, values: Mapping[str, Any]) -> Result:
     return Result(content=[types.TextContent(text=text)], structured_content=values)
 
 
 def error_result(text: str) -> Result:
     return Result(content=[types.TextContent(text=sendable(text))], is_error=True)
+
+
+def for_user(identity: Identity, result: Result) -> Result:
+    """`result`, with the user for whom the tool acted: an assistant may have named nobody."""
+    about = types.TextContent(text=f"User: {identity.user} (from {identity.named_by})")
+    values = result.structured_content
+    if values is not None:
+        values = {"user": identity.user, "user_from": identity.named_by, **values}
+    return result.model_copy(update={"content": [*result.content, about], "structured_content": values})
 
 
 def sendable(text: str) -> str:

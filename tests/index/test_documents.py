@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from index.documents import NAME_RULE, Document, Passage, check_name, iso, parse_document
 from index.errors import InvalidDocument, InvalidName
 
-names = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="/"), min_size=1).filter(
+names = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1).filter(
     lambda name: name == name.strip() and name not in {".", ".."} and len(name.encode()) <= 256
 )
 
@@ -36,14 +36,17 @@ def test_any_other_name_is_refused_with_the_rule(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " a", "a\n", ".", "..", "a/b", "a\0b", "a\x7fb", "a\x85b", "\ud800", "é" * 129, "x" * 257]
+    "name", ["", " a", "a\n", ".", "..", "a\0b", "a\x7fb", "a\x85b", "\ud800", "é" * 129, "x" * 257]
 )
 def test_names_that_no_url_or_file_system_survives_are_refused(name: str) -> None:
     with pytest.raises(InvalidName, match="cannot be an id: an id is 1 to 256 bytes"):
         check_name(name)
 
 
-@pytest.mark.parametrize("name", ["a b", "...", "mail:12", "🦊", "é" * 128, "a\\b", "%2F"])
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "...", "a/b", "/", "<CAF+abc/def=@mail.gmail.com>", "mail:12", "🦊", "é" * 128, "a\\b", "%2F"],
+)
 def test_ordinary_names_are_fine(name: str) -> None:
     assert check_name(name) == name
 
@@ -57,7 +60,7 @@ def test_a_whole_number_is_an_id() -> None:
     [
         ({"id": True}, "id: Input should be a valid string"),
         ({"id": 1.5}, "id: Input should be a valid string"),
-        ({"id": "a/b"}, "id: 'a/b' cannot be an id"),
+        ({"id": "a\nb"}, "id: 'a\\nb' cannot be an id"),
         ({"text": None}, "text: Input should be a valid string"),
         ({"text": " \n"}, "text: must not be empty"),
         ({"text": "a\0"}, "text: holds a character that is not text"),

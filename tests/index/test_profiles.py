@@ -167,7 +167,7 @@ def test_putting_nothing_makes_no_user(folder: Folder) -> None:
 
 def test_a_user_needs_a_name_within_the_rule(folder: Folder) -> None:
     with pytest.raises(InvalidName):
-        folder.open().put("a/b", [document("a")])
+        folder.open().put("a\nb", [document("a")])
 
 
 def test_nothing_of_another_user_is_ever_found(folder: Folder) -> None:

@@ -77,11 +77,34 @@ def test_hosts_origins_and_identity_come_from_the_environment_and_the_file(
         ({"token": ""}, "printable ASCII"),
         ({"token": "two words"}, "printable ASCII"),
         ({"identity": {"user": "ana"}}, "set token"),
-        ({"identity": {"default_user": "a/b"}}, "cannot be an id"),
+        ({"identity": {"default_user": "a\nb"}}, "cannot be an id"),
         ({"identity": {"header": "X User"}}, "header"),
         ({"identity": {"trusted_addresses": ["nowhere"]}}, "trusted_addresses"),
+        ({"root_path": "pr2"}, "root_path"),
+        ({"root_path": "/pr2/../x?"}, "root_path"),
+        ({"root_path": "//pr2"}, "root_path"),
+        ({"public_url": "pr2.example"}, "public_url"),
+        ({"public_url": "ftp://pr2.example"}, "public_url"),
+        ({"public_url": "https://user@pr2.example"}, "public_url"),
+        ({"public_url": "https://pr2.example/?x=1"}, "public_url"),
     ],
 )
 def test_faulty_access_settings_are_refused(given: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         Settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("root_path", "public_url"),
+    [
+        ("/pr2", "https://pr2.example/pr2"),
+        ("/pr2/", "https://pr2.example/pr2/"),
+        ("/a/b~c_1.2-3", "http://[::1]:8000"),
+        ("/", "http://localhost:8000/"),
+        ("", None),
+    ],
+)
+def test_a_prefix_and_a_public_url_have_no_slash_at_the_end(root_path: str, public_url: str | None) -> None:
+    settings = Settings(root_path=root_path, public_url=public_url)
+    assert settings.root_path == root_path.rstrip("/")
+    assert settings.public_url == (public_url and public_url.rstrip("/"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from agent.engines.completions import CHAT, Json
+from agent.engines.completions import CHAT, Choice, Json
 from agent.engines.errors import EngineError
 from agent.engines.openai import Refused
 from agent.engines.registry import ChatModel
@@ -65,16 +65,8 @@ STRUCTURED: Json = {
 """Request options that restrict the reply to a verdict."""
 
 
-class _Message(BaseModel):
-    content: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-
-
 class _Reply(BaseModel):
-    choices: list[_Choice]
+    choices: list[Choice]
 
 
 class LLMJudge:
@@ -194,9 +186,11 @@ class LLMJudge:
         try:
             choices = _Reply.model_validate(content).choices
         except ValidationError:
-            raise EngineError("bad_reply", f"{self._server.address} sent JSON of another shape") from None
+            choices = None
+        if choices is None or (choices and choices[0].delta is None):
+            raise EngineError("bad_reply", f"{self._server.address} sent JSON of another shape")
         # An empty reply is a reply without a score.
-        return (choices[0].message.content or "") if choices else ""
+        return choices[0].written if choices else ""
 
 
 def prompt(question: RubricQuestion, aspect: RubricAspect, response: str) -> str:

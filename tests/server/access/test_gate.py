@@ -15,14 +15,17 @@ from server.mcp.endpoint import mcp_server
 from server.mcp.tools import TOOLS
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, api_of, serving
+from tests.server.mcp.served import said
 
 OPEN = {"/healthz", "/readyz", "/v1/models", "/v1/models/{model}"}
 """Paths that name no user."""
+DOCUMENTS = "/v1/users/{user}/documents"
 BODIES: Mapping[str, Any] = {
-    "/v1/users/{user}/documents": ANA,
+    DOCUMENTS: ANA,
     "/v1/users/{user}/search": {"queries": ["pears"]},
     "/v1/users/{user}/answers": {"question": "What do I like?"},
     "/v1/chat/completions": {"model": "pr2", "messages": [{"role": "user", "content": "?"}], "user": "ana"},
+    "/v1/responses": {"model": "pr2", "input": "?", "user": "ana"},
 }
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "search_profile": {"query": "pears"},
@@ -54,13 +57,14 @@ async def test_every_route_that_names_a_user_is_refused(make_service: MakeServic
             path = template.format(user="ana", document_id="a1", answer_id="r1", model="pr2")
             for method in operations:
                 body = BODIES.get(template) if method in {"post", "put"} else None
-                response = await api.client.request(method, path, json=body)
+                query = {"id": "a1"} if (method, template) == ("delete", DOCUMENTS) else None
+                response = await api.client.request(method, path, json=body, params=query)
                 if template in OPEN:
                     assert response.status_code == 200, template
                     continue
                 assert response.status_code == 403, (method, template, response.text)
                 assert gate.asked.pop()[2] == "ana"
-                if template == "/v1/chat/completions":
+                if template in ("/v1/chat/completions", "/v1/responses"):
                     assert response.json()["error"]["code"] == "forbidden"
                 else:
                     assert response.headers["content-type"] == "application/problem+json"
@@ -74,8 +78,9 @@ async def test_every_route_that_names_a_user_is_refused(make_service: MakeServic
 async def test_a_stream_is_refused_before_it_begins(make_service: MakeService, stream: bool) -> None:
     async with api_of(make_service(), gate=ClosedGate()) as api:
         assert (await api.ask("ana", stream=stream)).status_code == 403
-        body = BODIES["/v1/chat/completions"] | {"stream": stream}
-        assert (await api.client.post("/v1/chat/completions", json=body)).status_code == 403
+        for path in ("/v1/chat/completions", "/v1/responses"):
+            response = await api.client.post(path, json=BODIES[path] | {"stream": stream})
+            assert response.status_code == 403
 
 
 async def test_an_upload_is_refused_before_it_is_read(make_service: MakeService) -> None:
@@ -105,10 +110,8 @@ async def test_every_tool_and_resource_is_refused(make_service: MakeService, use
     async with Client(mcp_server(lambda connection: access, user), mode="legacy") as client:
         for tool in TOOLS:
             result = await client.call_tool(tool.name, {**ARGUMENTS[tool.name], **named})
-            [content] = result.content
             assert result.is_error
-            assert isinstance(content, types.TextContent)
-            assert "You have no access to this" in content.text
+            assert "You have no access to this" in said(result)
             assert gate.asked.pop()[2] == "ana"
         with pytest.raises(MCPError, match="You have no access to this") as caught:
             await client.read_resource(uri)

@@ -25,6 +25,7 @@ CALLS: list[tuple[str, str, Any]] = [
     ("PUT", "/v1/users/ana/documents", [{"id": "evil", "text": "planted"}]),
     ("POST", "/v1/users/ana/answers", {"question": "What do I like?"}),
     ("POST", "/v1/chat/completions", CHAT),
+    ("POST", "/v1/responses", {"model": "pr2", "input": "?", "user": "ana"}),
     ("GET", "/v1/models", None),
     ("POST", "/mcp", LIST_TOOLS),
     ("GET", "/nowhere", None),
@@ -57,7 +58,7 @@ async def test_foreign_hosts_and_pages_reach_nothing(
             response = await api.client.request(method, path, json=body, headers=headers | ACCEPT)
             assert (response.status_code, kind_of(response)) == (403, kind)
             assert "access-control-allow-origin" not in response.headers
-            if not path.startswith(("/v1/chat", "/v1/models")):
+            if not path.startswith(("/v1/chat", "/v1/models", "/v1/responses")):
                 assert response.headers["content-type"] == "application/problem+json"
         stored = (await api.client.get("/v1/users/ana/documents")).json()["documents"]
         assert [document["id"] for document in stored] == ["a1", "a2", "a3"]

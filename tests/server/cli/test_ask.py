@@ -196,7 +196,7 @@ def test_no_answer_is_exit_code_1_with_the_reason(
             "there is no method 'magic'; there are pr2, rag, planpers, none",
         ),
         (["ana", "Why?", "--top-k", "0"], "top_k: Input should be greater than or equal to 1"),
-        (["a/b", "Why?"], "'a/b' cannot be an id"),
+        (["..", "Why?"], "'..' cannot be an id"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

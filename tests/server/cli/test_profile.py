@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from typer.testing import CliRunner
@@ -144,6 +145,52 @@ def test_a_csv_file_by_its_own_columns(here: list[str], tmp_path: Path) -> None:
         "text": "two\nlines",
         "metadata": {"mood": "calm"},
     }
+
+
+MAILS = """\
+MessageId,Date,From,Subject,Body
+<CAF+abc/def=1@mail.gmail.com>,"Tue, 05 Mar 2024 23:30:00 -0800",ana@example.org,Tea,"I switched to oolong,
+because green tea keeps me awake."
+<20240306081500.7/0@mx.example.org>,"6 Mar 2024 08:15:00 GMT",ben@example.org,Re: Tea,Try rooibos.
+"""
+"""As mail programs export it: ids with slashes and plus signs, and dates of RFC 2822."""
+
+
+def test_a_mail_is_imported_shown_cited_and_deleted_by_its_message_id(
+    place: list[str], tmp_path: Path
+) -> None:
+    # The command of the README.
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    [command] = re.findall(r"pr2 profile import (ana mails\.csv .*)", readme)
+    arguments = command.replace("mails.csv", written(tmp_path / "mails.csv", MAILS)).split()
+    assert "id=MessageId" in arguments
+    assert succeed("import", *arguments, *place) == "stored 2 documents for ana\n"
+    first, second = "<CAF+abc/def=1@mail.gmail.com>", "<20240306081500.7/0@mx.example.org>"
+    assert f"/documents/{quote(first, safe='')}'" in readme
+    assert f"--data-urlencode 'id={first}'" in readme
+    exported = [json.loads(line) for line in succeed("export", "ana", *place).splitlines()]
+    assert exported == [
+        {
+            "id": first,
+            "text": "I switched to oolong,\nbecause green tea keeps me awake.",
+            "created_at": "2024-03-05T23:30:00-08:00",
+            "metadata": {"From": "ana@example.org", "Subject": "Tea"},
+        },
+        {
+            "id": second,
+            "text": "Try rooibos.",
+            "created_at": "2024-03-06T08:15:00Z",
+            "metadata": {"From": "ben@example.org", "Subject": "Re: Tea"},
+        },
+    ]
+    assert "oolong" in succeed("show", "ana", first, *place)
+    found = json.loads(succeed("search", "ana", "green tea", "-k", "1", "--json", *place))
+    [passage] = found["results"][0]
+    # The writer's day, not that of Greenwich.
+    assert (passage["document_id"], passage["created_at"][:10]) == (first, "2024-03-05")
+    assert f"deleted document {second}" in succeed("delete", "ana", "--document", second, "-y", *place)
+    assert "has no document" in fail("show", "ana", second, *place)
+    assert "oolong" in succeed("show", "ana", first, *place)
 
 
 def test_a_wrong_mapping_names_the_columns_that_there_are(here: list[str], tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_settings_that_do_not_fit_are_named(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.chdir(tmp_path)
     assert "port: Input should be less than or equal to 65535" in complaint("--port", "70000")
+    assert "root_path: String should match" in complaint("--root-path", "pr2")
     assert "policy.base_url: Input should be a valid URL" in complaint("--base-url", "nowhere")
     assert "cannot listen at 'no.such.host.invalid'" in complaint("--host", "no.such.host.invalid")
     (tmp_path / "pr2.toml").write_text("prot = 1\n")
@@ -180,8 +181,9 @@ def test_flags_win_over_the_environment_one_by_one(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setenv("PR2_POLICY__ENGINE", "openai")
     monkeypatch.setenv("PR2_POLICY__MODEL", "small")
-    settings = Settings(**flags(model="large", port=None))
+    settings = Settings(**flags(model="large", port=None, root_path="/pr2/"))
     assert (settings.policy.engine, settings.policy.model, settings.port) == ("openai", "large", 8000)
+    assert settings.root_path == "/pr2"
 
 
 def test_the_address_is_one_that_can_be_opened() -> None:

@@ -59,10 +59,29 @@ async def test_only_what_was_given_is_sent_and_names_are_quoted() -> None:
     assert json.loads(seen[0].content) == {"question": "why?", "stream": True, "limits": {"top_k": 2}}
 
 
-@pytest.mark.parametrize("name", ["..", "a/b", ""])
-async def test_a_name_that_a_path_cannot_carry_is_never_sent(name: str) -> None:
-    with pytest.raises(InvalidName):
-        await client(lambda request: pytest.fail(f"sent {request.url}")).document(name, "d")
+@pytest.mark.parametrize("name", ["..", "a\nb", ""])
+async def test_a_name_that_breaks_the_rule_is_never_sent(name: str) -> None:
+    silent = client(lambda request: pytest.fail(f"sent {request.url}"))
+    for user, document_id in ((name, "d"), ("ana", name)):
+        with pytest.raises(InvalidName):
+            await silent.document(user, document_id)
+        with pytest.raises(InvalidName):
+            await silent.delete_document(user, document_id)
+
+
+async def test_a_document_is_named_where_no_proxy_decodes_it() -> None:
+    seen: list[bytes] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        seen.append(request.method.encode() + b" " + request.url.raw_path)
+        return httpx.Response(200, json={"id": "<a+b/c@d>", "text": "x"})
+
+    assert (await client(reply).document("a/b", "<a+b/c@d>")).id == "<a+b/c@d>"
+    await client(reply).delete_document("ana", "a&b=c/%2F")
+    assert seen == [
+        b"GET /v1/users/a%2Fb/documents?id=%3Ca%2Bb%2Fc%40d%3E",
+        b"DELETE /v1/users/ana/documents?id=a%26b%3Dc%2F%252F",
+    ]
 
 
 async def test_a_problem_is_raised_with_what_it_says() -> None:

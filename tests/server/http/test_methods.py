@@ -148,7 +148,7 @@ async def test_a_plan_comes_first_from_the_planner_or_the_caller(
     [
         ({"method": "planpers"}, "needs a model that writes plans, or a plan"),
         ({"method": "pr2", "plan": "x"}, "the method pr2 takes no plan"),
-        ({"method": "planpers", "plan": "x" * 8_001}, "the plan has 8001 characters; the limit is 8000"),
+        ({"method": "planpers", "plan": "x" * 32_001}, "the plan has 32001 characters; the limit is 32000"),
     ],
 )
 async def test_a_plan_that_cannot_be_had_or_used_is_refused_before_the_answer(

@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from index.storage.schema import passages
 from server.http.bodies import SearchResults
 from tests.server.live import ANA, BEN, Api
 
@@ -109,3 +111,15 @@ async def test_an_unknown_retriever_is_refused_and_the_known_ones_are_named(api:
     response = await api.client.post("/v1/users/ana/search", json={"queries": ["x"], "retriever": "magic"})
     assert (response.status_code, response.json()["type"]) == (422, "urn:pr2:problem:unknown-retriever")
     assert "bm25" in response.json()["detail"]
+
+
+async def test_a_damaged_vector_is_a_problem_and_only_for_its_user(api: Api) -> None:
+    for user in ("ana", "ben"):
+        await api.put(user, ANA)
+    with api.service.profiles.store.database.engine.begin() as connection:
+        connection.execute(update(passages).where(passages.c.user == "ana").values(vector=b"short!"))
+    body = {"queries": ["pears"]}
+    response = await api.client.post("/v1/users/ana/search", json=body)
+    assert (response.status_code, response.json()["type"]) == (503, "urn:pr2:problem:store-unavailable")
+    assert "'ana' does not have 384 dimensions" in response.json()["detail"]
+    assert (await api.client.post("/v1/users/ben/search", json=body)).status_code == 200

@@ -29,7 +29,7 @@ def access_to(service: Service) -> AccessOf:
 
 
 def application(access_of: AccessOf) -> FastAPI:
-    """As the server has it: without redirects, at /mcp."""
+    """As the server has it: without redirects, at /mcp and /mcp/."""
     endpoint = MCPEndpoint(access_of)
 
     @asynccontextmanager
@@ -38,7 +38,7 @@ def application(access_of: AccessOf) -> FastAPI:
             yield
 
     app = FastAPI(lifespan=lifespan, redirect_slashes=False)
-    app.router.routes.append(endpoint.route("/mcp"))
+    app.router.routes += endpoint.routes("/mcp")
     return app
 
 
@@ -55,9 +55,20 @@ def served(service: Service) -> Iterator[str]:
 
 
 def said(result: types.CallToolResult) -> str:
-    [content] = result.content
-    assert isinstance(content, types.TextContent)
-    return content.text
+    """The first text; one that names the user may follow."""
+    return _texts(result)[0]
+
+
+def told_user(result: types.CallToolResult) -> str | None:
+    """The text that names the user, if the call got as far as knowing one."""
+    _, *about = _texts(result)
+    return about[0] if about else None
+
+
+def _texts(result: types.CallToolResult) -> list[str]:
+    texts = [content.text for content in result.content if isinstance(content, types.TextContent)]
+    assert 1 <= len(texts) == len(result.content) <= 2
+    return texts
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> str:

@@ -141,7 +141,7 @@ def test_what_keeps_it_from_starting_is_said_in_one_line_on_stderr(
     other.open()
     other.close()
     for flags, words in (
-        (["--user", "a/b"], "'a/b' cannot be an id"),
+        (["--user", ".."], "'..' cannot be an id"),
         (["--data", str(tmp_path)], "made with the encoder other"),
     ):
         result = CliRunner().invoke(app, flags)

@@ -1,6 +1,6 @@
 """OpenAI's own client in front of the API."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response, ResponseStreamEvent
 
 from agent.episode import Episode
 from agent.policies.scripted import Piece, ScriptedPolicy
@@ -18,7 +19,20 @@ from server.http.app import create_app
 from server.service import Service
 from tests.server.live import ANA, Api, api_of, serving
 
-QUESTION: list[Any] = [{"role": "user", "content": "Which fruit do I like?"}]
+INPUT = "Which fruit do I like?"
+QUESTION: list[Any] = [{"role": "user", "content": INPUT}]
+CALL: dict[str, Any] = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [
+        {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}
+    ],
+}
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "4 °C"}
+CALL_ITEM = {"type": "function_call", "call_id": "c1", **CALL["tool_calls"][0]["function"]}
+RESULT_ITEM = {"type": "function_call_output", "call_id": "c1", "output": "4 °C"}
+EXCHANGE = 'The tool get_weather was called with {"city": "Oslo"}', "The tool get_weather returned: 4 °C"
+"""Texts of a call and its result, as the policy is shown them."""
 DANGLING: list[Piece] = [
     *["<think>Now I know.</think><answer>She likes pears", " [", "1, 9", "]. Figs ", " [7", "][", "1] [x] ["],
     *["1234567]\n", "[8]</answer>"],
@@ -59,12 +73,36 @@ class Chat:
 
     async def refusal(self, kind: type[openai.APIStatusError], **more: Any) -> dict[str, Any]:
         """Body of the error that the client raises."""
-        with pytest.raises(kind) as raised:
-            await self.ask(**more)
-        assert raised.value.type == raised.value.body["type"]  # type: ignore[index]
-        error: dict[str, Any] = raised.value.response.json()["error"]
-        assert set(error) == {"message", "type", "param", "code"}
-        return error
+        return await refused(kind, self.ask(**more))
+
+    async def respond(self, user: str = "ana", **more: Any) -> Response:
+        arguments = {"model": "pr2", "input": INPUT, "user": user, **more}
+        response: Response = await self.client.responses.create(**arguments)
+        return response
+
+    async def respond_in_events(self, user: str = "ana", **more: Any) -> list[ResponseStreamEvent]:
+        arguments = {"model": "pr2", "input": INPUT, "user": user, **more}
+        async with await self.client.responses.create(stream=True, **arguments) as stream:
+            return [event async for event in stream]
+
+    async def headers(self, path: str, **body: Any) -> httpx.Headers:
+        """Response headers of a raw request to chat completions or responses."""
+        asks = {"messages": QUESTION} if path.startswith("chat") else {"input": INPUT}
+        body = {"model": "pr2", "user": "ana", **asks, **body}
+        response = await self.api.client.post(f"/v1/{path}", json=body)
+        assert response.status_code == 200, response.text
+        return response.headers
+
+
+async def refused(kind: type[openai.APIStatusError], call: Awaitable[Any]) -> dict[str, Any]:
+    """Body of the error that the client raises for `call`."""
+    with pytest.raises(kind) as raised:
+        await call
+    assert raised.value.type == raised.value.body["type"]  # type: ignore[index]
+    error: dict[str, Any] = raised.value.response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"] in str(raised.value)
+    return error
 
 
 @asynccontextmanager

@@ -17,7 +17,9 @@ from agent.policies.scripted import ScriptedPolicy
 from agent.trajectory import Read
 from index.documents import Passage
 from server.http.app import create_app
-from server.openai.bodies import CONVERSATION_CHARACTERS, MODELS, Marks
+from server.openai.conversation import CONVERSATION_CHARACTERS
+from server.openai.marks import Marks
+from server.openai.models import MODELS
 from tests.agent import texts
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, serving

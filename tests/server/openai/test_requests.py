@@ -6,15 +6,17 @@ from typing import Any
 
 import openai
 import pytest
-from openai.types.chat import completion_create_params
 
 from agent.engines.errors import EngineError
 from agent.policies.scripted import Piece, ScriptedPolicy
-from server.openai.bodies import IGNORED, REFUSED, ChatRequest
+from server.openai.chat import ChatRequest
+from server.openai.requests import CONSTRAINING
 from tests.server.conftest import MakeService
 from tests.server.live import THINK_SEARCH
 from tests.server.openai.chat import (
+    CALL,
     QUESTION,
+    RESULT,
     Chat,
     chat_of,
     joined,
@@ -30,14 +32,18 @@ from tests.server.openai.chat import (
         ([{"role": "system", "content": "Be short."}], "messages"),
         ([*QUESTION, {"role": "assistant", "content": "Pears."}], "messages"),
         ([{"role": "user", "content": " \n"}], "messages"),
-        ([{"role": "user", "content": "x" * 8_001}], "messages"),
+        ([{"role": "user", "content": "x" * 32_001}], "messages"),
         ([{"role": "user"}], "messages[0].content"),
         ([{"role": "user", "content": 7}], "messages[0].content"),
         ([{"role": "user", "content": "a\0b"}], "messages[0].content"),
-        ([{"role": "assistant", "content": None}, *QUESTION], "messages[0].content"),
+        ([{"role": "system", "content": None}, *QUESTION], "messages[0].content"),
         ([{"role": "assistant", "content": "", "tool_calls": [{}]}, *QUESTION], "messages[0]"),
-        ([{"role": "tool", "content": "4", "tool_call_id": "t"}, *QUESTION], "messages[0]"),
-        ([*QUESTION, {"role": "function", "name": "f", "content": "4"}], "messages[1]"),
+        ([{"role": "assistant", "content": "", "tool_calls": 7}, *QUESTION], "messages[0]"),
+        ([{"role": "assistant", "function_call": {"name": "f"}}, *QUESTION], "messages[0]"),
+        ([*QUESTION, CALL], "messages"),
+        ([*QUESTION, CALL, RESULT, {"role": "assistant", "content": "It"}], "messages"),
+        ([{"role": "tool", "content": 7, "tool_call_id": "t"}, *QUESTION], "messages[0].content"),
+        ([{"role": "function", "name": "f\0", "content": "4"}, *QUESTION], "messages[0].content"),
         ([{"content": "What?"}], "messages[0]"),
         ([{"role": ["user"], "content": "What?"}], "messages[0]"),
     ],
@@ -75,31 +81,29 @@ async def test_an_unknown_user_is_not_found_and_a_bad_one_is_refused(chat: Chat)
     assert (error["type"], error["code"], error["param"]) == ("not_found_error", "unknown-user", "user")
     error = await chat.refusal(openai.NotFoundError, user="nobody", stream=True)
     assert error["code"] == "unknown-user"
-    error = await chat.refusal(openai.BadRequestError, user="a/b")
+    error = await chat.refusal(openai.BadRequestError, user="a\nb")
     assert (error["code"], error["param"]) == ("invalid-name", "user")
 
 
 ASKED: dict[str, Any] = {
     "n": 2,
-    "tools": [{"type": "function", "function": {"name": "f"}}],
-    "tool_choice": "required",
-    "functions": [{"name": "f"}],
-    "function_call": "auto",
+    "tool_choice": {"type": "function", "function": {"name": "f"}},
+    "function_call": {"name": "f"},
     "response_format": {"type": "json_object"},
     "logprobs": True,
     "top_logprobs": 2,
     "audio": {"voice": "alloy", "format": "wav"},
     "modalities": ["text", "audio"],
     "moderation": {"model": "omni"},
-    "prediction": {"type": "content", "content": "x"},
     "web_search_options": {},
-    "stop": "\n",
-    "temprature": 0.3,
+    **dict.fromkeys(CONSTRAINING, "x"),
     "max_tokens": 0,
-    "max_completion_tokens": 32_769,
+    "max_completion_tokens": 0,
+    "stop": 7,
     "retriever": "magic",
     "stream_options": 3,
 }
+REFUSED = ChatRequest.REFUSED
 
 
 @pytest.mark.parametrize("name", [*REFUSED, *(ASKED.keys() - REFUSED.keys())])
@@ -114,17 +118,20 @@ async def test_a_limit_out_of_bounds_is_refused_by_name(bare: Chat) -> None:
     assert error["param"] == "limits.top_k"
 
 
-async def test_what_only_tunes_is_taken_and_so_is_what_asks_for_nothing(chat: Chat) -> None:
-    values = {**dict.fromkeys(IGNORED, 1), **REFUSED, "stream_options": {"include_usage": False}}
-    assert (await chat.ask(extra_body=values)).choices[0].message.content
-    nulls = dict.fromkeys([*IGNORED, *REFUSED, "stream", "max_tokens", "limits", "retriever"])
-    assert (await chat.ask(extra_body=nulls)).choices[0].message.content
-
-
-def test_every_parameter_of_the_client_is_taken_ignored_or_refused() -> None:
-    names = set(completion_create_params.CompletionCreateParamsBase.__annotations__)
-    assert names <= ChatRequest.model_fields.keys() | IGNORED | REFUSED.keys()
-    assert not IGNORED & REFUSED.keys()
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tool_choice", "required"),
+        ("tool_choice", {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": []}}),
+        ("response_format", {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}),
+        ("n", 0),
+        ("logprobs", 7),
+        ("stop", ["a"] * 17),
+    ],
+)
+async def test_what_would_change_the_answer_is_refused(bare: Chat, name: str, value: Any) -> None:
+    error = await bare.refusal(openai.BadRequestError, extra_body={name: value})
+    assert error["param"] == name
 
 
 async def test_limits_and_retriever_are_taken_from_the_request(chat: Chat) -> None:
@@ -238,6 +245,14 @@ async def test_a_body_that_is_no_json_object_is_refused(bare: Chat, content: byt
         ("DELETE", "/v1/models/pr2", 405, "method-not-allowed"),
         ("POST", "/v1/models", 405, "method-not-allowed"),
         ("POST", "/v1/chat/nothing", 404, "not-found"),
+        ("GET", "/v1/responses", 405, "method-not-allowed"),
+        ("GET", "/v1/responses/resp_1", 404, "not-found"),
+        ("DELETE", "/v1/responses/resp_1", 404, "not-found"),
+        ("POST", "/v1/responses/resp_1/cancel", 404, "not-found"),
+        ("GET", "/v1/responses/resp_1/input_items", 404, "not-found"),
+        ("POST", "/v1/embeddings", 404, "not-found"),
+        ("GET", "/v1/modelsx", 404, "not-found"),
+        ("GET", "/v1", 404, "not-found"),
     ],
 )
 async def test_errors_of_routing_have_the_shape_too(
@@ -249,7 +264,7 @@ async def test_errors_of_routing_have_the_shape_too(
 
 
 async def test_other_routes_keep_their_problems(bare: Chat) -> None:
-    for path in ("/v1/users/nobody/documents", "/v1/modelsx", "/v1"):
+    for path in ("/v1/users/nobody/documents", "/v1/users", "/v2/models", "/v1x"):
         response = await bare.api.client.get(path)
         assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
 
@@ -263,4 +278,4 @@ async def test_the_document_of_the_api_shows_the_errors_of_these_routes(bare: Ch
     operation = (await bare.api.client.get("/openapi.json")).json()["paths"]["/v1/chat/completions"]["post"]
     schema = operation["responses"]["default"]["content"]["application/json"]["schema"]
     assert schema["$ref"].endswith("/ErrorBody")
-    assert all(name in operation["description"] for name in (*IGNORED, *REFUSED))
+    assert all(name in operation["description"] for name in REFUSED)

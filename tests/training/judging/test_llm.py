@@ -32,7 +32,7 @@ QUESTION = Question(
 RESPONSE = "Take the smallest one."
 
 
-def says(text: str | None, *before: float) -> Reply:
+def says(text: Any, *before: float) -> Reply:
     content = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
     return Reply((*before, json.dumps(content).encode()), content_type="application/json")
 
@@ -96,6 +96,21 @@ async def test_a_server_that_fails_over_schemas_is_found_out_too() -> None:
     assert sum("response_format" in request.json for request in engine.completions) == 3
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [{"type": "text", "text": '{"match_score"'}, {"type": "text", "text": ": 2}"}],
+        [
+            {"type": "thinking", "thinking": [{"type": "text", "text": "match_score: 0?"}]},
+            '{"match_score": 2}',
+        ],
+    ],
+)
+async def test_a_reply_in_parts_is_read_without_its_thoughts(parts: list[Any]) -> None:
+    score, requests = await ask(in_order(says(parts)))
+    assert (score, len(requests)) == (2, 1)
+
+
 async def test_a_reply_without_a_score_is_asked_for_again_a_little_warmer() -> None:
     garbage = ("", None, "I like it.", '{"match_score": 3}', "match_score: 1 or 2", '{"match_score": "high"}')
     score, requests = await ask(in_order(*map(says, garbage), verdict(1)))
@@ -125,6 +140,7 @@ async def test_the_rounds_and_the_temperature_are_bounded_and_then_it_is_unjudge
         Reply((b"{", "cut"), content_type="application/json"),
         Reply((b"<html>",), content_type="text/html"),
         Reply((b'{"choices": "none"}',), content_type="application/json"),
+        Reply((b'{"choices": [{"index": 0}]}',), content_type="application/json"),
         Reply(status=307),
     ],
 )
