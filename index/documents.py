@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol, Self
 
@@ -24,10 +24,12 @@ from index.dates import iso as iso
 from index.dates import read_date
 from index.errors import InvalidDocument
 from index.values import NAME_RULE as NAME_RULE
-from index.values import NAME_SCHEMA
+from index.values import NAME_SCHEMA, PutItems
 from index.values import Passage as Passage
 from index.values import check_name as check_name
 
+DOCUMENT_BYTES = 4 * 2**20
+"""Default of the largest size of a document."""
 TEXT_CHARACTERS = 1_000_000
 LABEL_CHARACTERS = 2_000
 NAMED_FAULTS = 10
@@ -135,6 +137,14 @@ class Document(BaseModel):
                 return value
         return None
 
+    @property
+    def size(self) -> int:
+        """Bytes of UTF-8 of all fields together, the metadata as JSON."""
+        metadata = json.dumps(self.metadata, ensure_ascii=False) if self.metadata else ""
+        return sum(
+            len((part or "").encode()) for part in (self.id, self.text, self.title, self.source, metadata)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON values, leaving out fields that are not set."""
         return self.model_dump(mode="json", exclude_defaults=True)
@@ -165,6 +175,18 @@ def parse_document(data: Any, line: int | None = None) -> Document:
         return Document.model_validate(data)
     except ValidationError as error:
         raise InvalidDocument(all_faults(error, "document"), line) from None
+
+
+def within_size(items: PutItems, most: int) -> Iterator[Document | InvalidDocument]:
+    """Yield the items, with an error in place of each document of more than `most` bytes."""
+    for number, item in enumerate(items, 1):
+        if isinstance(item, Document) and (size := item.size) > most:
+            yield InvalidDocument(
+                f"{item.id!r} (item {number}) has {size:,} bytes with its metadata; a document may have "
+                f"{most:,} (document_mb)"
+            )
+        else:
+            yield item
 
 
 class Faulty(Protocol):

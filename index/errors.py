@@ -11,7 +11,9 @@ ProfileError
 ├── SchemaMismatch       a store whose schema this program does not support
 ├── EncoderUnavailable   weights that are missing or not the expected ones
 ├── UnknownRetriever
+├── StoreDamaged         acknowledged writes that would be lost by opening the store
 └── StoreUnavailable     the database cannot be read or written now
+    └── StoreFull        the disk is full
 """
 
 
@@ -65,3 +67,11 @@ class UnknownRetriever(ProfileError, ValueError):
 
 class StoreUnavailable(ProfileError):
     """The database cannot be read or written now. A failed write has changed nothing."""
+
+
+class StoreFull(StoreUnavailable):
+    """The disk is full. The write has changed nothing; deletions may still be possible."""
+
+
+class StoreDamaged(ProfileError):
+    """The store's log is damaged: SQLite would drop writes that were acknowledged. Nothing was opened."""

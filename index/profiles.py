@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from index.documents import Document, Passage, check_name
+from index.documents import DOCUMENT_BYTES, Document, Passage, check_name, within_size
 from index.encoding.checked import CheckedEncoder
 from index.encoding.embedding import embedded
 from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder
@@ -20,7 +20,8 @@ from index.values import Changes, Progress, PutItems, PutReport, Receipt, Tally
 class Profiles:
     """Writes and searches profiles. Safe to share between threads; users never see each other's rows.
 
-    `cache_bytes` bounds the memory of loaded profiles; the least recently used are evicted first.
+    `cache_bytes` bounds the memory of loaded profiles; the least recently used are evicted first. A document
+    may have `document_bytes`, all of its fields together.
     """
 
     def __init__(
@@ -29,12 +30,14 @@ class Profiles:
         encoder: Encoder,
         cache_bytes: int = 2**30,
         retrievers: Retrievers | None = None,
+        document_bytes: int = DOCUMENT_BYTES,
     ) -> None:
         encoder = CheckedEncoder(encoder)
         self.store = store
         self.encoder = encoder
         self.retrievers = retrievers or Retrievers()
         self._cache_bytes = cache_bytes
+        self._document_bytes = document_bytes
         self._cache: OrderedDict[str, Profile] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._cached = 0
@@ -51,9 +54,10 @@ class Profiles:
     ) -> PutReport:
         """Insert or replace documents: all of them or, if this raises, none.
 
-        Everything is encoded before the write begins, so that the encoder never holds up the database's
-        lock. `documents` may be of any length. An invalid one is raised or, with `on_error="skip"`,
-        reported. Raises InvalidName, InvalidDocument, StoreUnavailable and, without `replace`, WouldReplace.
+        Everything is read before the first document is encoded, so that an invalid last one costs little,
+        and encoded before the write begins, so that the encoder never holds up the database's lock.
+        `documents` may be of any length. An invalid one is raised or, with `on_error="skip"`, reported.
+        Raises InvalidName, InvalidDocument, StoreUnavailable and, without `replace`, WouldReplace.
         """
         check_name(user)
         seen: set[str] = set()
@@ -63,7 +67,7 @@ class Profiles:
         changes = Changes()
 
         def valid() -> Iterator[Document]:
-            for document in documents:
+            for document in within_size(documents, self._document_bytes):
                 if isinstance(document, InvalidDocument):
                     if on_error != "skip":
                         raise document
@@ -77,11 +81,13 @@ class Profiles:
                 seen.add(document.id)
                 yield document
 
-        with Spool() as spool:
-            for batch in embedded(self.encoder, valid(), progress):
-                spool.add(batch)
+        with Spool() as read, Spool() as encoded:
+            for document in valid():
+                read.add(document)
+            for batch in embedded(self.encoder, read, progress):
+                encoded.add(batch)
             if seen:
-                self.store.put(user, spool, changes, replace=replace)
+                self.store.put(user, encoded, changes, replace=replace)
         return PutReport(len(seen), duplicates.first, skipped.first, duplicates.count, skipped.count, changes)
 
     def search(
@@ -145,6 +151,12 @@ class Profiles:
             self._count(profile)
         return profile
 
+    def delete_document(self, user: str, document_id: str) -> None:
+        """Delete a document, in the store, in memory and in answers. Raises UnknownUser, UnknownDocument."""
+        self.store.delete_document(user, document_id)
+        with self._lock:
+            self._drop(user)
+
     def erase(self, user: str) -> Receipt:
         """Delete everything of a user, in the store and in memory. Raises UnknownUser."""
         receipt = self.store.erase(user)
@@ -172,16 +184,21 @@ def open_profiles(
     *,
     passage_tokens: int = PASSAGE_TOKENS,
     cache_bytes: int = 2**30,
+    document_bytes: int = DOCUMENT_BYTES,
     retrievers: Retrievers | None = None,
+    accept_loss: bool = False,
 ) -> Profiles:
     """Load the encoder of this name (see `load_encoder`) and connect it with the store at `url`.
 
     With `encoder` None, no encoder is loaded, which is quick: documents can be read, and searched by
-    retrievers that need no vectors. The store is opened on first use. Raises EncoderUnavailable.
+    retrievers that need no vectors. The store is opened on first use; for `accept_loss` see Store. Raises
+    EncoderUnavailable.
     """
     loaded = None if encoder is None else load_encoder(encoder, passage_tokens)
-    store = Store(url, loaded.manifest if loaded else None)
-    return Profiles(store, loaded or NoEncoder(), cache_bytes, retrievers)
+    store = Store(
+        url, loaded.manifest if loaded else None, keep_reserve=loaded is not None, accept_loss=accept_loss
+    )
+    return Profiles(store, loaded or NoEncoder(), cache_bytes, retrievers, document_bytes)
 
 
 def _distinct(

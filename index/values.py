@@ -162,4 +162,4 @@ class Receipt:
     answers: int
     scrubbed: bool
     """Whether the erased text is off the disk. If not, a reader still holds an older state, and the text
-    goes when that reader is done."""
+    goes with the first write after that reader is done."""

@@ -38,6 +38,10 @@ class AnswerRecord:
     trajectory: Trajectory
     without_profile: Trajectory | None = None
     """The same question answered without the person's history, if the request asked to compare."""
+    stored: bool = True
+    """False if the database could not take the answer: it was delivered once and cannot be fetched again."""
+    redacted: bool = False
+    """Whether text of documents that were deleted since was removed from it."""
 
     def to_dict(self) -> dict[str, Any]:
         """The body of the API's answer: JSON values."""
@@ -52,6 +56,8 @@ class AnswerRecord:
             "policy": self.trajectory.policy,
             **_outcome(self.trajectory),
             "without_profile": _outcome(other) if other else None,
+            "stored": self.stored,
+            "redacted": self.redacted,
         }
 
     @classmethod
@@ -66,6 +72,8 @@ class AnswerRecord:
             retriever=data["retriever"],
             trajectory=Trajectory.from_dict(data["trajectory"]),
             without_profile=Trajectory.from_dict(other["trajectory"]) if other else None,
+            stored=data.get("stored", True),
+            redacted=data.get("redacted", False),
         )
 
 

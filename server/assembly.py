@@ -13,7 +13,7 @@ from server.settings import Settings
 def open_service(settings: Settings) -> Service:
     """Load the encoder, open the store and make the policy.
 
-    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, EngineError.
+    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, StoreDamaged, EngineError.
     """
     policy = make_policy(settings.policy)
     planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
@@ -22,9 +22,11 @@ def open_service(settings: Settings) -> Service:
         settings.encoder,
         passage_tokens=settings.passage_tokens,
         cache_bytes=settings.cache_mb * 2**20,
+        document_bytes=settings.document_mb * 2**20,
+        accept_loss=settings.accept_loss,
     )
     with suppress(OSError):  # The store reports it on first use.
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(0o700, parents=True, exist_ok=True)
     return Service(profiles, policy, settings, planner if settings.planning.has_model else None)
 
 
@@ -37,5 +39,10 @@ def open_to_look(settings: Settings) -> Service:
         raise StoreUnavailable(
             f"there is no store in {settings.data}; pr2 profile import USER FILE makes one"
         )
-    profiles = open_profiles(settings.url, None, cache_bytes=settings.cache_mb * 2**20)
+    profiles = open_profiles(
+        settings.url,
+        None,
+        cache_bytes=settings.cache_mb * 2**20,
+        accept_loss=settings.accept_loss,
+    )
     return Service(profiles, make_policy(EngineSettings()), settings)

@@ -5,6 +5,7 @@ Blocking work (database, encoder, FAISS) runs in threads, so that no request wai
 
 import asyncio
 import functools
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from agent.policy import Policy
 from agent.trajectory import Limits, Message, Trajectory
 from index.batching import Batcher
 from index.documents import Document, iso
+from index.errors import StoreUnavailable
 from index.profiles import Profiles
 from index.searching import AsyncSearch
 from index.storage.answers import StoredAnswer
@@ -31,6 +33,8 @@ from server.stopping import Stop
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 THREADS = 8
 """For blocking work. More would only contend for the interpreter; waiting requests are batched instead."""
@@ -65,7 +69,9 @@ class AnswerRequest:
 
 
 class Answering:
-    """An answer in progress: its steps as they happen and, last, its record, which is already stored.
+    """An answer in progress: its steps as they happen and, last, its record.
+
+    The record is durable unless it says `stored: false`, which it does if the database could not take it.
 
     The record always comes; its trajectory's finish reason says how the answer ended. Closing cancels the
     generation and gives back the tickets of the queue, even if nothing was read.
@@ -164,6 +170,10 @@ class Service:
         """See Profiles.similar."""
         return await self._search.similar(user, document_ids, k)
 
+    async def delete_document(self, user: str, document_id: str) -> None:
+        """See Profiles.delete_document."""
+        await self.run(self.profiles.delete_document, user, document_id)
+
     async def erase(self, user: str) -> Receipt:
         """See Profiles.erase."""
         return await self.run(self.profiles.erase, user)
@@ -181,9 +191,7 @@ class Service:
         ValidationError for a limit that is out of bounds.
         """
         check_name(user)
-        if not question.strip():
-            raise InvalidQuestion("the question is empty")
-        self._check_length("question", question)
+        self.check_question(question)
         method = options.get("method") or next(iter(METHODS))
         if method not in METHODS:
             raise UnknownMethod(f"there is no method {method!r}; there are {', '.join(METHODS)}")
@@ -204,6 +212,12 @@ class Service:
             plan=plan,
             compare=compare,
         )
+
+    def check_question(self, question: str) -> None:
+        """Raise InvalidQuestion if the question is empty or too long."""
+        if not question.strip():
+            raise InvalidQuestion("the question is empty")
+        self._check_length("question", question)
 
     def check(self, method: Method, plan: str = "") -> None:
         """Raise InvalidQuestion, with the reason, if this service cannot answer by the method."""
@@ -257,7 +271,12 @@ class Service:
                 trajectory=self._trajectory(episode),
                 without_profile=await other if other else None,
             )
-        await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
+        try:
+            await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
+        except StoreUnavailable as error:
+            # The answer is finished, and withholding it would help nobody.
+            _log.error("an answer is delivered that cannot be stored: %s", error)
+            record = replace(record, stored=False)
         yield record
 
     async def _without_profile(self, request: AnswerRequest, ticket: Ticket) -> Trajectory:
@@ -305,7 +324,8 @@ class Service:
 
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
         """Body of a stored answer. Raises UnknownUser, UnknownDocument."""
-        return await self.run(self.profiles.store.answer, user, answer_id)
+        body = await self.run(self.profiles.store.answer, user, answer_id)
+        return {"stored": True, "redacted": False} | body  # Older answers do not say so.
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:

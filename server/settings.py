@@ -88,6 +88,10 @@ class Settings(BaseSettings):
     retriever: str = "hybrid"
     cache_mb: Integer = Field(1_024, ge=1)
     """Memory for loaded profiles, in MiB."""
+    document_mb: Integer = Field(4, ge=1, le=16)
+    """Largest document, in MiB of UTF-8: text, title, metadata and all."""
+    accept_loss: bool = False
+    """Open a store whose write-ahead log is damaged, without the writes behind the damage."""
     upload_mb: Integer = Field(1_024, ge=1)
     """Largest request body, in MiB."""
     policy: EngineSettings = EngineSettings()

@@ -7,6 +7,7 @@ decides how to handle those. To add a format, write its module and register it i
 from collections.abc import Mapping
 
 from index.formats.csv import CSV, read_csv
+from index.formats.items import ITEM_CHARACTERS
 from index.formats.json import JSON, read_json
 from index.formats.locomo import LOCOMO, locomo_date, read_locomo
 from index.formats.ndjson import NDJSON, read_ndjson
@@ -14,6 +15,7 @@ from index.formats.source import Documents, File, Format, Source
 
 __all__ = [
     "FORMATS",
+    "ITEM_CHARACTERS",
     "Documents",
     "File",
     "Format",

@@ -1,11 +1,12 @@
 """One user's profile in memory, indexed for ranking: a cache of the store's rows."""
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,10 @@ class Profile:
         self.documents = stored.documents
         self._spans = stored.spans
         self.vectors = VectorIndex(stored.vectors)
-        self.text_bytes = sum(len(document.text) for document in stored.documents)
+        self._text_bytes = sum(sys.getsizeof(document.text) for document in stored.documents)
+        self._other_bytes = sum(
+            _memory([document.title, document.source, document.metadata]) for document in stored.documents
+        )
         self._derived: dict[str, Sized] = {}
         self._deriving = threading.Lock()
 
@@ -49,7 +53,7 @@ class Profile:
     @property
     def nbytes(self) -> int:
         """Estimated memory in bytes; the lexical index takes about as much as the text."""
-        own = self.vectors.nbytes + 3 * self.text_bytes + 1_000 * len(self._spans)
+        own = self.vectors.nbytes + 3 * self._text_bytes + self._other_bytes + 1_000 * len(self._spans)
         return own + sum(value.nbytes for value in tuple(self._derived.values()))
 
     def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
@@ -146,6 +150,18 @@ class Profile:
 def encoded_text(document: Document, text: str) -> str:
     """Return the text that encoders and the lexical index see for a passage: its title, then its text."""
     return f"{document.title}: {text}" if document.title else text
+
+
+def _memory(value: Any) -> int:
+    """Return the bytes that a JSON value takes in memory, several times those of its text."""
+    match value:
+        case list():
+            items = value
+        case dict():
+            items = [*value.keys(), *value.values()]
+        case _:
+            return sys.getsizeof(value)
+    return sys.getsizeof(value) + sum(map(_memory, items))
 
 
 def _together(earlier: Document, later: Document) -> bool:

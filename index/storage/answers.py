@@ -1,16 +1,18 @@
 """Rows of stored answers: one per question, with its trajectory as JSON."""
 
+import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from index.errors import UnknownDocument, UnknownUser
 from index.storage import schema
-from index.storage.profiles import AT_ONCE, unknown_user, version_of
+from index.storage.profiles import AT_ONCE, missing, unknown_user, version_of
+from index.storage.redaction import Deleted, document_ids
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,10 @@ class StoredAnswer:
 
 
 def save(connection: Connection, answers: Sequence[StoredAnswer]) -> list[UnknownUser | None]:
-    """Insert answers. Returns None for each that was stored, an error for each whose user is erased."""
+    """Insert answers. Returns None for each that was stored, an error for each whose user is erased.
+
+    The text of documents that were deleted while the answer was written is not stored.
+    """
     asking = sorted({answer.user for answer in answers})
     known: set[str] = set()
     for first in range(0, len(asking), AT_ONCE):
@@ -33,7 +38,12 @@ def save(connection: Connection, answers: Sequence[StoredAnswer]) -> list[Unknow
         known.update(connection.scalars(query.with_for_update(read=True)))
     now = time.time()
     rows = [
-        {"user": answer.user, "id": answer.id, "created_at": now, "body": json.dumps(answer.body)}
+        {
+            "user": answer.user,
+            "id": answer.id,
+            "created_at": now,
+            "body": json.dumps(_without_deleted(connection, answer)),
+        }
         for answer in answers
         if answer.user in known
     ]
@@ -45,11 +55,78 @@ def save(connection: Connection, answers: Sequence[StoredAnswer]) -> list[Unknow
 def find(connection: Connection, user: str, answer_id: str) -> dict[str, Any]:
     """Return the body of a stored answer. Raises UnknownUser or UnknownDocument."""
     version_of(connection, user)
-    columns = schema.answers.c
-    body = connection.execute(
-        select(columns.body).where(columns.user == user, columns.id == answer_id)
-    ).scalar_one_or_none()
+    body = _body(connection, user, answer_id)
     if body is None:
         raise UnknownDocument(f"{user!r} has no answer {answer_id!r}")
     found: dict[str, Any] = json.loads(body)
     return found
+
+
+@dataclass(frozen=True)
+class Redacted:
+    """The new body of an answer, and the SHA-256 of the body that it was made from."""
+
+    id: str
+    body: str
+    made_from: bytes
+
+
+def redacted(connection: Connection, user: str, deleted: Deleted, seen: set[str]) -> Iterator[Redacted]:
+    """Yield the user's answers that hold text of the document, without it. Adds the ids of all to `seen`.
+
+    With many answers this takes a while; it locks nothing.
+    """
+    columns = schema.answers.c
+    rows = connection.execution_options(yield_per=AT_ONCE).execute(
+        select(columns.id, columns.body).where(columns.user == user)
+    )
+    for row in rows:
+        seen.add(row.id)
+        if (body := _without(deleted, row.body)) is not None:
+            yield Redacted(row.id, body, _digest(row.body))
+
+
+def redact(
+    connection: Connection, user: str, deleted: Deleted, found: Iterable[Redacted], seen: Collection[str]
+) -> None:
+    """Store the redacted answers, and redact those that were stored or changed after they were looked at."""
+    columns = schema.answers.c
+    for answer in found:
+        stored = _body(connection, user, answer.id)
+        if stored is not None:
+            unchanged = _digest(stored) == answer.made_from
+            _replace(connection, user, answer.id, answer.body if unchanged else _without(deleted, stored))
+    for answer_id in set(connection.scalars(select(columns.id).where(columns.user == user))).difference(seen):
+        _replace(connection, user, answer_id, _without(deleted, _body(connection, user, answer_id) or "{}"))
+
+
+def _without(deleted: Deleted, body: str) -> str | None:
+    """Return the body without the document's text, None if it has none."""
+    if not deleted.may_be_in(body):
+        return None
+    changed = deleted.removed_from(json.loads(body))
+    return None if changed is None else json.dumps(changed)
+
+
+def _digest(body: str) -> bytes:
+    return hashlib.sha256(body.encode()).digest()
+
+
+def _body(connection: Connection, user: str, answer_id: str) -> str | None:
+    columns = schema.answers.c
+    query = select(columns.body).where(columns.user == user, columns.id == answer_id)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def _replace(connection: Connection, user: str, answer_id: str, body: str | None) -> None:
+    if body is not None:
+        columns = schema.answers.c
+        row = update(schema.answers).where(columns.user == user, columns.id == answer_id)
+        connection.execute(row.values(body=body))
+
+
+def _without_deleted(connection: Connection, answer: StoredAnswer) -> Mapping[str, Any]:
+    body = answer.body
+    for document_id in missing(connection, answer.user, document_ids(body)):
+        body = Deleted(document_id).removed_from(body) or body
+    return body

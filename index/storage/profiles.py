@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -184,6 +184,19 @@ def count(connection: Connection, user: str) -> int:
     version_of(connection, user)
     query = select(func.count()).where(schema.documents.c.user == user)
     return int(connection.execute(query).scalar_one())
+
+
+def missing(connection: Connection, user: str, document_ids: Collection[str]) -> list[str]:
+    """Return those ids of which the user has no document, sorted."""
+    columns = schema.documents.c
+    absent = set(document_ids)
+    ordered = sorted(document_ids)
+    for first in range(0, len(ordered), AT_ONCE):
+        some = ordered[first : first + AT_ONCE]
+        absent.difference_update(
+            connection.scalars(select(columns.id).where(columns.user == user, columns.id.in_(some)))
+        )
+    return sorted(absent)
 
 
 def delete_document(connection: Connection, user: str, document_id: str) -> None:

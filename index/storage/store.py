@@ -5,6 +5,7 @@ A document's text and its vectors are written in one transaction, and acknowledg
 SQLAlchemy Core, so that another database needs no second code path.
 """
 
+import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,12 +16,17 @@ from sqlalchemy import Connection, delete, select
 
 from index.documents import Document, iso
 from index.encoding.encoders import EncoderManifest
-from index.errors import UnknownUser
-from index.storage import answers, opening, profiles, schema
+from index.encoding.spool import Spool
+from index.errors import StoreDamaged, UnknownUser
+from index.storage import answers, opening, profiles, schema, wal
 from index.storage.answers import StoredAnswer
-from index.storage.database import Database
+from index.storage.database import Database, as_unavailable
+from index.storage.health import Health
 from index.storage.profiles import EncodedDocument, StoredProfile
+from index.storage.redaction import Deleted
 from index.values import Changes, Receipt
+
+_log = logging.getLogger(__name__)
 
 
 class Store:
@@ -30,28 +36,72 @@ class Store:
     the database cannot be read or written; a write that raises has changed nothing.
     """
 
-    def __init__(self, url: str, manifest: EncoderManifest | None) -> None:
-        """`manifest` is that of the encoder in use. None opens an existing store with any encoder."""
+    def __init__(
+        self,
+        url: str,
+        manifest: EncoderManifest | None,
+        *,
+        keep_reserve: bool = False,
+        accept_loss: bool = False,
+    ) -> None:
+        """`manifest` is that of the encoder in use. None opens an existing store with any encoder.
+
+        With `keep_reserve`, some disk space is set aside so that documents can be deleted when the disk is
+        full. With `accept_loss`, a store with a damaged log is opened without the writes behind the damage.
+        """
         self._expected = manifest
         self.database = Database(url)
+        self._health = Health(self.database)
+        self._keep_reserve = keep_reserve
+        self._accept_loss = accept_loss
         self._ready = False
 
     def open(self) -> None:
-        """Create the store if it is missing, or migrate it. Raises EncoderMismatch, SchemaMismatch."""
+        """Create the store if it is missing, or migrate it.
+
+        Raises EncoderMismatch, SchemaMismatch, StoreDamaged.
+        """
         if self._ready:
             return
+        self._examine_log()
         with self.database.write() as connection:
             opening.prepare(connection, self._expected)
             opening.read_encoder(connection, self._expected)
+        # A process that was killed may have deleted without scrubbing.
+        self.database.scrub(wait_ms=0)
+        if self._keep_reserve and self.database.reserve:
+            self.database.reserve.fill()
         self._ready = True
+
+    def _examine_log(self) -> None:
+        """Look for damage before SQLite has a connection: closing the last one would remove the evidence."""
+        if self.database.file is None:
+            return
+        with as_unavailable():
+            found = wal.examine(self.database.file)
+        log = f"{self.database.file}-wal"
+        if found.lost:
+            what = f"{log} is damaged: at least {found.lost} acknowledged writes behind the damage are lost"
+            if not self._accept_loss:
+                raise StoreDamaged(
+                    f"{what} if it is opened. Nothing was changed: restore a backup, or set accept_loss "
+                    "(PR2_ACCEPT_LOSS=true) to go on without them"
+                )
+            _log.error("%s", what)
+        elif found.doubtful:
+            _log.warning(
+                "%s ends in an unreadable write: it was interrupted before it was acknowledged, unless the "
+                "disk is damaged",
+                log,
+            )
 
     def close(self) -> None:
         self.database.close()
 
     def check(self) -> None:
-        """Run a query to show that the database responds."""
-        with self._read() as connection:
-            connection.execute(select(schema.manifest.c.key).limit(1))
+        """Try what the store promises: to write durably, and to read. Raises StoreUnavailable."""
+        self.open()
+        self._health.check()
 
     def users(self) -> list[str]:
         with self._read() as connection:
@@ -122,19 +172,34 @@ class Store:
             return profiles.count(connection, user)
 
     def delete_document(self, user: str, document_id: str) -> None:
-        """Raises UnknownUser or UnknownDocument."""
-        with self._write() as connection:
-            profiles.delete_document(connection, user, document_id)
+        """Delete a document, and its text from stored answers. Raises UnknownUser or UnknownDocument."""
+        seen: set[str] = set()
+        with Spool() as found:
+            with self._read() as connection:
+                deleted = Deleted(document_id, (profiles.document(connection, user, document_id).text,))
+                # Before the write, so that nobody waits for a search through many answers.
+                for answer in answers.redacted(connection, user, deleted, seen):
+                    found.add(answer)
+
+            def work(connection: Connection) -> None:
+                profiles.delete_document(connection, user, document_id)
+                answers.redact(connection, user, deleted, found, seen)
+
+            self.database.delete(work)
 
     def erase(self, user: str) -> Receipt:
         """Delete a user's rows from every table. Raises UnknownUser."""
-        with self._write() as connection:
+
+        def work(connection: Connection) -> dict[str, int]:
             profiles.version_of(connection, user, to_change=True)
-            counts = {
+            return {
                 table.name: connection.execute(delete(table).where(table.c.user == user)).rowcount
                 for table in schema.PER_USER
             }
-        scrubbed = self.database.scrub()
+
+        self.open()
+        counts = self.database.delete(work)
+        scrubbed = self.database.scrubbed
         return Receipt(
             id=uuid.uuid4().hex,
             user=user,

@@ -80,7 +80,7 @@ class Access:
 
     async def delete_document(self, user: str, document_id: str) -> None:
         self.check("write", user)
-        await self._service.run(self._store.delete_document, user, document_id)
+        await self._service.delete_document(user, document_id)
 
     async def erase(self, user: str) -> Receipt:
         """See Profiles.erase."""

@@ -7,16 +7,19 @@ from typing import Any
 from agent.methods import METHODS
 from agent.trajectory import Trajectory
 from index.documents import Document
-from index.errors import UnknownDocument
+from index.errors import InvalidDocument, UnknownDocument
 from server.answers import record_of
 from server.cli.backend import Backend, LocalBackend
+from server.cli.printable import one_line
 from server.client import ApiError, AskOptions
 from server.service import InvalidQuestion
-from training.evaluation.answers import AnswerOptions, Unanswered, UnfitMethod
+from training.evaluation.answers import AnswerOptions, Unanswered, UnfitMethod, UnfitQuestion
 from training.evaluation.profiles import ProfileUnavailable
 
 _ENGINE = {"engine", "model", "protocol", "temperature", "context_tokens", "engine_args"}
 """The settings of an engine that answers depend on."""
+_SHOWN = 60
+"""Characters of a refused question that are shown."""
 
 
 class BackendAnswers:
@@ -38,6 +41,14 @@ class BackendAnswers:
                 self._service.check(METHODS[method], "the rubric" if has_plan else "")
             except InvalidQuestion as error:
                 raise UnfitMethod(str(error)) from None
+
+    def check_question(self, question: str) -> None:
+        """See Answers. A server refuses each question itself."""
+        if self._service:
+            try:
+                self._service.check_question(question)
+            except InvalidQuestion as error:
+                raise UnfitQuestion(str(error)) from None
 
     def describe(self, retriever: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
         """See Answers. Of a server, only the address is known."""
@@ -70,6 +81,8 @@ class BackendAnswers:
         try:
             await self._backend.put(user, documents)
         except ApiError as error:
+            if error.status == 422:
+                raise InvalidDocument(str(error), error.line) from None
             raise ProfileUnavailable(str(error)) from None
 
     async def answer(self, user: str, question: str, options: AnswerOptions) -> Trajectory:
@@ -84,4 +97,6 @@ class BackendAnswers:
         try:
             return (await record_of(self._backend.answer(user, question, **asked))).trajectory
         except (ApiError, InvalidQuestion) as error:
+            if isinstance(error, InvalidQuestion) or error.status == 422:
+                raise UnfitQuestion(f"{error} ({one_line(question)[:_SHOWN]})") from None
             raise Unanswered(str(error)) from None

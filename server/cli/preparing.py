@@ -68,7 +68,7 @@ def prepare(
         from training.folder import locked
         from training.policy.advantage import Formula
         from training.policy.environment import Configuration
-        from training.policy.prepare import STORE, Preparation, check_storable, scores_without_profile
+        from training.policy.prepare import STORE, Preparation, scores_without_profile
         from training.policy.reward import Costs
         from training.tasks.datasets import parts_of
         from training.tasks.survey import survey
@@ -90,7 +90,7 @@ def prepare(
         faults: list[InvalidRecord] = []
         skip = faults.append if skip_invalid else None
         parts, split = parts_of(dataset, validation, most, seed, skip)
-        checked = {name: survey(part, check_storable, skip) for name, part in parts.items()}
+        checked = {name: survey(part) for name, part in parts.items()}
         with locked(out):
             scores = scores_without_profile(without_profile or [], configuration.judge)
             preparation = Preparation(dataset, split, checked, configuration, scores)

@@ -127,6 +127,7 @@ class StepPrinter:
             _counted(trajectory.searches, "search", "searches"),
             f"{_counted(len(trajectory.documents_read), 'document', 'documents')} read",
             f"{trajectory.total_ms / 1000:.2f} s",
+            *([] if record.stored else ["could not be stored"]),
         )
         self._out.print()
         self._out.print(line((" · ".join(facts), "dim")))

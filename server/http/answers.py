@@ -44,7 +44,7 @@ _EVENTS: dict[str, Any] = {
 }
 _IN_OPENAPI: dict[str, Any] = {
     "description": "The answer; with `stream`, its steps as events as they happen, and last `done` with the "
-    'answer\'s body, or with `{"finish_reason": null}` when nothing could be stored.',
+    'answer\'s body, or with `{"finish_reason": null}` when there is none.',
     "model": AnswerBody,
     "content": in_openapi(_EVENTS),
 }

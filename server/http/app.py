@@ -69,7 +69,7 @@ def create_app(
     environment, so that any ASGI server can run this as a factory. `gate` defaults to IdentityGate.
 
     It also starts while the database is unavailable, and serves once that is back. Startup raises
-    EncoderMismatch, SchemaMismatch and EncoderUnavailable, which waiting does not cure.
+    EncoderMismatch, SchemaMismatch, StoreDamaged and EncoderUnavailable, which waiting does not cure.
     """
     settings = settings or Settings()
     state = State(

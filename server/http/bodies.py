@@ -141,6 +141,10 @@ class AnswerBody(Outcome):
     policy: str
     without_profile: Outcome | None
     """With `compare`: the outcome without the person's history."""
+    stored: bool
+    """False if the database could not take the answer, which then cannot be fetched again."""
+    redacted: bool
+    """Whether `[deleted]` stands for text of documents that were deleted since."""
 
 
 class Health(_Body):

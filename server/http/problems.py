@@ -17,6 +17,8 @@ from index.errors import (
     InvalidDocument,
     InvalidName,
     SchemaMismatch,
+    StoreDamaged,
+    StoreFull,
     StoreUnavailable,
     UnknownDocument,
     UnknownRetriever,
@@ -62,7 +64,7 @@ class Problem:
     """Line of an upload (item of an array) that is at fault, from 1."""
     errors: Sequence[Fault] | None = None
     finish_reason: str | None = None
-    """Finish reason of an answer that failed; the answer is stored under `answer_id`."""
+    """Finish reason of an answer that failed; the answer is stored under `answer_id`, if there is one."""
     answer_id: str | None = None
     fault: str | None = None
     """Kind of the policy's failure: unavailable, timeout, broken_stream, bad_reply or refused."""
@@ -122,6 +124,8 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     UnknownUser: _Kind("unknown-user", "Nothing is stored for this user", 404),
     UnknownDocument: _Kind("unknown-document", "The user has no such item", 404),
     StoreUnavailable: _Kind("store-unavailable", "The database cannot be used now", 503),
+    StoreFull: _Kind("store-full", "The disk is full", 507),
+    StoreDamaged: _Kind("store-unavailable", "The database cannot be used now", 503),
     SchemaMismatch: _Kind("store-unavailable", "The database cannot be used now", 503),
     EncoderUnavailable: _Kind("encoder-unavailable", "The encoder cannot be used", 503),
     EncoderMismatch: _Kind("encoder-mismatch", "The store was made with another encoder", 503),
@@ -177,7 +181,7 @@ def _of_policy(record: AnswerRecord) -> Problem:
     return replace(
         kind.problem(trajectory.detail),
         finish_reason=trajectory.finish_reason,
-        answer_id=record.id,
+        answer_id=record.id if record.stored else None,
         fault=trajectory.fault,
     )
 

@@ -1,7 +1,9 @@
 """Routes for a person's documents: put, list, fetch, delete, search, export, erase."""
 
+import codecs
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Annotated, Literal
 
@@ -13,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from index.documents import Document, check_name
 from index.errors import InvalidDocument, StoreUnavailable
-from index.formats import Documents, read_json, read_ndjson
+from index.formats import ITEM_CHARACTERS, Documents, read_json, read_ndjson
 from index.values import Receipt
 from server.http.bodies import (
     DOCUMENT,
@@ -28,9 +30,8 @@ from server.http.state import Caller
 from server.http.wire import JSONBody, encode
 
 MB = 2**20
-ARRAY_BYTES = 64 * MB
-"""An array is read whole, so its limit is lower than that of NDJSON."""
-LINE_BYTES = 16 * MB
+LINE_BYTES = ITEM_CHARACTERS
+_PIECE_BYTES = MB // 4
 _IN_MEMORY = 8 * MB
 _LARGEST = 2**63 - 1
 
@@ -183,12 +184,10 @@ def _reader(request: Request) -> Callable[[Upload], Documents]:
 
 
 def _read_array(upload: Upload) -> Documents:
-    text = upload.read(ARRAY_BYTES + 1)
-    if len(text) > ARRAY_BYTES:
-        raise HTTPException(
-            413, f"a JSON array may have {ARRAY_BYTES // MB} MB; send longer uploads as application/x-ndjson"
-        )
-    yield from read_json(text)
+    try:
+        yield from read_json(codecs.iterdecode(iter(partial(upload.read, _PIECE_BYTES), b""), "utf-8"))
+    except UnicodeDecodeError:
+        raise InvalidDocument("not JSON: not UTF-8") from None
 
 
 def _read_lines(upload: Upload) -> Documents:

@@ -1,12 +1,17 @@
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from index.documents import Document
 from index.errors import InvalidDocument
 from index.formats import FORMATS, locomo_date, read_csv, read_json, read_locomo, read_ndjson, recognize
+from index.formats.items import MOST_STRUCTURE, TOO_LARGE
+from index.formats.json import elements
 
 A, B = Document(id="a", text="tea"), Document(id="b", text="dog", title="Rex")
 
@@ -42,21 +47,96 @@ def test_a_byte_order_mark_is_removed_from_the_first_line() -> None:
     line = "\ufeff" + json.dumps(A.to_dict())
     assert list(read_ndjson([line])) == [A]
     assert list(read_ndjson([line.encode()])) == [A]
-    assert list(read_json(f"\ufeff[{json.dumps(A.to_dict())}]")) == [A]
+    assert list(read_json([f"\ufeff[{json.dumps(A.to_dict())}]"])) == [A]
     assert list(read_csv(["\ufeffid,text\n", "a,tea\n"])) == [A]
     assert list(read_csv(['\ufeff"id",text\n', "a,tea\n"])) == [A]
 
 
 def test_json_is_an_array_whose_items_are_counted() -> None:
-    items = list(read_json(json.dumps([A.to_dict(), {"id": "x"}, B.to_dict()]).encode()))
+    items = list(read_json([json.dumps([A.to_dict(), {"id": "x"}, B.to_dict()])]))
     assert (items[0], items[2]) == (A, B)
     assert faults(items) == [(2, "text: Field required")]
 
 
-@pytest.mark.parametrize("text", ["{}", "[", "", b"\xff", "[" * 100_000])
-def test_json_other_than_an_array_is_refused(text: str | bytes) -> None:
-    with pytest.raises(InvalidDocument):
-        list(read_json(text))
+@pytest.mark.parametrize(
+    ("text", "says", "item"),
+    [
+        ("{}", "expected a JSON array of documents", None),
+        ("", "expected a JSON array of documents", None),
+        (" \n", "expected a JSON array of documents", None),
+        ("7 [", "expected a JSON array of documents", None),
+        ("[", "not JSON: the array does not end", 1),
+        ('["', "not JSON: the array does not end", 1),
+        ('[1, "\\"]', "not JSON: the array does not end", 2),
+        ("[" * 100_000, "not JSON: nested too deeply", 1),
+        ("[1, 2}", "not JSON: something follows the end of the array", 2),
+        ("[1] 2", "not JSON: something follows the end of the array", 1),
+    ],
+)
+def test_json_other_than_an_array_is_refused(text: str, says: str, item: int | None) -> None:
+    with pytest.raises(InvalidDocument) as raised:
+        list(read_json([text]))
+    assert (str(raised.value), raised.value.line) == (says, item)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text('ab"\\[]{},: \n🙂'),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text('"\\]},', max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(values, max_size=5), st.integers(1, 9), st.sampled_from([None, 0, 2]), st.booleans())
+def test_an_array_is_read_whatever_the_pieces(
+    array: list[object], length: int, indent: int | None, ascii_only: bool
+) -> None:
+    text = " " + json.dumps(array, indent=indent, ensure_ascii=ascii_only) + "\n"
+    pieces = [text[i : i + length] for i in range(0, len(text), length)]
+    found = [(number, json.loads(element)) for number, element in elements(pieces)]
+    assert found == list(enumerate(array, 1))
+
+
+@given(st.text('[]{},":\\ 1a', max_size=12), st.integers(1, 4))
+def test_any_text_gives_an_array_or_an_error_as_the_json_module_does(text: str, length: int) -> None:
+    pieces = [text[i : i + length] for i in range(0, len(text), length)]
+    try:
+        found = [json.loads(element) for _, element in elements(pieces)]
+    except ValueError:
+        found = None
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        expected = None
+    assert found == (expected if isinstance(expected, list) else None)
+
+
+def test_an_array_is_read_while_it_comes_and_an_element_has_a_bound() -> None:
+    def endless() -> Iterator[str]:
+        yield "[1"
+        while True:
+            yield ', "' + "x" * 1_000 + '"'
+
+    found = elements(endless(), longest=2_000)
+    assert [next(found) for _ in range(3)] == [(1, "1"), (2, f' "{"x" * 1_000}"'), (3, f' "{"x" * 1_000}"')]
+    with pytest.raises(InvalidDocument, match="longer than 0 MB") as raised:
+        list(elements(["[1, ", *['"' + "x" * 1_000] * 3], longest=2_000))
+    assert raised.value.line == 2
+
+
+def test_a_document_of_too_many_values_is_refused_before_it_is_parsed() -> None:
+    few = '{"text": "a", "metadata": {"x": [' + "1," * (MOST_STRUCTURE - 7) + "0]}}"
+    many = few.replace("0]", "0, 0]")
+    long = json.dumps({"text": "a, [" * MOST_STRUCTURE + '"\\'})
+    found = list(read_ndjson([many, few, long]))
+    assert faults(found) == [(1, TOO_LARGE)]
+    assert all(isinstance(item, Document) for item in found[1:])
+    array = read_json(["[", few, ",", long, ", ", many, ", ", few, "]"])
+    assert [type(next(array)) for _ in range(2)] == [Document, Document]
+    with pytest.raises(InvalidDocument, match="holds more than") as raised:
+        next(array)
+    assert raised.value.line == 3
 
 
 def test_csv_takes_columns_by_their_names_and_others_as_metadata() -> None:
@@ -112,13 +192,13 @@ def test_every_format_reads_the_dates_of_mails_and_names_what_it_refuses() -> No
     ((line, message),) = faults(items)
     assert line == 3
     assert message.startswith("created_at: '45356' is not a plausible time")
-    ((_, message),) = faults(list(read_json('[{"text": "tea", "created_at": 2024}]')))
+    ((_, message),) = faults(list(read_json(['[{"text": "tea", "created_at": 2024}]'])))
     assert message.startswith("created_at: '2024' names no day")
 
 
 def test_ids_are_optional_in_every_format() -> None:
     (from_csv,) = read_csv(["text\n", "tea\n"])
-    (from_json,) = read_json('[{"text": "tea"}]')
+    (from_json,) = read_json(['[{"text": "tea"}]'])
     (from_ndjson,) = read_ndjson(['{"text": "tea", "id": null}'])
     assert from_csv == from_json == from_ndjson == Document(text="tea")
 

@@ -1,5 +1,6 @@
 import json
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -362,3 +363,52 @@ def test_the_searches_of_the_golden_cases_find_what_the_cases_say(case: Case, fo
         found = people.search("ana", [query], case.limits.top_k, RETRIEVER, read)[0]
         assert [passage.document_id for passage in found] == list(expected)
         read |= {passage.key for passage in found}
+
+
+def test_documents_over_the_size_are_left_out_one_at_a_time(folder: Folder) -> None:
+    people = folder.open()
+
+    def large() -> Iterator[Document]:
+        for number in range(15):
+            yield Document(id=f"m{number}", text="tea", metadata={"filler": f"{number}" * 12_000_000})
+
+    with pytest.raises(InvalidDocument, match=r"'m0' \(item 1\) has 12,000,0\d\d bytes .* \(document_mb\)$"):
+        people.put("ana", large())
+    report = people.put("ana", large(), on_error="skip")
+    assert (report.put, report.skipped_count) == (0, 15)
+    assert people.store.users() == []
+
+
+@pytest.mark.parametrize("part", ["text", "title", "source", "metadata", "id"])
+def test_the_size_of_a_document_is_that_of_all_its_fields(folder: Folder, part: str) -> None:
+    value: object = {"ä": "ä" * 50} if part == "metadata" else "ä" * 100
+    whole = Document.model_validate({"id": "a", "text": "b"} | {part: value})
+    people = Profiles(folder.open().store, folder.encoder, document_bytes=whole.size)
+    assert people.put("ana", [whole]).put == 1
+    small = Profiles(people.store, folder.encoder, document_bytes=whole.size - 1)
+    with pytest.raises(InvalidDocument, match="document_mb"):
+        small.put("ana", [whole])
+
+
+def test_an_invalid_last_line_is_found_before_anything_is_encoded(folder: Folder) -> None:
+    people = folder.open()
+    lines: list[Document | InvalidDocument] = [document(f"m{i}") for i in range(2_000)]
+    lines.append(InvalidDocument("text: must not be empty", 2_001))
+    with pytest.raises(InvalidDocument):
+        people.put("ana", lines)
+    assert folder.encoder.calls == []
+
+
+def test_the_cache_counts_metadata_as_it_is_in_memory(folder: Folder) -> None:
+    people = folder.open()
+    metadata = {f"key {i}": [i, {"value": i / 7}] for i in range(1_000)}
+    tracemalloc.start()
+    try:
+        copy = json.loads(json.dumps(metadata))
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    people.put("ana", [document("a")])
+    plain = people.get("ana").nbytes
+    people.put("ana", [Document(id="a", text="green tea", metadata=copy)])
+    assert people.get("ana").nbytes - plain == pytest.approx(taken, rel=0.2)

@@ -17,6 +17,10 @@ class UnfitMethod(TrainingError, ValueError):
     """The method cannot be used here; the message says what is missing."""
 
 
+class UnfitQuestion(TrainingError, ValueError):
+    """A question that will never be accepted; the message says why."""
+
+
 @dataclass(frozen=True)
 class AnswerOptions:
     """How a question is to be answered."""
@@ -42,10 +46,17 @@ class Answers(ProfileStore, Protocol):
         """Raises UnfitMethod if the method cannot answer any question."""
         ...
 
+    def check_question(self, question: str) -> None:
+        """Raises UnfitQuestion if it is known already that the question will not be accepted."""
+        ...
+
     def describe(self, retriever: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
         """JSON values that the answers depend on, with these options, for the run's manifest."""
         ...
 
     async def answer(self, user: str, question: str, options: AnswerOptions) -> Trajectory:
-        """The trajectory of the question, answered from the user's profile. Raises Unanswered."""
+        """The trajectory of the question, answered from the user's profile.
+
+        Raises Unanswered, or UnfitQuestion if asking again would not help.
+        """
         ...

@@ -19,7 +19,7 @@ from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Trajectory
 from index.errors import InvalidDocument
 from training.errors import TrainingError
-from training.evaluation.answers import AnswerOptions, Answers, Unanswered
+from training.evaluation.answers import AnswerOptions, Answers, Unanswered, UnfitQuestion
 from training.evaluation.profiles import KeptProfiles, ProfileUnavailable
 from training.evaluation.records import SCORE
 from training.evaluation.runs import RunOutcome, Watcher, open_run
@@ -79,7 +79,8 @@ async def evaluate(
 ) -> RunOutcome:
     """Answer and score the questions that are owed.
 
-    Raises EvaluationError, UnfitMethod, DataError, FolderInUse, ChangedConfiguration, CacheUnavailable.
+    Raises EvaluationError, UnfitMethod, UnfitQuestion, DataError, FolderInUse, ChangedConfiguration,
+    CacheUnavailable.
     """
     task, method = evaluation.task, evaluation.method
     name = _METHOD_OF.get(method, method)
@@ -94,6 +95,10 @@ async def evaluate(
             count += 1
             if method == _ORACLE and not task.plan(question):
                 raise EvaluationError(f"the task {task.name} has no plans, so there is no {_ORACLE}")
+            try:
+                answers.check_question(question.question)
+            except UnfitQuestion as error:
+                raise EvaluationError(f"record {count}, question {question.id}: {error}") from None
             yield question
 
     digest = dataset_hash(counted())
@@ -126,8 +131,11 @@ async def evaluate(
         async def answer(question: Q) -> Trajectory:
             try:
                 user = await profiles.keep(question)
-            except (ProfileUnavailable, InvalidDocument) as error:
+            except ProfileUnavailable as error:
                 raise Unanswered(f"its profile cannot be stored: {error}") from None
+            except InvalidDocument as error:
+                why = f"question {question.id}: its profile cannot be stored: {error}"
+                raise UnfitQuestion(why) from None
             if users:
                 user = _other_user(users, user, f"{evaluation.seed} {question.id}")
             plan = as_plan(task.plan(question)) if method == _ORACLE else None

@@ -36,6 +36,9 @@ class LocalAnswers:
         if has_plan and not METHODS[method].plans:
             raise UnfitMethod(f"the method {method} takes no plan")
 
+    def check_question(self, question: str) -> None:
+        """See Answers. An episode takes any question."""
+
     def describe(self, retriever: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
         """See Answers."""
         return {

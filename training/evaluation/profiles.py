@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from index.documents import Document, parse_document
 from index.errors import UnknownDocument, UnknownUser
 from training.errors import TrainingError
-from training.evaluation.task import Question
+from training.evaluation.task import Item, Question
 
 
 class ProfileUnavailable(TrainingError):
@@ -51,14 +51,21 @@ class KeptProfiles:
         return user
 
     async def _put(self, user: str, question: Question) -> None:
-        items = question.profile
         try:
             # A profile is stored as a whole, so its first document stands for all of it.
-            await self._store.document(user, items[0].id)
+            await self._store.document(user, question.profile[0].id)
         except (UnknownUser, UnknownDocument):
-            await self._store.put(
-                user, [parse_document({"id": item.id, "text": item.text}) for item in items]
-            )
+            await self._store.put(user, documents_of(question.profile))
+
+
+def documents_of(profile: Sequence[Item]) -> list[Document]:
+    """The documents of a profile, as they are stored.
+
+    Raises InvalidDocument, with the item's position from 0 as its line, if a store would not take one.
+    """
+    return [
+        parse_document({"id": item.id, "text": item.text}, position) for position, item in enumerate(profile)
+    ]
 
 
 def user_of(question: Question) -> str:

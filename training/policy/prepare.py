@@ -8,8 +8,6 @@ from pathlib import Path
 
 from agent.methods import METHODS, Method
 from agent.trajectory import Limits
-from index.documents import parse_document
-from index.errors import InvalidDocument
 from training.errors import TrainingError
 from training.evaluation.records import MANIFEST, read_records
 from training.folder import pin_configuration, replacing, write_json
@@ -17,7 +15,6 @@ from training.judging.factory import JudgeConfiguration
 from training.policy.environment import Configuration
 from training.policy.rows import DEFAULT_METHOD, Row
 from training.tasks.datasets import Part
-from training.tasks.errors import InvalidRecord
 from training.tasks.lampqa.data import Question
 from training.tasks.survey import Survey
 
@@ -91,16 +88,6 @@ class Preparation:
             written.append(Prompts(file, count, sum(row.without_profile is not None for row in rows)))
         write_json(out / ENVIRONMENT, self.configuration.model_dump(mode="json"))
         return written
-
-
-def check_storable(number: int, question: Question) -> None:
-    """Raises InvalidRecord, naming the item, if a store does not accept the question's profile."""
-    for position, item in enumerate(question.profile):
-        try:
-            parse_document({"id": item.id, "text": item.text})
-        except InvalidDocument as error:
-            where = f"profile.{position}"
-            raise InvalidRecord(f"question {question.id}", number, where, str(error)) from None
 
 
 def scores_without_profile(runs: Iterable[Path], judge: JudgeConfiguration) -> Scores:

@@ -153,14 +153,50 @@ def test_limits_of_the_environment_are_part_of_the_configuration(
     assert "limits: " in refused.stderr
 
 
-def test_a_question_that_is_not_acceptable_stays_owed_and_the_others_are_answered(tmp_path: Path) -> None:
+def test_a_question_that_will_never_be_acceptable_is_named_before_any_is_answered(tmp_path: Path) -> None:
     file = tmp_path / "own.jsonl"
-    long = RECORDS[0] | {"question": "What could I show? " * 1_000}
-    file.write_text("".join(json.dumps(one) + "\n" for one in (long, *RECORDS[1:])))
+    long = RECORDS[1] | {"question": "What could I show? " * 10_000}
+    file.write_text("".join(json.dumps(one) + "\n" for one in (RECORDS[0], long, *RECORDS[2:])))
     result = evaluate("--dataset", file, "--out", tmp_path / "run")
-    assert result.exit_code == 1
-    assert "still owed: q1: the question has" in result.stderr
-    assert len((tmp_path / "run" / "records.jsonl").read_text().splitlines()) == 2
+    assert result.exit_code == 2
+    assert "record 2, question q2: the question has 189999 characters; the limit is" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("item", "says"),
+    [
+        ({"id": "p9", "text": " "}, "profile.2: text: must not be empty"),
+        ({"id": "a\nb", "text": "pots"}, "profile.2: id: 'a\\nb' cannot be an id"),
+        (
+            {"id": "p9", "text": "x" * 1_000_001},
+            "profile.2: text: String should have at most 1000000 characters",
+        ),
+    ],
+)
+def test_a_profile_that_no_store_takes_is_named_before_any_question_is_answered(
+    tmp_path: Path, item: dict[str, str], says: str
+) -> None:
+    file = tmp_path / "own.jsonl"
+    broken = RECORDS[1] | {"profile": [*RECORDS[1]["profile"][:2], item]}
+    file.write_text("".join(json.dumps(one) + "\n" for one in (RECORDS[0], broken, *RECORDS[2:])))
+    result = evaluate("--dataset", file, "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert f"own.jsonl, record 2, {says}" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_question_that_a_server_refuses_ends_the_run_with_its_reason(
+    tmp_path: Path, make_service: MakeService
+) -> None:
+    file = tmp_path / "own.jsonl"
+    file.write_text(json.dumps(RECORDS[0] | {"question": "What could I show? " * 10_000}))
+    service: Service = make_service()
+    with serving(create_app(Settings(), service)) as url:
+        result = evaluate("--dataset", file, "--out", tmp_path / "run", "--server", url)
+    assert result.exit_code == 2
+    assert "the question has 189999 characters; the limit is" in result.stderr
+    assert "(What could I show?" in result.stderr
 
 
 def test_the_narrative_and_the_rubric_never_reach_what_answers(dataset: Path, tmp_path: Path) -> None:

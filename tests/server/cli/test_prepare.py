@@ -116,7 +116,7 @@ def test_a_profile_that_cannot_be_stored_stops_it_before_anything_is_written(tmp
     skipped = prepare(*asked, "--skip-invalid")
     assert skipped.exit_code == 0, skipped.output
     assert "2 invalid records left out" in skipped.stderr
-    assert "question q4, record" in skipped.stderr
+    assert "record 4, profile.1: text: must not be empty" in skipped.stderr
     assert "'q1' is taken by record 1" in skipped.stderr
 
 

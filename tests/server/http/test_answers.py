@@ -15,7 +15,7 @@ from agent.trajectory import PolicyFault, Trajectory
 from server.http.bodies import AnswerBody
 from tests.engine import Engine, turns, writes
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of
+from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of, full_disk
 
 
 async def test_an_answer_cites_the_line_it_rests_on(api: Api) -> None:
@@ -162,6 +162,17 @@ async def test_a_policy_that_fails_is_a_problem_and_leaves_a_record(
     assert problem["detail"] == f"the engine: {fault}"
     assert (record["finish_reason"], record["usage"]["searches"]) == ("policy_error", 1)
     TypeAdapter(AnswerBody).validate_python(record)
+
+
+async def test_a_failure_that_cannot_be_stored_names_no_answer(make_service: MakeService) -> None:
+    broken = EngineError("broken_stream", "the engine has gone")
+    service = make_service(ScriptedPolicy([["<think>" + "long " * 5_000, broken]]))
+    async with api_of(service) as api:
+        await api.put("ana", ANA)
+        with full_disk(service):
+            response = await api.ask("ana")
+    assert (response.status_code, response.json()["detail"]) == (502, "the engine has gone")
+    assert "answer_id" not in response.json()
 
 
 async def test_answers_do_not_wait_for_each_other(make_service: MakeService) -> None:

@@ -95,9 +95,7 @@ async def test_an_invalid_turn_is_an_event(make_service: MakeService) -> None:
     assert events[1][1]["reason"] == "no_action"
 
 
-async def test_an_answer_that_cannot_be_stored_ends_with_an_error_and_without_a_record(
-    make_service: MakeService,
-) -> None:
+async def test_an_answer_that_cannot_be_stored_is_delivered_and_says_so(make_service: MakeService) -> None:
     turn = ["<think>" + "long " * 5_000 + "</think>", "<answer>Pears.</answer>"]
     service = make_service(ScriptedPolicy([turn]))
     async with api_of(service) as api:
@@ -105,10 +103,13 @@ async def test_an_answer_that_cannot_be_stored_ends_with_an_error_and_without_a_
         with full_disk(service):
             at_once = await api.ask("ana")
             events = events_of((await api.ask("ana", stream=True)).text)
-    assert at_once.status_code == 503
-    assert [name for name, _ in events[-3:]] == ["answer", "error", "done"]
-    assert events[-2][1] == at_once.json()
-    assert events[-1][1] == {"finish_reason": None}
+        fetched = await api.client.get(f"/v1/users/ana/answers/{at_once.json()['id']}")
+        stored = await api.ask("ana")
+    assert (at_once.status_code, stored.json()["stored"]) == (200, True)
+    assert [name for name, _ in events[-2:]] == ["answer", "done"]
+    for body in (at_once.json(), events[-1][1]):
+        assert (body["answer"], body["stored"], body["finish_reason"]) == ("Pears.", False, "answered")
+    assert fetched.status_code == 404
 
 
 async def test_an_unexpected_error_in_the_middle_gives_nothing_away(make_service: MakeService) -> None:

@@ -277,7 +277,7 @@ async def test_a_full_disk_is_an_error_that_says_to_come_back(make_service: Make
             filler = {"filler": "x" * 50_000}
             documents = [{"id": f"n{n}", "text": f"note {n}", "metadata": filler} for n in range(20)]
             text = await refused(client, "add_documents", user="ana", documents=documents)
-    assert text.startswith("The database cannot be used now")
+    assert text.startswith("The disk is full: the database cannot be used now")
     assert text.endswith("try again later.")
 
 

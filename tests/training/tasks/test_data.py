@@ -185,7 +185,7 @@ def test_what_is_no_json_is_an_error_that_says_where(tmp_path: Path, content: by
     ("end", "says"),
     [
         ("", "record 2: not JSON: the array does not end"),
-        (" {}]", "record 2: not JSON: expected ',' or ']' after it"),
+        (" {}]", "record 2: not JSON: extra data"),
         ("]]", "something follows the end of the array"),
         (",]", "record 3: not JSON: expecting value"),
     ],

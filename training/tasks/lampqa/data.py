@@ -1,7 +1,7 @@
 """LaMP-QA's questions in files, each validated before it is used.
 
-A record that does not fit the published schema is an error that names file, record and field. Files are
-streamed: however long one is, only its ids are kept in memory.
+A record that does not fit the published schema, or whose profile cannot be stored, is an error that names
+file, record and field. Files are streamed: however long one is, only its ids are kept in memory.
 """
 
 import difflib
@@ -13,6 +13,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from index.documents import Text, faults, not_blank, number_as_text
+from index.errors import InvalidDocument
+from training.evaluation.profiles import documents_of
 from training.tasks.errors import DataError, DatasetUnavailable, InvalidRecord, Skip
 from training.tasks.stream import read_json
 
@@ -152,6 +154,10 @@ def _checked(name: str, number: int, data: Any, category: str | None, allow_empt
     if not question.profile and not allow_empty_profile:
         raise InvalidRecord(name, number, "profile", "must not be empty")
     _check_item_ids(name, number, question)
+    try:
+        documents_of(question.profile)
+    except InvalidDocument as error:
+        raise InvalidRecord(name, number, f"profile.{error.line}", str(error)) from None
     return question
 
 
