@@ -2,18 +2,19 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Unpack
 
-from index.documents import Document, Passage, check_name
-from index.encoding.embedding import embedded
+from index.documents import Passage
 from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder
-from index.encoding.spool import Spool
-from index.errors import InvalidDocument, UnknownDocument
+from index.encoding.shared import SharedEncoder
+from index.errors import UnknownDocument
+from index.importing import Import
 from index.ranking.profile import Profile
 from index.ranking.retrievers import DEFAULT, Query, Ranking, Retrievers, dense
 from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
-from index.values import Changes, Progress, PutItems, PutReport, Receipt, Tally
+from index.values import Progress, PutItems, PutOptions, PutReport, Receipt
 
 
 class Profiles:
@@ -31,6 +32,7 @@ class Profiles:
     ) -> None:
         self.store = store
         self.encoder = encoder
+        self.shared = SharedEncoder(encoder)
         self.retrievers = retrievers or Retrievers()
         self._cache_bytes = cache_bytes
         self._cache: OrderedDict[str, Profile] = OrderedDict()
@@ -53,34 +55,12 @@ class Profiles:
         lock. `documents` may be of any length. An invalid one is raised or, with `on_error="skip"`,
         reported. Raises InvalidName, InvalidDocument, StoreUnavailable and, without `replace`, WouldReplace.
         """
-        check_name(user)
-        seen: set[str] = set()
-        repeated: set[str] = set()
-        duplicates: Tally[str] = Tally()
-        skipped: Tally[InvalidDocument] = Tally()
-        changes = Changes()
+        with self.importing(user, documents, on_error=on_error, replace=replace, progress=progress) as work:
+            return work.finish()
 
-        def valid() -> Iterator[Document]:
-            for document in documents:
-                if isinstance(document, InvalidDocument):
-                    if on_error != "skip":
-                        raise document
-                    # Its context may hold the whole line.
-                    document.__context__ = document.__traceback__ = None
-                    skipped.add(document)
-                    continue
-                if document.id in seen and document.id not in repeated:
-                    repeated.add(document.id)
-                    duplicates.add(document.id)
-                seen.add(document.id)
-                yield document
-
-        with Spool() as spool:
-            for batch in embedded(self.encoder, valid(), progress):
-                spool.add(batch)
-            if seen:
-                self.store.put(user, spool, changes, replace=replace)
-        return PutReport(len(seen), duplicates.first, skipped.first, duplicates.count, skipped.count, changes)
+    def importing(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> Import:
+        """A put that has not begun, so that it can be run in turns. Raises InvalidName."""
+        return Import(self.store, self.shared, user, documents, **options)
 
     def search(
         self,
@@ -102,7 +82,7 @@ class Profiles:
         if not len(profile) or not queries:
             return [[] for _ in queries]
         if chosen.needs_vectors and vectors is None:
-            vectors = self.encoder.encode_queries(queries)
+            vectors = self.shared.encoded("searches", user, queries)
         asked = [Query(text, None if vectors is None else vectors[i]) for i, text in enumerate(queries)]
         found = _distinct(
             profile, lambda depth: chosen.rank(profile, asked, depth), k, [exclude] * len(asked)

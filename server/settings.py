@@ -46,6 +46,8 @@ class LimitSettings(QuestionLimits):
     """Answers in progress at the same time: as many as the engine batches well."""
     queue: int = Field(1_024, ge=0)
     """Questions waiting for their turn; further ones are refused with a 429."""
+    requests: int = Field(64, ge=1)
+    """Searches and writes of one user in progress at the same time; further ones are refused with a 429."""
 
 
 class Settings(BaseSettings):

@@ -3,7 +3,7 @@
 import re
 import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,6 +14,8 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 class HashEncoder:
     """Sums a pseudo-random vector for each word. Records the texts of each call."""
+
+    batch_tokens = 2_048
 
     def __init__(
         self, name: str = "hash", dimension: int = 16, window: int = 64, passage_tokens: int = 128
@@ -30,7 +32,7 @@ class HashEncoder:
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         return self.encode_documents(texts)
 
-    def encode_documents(self, texts: Sequence[str], report: Callable[[int], None] | None = None) -> Vectors:
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
         self.calls.append(list(texts))
         self.entered.set()
         if self.hold is not None:
@@ -42,6 +44,4 @@ class HashEncoder:
             for token in _TOKEN.findall(text.lower()):
                 seed = zlib.crc32(token.encode())
                 vectors[row] += np.random.default_rng(seed).normal(size=self.manifest.dimension)
-            if report:
-                report(1)
         return vectors
