@@ -30,7 +30,7 @@ PROFILE = 40
 """Documents of a user who searches or asks."""
 LONG_IMPORT = 20_000
 """Documents of a long import: minutes of encoding."""
-BULKY = ["what did we say about the garden and the old house " * 160] * 64
+BULKY = [("what did we say about the garden and the old house " * 160)[:8_000]] * 64
 """Queries of one bulky search, each of 8,000 characters."""
 CLIENTS = 400
 SEARCHERS = 8

@@ -21,8 +21,9 @@ T = TypeVar("T")
 
 
 class Import:
-    """One put: documents are read and encoded part by part, then all of them are written or none.
+    """One put: all documents are read, then encoded, then written, or none of them is.
 
+    Reading and encoding go part by part. An invalid last document is found before anything is encoded.
     Close it, best by a `with` block. After `stop`, which may be called at any time, it raises Abandoned as
     soon as it can, and nothing is written.
     """
@@ -44,12 +45,14 @@ class Import:
         self._skips = on_error == "skip"
         self._replace = replace
         self._progress = progress
-        self._parts = batched(self._valid(documents))
+        self._unread = batched(self._valid(documents))
         self._seen: set[str] = set()
         self._repeated: set[str] = set()
         self._duplicates: Tally[str] = Tally()
         self._skipped: Tally[InvalidDocument] = Tally()
-        self._spool = Spool()
+        self._read = Spool()
+        self._encoded = Spool()
+        self._unencoded: Iterator[list[Document]] = iter(self._read)
         self._stopped = False
 
     def __enter__(self) -> Self:
@@ -58,7 +61,8 @@ class Import:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._spool.__exit__(kind, error, trace)
+        self._read.__exit__(kind, error, trace)
+        self._encoded.__exit__(kind, error, trace)
 
     def stop(self) -> None:
         """Make the step in progress, or else the next one, raise Abandoned."""
@@ -66,7 +70,9 @@ class Import:
 
     def finish(self) -> PutReport:
         """Import everything. Raises InvalidDocument and what Store.put raises."""
-        while (part := self._read()) is not None:
+        while self._read_more():
+            pass
+        while (part := self._split_more()) is not None:
             self._take(part, self._encoder.encoded("imports", self._user, part.texts))
         return self._write()
 
@@ -80,19 +86,29 @@ class Import:
         async def step(work: Callable[[], T]) -> T:
             return await to_end(run(self._user, work), self.stop)
 
-        while (part := await step(self._read)) is not None:
+        while await step(self._read_more):
+            pass
+        while (part := await step(self._split_more)) is not None:
             vectors = await asyncio.wrap_future(self._encoder.encode("imports", self._user, part.texts))
             await step(partial(self._take, part, vectors))
         return await step(self._write)
 
-    def _read(self) -> Split | None:
+    def _read_more(self) -> bool:
+        """Read and check the next documents. False after the last one."""
+        part = next(self._unread, None)
+        if part is not None:
+            self._read.add(part)
+        return part is not None
+
+    def _split_more(self) -> Split | None:
         """The next documents, split into passages; None after the last one."""
-        part = next(self._parts, None)
+        self._go_on()
+        part = next(self._unencoded, None)
         return None if part is None else split_documents(self._encoder.encoder, part)
 
     def _take(self, part: Split, vectors: Vectors) -> None:
         """Keep a part with the vectors of its texts until all can be written."""
-        self._spool.add(part.encoded(vectors))
+        self._encoded.add(part.encoded(vectors))
         if self._progress:
             self._progress(len(part.documents))
 
@@ -129,7 +145,7 @@ class Import:
             yield document
 
     def _spooled(self) -> Iterator[Sequence[EncodedDocument]]:
-        for part in self._spool:
+        for part in self._encoded:
             self._go_on()
             yield part
         self._go_on()

@@ -1,57 +1,22 @@
 """Whose texts are encoded next: counted in batches of a fake encoder, never in time."""
 
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.encoding.encoders import EncoderManifest, Vectors, estimated_tokens
+from index.encoding.encoders import Vectors, estimated_tokens
 from index.encoding.shared import LANES, SHORT, Lane, SharedEncoder, Shares
+from tests.index.fakes import Counting
 
-WINDOW = 254
+WINDOW = Counting.manifest.window
 LONG = "long " * 1_600
 """A query of 8,000 characters, of which the encoder sees WINDOW tokens."""
 QUERY = "where did we go last summer"
-
-
-class Counting:
-    """Records its batches; the vector of a text is its length. It stops at a closed door."""
-
-    manifest = EncoderManifest("counting", "0" * 64, "none", False, 1, WINDOW)
-    batch_tokens = 512
-
-    def __init__(self) -> None:
-        self.batches: list[list[str]] = []
-        self.kinds: list[str] = []
-        self.door = threading.Event()
-        self.door.set()
-        self.entered = threading.Event()
-        self.refused: dict[str, BaseException] = {}
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(text) // 4 for text in texts]
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        return self._encode("queries", texts)
-
-    def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        return self._encode("documents", texts)
-
-    def _encode(self, kind: str, texts: Sequence[str]) -> Vectors:
-        self.batches.append(list(texts))
-        self.kinds.append(kind)
-        self.entered.set()
-        assert self.door.wait(10)
-        for text in texts:
-            if text in self.refused:
-                raise self.refused[text]
-        return np.array([[len(text)] for text in texts], np.float32)
 
 
 @pytest.fixture
