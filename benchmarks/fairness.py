@@ -1,4 +1,4 @@
-"""What heavy users of one server cost the others, as ratios measured in one run.
+"""Cost of heavy users to the others on one server, as ratios measured in one run.
 
     python -m benchmarks.fairness [--code FOLDER] [--only NAME] [--json OUT]
 
@@ -275,7 +275,7 @@ async def measure(code: Path, only: str | None) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What heavy users cost the others, as ratios.")
+    parser = argparse.ArgumentParser(description="Cost of heavy users to the others, as ratios.")
     parser.add_argument("--code", type=Path, default=ROOT, help="checkout to serve")
     parser.add_argument("--only", help="measure only what has this in its name")
     parser.add_argument("--json", type=Path, help="write the figures to this file")

@@ -16,8 +16,8 @@ from index.encoding.encoders import Encoder, Vectors, estimated_tokens
 Key = TypeVar("Key", bound=Hashable)
 
 Lane = Literal["answers", "searches", "imports"]
-"""What texts are encoded for: the searches of answers, those of clients, or documents to be stored. Lanes
-that have work get equal shares, so that none of them starves another."""
+"""Purpose of a text: the search of an answer, the search of a client, or a document to be stored. Lanes that
+have work get equal shares, so that none of them starves another."""
 LANES: tuple[Lane, ...] = ("answers", "searches", "imports")
 SHORT = 32
 """Tokens up to which lengths do not matter: batches of texts shorter than this take about the same time."""

@@ -198,7 +198,7 @@ def test_nothing_more_is_encoded_for_who_has_cancelled(
 
 
 class Panic(BaseException):
-    """What a tokenizer written in Rust raises when it gives up is no Exception."""
+    """Raised like the panics of a tokenizer written in Rust, which are no Exceptions."""
 
 
 @pytest.mark.parametrize("error", [MemoryError("no room"), Panic("out of range")], ids=type)
