@@ -1,6 +1,7 @@
 """Imports that nobody waits for any more: they end within a step, and store nothing."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,7 +174,7 @@ async def test_no_step_is_long_even_if_all_that_is_read_is_skipped(profiles: Pro
 
     def source() -> Iterator[Document | InvalidDocument]:
         nonlocal read
-        for item in [*(InvalidDocument("bad", line) for line in range(5_000)), *documents(100)]:
+        for item in itertools.chain((InvalidDocument("bad", n) for n in range(5_000)), documents(100)):
             read += 1
             yield item
 

@@ -226,4 +226,4 @@ def test_tokens_are_counted_right_by_many_threads_at_once(minilm: SentenceTransf
         encoding = [threads.submit(minilm.encode_queries, texts) for _ in range(2)]
         counting = [threads.submit(minilm.count_tokens, texts) for _ in range(50)]
     assert [count.result() for count in counting] == [[300, 1, 0]] * 50
-    np.testing.assert_array_equal(*(vectors.result() for vectors in encoding))
+    np.testing.assert_array_equal(encoding[0].result(), encoding[1].result())
