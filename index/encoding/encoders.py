@@ -19,9 +19,9 @@ from index.text.passages import PASSAGE_TOKENS
 Vectors = NDArray[np.float32]
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-CPU_BATCH = 512
-"""Tokens per batch on a CPU. Everybody waits for the batch in progress: 512 tokens of MiniLM take 0.2 s on
-one core, and larger batches are hardly faster for each token (benchmarks/fairness.py)."""
+CPU_BATCH = 256
+"""Tokens per batch on a CPU. Everybody waits for the batch in progress: 256 tokens of MiniLM take 0.1 s on
+one core, and a token costs about a tenth less in batches of 1,024."""
 GPU_BATCH = 2_048
 """Tokens per batch on an accelerator, where small batches leave most of it idle."""
 

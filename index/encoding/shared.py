@@ -107,7 +107,8 @@ class SharedEncoder:
     """Encodes for many users with one encoder, in batches of at most `encoder.batch_tokens` (estimated).
 
     Before each batch it is decided whose turn it is: first between lanes, then between users, then between
-    the calls of one user. What fits in addition comes from those who are next. Safe to share between threads.
+    the calls of one user. What fits in addition comes from the next users of the lane. Safe to share between
+    threads.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -182,7 +183,8 @@ class SharedEncoder:
         for lane, user in sorted(self._lines, key=self._start):
             if batch.full:
                 break
-            if first is not None and (lane == "imports") != (first == "imports"):
+            # An answer's search is not to wait for the texts of clients that would fill its batch.
+            if first is not None and lane != first:
                 continue
             if tokens := self._take((lane, user), batch):
                 if first is None:
