@@ -2,8 +2,8 @@
 
     python -m benchmarks.fairness [--code FOLDER] [--only NAME] [--json OUT]
 
-A real server with the real encoder runs in a process of its own; its clients run here and share the machine.
-`--code` serves another checkout, for a comparison.
+A real server with the real encoder runs in a process of its own. Its clients run here, on the last CPU, which
+the server leaves to them if there are several. `--code` serves another checkout, for a comparison.
 """
 
 import argparse
@@ -46,6 +46,10 @@ def documents(count: int, seed: int = 0) -> list[dict[str, str]]:
     """Documents of about 20 words."""
     draw = random.Random(seed)
     return [{"id": f"d{i}", "text": " ".join(draw.choices(WORDS, k=20)) + f" {i}."} for i in range(count)]
+
+
+CPUS = sorted(os.sched_getaffinity(0))
+OF_SERVER = set(CPUS[:-1] or CPUS)
 
 
 def serve(folder: str) -> None:
@@ -119,6 +123,7 @@ async def served(code: Path) -> AsyncIterator[Server]:
             env=os.environ | {"PYTHONPATH": str(code)},
             cwd=folder,
             stdout=subprocess.PIPE,
+            preexec_fn=lambda: os.sched_setaffinity(0, OF_SERVER),
         )
         try:
             assert process.stdout is not None
@@ -217,7 +222,8 @@ async def many_clients(server: Server) -> dict[str, Any]:
         await server.ask(f"user{next(number) % SEARCHERS}")
 
     async def search() -> None:
-        await server.search(f"user{next(number) % SEARCHERS}", [f"where did we walk {next(number)} times"])
+        which = next(number)
+        await server.search(f"user{which % SEARCHERS}", [f"where did we walk {which} times"])
 
     alone = await rate(ask, ASKERS, duration_s)
     with beside(*(again_and_again(search) for _ in range(CLIENTS))):
@@ -284,6 +290,7 @@ def main() -> None:
     if arguments.serve:
         serve(arguments.serve)
         return
+    os.sched_setaffinity(0, CPUS[-1:])
     figures = asyncio.run(measure(arguments.code, arguments.only))
     table = Table(title="Beside heavy users")
     for column in ("", "ratio", "from"):

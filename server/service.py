@@ -5,6 +5,7 @@ Blocking work (database, encoder, FAISS) runs in threads, so that no request wai
 
 import asyncio
 import functools
+import sys
 import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,9 @@ THREADS = 8
 """For blocking work. More would only contend for the interpreter; waiting requests are batched instead."""
 PAGE = 100
 """Documents read at a time when all of them are wanted."""
+SHORT_SEARCH = 1_000
+"""Characters of queries up to which only THREADS searches of clients are in progress, so that a crowd of them
+leaves the interpreter time for answers. Longer ones spend theirs at the encoder, where users take turns."""
 IMPORTS = 2
 """Threads that read, split and write documents. No import keeps one: encoding, which takes nearly all of the
 time, does not need it."""
@@ -113,6 +117,7 @@ class Service:
         self._episodes = FairThreads(THREADS, "pr2-episode")
         self._imports = FairThreads(IMPORTS, "pr2-import")
         self._search = AsyncSearch(profiles, self._searches.run, "searches")
+        self._short_searches = FairQueue(THREADS, sys.maxsize)
         self._episode_search = AsyncSearch(profiles, self._episodes.run, "answers")
         self._save = Batcher(self._save_together)
 
@@ -144,7 +149,11 @@ class Service:
     async def search(self, user: str, queries: Sequence[str], k: int, name: str) -> list[list[Passage]]:
         """See Profiles.search. Raises Busy. Users take turns, and concurrent queries are encoded together."""
         with self.allowance.use(user):
-            return await self._search.search(user, queries, k, name)
+            if sum(map(len, queries)) > SHORT_SEARCH:
+                return await self._search.search(user, queries, k, name)
+            with self._short_searches.enter(user) as ticket:
+                await ticket.turn()
+                return await self._search.search(user, queries, k, name)
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
         """All documents, in the order in which they were first put. Raises UnknownUser."""

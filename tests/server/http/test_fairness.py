@@ -10,6 +10,7 @@ import pytest
 
 from index.ranking.profile import Profile
 from index.ranking.retrievers import Query, Ranking
+from server.queue import Allowance
 from server.service import THREADS
 from tests.index.fakes import Counting
 from tests.server.conftest import MakeService
@@ -117,6 +118,23 @@ async def test_a_search_passes_another_users_bulky_ones(api: Api, encoder: Count
     assert {call.status for call in (first, small, *bulky)} == {200}
     assert [QUERY] in encoder.batches[:3]
     assert len(encoder.batches) == 2 + 3 * 32
+
+
+async def test_a_crowd_of_short_searches_has_few_in_progress_and_long_ones_take_none_of_their_places(
+    api: Api, encoder: Counting
+) -> None:
+    api.service.allowance = Allowance(100)
+    first = await busy(api, encoder)
+    long = [searching(api, "ben", [LONG]) for _ in range(THREADS)]
+    crowd = [searching(api, user, [f"{QUERY} {n}"]) for n in range(20) for user in ("ana", "cleo")]
+    queue = api.service._short_searches
+    assert await soon(lambda: (queue.running, queue.waiting) == (THREADS, 1 + 40 - THREADS))
+    await until_waiting(api, ("searches", "ben"))
+    encoder.door.set()
+    await asyncio.gather(*(call.serving for call in (first, *long, *crowd)))
+    assert {call.status for call in (first, *long, *crowd)} == {200}
+    assert (queue.running, queue.waiting) == (0, 0)
+    assert max(map(len, encoder.batches)) <= THREADS
 
 
 async def test_a_third_users_document_is_stored_while_two_long_imports_go_on(
