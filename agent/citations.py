@@ -36,7 +36,9 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
     def cite(claim: str, number: int) -> Citation:
         return _cite(claim, number, *reads[number], sentences(number))
 
-    for mark, claim in zip(marks, _claims(text, marks), strict=True):
+    bounds = [0, *(position for mark in marks for position in mark.span()), len(text)]
+    gaps = [text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True)]
+    for mark, claim in zip(marks, _claims(gaps), strict=True):
         pieces.append(text[end : mark.start()])
         numbers = [int(number) for number in mark.group(1).split(",")]
         known = [number for number in numbers if number in reads]
@@ -57,22 +59,24 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
     return "".join(pieces).strip(), tuple(citations.values()), dropped
 
 
-def _claims(text: str, marks: Sequence[re.Match[str]]) -> list[str]:
+def _claims(gaps: Sequence[str]) -> list[str]:
     """The claim of each mark: the words before it on its line or, if there are none, those after it.
 
-    Adjacent marks, as in [1][2], share one claim.
+    `gaps` are the texts before, between and behind the marks. Adjacent marks, as in [1][2], share one claim.
     """
-    bounds = [0, *(position for mark in marks for position in mark.span()), len(text)]
-    gaps = [text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True)]
+    # The text that follows each mark and those that are adjacent to it, found from the last to the first.
+    following = [gaps[-1]] * (len(gaps) - 1)
+    for index in reversed(range(len(following) - 1)):
+        gap = gaps[index + 1]
+        following[index] = following[index + 1] if _joins(gap) else gap
     claims: list[str] = []
-    for index in range(len(marks)):
+    for index, after in enumerate(following):
         if index and _joins(gaps[index]):
             claims.append(claims[-1])
             continue
         claim = gaps[index].rsplit("\n", 1)[-1]
         if not terms(claim):
             # At the start of a line, a mark belongs to the text that follows.
-            after = next((gap for gap in gaps[index + 1 : -1] if not _joins(gap)), gaps[-1])
             claim = after.split("\n", 1)[0]
         claims.append(claim)
     return claims

@@ -72,6 +72,7 @@ def table_of(title: str, figures: Sequence[Figure]) -> Table:
 class FixedEncoder:
     """Vectors without a model, for benchmarks that do not measure the encoder."""
 
+    batch_tokens = 2_048
     manifest = EncoderManifest("fixed", "none", "none", True, DIMENSION, 512)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -80,7 +81,7 @@ class FixedEncoder:
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         return self.encode_documents(texts)
 
-    def encode_documents(self, texts: Sequence[str], report: Callable[[int], None] | None = None) -> Vectors:
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
         vectors: Vectors = np.random.default_rng(0).normal(size=(len(texts), DIMENSION)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors

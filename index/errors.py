@@ -3,6 +3,7 @@
 ProfileError
 ├── InvalidName          a user or document id that breaks the rule for names
 ├── InvalidDocument      a document that does not fit the schema
+├── Abandoned            an import that was stopped
 ├── WouldReplace         stored documents that a put may not replace
 ├── NotFound
 │   ├── UnknownUser
@@ -31,6 +32,10 @@ class InvalidDocument(ProfileError, ValueError):
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
         self.line = line
+
+
+class Abandoned(ProfileError):
+    """An import was stopped before its end. Nothing was stored."""
 
 
 class WouldReplace(ProfileError):

@@ -2,19 +2,20 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Unpack
 
-from index.documents import DOCUMENT_BYTES, Document, Passage, check_name, within_size
+from index.documents import DOCUMENT_BYTES, Passage, within_size
 from index.encoding.checked import CheckedEncoder
-from index.encoding.embedding import embedded
 from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder
-from index.encoding.spool import Spool
-from index.errors import InvalidDocument, UnknownDocument
+from index.encoding.shared import SharedEncoder
+from index.errors import UnknownDocument
+from index.importing import Import
 from index.ranking.profile import Profile
 from index.ranking.retrievers import DEFAULT, Query, Ranking, Retrievers, dense
 from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
-from index.values import Changes, Progress, PutItems, PutReport, Receipt, Tally
+from index.values import Progress, PutItems, PutOptions, PutReport, Receipt
 
 
 class Profiles:
@@ -35,6 +36,7 @@ class Profiles:
         encoder = CheckedEncoder(encoder)
         self.store = store
         self.encoder = encoder
+        self.shared = SharedEncoder(encoder)
         self.retrievers = retrievers or Retrievers()
         self._cache_bytes = cache_bytes
         self._document_bytes = document_bytes
@@ -59,36 +61,12 @@ class Profiles:
         `documents` may be of any length. An invalid one is raised or, with `on_error="skip"`, reported.
         Raises InvalidName, InvalidDocument, StoreUnavailable and, without `replace`, WouldReplace.
         """
-        check_name(user)
-        seen: set[str] = set()
-        repeated: set[str] = set()
-        duplicates: Tally[str] = Tally()
-        skipped: Tally[InvalidDocument] = Tally()
-        changes = Changes()
+        with self.importing(user, documents, on_error=on_error, replace=replace, progress=progress) as work:
+            return work.finish()
 
-        def valid() -> Iterator[Document]:
-            for document in within_size(documents, self._document_bytes):
-                if isinstance(document, InvalidDocument):
-                    if on_error != "skip":
-                        raise document
-                    # Its context may hold the whole line.
-                    document.__context__ = document.__traceback__ = None
-                    skipped.add(document)
-                    continue
-                if document.id in seen and document.id not in repeated:
-                    repeated.add(document.id)
-                    duplicates.add(document.id)
-                seen.add(document.id)
-                yield document
-
-        with Spool() as read, Spool() as encoded:
-            for document in valid():
-                read.add(document)
-            for batch in embedded(self.encoder, read, progress):
-                encoded.add(batch)
-            if seen:
-                self.store.put(user, encoded, changes, replace=replace)
-        return PutReport(len(seen), duplicates.first, skipped.first, duplicates.count, skipped.count, changes)
+    def importing(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> Import:
+        """A put that has not begun, so that it can be run in turns. Raises InvalidName."""
+        return Import(self.store, self.shared, user, within_size(documents, self._document_bytes), **options)
 
     def search(
         self,
@@ -110,7 +88,7 @@ class Profiles:
         if not len(profile) or not queries:
             return [[] for _ in queries]
         if chosen.needs_vectors and vectors is None:
-            vectors = self.encoder.encode_queries(queries)
+            vectors = self.shared.encoded("searches", user, queries)
         asked = [Query(text, None if vectors is None else vectors[i]) for i, text in enumerate(queries)]
         found = _distinct(
             profile, lambda depth: chosen.rank(profile, asked, depth), k, [exclude] * len(asked)

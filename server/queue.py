@@ -1,27 +1,35 @@
 """A queue that is fair between users: a few answers run at once, the rest wait in line.
 
 One user who asks a hundred questions does not make the others wait for all of them, and a question that
-cannot be answered soon is refused at once.
+cannot be answered soon is refused at once. Threads for searches and imports are shared in the same way.
 """
 
 import asyncio
 import math
+import sys
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
 
 NEWEST_SHARE = 0.2
 """Weight of the newest duration in the moving average."""
 UNKNOWN_DURATION_S = 1.0
 LONGEST_RETRY_S = 60
+ALLOWANCE_RETRY_S = 1
+"""Time after which a user may try again who has too much in progress, in seconds."""
 
 
 class Busy(Exception):
-    """The queue is full."""
+    """The queue is full, or the user has too much in progress."""
 
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"Too many questions are waiting; try again in {retry_after_s} s.")
+    def __init__(self, retry_after_s: int, what: str = "questions are waiting") -> None:
+        super().__init__(f"Too many {what}; try again in {retry_after_s} s.")
         self.retry_after_s = retry_after_s
 
 
@@ -141,3 +149,51 @@ class FairQueue:
         """Estimated time for all waiting tickets and one more, from a moving average of recent durations."""
         mean_s = UNKNOWN_DURATION_S if self._mean_s is None else self._mean_s
         return min(max(math.ceil(mean_s * (self._waiting + 1) / self._concurrency), 1), LONGEST_RETRY_S)
+
+
+class Allowance:
+    """Admits at most `each` requests of one user at a time. Nothing is kept about users who have none."""
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._running: Counter[str] = Counter()
+
+    @contextmanager
+    def use(self, user: str) -> Iterator[None]:
+        """One request, for as long as it is served. Raises Busy."""
+        if self._running.get(user, 0) >= self._each:
+            raise Busy(ALLOWANCE_RETRY_S, "searches and writes of this user are in progress")
+        self._running[user] += 1
+        try:
+            yield
+        finally:
+            self._running[user] -= 1
+            if not self._running[user]:
+                del self._running[user]
+
+
+class FairThreads:
+    """A pool of threads in which users take turns: a free one goes to a user as FairQueue decides."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._queue = FairQueue(threads, sys.maxsize)
+        self._threads = ThreadPoolExecutor(threads, name)
+
+    async def run(self, user: str, work: Callable[[], T], /) -> T:
+        """Run blocking work of the user in a thread.
+
+        If this is cancelled, work that has begun goes on and keeps its thread, but nobody waits for it.
+        """
+        ticket = self._queue.enter(user)
+        try:
+            await ticket.turn()
+            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except BaseException:
+            ticket.leave()
+            raise
+        running.add_done_callback(lambda _: ticket.leave())
+        return await asyncio.shield(running)
+
+    def shutdown(self) -> None:
+        """Wait for the work in progress; work that has not begun is cancelled."""
+        self._threads.shutdown(cancel_futures=True)

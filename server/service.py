@@ -6,6 +6,7 @@ Blocking work (database, encoder, FAISS) runs in threads, so that no request wai
 import asyncio
 import functools
 import logging
+import sys
 import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from index.searching import AsyncSearch
 from index.storage.answers import StoredAnswer
 from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
 from server.answers import AnswerRecord, AskOptions
-from server.queue import Busy, FairQueue, Ticket
+from server.queue import Allowance, Busy, FairQueue, FairThreads, Ticket
 from server.settings import Settings
 from server.stopping import Stop
 
@@ -40,8 +41,12 @@ THREADS = 8
 """For blocking work. More would only contend for the interpreter; waiting requests are batched instead."""
 PAGE = 100
 """Documents read at a time when all of them are wanted."""
+SHORT_SEARCH = 1_000
+"""Characters of queries up to which only THREADS searches of clients are in progress, so that a crowd of them
+leaves the interpreter time for answers. Longer ones spend theirs at the encoder, where users take turns."""
 IMPORTS = 2
-"""Imports that run at once; the others wait."""
+"""Threads that read, split and write documents. No import keeps one: encoding, which takes nearly all of the
+time, does not need it."""
 
 
 class InvalidQuestion(ValueError):
@@ -115,12 +120,16 @@ class Service:
         self.planner = planner
         self.settings = settings
         self.queue = FairQueue(settings.limits.concurrency, settings.limits.queue)
+        self.allowance = Allowance(settings.limits.requests)
         self._threads = ThreadPoolExecutor(THREADS, "pr2")
         # Separate from the others: deadlines bound the wait for a slow search, but nothing bounds storing.
-        self._searches = ThreadPoolExecutor(THREADS, "pr2-search")
-        # Separate as well: an import takes minutes, and no question should wait for it.
-        self._imports = ThreadPoolExecutor(IMPORTS, "pr2-import")
-        self._search = AsyncSearch(profiles, self._searches)
+        self._searches = FairThreads(THREADS, "pr2-search")
+        # Separate as well, so that answers never wait for the searches of hundreds of clients.
+        self._episodes = FairThreads(THREADS, "pr2-episode")
+        self._imports = FairThreads(IMPORTS, "pr2-import")
+        self._search = AsyncSearch(profiles, self._searches.run, "searches")
+        self._short_searches = FairQueue(THREADS, sys.maxsize)
+        self._episode_search = AsyncSearch(profiles, self._episodes.run, "answers")
         self._save = Batcher(self._save_together)
 
     async def aclose(self) -> None:
@@ -128,8 +137,9 @@ class Service:
         try:
             await self.close_engines()
         finally:
-            for threads in (self._threads, self._searches, self._imports):
-                threads.shutdown(cancel_futures=True)
+            for threads in (self._searches, self._episodes, self._imports):
+                threads.shutdown()
+            self._threads.shutdown(cancel_futures=True)
             self.profiles.store.close()
 
     async def close_engines(self) -> None:
@@ -138,26 +148,27 @@ class Service:
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work in a thread of the service."""
-        return await self._in(self._threads, functools.partial(work, *args, **kwargs))
-
-    async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(threads, work)
+        do = functools.partial(work, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, do)
 
     async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
-        """See Profiles.put. `documents` is read in a thread."""
-        put = functools.partial(self.profiles.put, user, documents, **options)
-        return await self._in(self._imports, put)
+        """See Profiles.put. Raises Busy.
 
-    async def search(
-        self,
-        user: str,
-        queries: Sequence[str],
-        k: int,
-        name: str,
-        exclude: Collection[tuple[str, int]] = (),
-    ) -> list[list[Passage]]:
-        """See Profiles.search. The queries of concurrent requests are encoded together."""
-        return await self._search.search(user, queries, k, name, exclude)
+        `documents` is read in threads, and not after this has returned. An import takes turns with those of
+        other users, so a short one is done before a long one that began earlier. If it is cancelled, it ends
+        within a batch and has stored nothing, unless it had stored everything.
+        """
+        with self.allowance.use(user), self.profiles.importing(user, documents, **options) as work:
+            return await work.finish_in(self._imports.run)
+
+    async def search(self, user: str, queries: Sequence[str], k: int, name: str) -> list[list[Passage]]:
+        """See Profiles.search. Raises Busy. Users take turns, and concurrent queries are encoded together."""
+        with self.allowance.use(user):
+            if sum(map(len, queries)) > SHORT_SEARCH:
+                return await self._search.search(user, queries, k, name)
+            with self._short_searches.enter(user) as ticket:
+                await ticket.turn()
+                return await self._search.search(user, queries, k, name)
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
         """All documents, in the order in which they were first put. Raises UnknownUser."""
@@ -167,8 +178,9 @@ class Service:
             after = page[-1][0]
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
-        """See Profiles.similar."""
-        return await self._search.similar(user, document_ids, k)
+        """See Profiles.similar. Raises Busy."""
+        with self.allowance.use(user):
+            return await self._search.similar(user, document_ids, k)
 
     async def delete_document(self, user: str, document_id: str) -> None:
         """See Profiles.delete_document."""
@@ -302,7 +314,8 @@ class Service:
         """Wait in the queue, then run the episode to its end. The wait counts against the deadline."""
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            return (await self.search(request.user, [query], k, request.retriever, exclude))[0]
+            found = await self._episode_search.search(request.user, [query], k, request.retriever, exclude)
+            return found[0]
 
         with ticket:
             try:

@@ -52,6 +52,8 @@ class LimitSettings(QuestionLimits):
     """Questions waiting for their turn; further ones are refused with a 429."""
     question_characters: Integer = Field(32_000, ge=1)
     """Longest question, and longest plan that a caller gives."""
+    requests: Integer = Field(64, ge=1)
+    """Searches and writes of one user in progress at the same time; further ones are refused with a 429."""
 
 
 class Settings(BaseSettings):

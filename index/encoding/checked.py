@@ -1,6 +1,6 @@
 """Vectors are as long as the manifest says, or nothing is stored and nothing searched with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from index.encoding.encoders import Encoder, EncoderManifest, Vectors
 from index.errors import EncoderUnavailable
@@ -19,14 +19,18 @@ class CheckedEncoder:
     def manifest(self) -> EncoderManifest:
         return self._encoder.manifest
 
+    @property
+    def batch_tokens(self) -> int:
+        return self._encoder.batch_tokens
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._encoder.count_tokens(texts)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         return self._checked(texts, self._encoder.encode_queries(texts))
 
-    def encode_documents(self, texts: Sequence[str], report: Callable[[int], None] | None = None) -> Vectors:
-        return self._checked(texts, self._encoder.encode_documents(texts, report))
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        return self._checked(texts, self._encoder.encode_documents(texts))
 
     def _checked(self, texts: Sequence[str], vectors: Vectors) -> Vectors:
         expected = (len(texts), self.manifest.dimension)

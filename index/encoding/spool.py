@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from index.errors import StoreUnavailable
 
-_IN_MEMORY = 64 * 2**20
+_IN_MEMORY = 4 * 2**20
+"""Bytes of one queue. Many imports may be in progress at once."""
 
 
 class Spool:

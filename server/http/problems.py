@@ -135,7 +135,7 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     MissingUser: _Kind("missing-user", "The request names no user", 400),
     IdentityConflict: _Kind("identity-conflict", "The request names more than one user", 400),
     Forbidden: _Kind("forbidden", "You have no access to this", 403),
-    Busy: _Kind("busy", "Too many questions are waiting", 429),
+    Busy: _Kind("busy", "Too many requests are waiting", 429),
     EngineError: _Kind("policy-unavailable", "The policy is not ready", 503),
     TooManyConnections: _Kind("too-many-connections", "Too many connections are open", 503),
     TooSlow: _Kind("request-timeout", "The request came too slowly", 408),

@@ -25,6 +25,7 @@ from server.http.bodies import (
     SearchResults,
     upload_in_openapi,
 )
+from server.http.connection import while_connected
 from server.http.paths import DocumentPath, DocumentQuery, OptionalDocumentQuery, UserPath
 from server.http.state import Caller
 from server.http.wire import JSONBody, encode
@@ -42,12 +43,13 @@ router = APIRouter()
 
 # Declared first: routes are tried in order, and this is the busiest.
 @router.post("/search", tags=["search"], summary="Search", responses={200: {"model": SearchResults}})
-async def search(access: Caller, user: UserPath, body: SearchRequest) -> JSONBody:
+async def search(request: Request, access: Caller, user: UserPath, body: SearchRequest) -> JSONBody:
     """The best passages for each query, one list each. All queries share one search."""
     if body.like is not None:
         found = await access.similar(user, body.like, body.k)
     else:
-        found = await access.search(user, body.queries or [], body.k, body.retriever)
+        searching = access.search(user, body.queries or [], body.k, body.retriever)
+        found = await while_connected(request, searching)
     return JSONBody({"results": [[vars(passage) for passage in passages] for passages in found]})
 
 
@@ -69,7 +71,7 @@ async def put_documents(
 
     A 200 means that they are durable. Send NDJSON of any length, or a JSON array. With `replace=false`,
     nothing is stored if other contents are stored under one of the ids. The report names the first 100
-    documents of each kind and counts all.
+    documents of each kind and counts all. If the client disconnects before all is stored, the import stops.
     """
     access.check("write", user)  # before the upload is read
     read = _reader(request)
@@ -80,7 +82,8 @@ async def put_documents(
             upload.seek(0)
         except OSError as error:
             raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
-        report = await access.put(user, read(upload), on_error=on_error, replace=replace)
+        putting = access.put(user, read(upload), on_error=on_error, replace=replace)
+        report = await while_connected(request, putting)
     return JSONBody(report.to_dict())
 
 

@@ -1,10 +1,11 @@
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.citations import MARK, PARTIAL_MARK, resolve
+from agent.citations import MARK, PARTIAL_MARK, _claims, resolve
 from agent.trajectory import Citation, Read
 from index.documents import Passage
 from tests.agent import texts
@@ -117,6 +118,25 @@ def test_a_model_that_repeats_itself_costs_no_time(unit: str) -> None:
     began = time.process_time()
     resolve("So" + unit * 10_000, reads)
     assert time.process_time() - began < 2
+
+
+class _Counted(list[str]):
+    """A list that counts the items taken from it, one by one or as a part."""
+
+    taken = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        self.taken += len(found) if isinstance(key, slice) else 1
+        return found
+
+
+@pytest.mark.parametrize("gap", ["", "\n", " ", "Tea ", "Tea\n", "\n\n "])
+def test_claims_are_found_by_looking_at_each_piece_of_an_answer_a_few_times(gap: str) -> None:
+    few, many = _Counted([gap] * 100), _Counted([gap] * 1_000)
+    assert (len(_claims(few)), len(_claims(many))) == (99, 999)
+    assert few.taken > 0
+    assert many.taken <= 11 * few.taken
 
 
 def test_a_line_is_cited_once_however_often_it_is_marked() -> None:

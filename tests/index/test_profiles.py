@@ -189,7 +189,6 @@ def test_progress_counts_documents_and_not_their_parts(folder: Folder) -> None:
     long = [Document(id=f"long{i}", text="Tea for two. " * 100) for i in range(10)]
     folder.open().put("ana", [*(document(str(i)) for i in range(1_500)), *long], progress=done.append)
     assert sum(done) == 1_510
-    assert set(done) == {0, 1}
 
 
 def test_similar_documents_are_the_nearest_others(folder: Folder) -> None:

@@ -1,7 +1,6 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,8 +25,8 @@ def search(tmp_path: Path, encoder: HashEncoder) -> Iterator[AsyncSearch]:
     profiles.put("ana", [Document(id="tea", text="green tea"), Document(id="dog", text="Rex the dog")])
     profiles.put("bo", [Document(id="tea", text="black tea")])
     encoder.calls.clear()
-    with ThreadPoolExecutor(4) as threads:
-        yield AsyncSearch(profiles, threads)
+    encoder.entered.clear()
+    yield AsyncSearch(profiles)
     store.close()
 
 
@@ -46,7 +45,7 @@ async def test_concurrent_queries_are_encoded_together_and_everyone_gets_their_o
     await first
     found = [[[passage.text for passage in best] for best in await task] for task in others]
     assert found == [[["Rex the dog"], ["green tea"]], [["black tea"]], []]
-    assert encoder.calls == [["warm up"], ["the dog", "green tea", "tea"]]
+    assert encoder.calls == [["warm up"], ["tea", "green tea", "the dog"]]
 
 
 async def test_nothing_is_encoded_for_a_retriever_without_vectors(

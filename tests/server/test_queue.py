@@ -1,11 +1,15 @@
 import asyncio
+import functools
+import itertools
+import threading
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.queue import Busy, FairQueue, Ticket
+from server.queue import Allowance, Busy, FairQueue, FairThreads, Ticket
 
 
 class Clock:
@@ -377,3 +381,82 @@ def test_the_rules_hold_whatever_happens(
         await played.end()
 
     asyncio.run(play())
+
+
+async def test_threads_are_shared_fairly_between_users() -> None:
+    threads = FairThreads(1, "test")
+    door, began = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def hold() -> None:
+        began.set()
+        assert door.wait(10)
+
+    first = asyncio.create_task(threads.run("ana", hold))
+    await asyncio.to_thread(began.wait, 10)
+    jobs = [
+        asyncio.create_task(threads.run(user, functools.partial(order.append, f"{user} {number}")))
+        for user, number in [*(("ana", number) for number in range(50)), ("ben", 0), ("cleo", 0)]
+    ]
+    await asyncio.sleep(0)
+    door.set()
+    await asyncio.gather(first, *jobs)
+    threads.shutdown()
+    assert order[:3] == ["ana 0", "ben 0", "cleo 0"]
+    assert order[3:] == [f"ana {number}" for number in range(1, 50)]
+
+
+async def test_cancelled_work_keeps_its_thread_until_it_ends_and_waiting_work_never_begins() -> None:
+    threads = FairThreads(1, "test")
+    door, began = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def hold() -> None:
+        began.set()
+        assert door.wait(10)
+        done.append("held")
+
+    running = asyncio.create_task(threads.run("ana", hold))
+    await asyncio.to_thread(began.wait, 10)
+    waiting = asyncio.create_task(threads.run("ana", lambda: done.append("waited")))
+    other = asyncio.create_task(threads.run("ben", lambda: done.append("other")))
+    await asyncio.sleep(0)
+    for task in (running, waiting):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert (threads._queue.running, threads._queue.waiting) == (1, 1)
+    door.set()
+    await other
+    threads.shutdown()
+    assert done == ["held", "other"]
+    assert nothing_is_kept(threads._queue)
+
+
+async def test_work_in_a_thread_gives_its_result_or_its_error() -> None:
+    threads = FairThreads(2, "test")
+    assert await threads.run("ana", lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        await threads.run("ana", lambda: 1 // 0)
+    assert nothing_is_kept(threads._queue)
+    threads.shutdown()
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans())))
+def test_an_allowance_admits_so_much_of_each_user_and_keeps_nothing(requests: list[tuple[str, bool]]) -> None:
+    allowance = Allowance(2)
+    admitted: dict[str, list[ExitStack]] = {user: [] for user in "abc"}
+    for user, ends in requests:
+        if ends and admitted[user]:
+            admitted[user].pop().close()
+            continue
+        stack = ExitStack()
+        if len(admitted[user]) == 2:
+            with pytest.raises(Busy, match=r"writes of this user are in progress; try again in 1 s\.$"):
+                stack.enter_context(allowance.use(user))
+        else:
+            stack.enter_context(allowance.use(user))
+            admitted[user].append(stack)
+    for stack in itertools.chain(*admitted.values()):
+        stack.close()
+    assert not allowance._running

@@ -31,8 +31,8 @@ class Shifted(HashEncoder):
     def manifest(self, manifest: EncoderManifest) -> None:
         self._manifest = manifest
 
-    def encode_documents(self, texts, report=None):  # type: ignore[no-untyped-def]
-        vectors = super().encode_documents(texts, report)
+    def encode_documents(self, texts):  # type: ignore[no-untyped-def]
+        vectors = super().encode_documents(texts)
         return vectors if self.dimension is None else np.resize(vectors, (len(texts), self.dimension))
 
 

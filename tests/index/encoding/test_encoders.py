@@ -1,8 +1,9 @@
 import shutil
 import sys
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -45,12 +46,9 @@ def test_vectors_come_in_the_order_of_the_texts_however_they_were_batched(
     minilm: SentenceTransformerEncoder,
 ) -> None:
     texts = ["tea " * 150, "dog", "", "green tea " * 40, "dog"] * 5
-    done: list[int] = []
-    vectors = minilm.encode_documents(texts, done.append)
+    vectors = minilm.encode_documents(texts)
     assert vectors.shape == (25, 384)
     assert vectors.dtype == np.float32
-    assert sum(done) == 25
-    assert len(done) > 1
     alone = np.concatenate([minilm.encode_documents([text]) for text in texts[:5]])
     np.testing.assert_allclose(vectors[:5], alone, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -182,39 +180,50 @@ def test_other_weights_have_another_hash(bert: Path, tmp_path: Path) -> None:
     assert load_encoder(f"contriever:{copy}").manifest != first
 
 
-class SlowModel(list[object]):
-    """Stand-in for a sentence-transformers model that takes 5 ms per batch; records the batches."""
+class HeldModel(list[object]):
+    """Stand-in for a sentence-transformers model whose encoding lasts until it is released."""
 
-    max_seq_length = 4_002
+    max_seq_length = 256
+    device = SimpleNamespace(type="cpu")
     prompts: ClassVar[dict[str, str]] = {}
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoded: list[str] = []
-        self.busy = threading.Event()
-
-    def tokenizer(self, text: str, **_: object) -> dict[str, list[int]]:
-        return {"input_ids": [0, 0]}
+        self.tokenizer = Words()
+        self.began = threading.Event()
+        self.released = threading.Event()
 
     def get_embedding_dimension(self) -> int:
         return 2
 
     def encode(self, texts: list[str], **_: object) -> np.ndarray:
-        time.sleep(0.005)
-        self.encoded.append(texts[0][:5])
-        if len(self.encoded) == 3:
-            self.busy.set()
+        self.began.set()
+        assert self.released.wait(10)
         return np.zeros((len(texts), 2), np.float32)
 
 
-def test_a_query_waits_for_one_batch_of_an_import_and_not_for_its_end() -> None:
-    model = SlowModel()
-    encoder = SentenceTransformerEncoder(model, "slow", "0" * 64)
-    long = threading.Thread(target=encoder.encode_documents, args=(["bulky" * 4_000] * 40,))
-    long.start()
-    assert model.busy.wait(10)
-    began = len(model.encoded)
-    encoder.encode_queries(["query"])
-    assert model.encoded.index("query") <= began + 2
-    long.join()
-    assert model.encoded.count("bulky") == 40
+class Words:
+    """A tokenizer of words."""
+
+    def __call__(self, texts: str | list[str], **_: object) -> dict[str, list[list[str]]]:
+        return {"input_ids": [text.split() for text in texts]}
+
+
+def test_tokens_are_counted_while_a_batch_is_encoded() -> None:
+    model = HeldModel()
+    encoder = SentenceTransformerEncoder(model, "held", "0" * 64)
+    encoding = threading.Thread(target=encoder.encode_documents, args=(["tea"],))
+    encoding.start()
+    assert model.began.wait(10)
+    assert encoder.count_tokens(["green tea", ""]) == [2, 0]
+    model.released.set()
+    encoding.join()
+
+
+def test_tokens_are_counted_right_by_many_threads_at_once(minilm: SentenceTransformerEncoder) -> None:
+    texts = ["tea " * 300, "dog", ""]
+    with ThreadPoolExecutor(8) as threads:
+        encoding = [threads.submit(minilm.encode_queries, texts) for _ in range(2)]
+        counting = [threads.submit(minilm.count_tokens, texts) for _ in range(50)]
+    assert [count.result() for count in counting] == [[300, 1, 0]] * 50
+    np.testing.assert_array_equal(encoding[0].result(), encoding[1].result())

@@ -150,7 +150,7 @@ def test_all_queries_of_a_request_are_encoded_in_one_call(people: Profiles, enco
     encoder.calls.clear()
     people.search("ana", ["tea", "dog", "sofa"], 3, "dense")
     people.search("ana", ["tea", "dog"], 3, "bm25")
-    assert encoder.calls == [["tea", "dog", "sofa"]]
+    assert encoder.calls == [["sofa", "tea", "dog"]]  # The longest first.
 
 
 def test_bm25_ranks_the_title_too(people: Profiles) -> None:

@@ -1,0 +1,200 @@
+"""Imports that nobody waits for any more: they end within a step, and store nothing."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from index.documents import Document
+from index.encoding.embedding import MOST_DOCUMENTS
+from index.errors import Abandoned, InvalidDocument
+from index.profiles import Profiles
+from index.storage.store import Store
+from index.threads import run_at_once
+from index.values import PutItems
+from tests.index.fakes import Counting
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def encoder() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def profiles(tmp_path: Path, encoder: Counting) -> Iterator[Profiles]:
+    store = Store(f"sqlite:///{tmp_path / 'store.db'}", encoder.manifest)
+    store.open()
+    yield Profiles(store, encoder)
+    store.close()
+
+
+def documents(count: int, characters: int = 400) -> list[Document]:
+    """Documents of 100 tokens each, of which five fit into a batch."""
+    return [Document(id=str(number), text="x" * characters) for number in range(count)]
+
+
+async def put(profiles: Profiles, items: PutItems) -> int:
+    with profiles.importing("ana", items) as work:
+        return (await work.finish_in(run_at_once)).put
+
+
+async def test_an_import_in_turns_is_an_import(profiles: Profiles, encoder: Counting) -> None:
+    assert await put(profiles, documents(100)) == 100
+    assert profiles.store.count("ana") == 100
+    assert sum(map(len, encoder.batches)) == 100
+
+
+async def test_nothing_is_encoded_after_the_batch_in_progress_once_an_import_is_cancelled(
+    profiles: Profiles, encoder: Counting
+) -> None:
+    encoder.door.clear()
+    putting = asyncio.create_task(put(profiles, documents(200)))
+    await asyncio.to_thread(encoder.entered.wait, 10)
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    encoder.door.set()
+    # The encoder serves others, and nothing of the import comes before them.
+    profiles.put("ben", [Document(id="b", text="tea")])
+    assert [len(batch) for batch in encoder.batches] == [5, 1]
+    assert profiles.store.users() == ["ben"]
+
+
+async def test_a_cancelled_import_reads_no_further_and_lets_go_of_its_source(profiles: Profiles) -> None:
+    reading, may_go_on = threading.Event(), threading.Event()
+    read: list[int] = []
+
+    def source() -> Iterator[Document]:
+        for number, document in enumerate(documents(2_000)):
+            read.append(number)
+            yield document
+            if number == 5:
+                reading.set()
+                assert may_go_on.wait(10)
+
+    putting = asyncio.create_task(put(profiles, source()))
+    await asyncio.to_thread(reading.wait, 10)
+    putting.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not putting.done()  # The source is still in use.
+    may_go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    assert read[-1] <= 6
+    assert profiles.store.users() == []
+
+
+async def test_an_import_that_is_cancelled_while_others_write_stores_nothing(profiles: Profiles) -> None:
+    waits = threading.Event()
+
+    async def run(user: str, work: Callable[[], T], /) -> T:
+        if getattr(work, "__name__", "") == "_write":
+            waits.set()
+        return await run_at_once(user, work)
+
+    async def putting() -> None:
+        with profiles.importing("ana", documents(10)) as work:
+            await work.finish_in(run)
+
+    with profiles.store.database.write():
+        task = asyncio.create_task(putting())
+        await asyncio.to_thread(waits.wait, 10)
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert profiles.store.users() == []
+
+
+async def cancelled_at(step: int, profiles: Profiles) -> int | None:
+    """Import 200 documents and cancel when a step ends. Returns the number of steps that were run.
+
+    None if the import has fewer steps and was finished.
+    """
+    steps = 0
+
+    async def run(user: str, work: Callable[[], T], /) -> T:
+        nonlocal steps
+        result = await run_at_once(user, work)
+        if steps == step:
+            putting.cancel()
+        steps += 1
+        return result
+
+    async def put() -> None:
+        with profiles.importing("ana", documents(200)) as work:
+            await work.finish_in(run)
+
+    putting = asyncio.create_task(put())
+    try:
+        await putting
+    except asyncio.CancelledError:
+        return steps
+    return None
+
+
+async def test_an_import_can_be_cancelled_at_every_step_and_then_stores_all_or_nothing(
+    profiles: Profiles, encoder: Counting
+) -> None:
+    stored = step = 0
+    while (steps := await cancelled_at(step, profiles)) is not None:
+        assert steps == step + 1
+        if profiles.store.users():
+            # The step was the write.
+            stored = profiles.store.count("ana")
+            profiles.erase("ana")
+        step += 1
+    assert stored == profiles.store.count("ana") == 200
+    # Read three parts and find the end, split and take each, find the end, write.
+    assert step == 3 + 1 + 6 + 1 + 1
+
+
+def test_an_import_that_is_stopped_in_a_thread_stores_nothing(profiles: Profiles, encoder: Counting) -> None:
+    with profiles.importing("ana", documents(200), progress=lambda _: work.stop()) as work:
+        with pytest.raises(Abandoned, match="nothing was stored"):
+            work.finish()
+        assert 0 < sum(map(len, encoder.batches)) < 200
+    with (
+        profiles.importing("ana", documents(1), progress=lambda _: work.stop()) as work,
+        pytest.raises(Abandoned),
+    ):
+        work.finish()
+    assert profiles.store.users() == []
+
+
+async def test_no_step_is_long_even_if_all_that_is_read_is_skipped(profiles: Profiles) -> None:
+    read, longest = 0, 0
+
+    def source() -> Iterator[Document | InvalidDocument]:
+        nonlocal read
+        bad = (InvalidDocument("bad", n) for n in range(5_000))
+        items: Iterator[Document | InvalidDocument] = itertools.chain(bad, documents(100))
+        for item in items:
+            read += 1
+            yield item
+
+    async def run(user: str, work: Callable[[], T], /) -> T:
+        nonlocal longest
+        before = read
+        result = await run_at_once(user, work)
+        longest = max(longest, read - before)
+        return result
+
+    with profiles.importing("ana", source(), on_error="skip") as work:
+        report = await work.finish_in(run)
+    assert (report.put, report.skipped_count, longest) == (100, 5_000, MOST_DOCUMENTS)
+
+
+def test_an_invalid_last_document_is_found_before_anything_is_encoded(
+    profiles: Profiles, encoder: Counting
+) -> None:
+    with pytest.raises(InvalidDocument, match="bad"):
+        profiles.put("ana", [*documents(500), InvalidDocument("bad", 501)])
+    assert encoder.batches == []
