@@ -135,6 +135,8 @@ class Answered(_Shape):
     finish_reason: FinishReason
     """`answered`, or the limit that cut the answer off."""
     answer_id: str
+    stored: bool
+    """False if the database could not take the answer, which then cannot be fetched again."""
 
 
 class OfWhom(_Shape):
@@ -236,7 +238,13 @@ async def _answer(access: Access, user: str, arguments: _AnswerArguments, report
         paragraphs.append("\n".join(("It rests on:", *lines)))
     return _result(
         "\n\n".join(paragraphs),
-        {"answer": answer.text, "citations": citations, "finish_reason": reason, "answer_id": record.id},
+        {
+            "answer": answer.text,
+            "citations": citations,
+            "finish_reason": reason,
+            "answer_id": record.id,
+            "stored": record.stored,
+        },
     )
 
 

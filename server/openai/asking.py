@@ -133,6 +133,7 @@ def extras(record: AnswerRecord) -> dict[str, Any]:
     answer = record.trajectory.answer
     return {
         "answer_id": record.id,
+        "stored": record.stored,
         "finish_reason": record.trajectory.finish_reason,
         "method": record.method,
         "citations": [vars(citation) for citation in answer.citations] if answer else [],
@@ -173,4 +174,5 @@ def _text_and_end(record: AnswerRecord, tokens: str) -> tuple[str, Literal["stop
         case _:
             status, what = 502, f"the policy wrote no answer: {trajectory.detail or 'it has no text'}"
             reason = "invalid"
-    raise OpenAIProblem(status, f"{what} (stored as answer {record.id})", param, reason)
+    kept = f"stored as answer {record.id}" if record.stored else "not stored"
+    raise OpenAIProblem(status, f"{what} ({kept})", param, reason)

@@ -281,6 +281,17 @@ async def test_a_full_disk_is_an_error_that_says_to_come_back(make_service: Make
     assert text.endswith("try again later.")
 
 
+async def test_an_answer_that_cannot_be_stored_says_so(make_service: MakeService) -> None:
+    turn = ["<think>" + "long " * 5_000 + "</think>", "<answer>Pears.</answer>"]
+    service = make_service(ScriptedPolicy([turn]))
+    with served(service) as url, full_disk(service):
+        async with Client(url) as client:
+            await client.list_tools()
+            result = await client.call_tool("answer_question", {"user": "ana", "question": QUESTION})
+    answered = Answered.model_validate(result.structured_content)
+    assert (answered.answer, answered.stored) == ("Pears.", False)
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_fault_of_ours_is_logged_and_not_given_away(
     make_service: MakeService, caplog: pytest.LogCaptureFixture, mode: Mode

@@ -22,7 +22,7 @@ from server.openai.marks import Marks
 from server.openai.models import MODELS
 from tests.agent import texts
 from tests.server.conftest import MakeService
-from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, serving
+from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, full_disk, serving
 from tests.server.openai.chat import (
     CLIENT,
     DANGLING,
@@ -96,6 +96,16 @@ async def test_a_stream_begins_with_the_role_and_ends_with_the_reason(chat: Chat
     assert all("usage" not in chunk.to_dict() for chunk in chunks)
     answer_id = chunks[-1].to_dict()["pr2"]["answer_id"]  # type: ignore[index]
     assert (await chat.api.client.get(f"/v1/users/ana/answers/{answer_id}")).status_code == 200
+
+
+async def test_an_answer_that_cannot_be_stored_says_so(make_service: MakeService) -> None:
+    turn = ["<think>" + "long " * 5_000 + "</think>", "<answer>Pears.</answer>"]
+    service = make_service(ScriptedPolicy([turn]))
+    async with chat_of(service) as chat:
+        with full_disk(service):
+            extras = (await chat.ask()).to_dict()["pr2"]
+        kept = (await chat.ask()).to_dict()["pr2"]
+    assert (extras["stored"], kept["stored"]) == (False, True)  # type: ignore[index]
 
 
 async def test_events_have_no_names_and_done_is_last(chat: Chat) -> None:
