@@ -1,7 +1,6 @@
 """Imports that nobody waits for any more: they end within a step, and store nothing."""
 
 import asyncio
-import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -174,9 +173,8 @@ async def test_no_step_is_long_even_if_all_that_is_read_is_skipped(profiles: Pro
 
     def source() -> Iterator[Document | InvalidDocument]:
         nonlocal read
-        bad = (InvalidDocument("bad", n) for n in range(5_000))
-        items: Iterator[Document | InvalidDocument] = itertools.chain(bad, documents(100))
-        for item in items:
+        items: list[Document | InvalidDocument] = [InvalidDocument("bad", n) for n in range(5_000)]
+        for item in items + documents(100):
             read += 1
             yield item
 
