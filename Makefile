@@ -38,10 +38,10 @@ test: $(VENV)/.installed-test ## Lint, check types, run all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 
 test-fast: $(VENV)/.installed-test ## Run the tests that need no encoder and train nothing
-	$(BIN)/pytest -q -m "not slow and not wheel" --hypothesis-profile fast
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto -m "not slow and not wheel" --hypothesis-profile fast
 
 test-wheel: $(VENV)/.installed-test ## Build the wheel, install it in an empty environment, and use it there
 	$(BIN)/pytest -q -m wheel tests/wheel

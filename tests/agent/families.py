@@ -1,10 +1,12 @@
 """Small tokenizers with the added tokens of real model families.
 
-The tables are those of the models' tokenizer_config.json and tokenizer.json: contents, whether they are
-special, normalized, or take the spaces around them; of long runs of reserved tokens, the first are here.
-Qwen3, gpt-oss, StarCoder and the first tokens of DeepSeek were compared with public copies on 2026-11-30.
-The others are from the models' documentation and chat templates. Vocabularies and merges are made here, from
-a few lines that repeat the control strings, so that a model could also merge them from their letters.
+The tables follow the models' tokenizer_config.json and tokenizer.json: contents, whether they are special,
+normalized, or take the spaces around them; of long runs of reserved tokens, the first are here. Qwen3's
+tokens of tools and infilling, some of gpt-oss and StarCoder, and the first of DeepSeek were compared with
+public copies on 2026-11-30. The rest is written from knowledge of the models and was not compared.
+
+Vocabularies and merges are made here, from a few lines that repeat the control strings, so that a model could
+also merge them from their letters.
 """
 
 from collections.abc import Iterable, Iterator
