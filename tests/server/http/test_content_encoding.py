@@ -172,6 +172,7 @@ PATHS = ["/v1/users/ana/search", "/v1/chat/completions", "/mcp"]
         ("br", b"{}", 415),
         ("gzip", gzip.compress(b" " * 5 * 2**20), 413),
     ],
+    ids=["no gzip", "cut off", "unknown encoding", "bomb"],
 )
 async def test_what_cannot_be_decoded_is_a_typed_refusal(
     make_service: MakeService, path: str, encoding: str, body: bytes, status: int

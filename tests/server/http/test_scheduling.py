@@ -544,7 +544,7 @@ async def test_a_search_that_hangs_ends_at_the_deadline(tmp_path: Path, encoder:
     policy = ScriptedPolicy([THINK_SEARCH, THINK_ANSWER])
     async with stuck(tmp_path, encoder, policy) as (api, profiles):
         # More than there are threads: the answers are stored in time, too.
-        bodies = await asked_in_every_way(api, 300, (BOTH + COMPARED) * 5)
+        bodies = await asked_in_every_way(api, 1_500, (BOTH + COMPARED) * 5)
         assert profiles.searching.is_set()
     for body in bodies:
         assert (body["finish_reason"], body["answer"]) == ("deadline", None)
