@@ -2,6 +2,8 @@
 
 A stored answer holds a document's text in many places: passages, quotes, the transcript, thoughts, the answer
 itself, and later answers through their conversation. So the JSON values are searched, whatever their shape.
+Where the document was shown, the policy may also have taken single words from it, such as a name into its
+next query: there, sentences with a word that only the document can have told it go, too.
 """
 
 import json
@@ -10,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from index.text.sentences import spans
+from index.text.words import content_terms, terms
 
 MARKER = "[deleted]"
 """Stands in an answer where text of a deleted document was."""
@@ -69,16 +72,24 @@ class Deleted:
             self._id,
             _runs([*self._texts, *(text for text in shown if text and text != MARKER)]),
             _numbers(body, self._id),
+            _told(body, self._id, self._texts) if passages else frozenset(),
         )
         redacted: dict[str, Any] = redactor.value(body)
         return redacted | {"redacted": True} if redacted != body else None
 
 
 class _Redactor:
-    def __init__(self, document_id: str, runs: Mapping[int, set[tuple[str, ...]]], numbers: set[int]) -> None:
+    def __init__(
+        self,
+        document_id: str,
+        runs: Mapping[int, set[tuple[str, ...]]],
+        numbers: set[int],
+        told: frozenset[str],
+    ) -> None:
         self._id = document_id
         self._runs = runs
         self._numbers = numbers
+        self._told = told
 
     def value(self, value: Any) -> Any:
         match value:
@@ -99,8 +110,8 @@ class _Redactor:
         return changed
 
     def _text(self, text: str) -> str:
-        """Replace each sentence that has a mark of the document or one of its runs."""
-        cut = [*self._quoted(text), *self._marked(text)]
+        """Replace each sentence that has a mark of the document, one of its runs, or a word that it told."""
+        cut = [*self._quoted(text), *self._marked(text), *self._telling(text)]
         if not cut:
             return text
         cut.sort()
@@ -124,6 +135,12 @@ class _Redactor:
             for i in range(len(words) - length + 1):
                 if tuple(words[i : i + length]) in runs:
                     yield found[i].start(), found[i + length - 1].end()
+
+    def _telling(self, text: str) -> Iterator[tuple[int, int]]:
+        if self._told:
+            for start, end in spans(text):
+                if not self._told.isdisjoint(terms(text[start:end])):
+                    yield start, end
 
     def _marked(self, text: str) -> Iterator[tuple[int, int]]:
         for match in _MARK.finditer(text):
@@ -160,6 +177,20 @@ def _numbers(body: Mapping[str, Any], document_id: str) -> set[int]:
         if isinstance(value.get("number"), int) and named.get("document_id") == document_id:
             found.add(value["number"])
     return found
+
+
+def _told(body: Mapping[str, Any], document_id: str, texts: Iterable[str]) -> frozenset[str]:
+    """Terms of the document that neither the prompt, the question nor another passage has."""
+    own: set[str | None] = set(texts)
+    others: set[str | None] = {body.get("question")}
+    for value in _objects(body):
+        of = own if value.get("document_id") == document_id else others if "document_id" in value else None
+        if of is not None:
+            of.update((value.get("text"), value.get("quote"), value.get("title")))
+        for segment in (value.get("segments") or ())[:1]:
+            others.add(segment.get("text"))
+    known = {term for text in others if text for term in terms(text)}
+    return frozenset(term for text in own if text and text != MARKER for term in content_terms(text)) - known
 
 
 def _words(text: str) -> list[str]:

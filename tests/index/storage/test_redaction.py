@@ -233,6 +233,23 @@ def test_no_run_of_the_document_survives_and_the_rest_is_untouched(
     assert Deleted("secret", (text,)).removed_from(redacted) is None
 
 
+def test_a_single_word_that_only_the_document_told_goes_with_its_sentence() -> None:
+    secret, other = "Ottilie Brandt teaches me the violin.", "The violin is from Graz."
+    shown = [{"document_id": name, "text": text} for name, text in (("d", secret), ("e", other))]
+    body = {
+        "question": "Who teaches me?",
+        "segments": [{"text": "Think about the history. Who teaches me?"}],
+        "steps": [{"passages": shown}, {"query": "Who teaches me? Ottilie's address"}],
+        "answer": "I think about the violin. It is from Graz. Your teacher is Frau Brandt!",
+    }
+    redacted = Deleted("d", (secret,)).removed_from(body)
+    assert redacted is not None
+    assert redacted["steps"][1] == {"query": f"Who teaches me? {MARKER}"}
+    assert redacted["answer"] == f"I think about the violin. It is from Graz. {MARKER}"
+    # Where it was not shown, a word alone says nothing.
+    assert Deleted("f", (secret,)).removed_from({"answer": "A letter of Ottilie came."}) is None
+
+
 def test_a_short_document_is_a_quote_as_a_whole() -> None:
     redacted = Deleted("d", ("4711",)).removed_from({"answer": "It is 4711. So 47 or 11."})
     assert redacted == {"answer": f"{MARKER} So 47 or 11.", "redacted": True}
