@@ -66,8 +66,13 @@ SLOW = (
 """Tests that train, load models, count steps, read all of the code, kill processes or start commands."""
 
 
+LONGEST = "tests/training/demo/test_learning.py"
+"""Takes minutes, so that it comes first: the other processes share the rest meanwhile."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what is in SLOW and whatever loads the real encoder through a fixture."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     for item in items:
         if item.nodeid.startswith(SLOW) or "minilm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
