@@ -205,15 +205,15 @@ def test_what_a_retriever_derives_is_counted_and_evicted_with_the_profile(
 ) -> None:
     own = OwnSpace()
     store = Store(f"sqlite:///{tmp_path / 'small.db'}", encoder.manifest)
-    people = Profiles(store, encoder, cache_bytes=5_000, retrievers=Retrievers([own]))
+    people = Profiles(store, encoder, cache_bytes=6_400, retrievers=Retrievers([own]))
     for user in ("ana", "bo"):
         people.put(user, [Document(id="a", text="tea"), Document(id="b", text="dog")])
     people.search("ana", ["tea"], 1, "own")
     plain = people.get("bo").nbytes
     assert people.get("ana").nbytes == plain + 2 * 64 * 4
-    assert people._cached == 2 * plain + 2 * 64 * 4 <= 5_000
+    assert people._cached == 2 * plain + 2 * 64 * 4 <= 6_400
     people.search("bo", ["tea"], 1, "own")
-    assert people._cached <= 5_000
+    assert people._cached <= 6_400
     assert list(people._cache) == ["bo"]
     people.search("ana", ["tea"], 1, "own")
     assert len(own.model.calls) == 6

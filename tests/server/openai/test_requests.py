@@ -181,7 +181,7 @@ async def test_no_answer_is_an_error_and_never_an_empty_success(
     assert re.search("stored as answer [0-9a-f]{32}", error["message"])
 
 
-async def test_a_failure_in_mid_stream_comes_after_what_was_written_and_without_done(
+async def test_a_failure_in_mid_stream_comes_after_what_was_written(
     make_service: MakeService,
 ) -> None:
     turn: list[Piece] = ["<think>Hm.</think><answer>She ", "likes", EngineError("broken_stream", "gone")]
@@ -190,7 +190,9 @@ async def test_a_failure_in_mid_stream_comes_after_what_was_written_and_without_
         text = (await chat.api.client.post("/v1/chat/completions", json=body)).text
         with pytest.raises(openai.APIError, match="gone"):
             await chat.stream()
-    *chunks, last = [json.loads(event.removeprefix("data: ")) for event in text.split("\n\n")[:-1]]
+    *events, done = text.split("\n\n")[:-1]
+    assert done == "data: [DONE]"
+    *chunks, last = [json.loads(event.removeprefix("data: ")) for event in events]
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "She likes"
     assert last["error"]["code"] == "policy_error"
 
