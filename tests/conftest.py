@@ -46,11 +46,17 @@ def profiles(tmp_path: Path, minilm: "SentenceTransformerEncoder") -> "Iterator[
 
 SLOW = (
     "tests/agent/policies/test_tags.py::test_a_stream_cut_at_every_byte",
+    "tests/agent/test_tokenizer.py",
     "tests/benchmarks",
     "tests/index/encoding/test_encoders.py",
     "tests/index/ranking/test_vectors.py",
     "tests/index/storage/test_store.py",
+    "tests/index/storage/test_traces.py",
+    "tests/index/test_profiles.py::test_documents_over_the_size",
+    "tests/server/access/test_browser.py",
     "tests/server/cli",
+    "tests/server/http/test_fairness.py",
+    "tests/server/http/test_protocol.py",
     "tests/server/mcp",
     "tests/test_architecture.py",
     "tests/test_linear.py",
@@ -63,7 +69,7 @@ SLOW = (
     "tests/training/tasks/test_data.py",
     "tests/training/tasks/test_sample.py",
 )
-"""Tests that train, load models, count steps, read all of the code, kill processes or start commands."""
+"""Tests that train, load models, count steps, read all of the code, wait for timeouts, or start processes."""
 
 
 LONGEST = "tests/training/demo/test_learning.py"
