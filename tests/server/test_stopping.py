@@ -1,4 +1,4 @@
-"""The stop of a server: a grace period, then an error that is told apart from a client who left."""
+"""Stopping a server: a grace period, then an error that differs from a client disconnecting."""
 
 import asyncio
 from collections.abc import AsyncGenerator

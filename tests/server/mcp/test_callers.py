@@ -1,4 +1,4 @@
-"""The SDK's own client against a running server: its origin, its user, and what it is told about them."""
+"""The SDK's client and a running server: which origins it may come from, and which user the replies name."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
