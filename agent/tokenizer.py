@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
@@ -113,12 +113,11 @@ class FastText:
         return self._without(self._full, text)
 
     def _without(self, tokenizer: Any, text: str) -> str:
-        for _ in range(_PASSES):
+        def controls(text: str) -> set[int]:
             encoding = tokenizer.encode(text, add_special_tokens=False)
-            if not (places := self._places(encoding, encoding.ids, text)):
-                return text
-            text = without(text, places)
-        raise EngineError("refused", "the text cannot be kept apart from the model's control tokens")
+            return self._places(encoding, encoding.ids, text)
+
+        return _broken(text, controls)
 
     def _places(self, encoding: Any, ids: list[int], text: str) -> set[int]:
         """Where control tokens begin in `text`, and tags that only a normalizer made."""
@@ -155,11 +154,16 @@ class SlowText:
 
     def broken(self, text: str) -> str:
         """See TextTokenizer."""
-        for _ in range(_PASSES):
-            if not (places := {found.start() for found in self._controls.finditer(text)}):
-                return text
-            text = without(text, places)
-        raise EngineError("refused", "the text cannot be kept apart from the model's control tokens")
+        return _broken(text, lambda text: {found.start() for found in self._controls.finditer(text)})
+
+
+def _broken(text: str, controls: Callable[[str], set[int]]) -> str:
+    """`text` broken where `controls` finds control tokens, until it finds none. Raises EngineError."""
+    for _ in range(_PASSES):
+        if not (places := controls(text)):
+            return text
+        text = without(text, places)
+    raise EngineError("refused", "the text cannot be kept apart from the model's control tokens")
 
 
 def _is_control(content: str, is_special: bool) -> bool:

@@ -51,9 +51,9 @@ class Capabilities:
     encodes: Json | None
     """The tokenizer request, without its text; None if the server has no tokenizer endpoint."""
     takes_ids: bool
-    """Whether it accepts prompts of token ids."""
+    """Whether a prompt may be sent as token ids."""
     tells_ids: bool
-    """Whether it reports the ids that it sampled; otherwise its own text is encoded again."""
+    """Whether it reports the ids of the tokens it sampled. If not, the text it wrote is encoded again."""
     context: int | None
     """The context length: tokens of prompt and answer together; None if unknown."""
 
@@ -124,6 +124,7 @@ class _Probe:
             # If a template is unavoidable, the chat endpoint at least knows where the answer began.
             with suppress(EngineError):
                 path, options, written = CHAT, *(await self._options(CHAT))
+        takes_ids = path == COMPLETIONS and await self._takes_ids(options, tokens)
         return Capabilities(
             model=self._model,
             path=path,
@@ -132,7 +133,7 @@ class _Probe:
             continues=continues,
             continuing=await self._continuing() if path == CHAT else {},
             encodes=encodes,
-            takes_ids=(takes_ids := path == COMPLETIONS and await self._takes_ids(options, tokens)),
+            takes_ids=takes_ids,
             tells_ids=takes_ids and bool(written.token_ids),
             context=self.listed_context(models) or context or await self.other_context(),
         )

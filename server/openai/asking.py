@@ -15,7 +15,8 @@ from agent.trajectory import AnswerDelta, Information, Plan, Search, Thought
 from server.access.access import Access
 from server.answers import AnswerRecord, record_of
 from server.http.connection import while_connected
-from server.http.state import public_url
+from server.http.sse import EventStream
+from server.http.state import of, public_url
 from server.openai.conversation import Conversation
 from server.openai.errors import OpenAIProblem
 from server.openai.marks import Marks, url_citations
@@ -66,6 +67,12 @@ class Asked:
     async def finished(self, request: Request) -> Finished:
         """The whole answer. Raises OpenAIProblem, and ClientDisconnect if the client leaves."""
         return self._finish(await while_connected(request, record_of(self.answering)))
+
+    def stream(self, request: Request, events: AsyncGenerator[bytes, None]) -> EventStream:
+        """The response that sends `events`; a client that leaves ends the answer."""
+        stream = EventStream(events, of(request).keep_alive_s, self.answering)
+        stream.headers.update(self.headers)
+        return stream
 
     async def pieces(self) -> AsyncGenerator[Reasoning | Written | Finished, None]:
         """The answer's pieces as they come and, last, its end. Raises OpenAIProblem."""
@@ -126,6 +133,18 @@ async def ask(
     except InvalidQuestion as error:
         raise OpenAIProblem(400, str(error), field, "invalid-question") from None
     return Asked(answering, identity.headers() | headers, int(time.time()), body, public_url(request))
+
+
+def in_openapi(description: str) -> dict[str, Any]:
+    """The response of either API for the OpenAPI document: a JSON object or, with `stream`, events."""
+    event = {"type": "object", "properties": {"data": {"type": "string"}}}
+    return {
+        "description": description,
+        "content": {
+            "application/json": {"schema": {"type": "object"}},
+            "text/event-stream": {"itemSchema": event},
+        },
+    }
 
 
 def extras(record: AnswerRecord) -> dict[str, Any]:

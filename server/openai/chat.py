@@ -10,10 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.answers import AnswerRecord
-from server.http.sse import EventStream
-from server.http.state import Caller, of
+from server.http.state import Caller
 from server.http.wire import JSONBody, encode
-from server.openai.asking import Asked, Finished, Reasoning, Written, ask, extras
+from server.openai.asking import Asked, Finished, Reasoning, Written, ask, extras, in_openapi
 from server.openai.conversation import Conversation, read_conversation
 from server.openai.errors import broken_off
 from server.openai.requests import (
@@ -78,13 +77,9 @@ any other, under `pr2.answer_id`. The key is the server's token; without one, an
 Refused, unless set to a value that asks for nothing: {", ".join(ChatRequest.REFUSED)}. All other fields are \
 ignored; the response header PR2-Ignored names them, and PR2-Clamped gives the values that were reduced.
 """
-_IN_OPENAPI: dict[str, Any] = {
-    "description": "OpenAI's `chat.completion`, with the extra member `pr2`; with `stream`, its chunks.",
-    "content": {
-        "application/json": {"schema": {"type": "object"}},
-        "text/event-stream": {"itemSchema": {"type": "object", "properties": {"data": {"type": "string"}}}},
-    },
-}
+_IN_OPENAPI = in_openapi(
+    "OpenAI's `chat.completion`, with the extra member `pr2`; with `stream`, its chunks."
+)
 
 
 @router.post(
@@ -98,9 +93,7 @@ async def complete(request: Request, access: Caller, body: ChatRequest) -> Respo
     head = {"model": body.model, "created": asked.created}
     if body.stream:
         with_usage = bool(body.stream_options and body.stream_options.include_usage)
-        stream = EventStream(_chunks(asked, head, with_usage), of(request).keep_alive_s, asked.answering)
-        stream.headers.update(asked.headers)
-        return stream
+        return asked.stream(request, _chunks(asked, head, with_usage))
     finished = await asked.finished(request)
     record = finished.record
     message = {

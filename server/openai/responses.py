@@ -9,10 +9,9 @@ from pydantic import BeforeValidator, TypeAdapter, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.http.sse import EventStream
-from server.http.state import Caller, of
+from server.http.state import Caller
 from server.http.wire import JSONBody
-from server.openai.asking import Asked, Finished, Reasoning, Written, ask, extras
+from server.openai.asking import Asked, Finished, Reasoning, Written, ask, extras, in_openapi
 from server.openai.conversation import Conversation, read_conversation
 from server.openai.errors import OpenAIProblem, broken_off
 from server.openai.output import Output
@@ -116,13 +115,7 @@ Refused, unless set to a value that asks for nothing: {", ".join(ResponsesReques
 fields are ignored; the response header PR2-Ignored names them, and PR2-Clamped gives the values that were \
 reduced.
 """
-_IN_OPENAPI: dict[str, Any] = {
-    "description": "OpenAI's `response`, with the extra member `pr2`; with `stream`, its events.",
-    "content": {
-        "application/json": {"schema": {"type": "object"}},
-        "text/event-stream": {"itemSchema": {"type": "object", "properties": {"data": {"type": "string"}}}},
-    },
-}
+_IN_OPENAPI = in_openapi("OpenAI's `response`, with the extra member `pr2`; with `stream`, its events.")
 
 
 @router.post(
@@ -134,9 +127,7 @@ _IN_OPENAPI: dict[str, Any] = {
 async def respond(request: Request, access: Caller, body: ResponsesRequest) -> Response:
     asked = await ask(request, access, body, body.conversation(), "input")
     if body.stream:
-        stream = EventStream(_events(asked, body), of(request).keep_alive_s, asked.answering)
-        stream.headers.update(asked.headers)
-        return stream
+        return asked.stream(request, _events(asked, body))
     finished = await asked.finished(request)
     output = Output(asked.answering.id)
     for thought in finished.thoughts:
