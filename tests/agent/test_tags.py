@@ -260,6 +260,7 @@ def in_pieces(text: str) -> list[str]:
 )
 @pytest.mark.parametrize("text", TIRING.values(), ids=TIRING)
 def test_a_long_text_is_read_in_linear_time(read: Callable[[str], object], text: str) -> None:
+    """Quadratic work on these texts takes minutes, linear work a second or two on a busy machine."""
     began = time.process_time()
     read(text)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 60
