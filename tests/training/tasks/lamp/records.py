@@ -3,8 +3,8 @@
 from typing import Any
 
 INPUTS = {
-    1: 'For an author who has written the paper with the title "Wild Geese", which reference is related? Just '
-    'answer with [1] or [2] without explanation. [1]: "Geese in winter" [2]: "Graph colouring"',
+    1: 'For an author who has written the paper with the title "Wild Geese", which reference is related? '
+    'Just answer with [1] or [2] without explanation. [1]: "Geese in winter" [2]: "Graph colouring"',
     2: "Which tag does this movie relate to among the following tags? Just answer with the tag name without "
     "further explanation. tags: [sci-fi, comedy] description: A robot learns to dance.",
     3: "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3, 4, or 5 "
