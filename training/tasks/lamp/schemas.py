@@ -86,8 +86,8 @@ class Review(Item):
 class Titled(Item):
     """A news article with its headline, or an email with its subject."""
 
-    title: Text
     text: Text
+    title: Text
 
 
 class Tweet(Item):
