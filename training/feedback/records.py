@@ -1,6 +1,6 @@
 """Folders of feedback: for each question, its first documents and how useful each was to the LLM.
 
-A folder holds `manifest.json`, with what the feedback depends on, and `feedback.jsonl`, with a question a line.
+A folder holds `manifest.json`, which says how the feedback was made, and `feedback.jsonl`, a line per question.
 """
 
 import json
