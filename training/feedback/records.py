@@ -1,6 +1,6 @@
 """Folders of feedback: for each question, its first documents and how useful each was to the LLM.
 
-A folder holds `manifest.json`, which says how the feedback was made, and `feedback.jsonl`, a line per question.
+A folder holds `manifest.json`, which says how the feedback was made, and `feedback.jsonl`, a line a question.
 """
 
 import json
