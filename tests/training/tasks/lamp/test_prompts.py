@@ -140,13 +140,21 @@ def test_braces_in_a_label_are_text() -> None:
 
 
 def test_texts_share_what_is_left_and_pass_on_what_they_do_not_need() -> None:
-    found = entries(7, ("one two", ""), (" ".join(["long"] * 50), ""), (" ".join(["last"] * 50), ""))
+    found = entries(7, (" ".join(["long"] * 50), ""), ("one two", ""), (" ".join(["last"] * 50), ""))
     fixed = Words().count(prompt_of(7, INPUTS[7], entries(7, *[("x", "")] * 3), LARGE)) - 3
     prompt = build_prompt(7, INPUTS[7], found, Budget(Words(), fixed + 32))
     assert prompt.text.count("long") == 15
     assert prompt.text.count("last") == 15
     assert (prompt.entries, prompt.input_cut) == (3, 0)
     assert Words().count(prompt.text) == fixed + 32
+
+
+def test_nothing_is_cut_where_everything_fits() -> None:
+    found = entries(7, (" ".join(["long"] * 50), ""), ("one two", ""))
+    whole = prompt_of(7, INPUTS[7], found, LARGE)
+    exact = Words().count(whole)
+    assert prompt_of(7, INPUTS[7], found, Budget(Words(), exact)) == whole
+    assert prompt_of(7, INPUTS[7], found, Budget(Words(), exact - 1)).count("long") == 49
 
 
 def test_titles_are_never_cut_and_entries_that_do_not_fit_are_left_out_from_the_end() -> None:
