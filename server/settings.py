@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     passage_tokens: Integer = Field(PASSAGE_TOKENS, ge=16)
     """Longest passage, in tokens: longer documents are split. The encoder's window is the upper bound."""
     retriever: str = "hybrid"
+    """How profiles are ranked; `auto` lets the selector choose for each question."""
+    selector: Path | None = None
+    """Folder of a selector that `pr2 train selector` wrote, for the retriever `auto`."""
     cache_mb: Integer = Field(1_024, ge=1)
     """Memory for loaded profiles, in MiB."""
     document_mb: Integer = Field(4, ge=1, le=16)

@@ -34,7 +34,15 @@ Encoder = Annotated[
 ]
 Retriever = Annotated[
     str | None,
-    typer.Option("--retriever", help="How to rank the profile: hybrid, dense, bm25, recency, rrf, …"),
+    typer.Option(
+        "--retriever",
+        help="How to rank the profile: hybrid, dense, bm25, recency, rrf, …; for questions also auto, with "
+        "a selector.",
+    ),
+]
+Selector = Annotated[
+    Path | None,
+    typer.Option("--selector", metavar="DIR", help="Folder of the selector that chooses for auto."),
 ]
 PolicyName = Annotated[
     EngineName | None,
@@ -100,6 +108,7 @@ OPTIONS: Mapping[str, Any] = {
         typer.Option(help="Longest passage, in tokens: longer documents are split. 512 keeps them whole."),
     ],
     "retriever": Retriever,
+    "selector": Selector,
     "policy": PolicyName,
     "base_url": BaseUrl,
     "model": Model,
