@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
 
 from server.cli import options
 from server.cli.errors import as_cli_errors
 from server.cli.printable import one_line
-from server.cli.progress import bar
+from server.cli.progress import TrainingBar, bar
 
 if TYPE_CHECKING:
     from index.documents import Passage
@@ -108,7 +107,9 @@ def planner(
             if prepare_only:
                 return
             with bar("training", steps) as (progress, task):
-                outcome = train(out, out / EXAMPLES, model, recipe, cpu=cpu, watcher=_Watcher(progress, task))
+                outcome = train(
+                    out, out / EXAMPLES, model, recipe, cpu=cpu, watcher=TrainingBar(progress, task)
+                )
     _print_outcome(outcome, model, recipe, given)
 
 
@@ -141,20 +142,6 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
         keep = KeptProfiles(backend).keep
         with bar("examples", sum(counts.values())) as (progress, task):
             return await preparation.write(out, tokenizer, keep, search, partial(progress.advance, task))
-
-
-class _Watcher:
-    def __init__(self, progress: Progress, task: Any) -> None:
-        self._progress = progress
-        self._task = task
-
-    def trained(self, step: int, loss: float | None) -> None:
-        self._progress.update(self._task, completed=step)
-        if loss is not None:
-            self._progress.update(self._task, description=f"loss {loss:.3f}")
-
-    def validated(self, step: int, loss: float) -> None:
-        self._progress.console.print(f"step {step}: validation loss {loss:.4f}", highlight=False)
 
 
 def _print_examples(file: Path, recorded: "Recorded") -> None:
