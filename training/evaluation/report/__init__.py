@@ -19,6 +19,7 @@ from training.evaluation.report.scores import (
     runs_section,
     scores_section,
 )
+from training.evaluation.report.searching import searching_sections
 
 PAGE, MARKDOWN = "report.html", "report.md"
 
@@ -36,6 +37,7 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         comparisons_section(runs),
         lift_section(runs),
         *breakdown_sections(runs),
+        *searching_sections(runs),
         effort_section(runs),
         published_section(runs, categories),
         *answers_sections(runs, categories),
