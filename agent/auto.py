@@ -101,7 +101,7 @@ class Chooser:
 
 
 def cost_of(trajectories: Sequence[Trajectory]) -> Cost:
-    """What the trajectories took together."""
+    """The cost of the trajectories together."""
     return Cost(
         trajectories=len(trajectories),
         searches=sum(one.searches for one in trajectories),

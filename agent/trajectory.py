@@ -135,7 +135,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Cost:
-    """What several trajectories took, all of them together."""
+    """The cost of several trajectories together."""
 
     trajectories: int
     searches: int

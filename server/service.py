@@ -239,7 +239,7 @@ class Service:
         return request
 
     def chooser(self, name: str) -> Chooser | None:
-        """What chooses the retriever if `name` is `auto`. Raises UnknownRetriever."""
+        """Chooses the retriever if `name` is `auto`; None for any other. Raises UnknownRetriever."""
         if name != AUTO:
             self.profiles.retrievers.get(name)
             return None

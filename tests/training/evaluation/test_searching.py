@@ -1,4 +1,4 @@
-"""What a report says about searches and choices: counted by hand on made-up trajectories."""
+"""Sections of a report on searches and choices: counted by hand on made-up trajectories."""
 
 import json
 from collections.abc import Sequence
