@@ -13,6 +13,7 @@ from server.cli import judging, options
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
+from server.cli.selecting import pool
 
 if TYPE_CHECKING:
     from training.evaluation.evaluate import Evaluation
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 MethodName = Literal["none", "rag", "rag-random", "planpers", "planpers-oracle", "pr2"]
 
 evaluate = typer.Typer(help="Measure how well answers fit the person who asked, as LaMP-QA does.")
+
+
+evaluate.command()(pool)
 
 
 @evaluate.callback(invoke_without_command=True)
