@@ -1,7 +1,11 @@
 """Parts of training with the Trainer of transformers: progress, and the checkpoint to resume from."""
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
+
+from training.folder import locked
 
 
 class Watcher(Protocol):
@@ -42,3 +46,16 @@ def last_checkpoint(folder: Path) -> Path | None:
     """Find the newest complete checkpoint: the trainer's state is its last file."""
     whole = folder.glob("checkpoint-*/trainer_state.json")
     return max((file.parent for file in whole), key=lambda made: int(made.name.split("-")[1]), default=None)
+
+
+@contextmanager
+def working(folder: Path) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Lock the folder to the processes that Accelerate started together. Raises FolderInUse.
+
+    Yields a context manager whose block is run by one process before the others.
+    """
+    from accelerate import PartialState
+
+    processes = PartialState()
+    with locked(folder) if processes.is_main_process else nullcontext():
+        yield processes.main_process_first

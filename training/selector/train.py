@@ -4,7 +4,6 @@ The Trainer of transformers does the rest: warm-up and decay, clipping, checkpoi
 GPUs by Accelerate.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.selecting import Inputs, Mode, SelectorManifest, inputs_of, longest_input
+from agent.selecting import Inputs, SelectorManifest, inputs_of, longest_input
 from training.errors import TrainingUnavailable
 from training.extras import require
 from training.folder import pin_configuration, replacing_folder
 from training.selector.data import Example, read_examples
+from training.selector.prepare import TRAIN, VALIDATION, Purpose, read_purpose
 from training.stamp import stamp
 from training.trainer import Watcher, last_checkpoint, notifying
 
 SELECTOR, CHECKPOINTS, LOGS = "selector", "checkpoints", "tensorboard"
-TRAIN, VALIDATION, TRAINING_MANIFEST = "train.jsonl", "validation.jsonl", "training.json"
+TRAINING_MANIFEST = "training.json"
 
 _CLIP = 1.0
 _LOG_EVERY = 10
@@ -52,17 +52,6 @@ class Recipe(BaseModel):
 
 
 @dataclass(frozen=True)
-class Purpose:
-    """The part of a selector's manifest that is known before training."""
-
-    mode: Mode
-    members: tuple[str, ...]
-    rendering: str
-    common: Mapping[str, Any]
-    """The configuration that the runs of the pool share."""
-
-
-@dataclass(frozen=True)
 class KeptSelector:
     """The selector that was kept, from the epoch with the lowest divergence in validation."""
 
@@ -81,38 +70,33 @@ def check_can_train() -> None:
 
 def load_encoder(model: str, recipe: Recipe) -> tuple[Any, Any, int]:
     """Load an encoder with a new output, its tokenizer, and the longest input. Raises TrainingUnavailable."""
+    import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
     # The output's weights are drawn.
     set_seed(recipe.seed)
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
-        encoder = AutoModelForSequenceClassification.from_pretrained(model, num_labels=1)
+        encoder = AutoModelForSequenceClassification.from_pretrained(model, num_labels=1, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise TrainingUnavailable(f"the encoder {model} cannot be loaded: {error}") from None
     return encoder, tokenizer, min(recipe.max_tokens, longest_input(encoder, tokenizer))
 
 
-def train(
-    folder: Path, purpose: Purpose, model: str, recipe: Recipe, watcher: Watcher | None = None
-) -> KeptSelector:
+def train(folder: Path, model: str, recipe: Recipe, watcher: Watcher | None = None) -> KeptSelector:
     """Train on the folder's examples, or resume from the last checkpoint, and keep the best selector.
 
     It is saved in `folder`/selector. `model` is a folder or a name on the hub. Raises TrainingUnavailable,
-    InvalidRecord, and ChangedConfiguration if the folder was begun with other data or another recipe.
+    InvalidRecord, and ChangedConfiguration if the folder was begun with another encoder or recipe.
     """
-    files = {name: folder / name for name in (TRAIN, VALIDATION)}
-    digests = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
-    trained_on = {"encoder": model, **digests, **recipe.model_dump(), "runs": dict(purpose.common)}
-    pin_configuration(
-        folder / TRAINING_MANIFEST,
-        {"mode": purpose.mode, "members": purpose.members, "rendering": purpose.rendering, **trained_on},
-    )
+    purpose = read_purpose(folder)
+    settings = {"encoder": model, **recipe.model_dump()}
+    pin_configuration(folder / TRAINING_MANIFEST, settings)
     encoder, tokenizer, longest = load_encoder(model, recipe)
     inputs = inputs_of(encoder, tokenizer, longest)
     data = {
-        name: _Dataset(list(read_examples(file, purpose.members)), purpose, inputs)
-        for name, file in files.items()
+        name: _Dataset(list(read_examples(folder / name, purpose.members)), purpose, inputs)
+        for name in (TRAIN, VALIDATION)
     }
     trainer = _trainer(folder, encoder, data, recipe)
     if watcher is not None:
@@ -127,7 +111,13 @@ def train(
         members=purpose.members,
         max_tokens=longest,
         rendering=purpose.rendering,
-        trained_on={**trained_on, "step": best.step, "divergence": best.divergence, "chosen": best.chosen},
+        trained_on={
+            **settings,
+            **purpose.model_dump(mode="json", exclude={"mode", "members", "rendering"}),
+            "step": best.step,
+            "divergence": best.divergence,
+            "chosen": best.chosen,
+        },
     )
     if trainer.is_world_process_zero():
         with replacing_folder(best.folder) as part:

@@ -28,6 +28,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 evaluate",
         "pr2 evaluate agreement",
         "pr2 evaluate form",
+        "pr2 evaluate pool",
         "pr2 evaluate report",
         "pr2 mcp",
         "pr2 profile",
@@ -43,6 +44,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 train planner",
         "pr2 train policy",
         "pr2 train prepare",
+        "pr2 train selector",
         "pr2 train warmstart",
     ]
 

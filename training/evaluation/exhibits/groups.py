@@ -11,7 +11,7 @@ from training.evaluation.loading import LoadedRun, load_runs
 from training.evaluation.records import SCORE
 from training.evaluation.report.figures import macro_mean
 from training.tasks.lamp.metrics import metrics_of
-from training.tasks.lamp.schemas import SCHEMAS, task_name
+from training.tasks.lamp.schemas import SCHEMAS, name_of
 
 NONE = "None"
 BASELINES = (NONE, "BM25", "Recency", "Dense", "RRF")
@@ -53,7 +53,9 @@ def column_of(run: LoadedRun) -> str:
         return column_of_retriever(retriever)
     selector = selector_of(run)
     name = f"RSPG-{str(selector['mode']).capitalize()}"
-    return name if any(column_of_retriever(one) in ROPG for one in selector["members"]) else name + WITHOUT_ROPG
+    return (
+        name if any(column_of_retriever(one) in ROPG for one in selector["members"]) else name + WITHOUT_ROPG
+    )
 
 
 def selector_of(run: LoadedRun) -> Mapping[str, Any]:
@@ -104,7 +106,7 @@ class Group:
     @cached_property
     def number(self) -> int | None:
         """The number of LaMP's task; None for other data."""
-        names = {task_name(number): number for number in SCHEMAS}
+        names = {name_of(number): number for number in SCHEMAS}
         return next((names[r.category] for r in self.first.records if r.category in names), None)
 
     @property
@@ -169,7 +171,9 @@ def load_groups(folders: Sequence[Path]) -> list[Group]:
         columns = groups.setdefault(str(run.manifest["dataset"]["hash"]), {})
         column = column_of(run)
         if other := columns.get(column):
-            raise ValueError(f"{other.folder} and {folder} are both {column} on {run.dataset}: give one of them")
+            raise ValueError(
+                f"{other.folder} and {folder} are both {column} on {run.dataset}: give one of them"
+            )
         for one in columns.values():
             if not run.same_scale(one):
                 raise ValueError(f"{one.folder} and {folder} were scored by different judges or metrics")

@@ -111,7 +111,9 @@ def gains_section(groups: Sequence[Group]) -> Section:
         over_best = _gains(groups, column, BASELINES)
         rows.append([column, _mean(over_none), _mean(over_best)])
         if theirs := published.GAINS.get(column):
-            rows.append([f"published: {column}\n{published.LLM}", *(f"{100 * gain:+.1f} %" for gain in theirs)])
+            rows.append(
+                [f"published: {column}\n{published.LLM}", *(f"{100 * gain:+.1f} %" for gain in theirs)]
+            )
     about = (
         "The difference of the scores over the baseline's score, averaged over all data and metrics that both "
         "have; positive is better. The best baseline is that of each data set and metric. A baseline of 0 has "

@@ -29,7 +29,9 @@ def status_section(groups: Sequence[Group], pools: Sequence[PoolFile]) -> Sectio
         fact(group.runs["Dense"].manifest.get("encoder")) for group in groups if "Dense" in group.runs
     )
     if encoders:
-        blocks.append(Paragraph(f"Dense stands in the place of the paper's Contriever: {'; '.join(encoders)}."))
+        blocks.append(
+            Paragraph(f"Dense stands in the place of the paper's Contriever: {'; '.join(encoders)}.")
+        )
     if missing:
         blocks += [
             Paragraph("Not given, so that their places are empty:"),
