@@ -1,8 +1,8 @@
 """Writes the exhibits of arXiv 2404.05970 from finished runs, as an HTML page and as Markdown.
 
-The paper's tables compare ways to choose passages for the same LLM: no profile, retrievers, retrievers trained
-on the LLM's outputs (ROPG), and a choice among them for each question (RSPG). A run that an exhibit needs and
-that is not given is named; its place stays empty.
+The paper's tables compare ways to choose passages for the same LLM: no profile, retrievers, retrievers
+trained on the LLM's outputs (ROPG), and a choice among them for each question (RSPG). A run that an exhibit
+needs and that is not given is named; its place stays empty.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ PAGE, MARKDOWN = "exhibits.html", "exhibits.md"
 def write_exhibits(folders: Sequence[Path], out: Path, pools: Sequence[Path] = ()) -> None:
     """Write `exhibits.html` and `exhibits.md` into `out`, which is created if missing.
 
-    `pools` are files of `pr2 evaluate pool --json`. Raises ValueError, naming the folder or file, if one cannot
-    be read, if two runs over the same data take the same place, or if they were judged differently.
+    `pools` are files of `pr2 evaluate pool --json`. Raises ValueError, naming the folder or file, if one
+    cannot be read, if two runs over the same data take the same place, or if they were judged differently.
     """
     groups = load_groups(folders)
     compared = load_pools(pools)

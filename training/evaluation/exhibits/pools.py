@@ -1,4 +1,4 @@
-"""Figure 3 (winning rates), Table 4 (success rates beside predictors) and Table 5 (pools and their bounds)."""
+"""Figure 3 (winning rates), Table 4 (success rates beside predictors) and Table 5 (pools and bounds)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -122,9 +122,9 @@ def wins_section(groups: Sequence[Group]) -> Section:
         [f"published, lowest to highest\n{published.LLM}", *(published.WINS.get(n, NOTHING) for n in columns)]
     )
     about = (
-        "A retriever wins a question if none of the pool scores higher by the main metric; all that tie win, and "
-        f"the rates add up to 1. In brackets: {LEVEL * 100:g} % intervals, bootstrap over the questions that all "
-        "of them have scored. Retrievers without a run do not take part."
+        "A retriever wins a question if none of the pool scores higher by the main metric; all that tie "
+        f"win, and the rates add up to 1. In brackets: {LEVEL * 100:g} % intervals, bootstrap over the "
+        "questions that all of them have scored. Retrievers without a run do not take part."
     )
     blocks: list[Block] = [Paragraph(about), Table(["Data", *columns], rows)]
     if dots:
@@ -151,9 +151,10 @@ def success_section(groups: Sequence[Group], pools: Sequence[PoolFile]) -> Secti
             row.append(f"{max(predicted):.3f}\n{names[max(predicted)]}")
             rows.append([*row, f"{pre:.3f}", f"{post:.3f}", NOTHING, NOTHING])
     about = (
-        "The share of questions for which the chosen retriever attains the pool's best score; ties succeed. The "
-        "scores are those of the members' own runs. The best predictor is the one with the highest rate on these "
-        f"questions. In brackets: {LEVEL * 100:g} % intervals, bootstrap over questions."
+        "The share of questions for which the chosen retriever attains the pool's best score; ties "
+        "succeed. The scores are those of the members' own runs. The best predictor is the one with the "
+        f"highest rate on these questions. In brackets: {LEVEL * 100:g} % intervals, bootstrap over "
+        "questions."
     )
     return Section(
         "Table 4: success rates",
@@ -162,7 +163,10 @@ def success_section(groups: Sequence[Group], pools: Sequence[PoolFile]) -> Secti
 
 
 def success_of(group: Group, column: str) -> list[float] | None:
-    """1 for each question for which the selector chose a best retriever, else 0; None if a member has no run."""
+    """1 for each question for which the selector chose a best retriever, else 0, in the order of their ids.
+
+    None if a member of its pool has no run.
+    """
     members = members_of(group, column)
     if any(name not in group.runs for name in members) or (scores := scores_of(group, members)) is None:
         return None
@@ -187,15 +191,18 @@ def pool_section(groups: Sequence[Group]) -> Section:
     """Table 5: selectors and bounds of the pool with ROPG and without it."""
     rows = []
     for group in groups:
-        whole = pool_of(group)
-        pools = {"": whole, WITHOUT_ROPG: [name for name in whole if name not in ROPG]}
+        whole = [name for name in dict.fromkeys((*pool_of(group), *ROPG)) if name in group.runs]
+        without = [name for name in whole if name not in ROPG]
+        pools = (
+            {", whole pool": whole, WITHOUT_ROPG: without} if whole != without else {WITHOUT_ROPG: without}
+        )
         for suffix, columns in pools.items():
-            scores = scores_of(group, columns)
-            if scores is None or (suffix and len(scores.members) == len(_given(group, whole))):
+            if (scores := scores_of(group, columns)) is None:
                 continue
             bounds = [_mean(group, scores, worst=True), _mean(group, scores, worst=False)]
-            cells = [_chosen(group, name + suffix, scores, bounds[1]) for name in RSPG]
-            label = f"{group.name}{suffix or ', whole pool'}\n{', '.join(scores.members)}"
+            kind = WITHOUT_ROPG if suffix == WITHOUT_ROPG else ""
+            cells = [_chosen(group, name + kind, scores, bounds[1]) for name in RSPG]
+            label = f"{group.name}{suffix}\n{', '.join(scores.members)}"
             rows.append([label, number(bounds[0]), *cells, number(bounds[1])])
         if theirs := published.POOL.get(group.number or 0):
             names = [f"{name}{WITHOUT_ROPG}" for name in RSPG]
@@ -205,16 +212,12 @@ def pool_section(groups: Sequence[Group]) -> Section:
                 [*row, f"{ends[0]:.3f}", *(f"{theirs[name]:.3f}" for name in names), f"{ends[1]:.3f}"]
             )
     about = (
-        "Means of the main metric over the questions that all members of the pool have scored. The bounds choose "
-        "the worst and the best member for each question. In percent: the share of the upper bound (for metrics "
-        "where lower is better, of its inverse)."
+        "Means of the main metric over the questions that all members of the pool have scored. The bounds "
+        "choose the worst and the best member for each question. In percent: the share of the upper bound "
+        "(for metrics where lower is better, of its inverse)."
     )
     head = ["Data, pool", "Lower bound", *RSPG, "Upper bound"]
     return Section("Table 5: pools", [Paragraph(about), Table(head, rows)])
-
-
-def _given(group: Group, columns: Sequence[str]) -> list[str]:
-    return [name for name in columns if name in group.runs]
 
 
 def _mean(group: Group, scores: PoolScores, *, worst: bool) -> float:

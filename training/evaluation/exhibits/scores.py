@@ -34,8 +34,8 @@ def lengths_section(groups: Sequence[Group]) -> Section:
             ]
         )
     about = (
-        "Mean ± standard deviation. Lengths are in words, separated by white space (the paper's are in tokens); "
-        "the output is the reference, where the data have one. Profiles are in documents."
+        "Mean ± standard deviation. Lengths are in words, separated by white space; the "
+        "output is the reference, where the data have one. Profiles are in documents."
     )
     head = ["Data", "Questions", "Input", "Output", "Profile"]
     return Section("Table 1: data", [Paragraph(about), Table(head, rows)])
@@ -61,11 +61,11 @@ def scores_section(groups: Sequence[Group]) -> Section:
                 rows.append([task, *(NOTHING if value is None else f"{value:.3f}" for value in theirs)])
     letters = ", ".join(f"{mark} {name}" for name, mark in MARKS.items())
     about = (
-        f"Two-tailed paired tests against each baseline ({letters}), over the questions that both have scored: "
-        f"McNemar's test for accuracy and F1, else the paired t-test. Letters after ▲ are baselines that the "
-        f"column is better than with p < {P}, after ▼ those that it is worse than; not corrected for the number "
-        f"of tests. F1 is tested by whether each response is right. Rows of the paper: {published.SOURCE}; they "
-        "are not comparable with another LLM."
+        f"Two-tailed paired tests against each baseline ({letters}), over the questions that both have "
+        "scored: McNemar's test for accuracy and F1, else the paired t-test. Letters after ▲ are baselines "
+        f"that the column is better than with p < {P}, after ▼ those that it is worse than; not corrected "
+        "for the number of tests. F1 is tested by whether each response is right. Rows of the paper: "
+        f"{published.SOURCE}; they are not comparable with another LLM."
     )
     return Section("Table 3: scores", [Paragraph(about), Table(["Data, metric", *head], rows)])
 
@@ -115,9 +115,10 @@ def gains_section(groups: Sequence[Group]) -> Section:
                 [f"published: {column}\n{published.LLM}", *(f"{100 * gain:+.1f} %" for gain in theirs)]
             )
     about = (
-        "The difference of the scores over the baseline's score, averaged over all data and metrics that both "
-        "have; positive is better. The best baseline is that of each data set and metric. A baseline of 0 has "
-        "no relative gain and is left out. The best baseline is known only after the fact, as in the paper."
+        "The difference of the scores over the baseline's score, averaged over all data and metrics that "
+        "both have; positive is better. The best baseline is that of each data set and metric. A baseline "
+        "of 0 has no relative gain and is left out. The best baseline is known only after the fact, as in "
+        "the paper."
     )
     head = ["Method", "Over None", "Over the best baseline"]
     return Section("Mean relative gains", [Paragraph(about), Table(head, rows)])
@@ -127,15 +128,20 @@ def _gains(groups: Sequence[Group], column: str, baselines: Sequence[str]) -> li
     found = []
     for group in groups:
         for measure in group.measures:
-            given = [name for name in baselines if name in group.runs]
-            values = [value for name in given if (value := group.value(name, measure)) is not None]
+            values = [group.value(name, measure) for name in baselines if name in group.runs]
             ours = group.value(column, measure) if column in group.runs else None
-            if ours is None or not values:
-                continue
-            best = min(values) if measure.lower else max(values)
-            if best:
-                found.append(measure.gain(ours - best) / best)
+            gain = relative_gain(measure, ours, [value for value in values if value is not None])
+            if gain is not None:
+                found.append(gain)
     return found
+
+
+def relative_gain(measure: Measure, ours: float | None, baselines: Sequence[float]) -> float | None:
+    """The gain over the best of the baselines, relative to it. None without values, or if the best is 0."""
+    if ours is None or not baselines:
+        return None
+    best = min(baselines) if measure.lower else max(baselines)
+    return measure.gain(ours - best) / best if best else None
 
 
 def _mean(gains: Sequence[float]) -> str:
