@@ -26,9 +26,11 @@ WITHOUT_ROPG = ", pool without ROPG"
 _COLUMN_OF = {
     "none": NONE,
     "bm25": "BM25",
+    "okapi": "BM25",
     "recency": "Recency",
     "dense": "Dense",
     "rrf": "RRF",
+    "rrf-lamp": "RRF",
     "ropg-rl": "ROPG-RL",
     "ropg-kd": "ROPG-KD",
 }

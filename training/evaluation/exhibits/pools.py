@@ -119,7 +119,10 @@ def wins_section(groups: Sequence[Group]) -> Section:
         if drawn:
             dots.append((group.name, drawn))
     rows.append(
-        [f"published, lowest to highest\n{published.LLM}", *(published.WINS.get(n, NOTHING) for n in columns)]
+        [
+            f"published, lowest to highest\n{published.MODEL}",
+            *(published.WINS.get(n, NOTHING) for n in columns),
+        ]
     )
     about = (
         "A retriever wins a question if none of the pool scores higher by the main metric; all that tie "
@@ -147,7 +150,7 @@ def success_section(groups: Sequence[Group], pools: Sequence[PoolFile]) -> Secti
         if theirs := published.SUCCESS.get(group.number or 0):
             *predicted, pre, post = theirs
             names = dict(zip(predicted, PREDICTORS, strict=True))
-            row = [f"published: LaMP-{group.number}\n{published.LLM}"]
+            row = [f"published: LaMP-{group.number}\n{published.MODEL}"]
             row.append(f"{max(predicted):.3f}\n{names[max(predicted)]}")
             rows.append([*row, f"{pre:.3f}", f"{post:.3f}", NOTHING, NOTHING])
     about = (
@@ -207,7 +210,9 @@ def pool_section(groups: Sequence[Group]) -> Section:
         if theirs := published.POOL.get(group.number or 0):
             names = [f"{name}{WITHOUT_ROPG}" for name in RSPG]
             ends = [theirs["oracle, lower bound"], theirs["oracle, upper bound"]]
-            row = [f"published: LaMP-{group.number}, bounds of the whole pool{WITHOUT_ROPG}\n{published.LLM}"]
+            row = [
+                f"published: LaMP-{group.number}{WITHOUT_ROPG}; bounds of the whole pool\n{published.MODEL}"
+            ]
             rows.append(
                 [*row, f"{ends[0]:.3f}", *(f"{theirs[name]:.3f}" for name in names), f"{ends[1]:.3f}"]
             )

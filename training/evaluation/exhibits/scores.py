@@ -57,15 +57,15 @@ def scores_section(groups: Sequence[Group]) -> Section:
             rows.append([_title(group, measure), *(_cell(group, measure, column) for column in head)])
             theirs = [published.score(group.number, measure.name, column) for column in head]
             if any(value is not None for value in theirs):
-                task = f"published: LaMP-{group.number} {measure.name}\n{published.LLM}"
-                rows.append([task, *(NOTHING if value is None else f"{value:.3f}" for value in theirs)])
+                task = f"published: LaMP-{group.number} {measure.name}\n{published.MODEL}"
+                rows.append([task, *(value or NOTHING for value in theirs)])
     letters = ", ".join(f"{mark} {name}" for name, mark in MARKS.items())
     about = (
         f"Two-tailed paired tests against each baseline ({letters}), over the questions that both have "
         "scored: McNemar's test for accuracy and F1, else the paired t-test. Letters after ▲ are baselines "
         f"that the column is better than with p < {P}, after ▼ those that it is worse than; not corrected "
         "for the number of tests. F1 is tested by whether each response is right. Rows of the paper: "
-        f"{published.SOURCE}; they are not comparable with another LLM."
+        f"{published.ABOUT}; they are not comparable with another LLM."
     )
     return Section("Table 3: scores", [Paragraph(about), Table(["Data, metric", *head], rows)])
 
@@ -88,7 +88,8 @@ def _cell(group: Group, measure: Measure, column: str) -> str:
 
 def significant(group: Group, measure: Measure, column: str) -> tuple[list[str], list[str]]:
     """The marks of the baselines that the column is significantly better than, and worse than."""
-    better, worse = [], []
+    better: list[str] = []
+    worse: list[str] = []
     for baseline, mark in MARKS.items():
         if baseline not in group.runs:
             continue
@@ -112,7 +113,7 @@ def gains_section(groups: Sequence[Group]) -> Section:
         rows.append([column, _mean(over_none), _mean(over_best)])
         if theirs := published.GAINS.get(column):
             rows.append(
-                [f"published: {column}\n{published.LLM}", *(f"{100 * gain:+.1f} %" for gain in theirs)]
+                [f"published: {column}\n{published.MODEL}", *(f"{100 * gain:+.1f} %" for gain in theirs)]
             )
     about = (
         "The difference of the scores over the baseline's score, averaged over all data and metrics that "
