@@ -51,6 +51,12 @@ class Chooser:
             return (await self._search.search(user, [question], k, member))[0]
 
         prompts = [render(question, passages) for passages in await together(map(search, members))]
+        return replace(await self.by_prompts(user, prompts), ms=_ms_since(began))
+
+    async def by_prompts(self, user: str, prompts: Sequence[str]) -> Selection:
+        """Choose by the prompts of the pool's members, in their order."""
+        began = time.perf_counter()
+        members = self.selector.members
         scores = await self._run(user, partial(self.selector.scores, prompts, None))
         return Selection(
             "pre", choose(members, scores), dict(zip(members, scores, strict=True)), _ms_since(began)
@@ -71,14 +77,15 @@ class Chooser:
         trajectories = await together(answer(member, shorter) for member in self.selector.members)
         try:
             async with asyncio.timeout_at(deadline) as limit:
-                chosen = await self._preferred(user, trajectories)
+                chosen = await self.by_answers(user, trajectories)
         except TimeoutError:
             if not limit.expired():
                 raise
             chosen = _undecided(trajectories)
         return replace(chosen, limits=limits, total_ms=_ms_since(began))
 
-    async def _preferred(self, user: str, trajectories: Sequence[Trajectory]) -> Trajectory:
+    async def by_answers(self, user: str, trajectories: Sequence[Trajectory]) -> Trajectory:
+        """Choose among the trajectories of the pool's members, in their order; see `compete`."""
         began = time.perf_counter()
         by_member = dict(zip(self.selector.members, trajectories, strict=True))
         scores: dict[str, float | None] = dict.fromkeys(by_member)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.auto import AUTO
+from agent.auto import AUTO, Chooser
 from agent.methods import METHODS
 from agent.selecting import read_manifest
 from agent.trajectory import Trajectory
@@ -40,6 +40,11 @@ class BackendAnswers:
         if self._service is None:
             return None
         return max(self._service.settings.limits.concurrency // self._service.most_trajectories, 1)
+
+    @property
+    def chooser(self) -> Chooser | None:
+        """Chooses for the retriever `auto`, if the local service has a selector. A server chooses itself."""
+        return self._service.chooser(AUTO) if self._service and self._service.settings.selector else None
 
     def check(self, method: str, *, has_plan: bool) -> None:
         """See Answers. A server refuses each question itself."""
@@ -101,6 +106,9 @@ class BackendAnswers:
 
     async def search(self, user: str, query: str, k: int, retriever: str | None) -> Sequence[Passage]:
         """The best `k` documents for the query, each by its best passage. Raises Unanswered."""
+        if self._service:
+            # Not left to the service, whose own `auto` does not hold for searches.
+            retriever = retriever or self._service.settings.retriever
         try:
             return (await self._backend.search(user, [query], k, retriever))[0]
         except ApiError as error:
