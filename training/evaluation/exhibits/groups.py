@@ -22,6 +22,8 @@ COLUMNS = (*BASELINES, *ROPG, *RSPG)
 POOL = (NONE, "Recency", "BM25", "Dense", *ROPG)
 """The paper's pool of retrievers to choose from."""
 WITHOUT_ROPG = ", pool without ROPG"
+WITHOUT = tuple(name + WITHOUT_ROPG for name in RSPG)
+"""The columns of selectors whose pool has no ROPG."""
 
 _COLUMN_OF = {
     "none": NONE,

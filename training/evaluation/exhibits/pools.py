@@ -13,6 +13,7 @@ from training.evaluation.exhibits.groups import (
     POOL,
     ROPG,
     RSPG,
+    WITHOUT,
     WITHOUT_ROPG,
     Group,
     column_of_retriever,
@@ -28,7 +29,7 @@ from training.evaluation.statistics import LEVEL, Interval, bootstrap_interval
 from training.selector.measures import PoolScores, oracle, winning_rates
 from training.selector.prediction import PREDICTORS
 
-CHOSEN = (*RSPG, *(name + WITHOUT_ROPG for name in RSPG))
+CHOSEN = (*RSPG, *WITHOUT)
 """The columns of runs with a selector."""
 
 

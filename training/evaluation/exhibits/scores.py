@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from training.evaluation.exhibits import published
-from training.evaluation.exhibits.groups import BASELINES, COLUMNS, NONE, ROPG, RSPG, Group, Measure
+from training.evaluation.exhibits.groups import BASELINES, COLUMNS, NONE, ROPG, RSPG, WITHOUT, Group, Measure
 from training.evaluation.report.blocks import Paragraph, Section, Table
 from training.evaluation.report.formatting import NONE as NOTHING
 from training.evaluation.report.formatting import number
@@ -65,7 +65,7 @@ def scores_section(groups: Sequence[Group]) -> Section:
         "scored: McNemar's test for accuracy and F1, else the paired t-test. Letters after ▲ are baselines "
         f"that the column is better than with p < {P}, after ▼ those that it is worse than; not corrected "
         "for the number of tests. F1 is tested by whether each response is right. Rows of the paper: "
-        f"{published.ABOUT}; they are not comparable with another LLM."
+        f"{published.ABOUT}; they are not comparable with another LLM or other data."
     )
     return Section("Table 3: scores", [Paragraph(about), Table(["Data, metric", *head], rows)])
 
@@ -107,7 +107,8 @@ def significant(group: Group, measure: Measure, column: str) -> tuple[list[str],
 def gains_section(groups: Sequence[Group]) -> Section:
     """The mean relative gains of the trained methods, over all data and metrics."""
     rows = []
-    for column in (*ROPG, *RSPG):
+    given = {name for group in groups for name in group.runs}
+    for column in (*ROPG, *RSPG, *(name for name in WITHOUT if name in given)):
         over_none = _gains(groups, column, (NONE,))
         over_best = _gains(groups, column, BASELINES)
         rows.append([column, _mean(over_none), _mean(over_best)])
