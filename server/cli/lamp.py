@@ -69,7 +69,7 @@ class LampOptions:
             raise BadInput(f"{', '.join(given)}: only with --benchmark lamp")
 
     def answering(self, flags: dict[str, Any], limits: Mapping[str, Any], *, local: bool) -> Adapted:
-        """What answers, given the backend's answers.
+        """Return what makes LaMP's answers from those of the backend.
 
         The policy's flags name the text model. They are taken out of `flags`, so that a local backend, which
         only searches, loads no model. Raises BadInput, ValidationError and EngineError.
