@@ -77,9 +77,9 @@ def selector(
         data = _pool(run)
         check_mode(mode, data.common)
         if validation:
-            parts = (data.examples, _validation(validation, data).examples)
+            train_on, validate_with = data.examples, _validation(validation, data).examples
         else:
-            parts = parted(data.examples, seed)
+            train_on, validate_with = parted(data.examples, seed)
         recipe = Recipe(
             epochs=epochs,
             batch_size=batch_size,
@@ -92,9 +92,9 @@ def selector(
         )
         with working(out) as first:
             with first():
-                purpose = prepare(out, mode, data, *parts)
+                purpose = prepare(out, mode, data, train_on, validate_with)
             typer.echo(
-                f"{len(parts[0])} questions to train on, {len(parts[1])} to validate with, "
+                f"{len(train_on)} questions to train on, {len(validate_with)} to validate with, "
                 f"{data.left_out} left out; best single retriever: {purpose.best_single}"
             )
             with bar("training", None) as (progress, task):

@@ -167,7 +167,7 @@ def test_a_member_that_no_longer_exists_is_named(pre: Path) -> None:
 
 
 def test_a_selector_of_another_pool_is_refused() -> None:
-    check_pool(MEMBERS, reversed(MEMBERS))
+    check_pool(MEMBERS, MEMBERS[::-1])
     with pytest.raises(SelectorUnavailable, match="trained to choose among none, bm25, dense, and this pool"):
         check_pool(MEMBERS, ["none", "bm25"])
 

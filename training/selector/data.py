@@ -158,7 +158,7 @@ def check_mode(mode: Mode, common: Mapping[str, Any]) -> None:
         )
 
 
-def parted(examples: Sequence[Example], seed: int) -> tuple[Sequence[Example], Sequence[Example]]:
+def parted(examples: Sequence[Example], seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """The examples to train on, and a tenth to validate with. Raises DataError if there is only one.
 
     Questions with the same text go to the same part.
@@ -167,8 +167,8 @@ def parted(examples: Sequence[Example], seed: int) -> tuple[Sequence[Example], S
         held = held_out((example.input for example in examples), seed)
     except DataError:
         raise DataError("all questions are the same, so none is left to validate with") from None
-    train = [example for example in examples if example.input not in held]
-    return train, [example for example in examples if example.input in held]
+    train = tuple(example for example in examples if example.input not in held)
+    return train, tuple(example for example in examples if example.input in held)
 
 
 def write_examples(file: Path, examples: Iterable[Example]) -> None:

@@ -34,7 +34,8 @@ class PoolScores:
     @property
     def is_best(self) -> NDArray[np.bool_]:
         """Whether a member attains the highest score of the pool; several may."""
-        return self.values >= self.values.max(axis=1, keepdims=True) - _EQUAL
+        best: NDArray[np.bool_] = self.values >= self.values.max(axis=1, keepdims=True) - _EQUAL
+        return best
 
 
 def pool_scores(members: Sequence[str], examples: Iterable[Example]) -> PoolScores:

@@ -53,7 +53,7 @@ def test_members_without_a_metric_change_nothing_and_get_no_gradient(seed: int) 
     measured = torch.tensor(metrics)
     learned = torch.tensor(scores, requires_grad=True)
     loss = divergence(learned, measured)
-    loss.sum().backward()
+    loss.sum().backward()  # type: ignore[no-untyped-call]
     assert learned.grad is not None
     assert learned.grad[measured.isnan()].tolist() == [0.0] * int(measured.isnan().sum())
     assert learned.grad.isfinite().all()

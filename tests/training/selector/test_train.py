@@ -11,6 +11,7 @@ from agent.checkpoints import STAMP
 from agent.prompts import PROMPT_VERSION
 from agent.selecting import RENDERING, Mode, choose, load_selector
 from tests.agent import tiny_selector
+from tests.training.notes import Notes
 from training.errors import TrainingUnavailable
 from training.folder import ChangedConfiguration
 from training.selector.data import Candidate, Example, PoolData
@@ -62,47 +63,21 @@ def prepared(folder: Path, mode: Mode = "pre", where: str = "prompt") -> Path:
     return folder
 
 
-class Killed(Exception):
-    pass
-
-
-class Watching:
-    """Notes the progress; at `last`, the training dies."""
-
-    def __init__(self, last: int | None = None) -> None:
-        self.last = last
-        self.steps: list[int] = []
-        self.losses: list[float] = []
-        self.total = 0
-
-    def started(self, steps: int) -> None:
-        self.total = steps
-
-    def trained(self, step: int, loss: float | None) -> None:
-        if loss is None:
-            self.steps.append(step)
-        if step == self.last:
-            raise Killed
-
-    def validated(self, step: int, loss: float) -> None:
-        self.losses.append(loss)
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, encoder: str) -> tuple[Path, KeptSelector, Watching]:
+def whole(tmp_path_factory: pytest.TempPathFactory, encoder: str) -> tuple[Path, KeptSelector, Notes]:
     """A training of the mode pre that was never interrupted."""
     folder = prepared(tmp_path_factory.mktemp("trained") / "pre")
-    watching = Watching()
-    return folder, train(folder, encoder, RECIPE, watching), watching
+    notes = Notes()
+    return folder, train(folder, encoder, RECIPE, notes), notes
 
 
-def test_a_selector_learns_from_prompts(whole: tuple[Path, KeptSelector, Watching]) -> None:
-    folder, kept, watching = whole
-    assert watching.total == 12
-    assert watching.steps == list(range(1, 13))
-    assert len(watching.losses) == 4
-    assert kept.divergence == pytest.approx(min(watching.losses))
-    assert kept.divergence < watching.losses[0] / 4
+def test_a_selector_learns_from_prompts(whole: tuple[Path, KeptSelector, Notes]) -> None:
+    folder, kept, notes = whole
+    assert notes.total == 12
+    assert notes.steps == list(range(1, 13))
+    assert list(notes.validations) == [3, 6, 9, 12]
+    assert kept.divergence == pytest.approx(min(notes.validations.values()))
+    assert kept.divergence < notes.validations[3] / 4
     selector = load_selector(kept.folder, known="abcd")
     assert choose("abc", selector.scores(["thing 3 bad", "thing 3 good", "thing 3 fair"], None)) == "b"
     assert kept.chosen > 0.95
@@ -118,16 +93,16 @@ def test_a_selector_learns_from_prompts(whole: tuple[Path, KeptSelector, Watchin
 
 
 def test_a_killed_training_comes_to_the_same_weights(
-    whole: tuple[Path, KeptSelector, Watching], encoder: str, tmp_path: Path
+    whole: tuple[Path, KeptSelector, Notes], encoder: str, tmp_path: Path
 ) -> None:
     folder = prepared(tmp_path / "killed")
-    with pytest.raises(Killed):
-        train(folder, encoder, RECIPE, Watching(8))
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, encoder, RECIPE, Notes(8))
     # What a kill in the middle of writing a checkpoint leaves is passed over.
     torn = folder / CHECKPOINTS / "checkpoint-9"
     torn.mkdir()
     assert last_checkpoint(folder / CHECKPOINTS) == folder / CHECKPOINTS / "checkpoint-6"
-    again = Watching()
+    again = Notes()
     kept = train(folder, encoder, RECIPE, again)
     assert again.steps == list(range(7, 13))
     assert (kept.step, kept.divergence) == (whole[1].step, whole[1].divergence)
@@ -146,14 +121,14 @@ def test_post_learns_from_outputs(encoder: str, tmp_path: Path) -> None:
 def test_a_longformer_learns_with_global_attention(tmp_path: Path) -> None:
     folder = tiny_selector.make(tmp_path / "longformer", None, words=WORDS, longformer=True)
     recipe = RECIPE.model_copy(update={"epochs": 2})
-    watching = Watching()
-    kept = train(prepared(tmp_path / "trained"), str(folder), recipe, watching)
-    assert kept.divergence == min(watching.losses)
+    notes = Notes()
+    kept = train(prepared(tmp_path / "trained"), str(folder), recipe, notes)
+    assert kept.divergence == min(notes.validations.values())
     assert len(load_selector(kept.folder).scores(["thing good", "thing bad"], None)) == 2
 
 
 def test_another_recipe_or_other_data_in_the_same_folder_is_refused(
-    whole: tuple[Path, KeptSelector, Watching], encoder: str
+    whole: tuple[Path, KeptSelector, Notes], encoder: str
 ) -> None:
     folder, _, _ = whole
     with pytest.raises(ChangedConfiguration, match="mode: 'pre' then, 'post' now"):

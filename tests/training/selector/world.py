@@ -102,15 +102,15 @@ def world(seed: int, *, train: int, validation: int, test: int) -> World:
     chance = random.Random(seed)
     rankings: dict[str, list[Retrieved]] = {}
     half = len(LEARNED.people) // 2
-    parts = []
+    parts: dict[str, PoolData] = {}
     for name, words, people, count in (
         ("train", LEARNED, LEARNED.people[:half], train),
         ("validation", LEARNED, LEARNED.people[half:], validation),
         ("test", HELD_OUT, HELD_OUT.people, test),
     ):
         examples = [_example(f"{name} {n}", words, people, chance, rankings) for n in range(count)]
-        parts.append(PoolData(MEMBERS, tuple(examples), 0, {"method": "rag"}))
-    return World(*parts, rankings)
+        parts[name] = PoolData(MEMBERS, tuple(examples), 0, {"method": "rag"})
+    return World(parts["train"], parts["validation"], parts["test"], rankings)
 
 
 def _example(

@@ -121,7 +121,7 @@ def wins_section(groups: Sequence[Group]) -> Section:
             dots.append((group.name, drawn))
     rows.append(
         [
-            f"published, lowest to highest\n{published.MODEL}",
+            f"published, lowest to highest\n{published.LLM}",
             *(published.WINS.get(n, NOTHING) for n in columns),
         ]
     )
@@ -151,7 +151,7 @@ def success_section(groups: Sequence[Group], pools: Sequence[PoolFile]) -> Secti
         if theirs := published.SUCCESS.get(group.number or 0):
             *predicted, pre, post = theirs
             names = dict(zip(predicted, PREDICTORS, strict=True))
-            row = [f"published: LaMP-{group.number}\n{published.MODEL}"]
+            row = [f"published: LaMP-{group.number}\n{published.LLM}"]
             row.append(f"{max(predicted):.3f}\n{names[max(predicted)]}")
             rows.append([*row, f"{pre:.3f}", f"{post:.3f}", NOTHING, NOTHING])
     about = (
@@ -211,9 +211,7 @@ def pool_section(groups: Sequence[Group]) -> Section:
         if theirs := published.POOL.get(group.number or 0):
             names = [f"{name}{WITHOUT_ROPG}" for name in RSPG]
             ends = [theirs["oracle, lower bound"], theirs["oracle, upper bound"]]
-            row = [
-                f"published: LaMP-{group.number}{WITHOUT_ROPG}; bounds of the whole pool\n{published.MODEL}"
-            ]
+            row = [f"published: LaMP-{group.number}{WITHOUT_ROPG}; bounds of the whole pool\n{published.LLM}"]
             rows.append(
                 [*row, f"{ends[0]:.3f}", *(f"{theirs[name]:.3f}" for name in names), f"{ends[1]:.3f}"]
             )

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from training.evaluation.exhibits.groups import COLUMNS
 from training.evaluation.report.lamp import METHODS, MODEL, PUBLISHED, SOURCE, UNSURE
 
-ABOUT = f"{SOURCE}, {MODEL}"
+LLM = MODEL
+ABOUT = f"{SOURCE}, {LLM}"
 
 WINS: Mapping[str, str] = {
     "None": "8.5–18.4 %",

@@ -57,7 +57,7 @@ def scores_section(groups: Sequence[Group]) -> Section:
             rows.append([_title(group, measure), *(_cell(group, measure, column) for column in head)])
             theirs = [published.score(group.number, measure.name, column) for column in head]
             if any(value is not None for value in theirs):
-                task = f"published: LaMP-{group.number} {measure.name}\n{published.MODEL}"
+                task = f"published: LaMP-{group.number} {measure.name}\n{published.LLM}"
                 rows.append([task, *(value or NOTHING for value in theirs)])
     letters = ", ".join(f"{mark} {name}" for name, mark in MARKS.items())
     about = (
@@ -114,7 +114,7 @@ def gains_section(groups: Sequence[Group]) -> Section:
         rows.append([column, _mean(over_none), _mean(over_best)])
         if theirs := published.GAINS.get(column):
             rows.append(
-                [f"published: {column}\n{published.MODEL}", *(f"{100 * gain:+.1f} %" for gain in theirs)]
+                [f"published: {column}\n{published.LLM}", *(f"{100 * gain:+.1f} %" for gain in theirs)]
             )
     about = (
         "The difference of the scores over the baseline's score, averaged over all data and metrics that "
