@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.encoding.encoders import Vectors
-from index.errors import UnknownRetriever
+from index.errors import InvalidName, UnknownRetriever
 from index.ranking.hybrid import scores
 from index.ranking.profile import Profile
+from index.ranking.vectors import VectorIndex
 from index.text.words import terms
 
 Ranking = Sequence[tuple[int, float]]
@@ -45,7 +46,8 @@ class Retriever(Protocol):
 
     @property
     def needs_vectors(self) -> bool:
-        """Whether queries need vectors of the store's encoder."""
+        """Whether queries need vectors: of the further space with the retriever's name or, if there is none,
+        of the store's encoder."""
         ...
 
     @property
@@ -63,10 +65,20 @@ class BuiltIn:
     needs_vectors: bool = False
 
 
+@dataclass(frozen=True)
+class SpaceRetriever:
+    """Ranks by the dot product in the further space of this name. Raises SpaceUnavailable."""
+
+    name: str
+    needs_vectors = True
+
+    def rank(self, profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+        return _nearest(profile.space(self.name), queries, depth)
+
+
 def dense(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
     """Rank by the dot product of the stored vectors with the query's."""
-    found = profile.vectors.search(_vectors(queries), depth)
-    return [list(zip(p.tolist(), s.tolist(), strict=True)) for p, s in found]
+    return _nearest(profile.vectors, queries, depth)
 
 
 def bm25(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
@@ -121,6 +133,11 @@ def _best(scores: NDArray[np.floating], depth: int) -> Ranking:
     return [(int(position), float(scores[position])) for position in order if scores[position] > 0]
 
 
+def _nearest(vectors: VectorIndex, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    found = vectors.search(_vectors(queries), depth)
+    return [list(zip(p.tolist(), s.tolist(), strict=True)) for p, s in found]
+
+
 def _vectors(queries: Sequence[Query]) -> Vectors:
     return np.stack([query.vector for query in queries if query.vector is not None])
 
@@ -147,9 +164,9 @@ class Retrievers:
             self.register(retriever)
 
     def register(self, retriever: Retriever) -> None:
-        """Raises ValueError if the name is taken."""
+        """Raises InvalidName if the name is taken."""
         if retriever.name in self._by_name:
-            raise ValueError(f"there is already a retriever {retriever.name!r}")
+            raise InvalidName(f"there is already a retriever {retriever.name!r}")
         self._by_name[retriever.name] = retriever
 
     @property
