@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from index.encoding.encoders import Vectors
 from index.errors import InvalidName, UnknownRetriever
 from index.ranking.hybrid import scores
+from index.ranking.okapi import OkapiIndex
 from index.ranking.profile import Profile
 from index.ranking.vectors import VectorIndex
 from index.text.words import terms
@@ -93,17 +94,27 @@ def recency(profile: Profile, queries: Sequence[Query], depth: int) -> list[Rank
     return [ranking for _ in queries]
 
 
+def okapi(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """Rank by BM25 as LaMP publishes it (see okapi.py): all passages, whatever their scores."""
+    index = profile.derived("okapi", lambda: OkapiIndex(_with_titles(profile)))
+    rankings: list[Ranking] = []
+    for query in queries:
+        scores = index.scores(query.text)
+        order = np.argsort(-scores, kind="stable")[:depth]
+        rankings.append(list(zip(order.tolist(), scores[order].tolist(), strict=True)))
+    return rankings
+
+
 def rrf(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
     """Rank by reciprocal rank fusion of `dense` and `bm25`."""
     pool = max(depth, RRF_DEPTH)
-    fused = []
-    for lists in zip(dense(profile, queries, pool), bm25(profile, queries, pool), strict=True):
-        scores = np.zeros(len(profile))
-        for ranking in lists:
-            for rank, (position, _) in enumerate(ranking, 1):
-                scores[position] += 1 / (RRF_CONSTANT + rank)
-        fused.append(_best(scores, depth))
-    return fused
+    return _fused(profile, depth, dense(profile, queries, pool), bm25(profile, queries, pool))
+
+
+def rrf_lamp(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """Rank by reciprocal rank fusion of LaMP's three retrievers: `okapi`, `recency` and `dense`."""
+    lists = (rank(profile, queries, len(profile)) for rank in (okapi, recency, dense))
+    return _fused(profile, depth, *lists)
 
 
 def hybrid(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
@@ -125,6 +136,23 @@ def random(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranki
 def none(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
     """Find nothing, for answers without the profile."""
     return [[] for _ in queries]
+
+
+def _fused(profile: Profile, depth: int, *retrievers: Sequence[Ranking]) -> list[Ranking]:
+    """Fuse the rankings of several retrievers, query by query."""
+    fused = []
+    for lists in zip(*retrievers, strict=True):
+        scores = np.zeros(len(profile))
+        for ranking in lists:
+            for rank, (position, _) in enumerate(ranking, 1):
+                scores[position] += 1 / (RRF_CONSTANT + rank)
+        fused.append(_best(scores, depth))
+    return fused
+
+
+def _with_titles(profile: Profile) -> list[str]:
+    titles = (profile.document(position).title or "" for position in range(len(profile)))
+    return [f"{title} {profile.text(position)}" for position, title in enumerate(titles)]
 
 
 def _best(scores: NDArray[np.floating], depth: int) -> Ranking:
@@ -149,6 +177,8 @@ BUILT_IN = (
     BuiltIn("bm25", bm25),
     BuiltIn("recency", recency),
     BuiltIn("rrf", rrf, needs_vectors=True),
+    BuiltIn("okapi", okapi),
+    BuiltIn("rrf-lamp", rrf_lamp, needs_vectors=True),
     BuiltIn("hybrid", hybrid, needs_vectors=True),
     BuiltIn("random", random),
     BuiltIn("none", none),

@@ -234,20 +234,19 @@ def test_what_changes_while_a_space_is_made_is_encoded_again(folder: Folder, oth
     folder.open().put("bo", DOCUMENTS)
     folder.open().put("cy", DOCUMENTS)
     filling = HashEncoder("other", 8)
-    changes = iter(
-        [
-            lambda: people.delete_document("ana", "a"),
-            lambda: people.put("bo", [Document(id="late", text="late")]),
-            lambda: people.erase("cy"),
-            lambda: people.put("new", DOCUMENTS[:2]),
-        ]
-    )
+    changes: list[Callable[[], object]] = [
+        lambda: people.delete_document("ana", "a"),
+        lambda: people.put("bo", [Document(id="late", text="late")]),
+        lambda: people.erase("cy"),
+        lambda: people.put("new", DOCUMENTS[:2]),
+    ]
 
     def change(_: int) -> None:
-        next(changes, lambda: None)()
+        if changes:
+            changes.pop(0)()
 
     reembed(folder.to_look(), filling, change, "ropg")
-    assert next(changes, None) is None
+    assert changes == []
     assert folder.to_look().users() == ["ana", "bo", "new"]
     assert whole(folder)
     left = {name: text for name, text in TEXTS.items() if name != "a"}
@@ -317,7 +316,7 @@ def test_names_that_are_not_known_are_refused_with_those_that_are(folder: Folder
 @pytest.mark.parametrize("name", ["dense", "hybrid", "", " x", "a\nb"])
 def test_a_space_needs_a_name_of_its_own(folder: Folder, other: HashEncoder, name: str) -> None:
     with pytest.raises(InvalidName):
-        folder.open(**{name: other})
+        folder.open(2**30, **{name: other})
 
 
 def test_memory_of_a_space_counts(folder: Folder, other: HashEncoder) -> None:
