@@ -98,12 +98,13 @@ def begin_spaces(connection: Connection, spaces: Mapping[str, EncoderManifest]) 
 
     Raises EncoderMismatch for a space of another encoder.
     """
-    missing = spaces.keys() - read_spaces(connection, spaces).keys()
-    if missing:
-        read_encoder(connection, None, lock="exclusive")
-        if connection.execute(select(schema.documents.c.id).limit(1)).one_or_none() is None:
-            for name in missing:
-                write_space(connection, name, spaces[name])
+    if spaces.keys() <= read_spaces(connection, spaces).keys():
+        return
+    read_encoder(connection, None, lock="exclusive")
+    known = read_spaces(connection, spaces)  # Another process may have recorded them before the lock.
+    if connection.execute(select(schema.documents.c.id).limit(1)).one_or_none() is None:
+        for name in spaces.keys() - known.keys():
+            write_space(connection, name, spaces[name])
 
 
 def write_space(connection: Connection, name: str, encoder: EncoderManifest) -> None:

@@ -192,7 +192,7 @@ class Store:
         if space is None:
             self._expected = manifest
         else:
-            self._spaces[space] = manifest
+            self._spaces = {**self._spaces, space: manifest}
         return []
 
     def load(self, user: str) -> StoredProfile:
