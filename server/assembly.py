@@ -15,7 +15,7 @@ from server.settings import Settings
 def open_service(settings: Settings) -> Service:
     """Load the encoder and the selector, open the store and make the policy.
 
-    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, StoreDamaged, EngineError, and
+    Raises EncoderUnavailable, InvalidName, EncoderMismatch, StoreUnavailable, StoreDamaged, EngineError, and
     SelectorUnavailable if there is no selector for the retriever `auto`, or it names an unknown retriever.
     """
     if settings.retriever == AUTO and settings.selector is None:
@@ -25,6 +25,7 @@ def open_service(settings: Settings) -> Service:
     profiles = open_profiles(
         settings.url,
         settings.encoder,
+        spaces=settings.spaces,
         passage_tokens=settings.passage_tokens,
         cache_bytes=settings.cache_mb * 2**20,
         document_bytes=settings.document_mb * 2**20,

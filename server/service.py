@@ -207,8 +207,8 @@ class Service:
     ) -> AnswerRequest:
         """Validate a question, before a response begins.
 
-        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, UnknownUser, and pydantic's
-        ValidationError for a limit that is out of bounds.
+        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, SpaceUnavailable, UnknownUser,
+        and pydantic's ValidationError for a limit that is out of bounds.
         """
         check_name(user)
         self.check_question(question)
@@ -235,7 +235,8 @@ class Service:
             raise InvalidQuestion(
                 f"this needs {request.trajectories} answers at a time, and the server admits {admitted}"
             )
-        await self.run(self.profiles.store.version, user)
+        for retriever in chooser.selector.members if chooser else (name,):
+            await self.run(self.profiles.check, user, retriever)
         return request
 
     def chooser(self, name: str) -> Chooser | None:

@@ -32,7 +32,7 @@ evaluate.command()(pool)
 
 @evaluate.callback(invoke_without_command=True)
 @options.shared(
-    flags=("data", "encoder", "passage_tokens", "selector", *options.POLICY, *options.PLANNER),
+    flags=("data", "encoder", "space", "passage_tokens", "selector", *options.POLICY, *options.PLANNER),
     limits=("top_k", "max_searches", "max_tokens"),
 )
 def run(

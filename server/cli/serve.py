@@ -28,7 +28,7 @@ _CLOSING_S = 1
 
 @options.shared(
     flags=(
-        *("host", "port", "root_path", "data", "encoder", "retriever", "selector"),
+        *("host", "port", "root_path", "data", "encoder", "space", "retriever", "selector"),
         *options.POLICY,
         *options.PLANNER,
     )

@@ -58,7 +58,7 @@ class LocalAnswers:
         described: dict[str, Any] = {
             "limits": asdict(self._limits) | dict(limits),
             "policy": {"name": self._policy.name},
-            "encoder": str(self._profiles.encoder.manifest),
+            "encoder": self._profiles.encoders,
             "retriever": name,
         }
         if name == AUTO:
