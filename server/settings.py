@@ -103,7 +103,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _plans(self) -> Self:
-        _ = self.planning  # Raises if it is invalid.
+        self.policy.check_policy()
+        self.planning.check_policy()
         return self
 
     @model_validator(mode="after")

@@ -46,6 +46,7 @@ def profiles(tmp_path: Path, minilm: "SentenceTransformerEncoder") -> "Iterator[
 
 SLOW = (
     "tests/agent/engines/test_completions.py",
+    "tests/agent/engines/test_seq2seq.py",
     "tests/agent/policies/test_tags.py::test_a_stream_cut_at_every_byte",
     "tests/agent/test_selecting.py",
     "tests/agent/test_tokenizer.py",

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from agent.engines.registry import ENGINES
+from agent.engines.registry import policies
 
 if TYPE_CHECKING:
     from server.settings import Settings
 
     EngineName = str
 else:
-    EngineName = Literal[*ENGINES]
+    EngineName = Literal[*policies()]
 
 User = Annotated[
     str, typer.Argument(metavar="USER", help="Id of the user whose profile it is.", show_default=False)

@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from index.documents import Document, parse_document
 from index.errors import UnknownDocument, UnknownUser
@@ -28,6 +28,16 @@ class ProfileStore(Protocol):
         ...
 
 
+@runtime_checkable
+class Described(Item, Protocol):
+    """An item of which more than id and text is stored."""
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The fields of its document; JSON values."""
+        ...
+
+
 class KeptProfiles:
     """Stores each profile once, under a user name made from its content."""
 
@@ -38,7 +48,7 @@ class KeptProfiles:
     async def keep(self, question: Question) -> str:
         """Store the question's profile unless it is stored already. Returns the user who has it.
 
-        Raises what the store raises.
+        Nothing is stored of an empty profile, so its user is unknown. Raises what the store raises.
         """
         user = user_of(question)
         if user not in self._kept:
@@ -51,6 +61,8 @@ class KeptProfiles:
         return user
 
     async def _put(self, user: str, question: Question) -> None:
+        if not question.profile:
+            return
         try:
             # A profile is stored as a whole, so its first document stands for all of it.
             await self._store.document(user, question.profile[0].id)
@@ -63,13 +75,23 @@ def documents_of(profile: Sequence[Item]) -> list[Document]:
 
     Raises InvalidDocument, with the item's position from 0 as its line, if a store would not take one.
     """
-    return [
-        parse_document({"id": item.id, "text": item.text}, position) for position, item in enumerate(profile)
-    ]
+    return [parse_document(_fields(item), position) for position, item in enumerate(profile)]
 
 
 def user_of(question: Question) -> str:
     """The user who has this question's profile in a store that KeptProfiles has filled."""
-    items = [[item.id, item.text] for item in question.profile]
+    return _name(question.profile)
+
+
+def _name(profile: Sequence[Item]) -> str:
+    items = [item.document if isinstance(item, Described) else [item.id, item.text] for item in profile]
     # The prefix is older than other tasks; stores that were filled with it stay valid.
     return f"lampqa-{hashlib.sha256(json.dumps(items).encode()).hexdigest()[:24]}"
+
+
+def _fields(item: Item) -> Mapping[str, Any]:
+    return item.document if isinstance(item, Described) else {"id": item.id, "text": item.text}
+
+
+NOBODY = _name(())
+"""The user of every empty profile. No store has one."""
