@@ -54,8 +54,9 @@ def working(folder: Path) -> Iterator[Callable[[], AbstractContextManager[None]]
 
     Yields a context manager whose block is run by one process before the others.
     """
+    import torch
     from accelerate import PartialState
 
-    processes = PartialState()
+    processes = PartialState(cpu=not torch.cuda.is_available())
     with locked(folder) if processes.is_main_process else nullcontext():
         yield processes.main_process_first
