@@ -32,7 +32,7 @@ evaluate.command()(pool)
 
 @evaluate.callback(invoke_without_command=True)
 @options.shared(
-    flags=("data", "encoder", "passage_tokens", *options.POLICY, *options.PLANNER),
+    flags=("data", "encoder", "space", "passage_tokens", "selector", *options.POLICY, *options.PLANNER),
     limits=("top_k", "max_searches", "max_tokens"),
 )
 def run(
@@ -161,6 +161,30 @@ def report(
     with _input_errors():
         write_report(runs, folder)
     typer.echo(f"{folder / 'report.html'}")
+
+
+@evaluate.command()
+def exhibits(
+    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, of any data sets.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Default: the folder that holds the first run."),
+    ] = None,
+    pools: Annotated[
+        list[Path] | None,
+        typer.Option("--pool", metavar="FILE", help="A file of pr2 evaluate pool --json, for Table 4."),
+    ] = None,
+) -> None:
+    """Write the exhibits of arXiv 2404.05970 from finished runs, as an HTML page and as Markdown.
+
+    The runs of a data set differ in their retriever alone; those that an exhibit lacks are named.
+    """
+    from training.evaluation.exhibits import PAGE, write_exhibits
+
+    folder = out or runs[0].parent
+    with _input_errors():
+        write_exhibits(runs, folder, pools or ())
+    typer.echo(f"{folder / PAGE}")
 
 
 Run = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]

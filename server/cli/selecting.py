@@ -124,6 +124,10 @@ def pool(
     ] = None,
     split: Annotated[str, typer.Option("--split", help="For lamp-qa: train, validation or test.")] = "test",
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Also write them here, for pr2 evaluate exhibits."),
+    ] = None,
     flags: options.Given,
 ) -> None:
     """Compare ways to choose among the retrievers of a pool: scores, success and winning rates.
@@ -133,6 +137,7 @@ def pool(
     """
     with as_cli_errors():
         from agent.selecting import check_pool, load_selector, read_manifest
+        from training.folder import write_json
         from training.selector import report
         from training.selector.measures import best_single, outcomes, pool_scores, winning_rates
 
@@ -159,6 +164,8 @@ def pool(
             strategies[f"{one.mode} ({name})"] = report.selected(scores, one, data.examples)
         found = outcomes(scores, strategies, reference, seed=seed)
         rates = winning_rates(scores, seed=seed)
+        if file is not None:
+            write_json(file, report.as_values(str(data.common["dataset"]["hash"]), found))
     typer.echo(report.as_text(scores, found, rates, reference))
 
 

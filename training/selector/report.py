@@ -1,6 +1,8 @@
 """Compares ways to choose among the retrievers of a pool, as a table of plain text."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +73,11 @@ def as_text(
     if scores.left_out:
         counted += f"; {plural(scores.left_out, 'question')} without a score for every retriever left out"
     return "\n".join([counted, "", *_aligned(table), "", *_aligned(wins)])
+
+
+def as_values(dataset: str, found: Mapping[str, Outcome]) -> dict[str, Any]:
+    """The outcomes as JSON values, for the exhibits; `dataset` is the hash of the questions."""
+    return {"hash": dataset, "strategies": {name: asdict(one) for name, one in found.items()}}
 
 
 def _cell(value: str, ends: Interval | None) -> str:
