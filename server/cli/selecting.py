@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from server.cli import options
+from server.cli import lamp, options
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.progress import TrainingBar, bar
 
@@ -44,6 +44,12 @@ def selector(
         Path, typer.Option("--out", metavar="DIR", help="Folder of the training; resumed if interrupted.")
     ],
     validation: ValidationRuns = None,
+    exact_prompts: Annotated[
+        bool,
+        typer.Option(
+            "--exact-prompts", help="Read LaMP's prompts as published; auto reads question and passages."
+        ),
+    ] = False,
     model: Annotated[
         str, typer.Option("--model", help="Encoder: minilm (for CPUs), a folder, or a name on the hub.")
     ] = "allenai/longformer-base-4096",
@@ -68,16 +74,18 @@ def selector(
     to DIR, and the selector with the lowest validation loss to DIR/selector. The defaults are published.
     """
     with as_cli_errors():
-        from training.selector.data import check_mode, parted
+        from agent.selecting import RENDERING
+        from training.selector.data import EXACT, check_mode, parted
         from training.selector.prepare import prepare
         from training.selector.train import Recipe, check_can_train, train
         from training.trainer import working
 
         check_can_train()
-        data = _pool(run)
+        rendering = EXACT if exact_prompts else RENDERING
+        data = _pool(run, rendering)
         check_mode(mode, data.common)
         if validation:
-            train_on, validate_with = data.examples, _validation(validation, data).examples
+            train_on, validate_with = data.examples, _validation(validation, data, rendering).examples
         else:
             train_on, validate_with = parted(data.examples, seed)
         recipe = Recipe(
@@ -92,7 +100,7 @@ def selector(
         )
         with working(out) as first:
             with first():
-                purpose = prepare(out, mode, data, train_on, validate_with)
+                purpose = prepare(out, mode, data, train_on, validate_with, rendering)
             typer.echo(
                 f"{len(train_on)} questions to train on, {len(validate_with)} to validate with, "
                 f"{data.left_out} left out; best single retriever: {purpose.best_single}"
@@ -105,7 +113,7 @@ def selector(
     )
 
 
-@options.shared(flags=("data", "encoder", "passage_tokens"))
+@options.shared(flags=("data", "encoder", "space", "passage_tokens"))
 def pool(
     *,
     run: Runs,
@@ -123,6 +131,9 @@ def pool(
         ),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="For lamp-qa: train, validation or test.")] = "test",
+    task: lamp.TaskNumber = None,
+    separation: lamp.Separation = None,
+    dates: lamp.Dates = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
     file: Annotated[
         Path | None,
@@ -143,14 +154,14 @@ def pool(
 
         data = _pool(run)
         scores = pool_scores(data.members, data.examples)
-        loaded = {str(folder): load_selector(folder) for folder in selectors or ()}
-        for one in loaded.values():
-            check_pool(one.members, data.members)
+        manifests = {folder: read_manifest(folder) for folder in selectors or ()}
+        for manifest in manifests.values():
+            check_pool(manifest.members, data.members)
         if validation:
             other = _validation(validation, data)
             reference = best_single(pool_scores(data.members, other.examples))
         elif selectors:
-            reference = str(read_manifest(selectors[0]).trained_on["best_single"])
+            reference = str(manifests[selectors[0]].trained_on["best_single"])
         else:
             raise BadInput(
                 "give --validation runs or a --selector: the best single retriever is chosen there"
@@ -158,10 +169,13 @@ def pool(
         strategies = report.strategies(scores, reference)
         if dataset is not None:
             flags = {"data": _folders(run)[data.members[0]].parent / "store", **flags}
-            rankings = asyncio.run(_rankings(dataset, split, data, flags))
+            questions = _questions(dataset, split, lamp.LampOptions(task, separation, dates), data)
+            rankings = asyncio.run(_rankings(questions, data.members, flags))
             strategies |= report.predictions(scores, rankings)
-        for name, one in loaded.items():
-            strategies[f"{one.mode} ({name})"] = report.selected(scores, one, data.examples)
+        for folder, manifest in manifests.items():
+            chooser = load_selector(folder, rendering=manifest.rendering)
+            prompts = _pool(run, manifest.rendering).examples
+            strategies[f"{manifest.mode} ({folder})"] = report.selected(scores, chooser, prompts)
         found = outcomes(scores, strategies, reference, seed=seed)
         rates = winning_rates(scores, seed=seed)
         if file is not None:
@@ -169,18 +183,25 @@ def pool(
     typer.echo(report.as_text(scores, found, rates, reference))
 
 
+def _questions(dataset: str, split: str, of_lamp: lamp.LampOptions, data: "PoolData") -> list[Any]:
+    """The questions of the pool. Raises BadInput if they are not in the data set."""
+    from training.tasks import task_named
+
+    wanted = {example.id for example in data.examples}
+    task: Any = task_named(dataset) if of_lamp.number is None else of_lamp.task(dataset)
+    questions = [question for question in task.read([], split) if question.id in wanted]
+    if missing := wanted - {question.id for question in questions}:
+        raise BadInput(f"{dataset} has no question {min(missing)}: it is not the data set of the runs")
+    return questions
+
+
 async def _rankings(
-    dataset: str, split: str, data: "PoolData", flags: Mapping[str, Any]
+    questions: Sequence[Any], members: Sequence[str], flags: Mapping[str, Any]
 ) -> dict[str, list["Retrieved"]]:
     from server.cli.backend import open_local
     from training.evaluation.profiles import KeptProfiles
     from training.selector.rankings import rankings
-    from training.tasks.datasets import questions_of
 
-    wanted = {example.id for example in data.examples}
-    questions = [one for one in questions_of(dataset, [], split, None)() if one.id in wanted]
-    if missing := wanted - {one.id for one in questions}:
-        raise BadInput(f"{dataset} has no question {min(missing)}: it is not the data set of the runs")
     async with open_local(flags) as backend:
 
         async def search(user: str, query: str, k: int, retriever: str) -> "Sequence[Passage]":
@@ -189,19 +210,24 @@ async def _rankings(
         keep = KeptProfiles(backend).keep
         with bar("rankings", len(questions)) as (progress, task):
             return await rankings(
-                questions, data.members, keep, search, lambda count: progress.advance(task, count)
+                questions, members, keep, search, lambda count: progress.advance(task, count)
             )
 
 
-def _pool(runs: Sequence[str]) -> "PoolData":
-    from training.selector.data import collect
+def _pool(runs: Sequence[str], rendering: str | None = None) -> "PoolData":
+    """Read the runs, with prompts of a rendering or, by default, of the service's."""
+    from agent.selecting import RENDERING
+    from training.selector.data import RENDERINGS, collect
 
-    return collect(_folders(runs))
+    wanted = rendering or RENDERING
+    if wanted not in RENDERINGS:
+        raise BadInput(f"prompts of the rendering {wanted} are unknown; there are {', '.join(RENDERINGS)}")
+    return collect(_folders(runs), RENDERINGS[wanted])
 
 
-def _validation(runs: Sequence[str], data: "PoolData") -> "PoolData":
+def _validation(runs: Sequence[str], data: "PoolData", rendering: str | None = None) -> "PoolData":
     """The pool of the validation runs. Raises BadInput if it is another pool than that of `data`."""
-    found = _pool(runs)
+    found = _pool(runs, rendering)
     if set(found.members) != set(data.members):
         raise BadInput("the validation runs are of another pool")
     return found

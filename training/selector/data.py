@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.methods import METHODS
-from agent.selecting import Mode, render_trajectory
+from agent.selecting import RENDERING, Mode, render_trajectory
 from agent.trajectory import Trajectory
 from index.documents import all_faults
 from training.evaluation.loading import LoadedRun, load_runs, read_trajectories
@@ -20,6 +20,8 @@ from training.evaluation.records import Record
 from training.folder import replacing
 from training.tasks.datasets import held_out
 from training.tasks.errors import DataError, InvalidRecord
+from training.tasks.lamp.answers import prompt_in
+from training.tasks.lamp.metrics import GOLD, reward_of
 
 Render = Callable[[Record, Trajectory], str]
 """The prompt of a member, from the run with its retriever."""
@@ -74,14 +76,28 @@ def rendered(record: Record, trajectory: Trajectory) -> str:
     return render_trajectory(trajectory)
 
 
-def main_score(run: LoadedRun, record: Record) -> float | None:
-    """The score by the main metric. Raises DataError if lower scores are better."""
+def exact(record: Record, trajectory: Trajectory) -> str:
+    """LaMP's prompt, as it was given to the LLM. Raises DataError if the record is not LaMP's."""
+    if GOLD not in record.assessment.details:
+        raise DataError(f"question {record.id!r} is not one of LaMP, so its whole prompt is not used")
+    return prompt_in(trajectory)
+
+
+EXACT = "lamp-1"
+RENDERINGS: Mapping[str, Render] = {RENDERING: rendered, EXACT: exact}
+"""Prompts by the names that selectors record."""
+
+
+def reward(run: LoadedRun, record: Record) -> float | None:
+    """The score by the main metric or, for LaMP, its reward. Raises DataError if lower scores are better."""
+    if GOLD in record.assessment.details:
+        return reward_of(record)
     if run.lower_is_better:
         raise DataError(f"lower scores of {run.folder} are better, and a selector learns from higher ones")
     return record.score
 
 
-def collect(runs: Mapping[str, Path], render: Render = rendered, reward: Reward = main_score) -> PoolData:
+def collect(runs: Mapping[str, Path], render: Render = rendered, reward: Reward = reward) -> PoolData:
     """Read the runs of a pool, by the names of its members.
 
     Raises DataError if the runs are not of the same questions, or differ in more than their retriever, and

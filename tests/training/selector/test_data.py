@@ -1,17 +1,20 @@
 """Runs become a selector's data; runs that do not belong together are refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.selecting import render
-from agent.trajectory import Answer, Information, Limits, Read, Trajectory
+from agent.trajectory import Answer, Information, Limits, Read, Segment, Trajectory
 from index.documents import Passage
 from tests.training.evaluation.fabricated_runs import write_run
 from training.evaluation.records import TRAJECTORIES, Assessment, Record
 from training.selector.data import (
+    EXACT,
+    RENDERINGS,
     Candidate,
     Example,
     check_mode,
@@ -54,7 +57,8 @@ def run(folder: Path, retriever: str, records: list[Record], /, **changes: Any) 
     with (folder / TRAJECTORIES).open("w", encoding="utf-8") as lines:
         for one in records:
             found = Information((Read(1, Passage("d", f"{retriever} found this")),))
-            made = Trajectory(one.question, Limits(), steps=(found, Answer(one.response)))
+            read = Segment("environment", f"The LLM reads what {retriever} found.")
+            made = Trajectory(one.question, Limits(), steps=(found, Answer(one.response)), segments=(read,))
             lines.write(json.dumps({"id": one.id, "trajectory": made.to_dict()}) + "\n")
     return folder
 
@@ -108,6 +112,28 @@ def test_errors_are_not_learned_as_gains(tmp_path: Path) -> None:
     }
     with pytest.raises(DataError, match=r"lower scores of .*a are better"):
         collect(runs)
+
+
+def test_lamp_is_learned_from_its_own_prompts_and_rewards(tmp_path: Path) -> None:
+    runs = {}
+    for name, rating in (("a", "4"), ("b", "1")):
+        one = replace(
+            record(1, abs(5 - float(rating)), rating),
+            category="LaMP_3",
+            assessment=Assessment({"mae": abs(5 - float(rating))}, {"gold": "5"}),
+        )
+        runs[name] = run(tmp_path / name, name, [one], metrics={"mae": "lower"})
+    assert collect(runs).examples[0].scores == {"a": 0.75, "b": 0.0}
+    prompts = collect(runs, RENDERINGS[EXACT]).examples[0].members
+    assert {name: one.prompt for name, one in prompts.items()} == {
+        name: f"The LLM reads what {name} found." for name in "ab"
+    }
+
+
+def test_only_lamp_has_one_exact_prompt(tmp_path: Path) -> None:
+    runs = {name: run(tmp_path / name, name, [record(1, 0.5)]) for name in "ab"}
+    with pytest.raises(DataError, match="question 'q1' is not one of LaMP"):
+        collect(runs, RENDERINGS[EXACT])
 
 
 @pytest.mark.parametrize(
