@@ -45,7 +45,7 @@ async def rank_profiles(
             user = await profiles.keep(question)
             found: Sequence[str] = []
             if user != NOBODY:
-                found = await search(user, _query(question), len(question.profile))
+                found = await search(user, query_in(question), len(question.profile))
             record = _record(question, sorted_by(question.profile, found))
             file.write((",\n" if count else "\n") + json.dumps(record, ensure_ascii=False))
             count += 1
@@ -76,7 +76,8 @@ def sorted_by(profile: Sequence[Any], ids: Iterable[str]) -> list[Any]:
     return found + [item for items in by_id.values() for item in items]
 
 
-def _query(question: Question) -> str:
+def query_in(question: Question) -> str:
+    """The query of a question, as its task's answers search for it."""
     if isinstance(question, lamp.Question):
         return query_of(number_of(question.category), question.input)
     return question.question
