@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from index.documents import Document, parse_document
 from index.errors import UnknownDocument, UnknownUser
@@ -25,16 +25,6 @@ class ProfileStore(Protocol):
 
     async def put(self, user: str, documents: Sequence[Document], /) -> Any:
         """Store all of the documents, or none. Raises InvalidDocument, ProfileUnavailable."""
-        ...
-
-
-@runtime_checkable
-class Described(Item, Protocol):
-    """An item of which more than id and text is stored."""
-
-    @property
-    def document(self) -> Mapping[str, Any]:
-        """The fields of its document; JSON values."""
         ...
 
 
@@ -71,11 +61,14 @@ class KeptProfiles:
 
 
 def documents_of(profile: Sequence[Item]) -> list[Document]:
-    """The documents of a profile, as they are stored.
+    """The documents of a profile, as they are stored: of an item with a `document`, those fields.
 
     Raises InvalidDocument, with the item's position from 0 as its line, if a store would not take one.
     """
-    return [parse_document(_fields(item), position) for position, item in enumerate(profile)]
+    return [
+        parse_document(_document(item) or {"id": item.id, "text": item.text}, position)
+        for position, item in enumerate(profile)
+    ]
 
 
 def user_of(question: Question) -> str:
@@ -84,13 +77,14 @@ def user_of(question: Question) -> str:
 
 
 def _name(profile: Sequence[Item]) -> str:
-    items = [item.document if isinstance(item, Described) else [item.id, item.text] for item in profile]
+    items = [_document(item) or [item.id, item.text] for item in profile]
     # The prefix is older than other tasks; stores that were filled with it stay valid.
     return f"lampqa-{hashlib.sha256(json.dumps(items).encode()).hexdigest()[:24]}"
 
 
-def _fields(item: Item) -> Mapping[str, Any]:
-    return item.document if isinstance(item, Described) else {"id": item.id, "text": item.text}
+def _document(item: Item) -> Mapping[str, Any] | None:
+    """The fields of the document that is stored for an item of which more than id and text is stored."""
+    return getattr(item, "document", None)
 
 
 NOBODY = _name(())

@@ -5,6 +5,7 @@ The published inputs are kept as they are. The wording that joins entries to an 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -36,6 +37,7 @@ LOWEST, HIGHEST = 1, 5
 """The ratings of task 3."""
 
 
+@lru_cache(2**16)
 def day(date: str) -> str:
     """The day that a published date names, as ISO 8601: a missing month or day is the first one.
 
