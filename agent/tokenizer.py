@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
@@ -43,21 +44,34 @@ class TokenizerFiles:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._texts: TextTokenizer | None = None
-        self._loading = asyncio.Lock()
+        self._loaded: tuple[Any, TextTokenizer] | None = None
+        self._loading = threading.Lock()
 
     async def is_token(self, string: str) -> bool:
         """Whether the string holds a control string. Raises EngineError."""
-        async with self._loading:
-            if self._texts is None:
-                self._texts = await asyncio.to_thread(self._load)
-        return self._texts.broken(string) != string
+        texts = await asyncio.to_thread(self.texts)
+        return texts.broken(string) != string
 
-    def _load(self) -> TextTokenizer:
+    def tokenizer(self) -> Any:
+        """The tokenizer, from transformers. Blocks while it is loaded. Raises EngineError."""
+        return self._both()[0]
+
+    def texts(self) -> TextTokenizer:
+        """The tokenizer for texts, whose tokens are never control tokens. Blocks, and raises EngineError."""
+        return self._both()[1]
+
+    def _both(self) -> tuple[Any, TextTokenizer]:
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._load()
+        return self._loaded
+
+    def _load(self) -> tuple[Any, TextTokenizer]:
         from transformers import AutoTokenizer
 
         try:
-            return text_tokenizer(AutoTokenizer.from_pretrained(self._name))
+            tokenizer = AutoTokenizer.from_pretrained(self._name)
+            return tokenizer, text_tokenizer(tokenizer)
         except (ImportError, OSError, ValueError) as error:
             why = f"the tokenizer of {self._name} cannot be loaded: {error}"
             raise EngineError("refused", why) from None

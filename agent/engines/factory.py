@@ -1,8 +1,9 @@
-"""Makes a policy or a chat model from engine settings."""
+"""Makes a policy, a chat model or a text model from engine settings."""
 
 from agent.checkpoints import check_prompts
 from agent.engines.registry import ENGINES, ChatModel
 from agent.engines.settings import EngineSettings
+from agent.engines.text import Decoding, TextModel
 from agent.policy import Policy
 
 
@@ -18,3 +19,8 @@ def chat_model(settings: EngineSettings) -> ChatModel:
     A server sends nothing until its reply is complete: `first_byte_timeout_s` has to allow for all of it.
     """
     return ENGINES[settings.engine].chat_model(settings)
+
+
+def text_model(settings: EngineSettings, decoding: Decoding) -> TextModel:
+    """The text model for these settings. Raises EngineError if the engine has none, or cannot decode so."""
+    return ENGINES[settings.engine].text_model(settings, decoding)

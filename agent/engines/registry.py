@@ -5,11 +5,13 @@ that listing the names stays fast.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from agent.engines.openai import OpenAIServer
     from agent.engines.settings import EngineSettings
+    from agent.engines.text import Decoding, TextModel
     from agent.policy import Policy
     from agent.trajectory import PolicyProtocol
 
@@ -44,12 +46,12 @@ class Engine(Protocol):
 
     @property
     def protocols(self) -> "Sequence[PolicyProtocol]":
-        """The protocols that its policies support."""
+        """The protocols that its policies support; empty if it can be neither a policy nor a judge."""
         ...
 
     @property
     def has_model(self) -> bool:
-        """Whether it runs a language model; without one it can neither write plans nor judge."""
+        """Whether it runs a language model, without which it can neither plan, judge nor continue texts."""
         ...
 
     def check(self, settings: "EngineSettings") -> None:
@@ -57,11 +59,15 @@ class Engine(Protocol):
         ...
 
     def policy(self, settings: "EngineSettings") -> "Policy":
-        """A policy for `settings.protocol`. Raises EngineError."""
+        """A policy for `settings.protocol`. Raises EngineError, also if the engine has none."""
         ...
 
     def chat_model(self, settings: "EngineSettings") -> ChatModel:
         """A chat model. Raises EngineError if the engine has none."""
+        ...
+
+    def text_model(self, settings: "EngineSettings", decoding: "Decoding") -> "TextModel":
+        """A model that continues one plain prompt. Raises EngineError if the engine has none."""
         ...
 
 
@@ -74,6 +80,21 @@ def register(engine: Engine) -> None:
     if engine.name in ENGINES:
         raise ValueError(f"an engine named {engine.name!r} is already registered")
     ENGINES[engine.name] = engine
+
+
+def policies() -> list[str]:
+    """The engines that can be a policy."""
+    return [name for name, engine in ENGINES.items() if engine.protocols]
+
+
+def chat_models() -> list[str]:
+    """The engines that have a chat model, which a judge needs."""
+    return [name for name, engine in ENGINES.items() if engine.protocols and engine.has_model]
+
+
+def text_models() -> list[str]:
+    """The engines that have a text model."""
+    return [name for name, engine in ENGINES.items() if engine.has_model]
 
 
 class Extractive:
@@ -95,6 +116,11 @@ class Extractive:
         from agent.engines.errors import EngineError
 
         raise EngineError("refused", "the engine extractive has no chat model")
+
+    def text_model(self, settings: "EngineSettings", decoding: "Decoding") -> "TextModel":
+        from agent.engines.errors import EngineError
+
+        raise EngineError("refused", "the engine extractive has no text model")
 
 
 class OpenAICompatible:
@@ -135,6 +161,17 @@ class OpenAICompatible:
             is_token=TokenizerFiles(settings.tokenizer).is_token if settings.tokenizer else None,
         )
 
+    def text_model(self, settings: "EngineSettings", decoding: "Decoding") -> "TextModel":
+        from agent.engines.openai_text import ServerText, ServerTokens
+        from agent.engines.text import FileTokens
+
+        tokens = (
+            FileTokens(settings.tokenizer)
+            if settings.tokenizer
+            else ServerTokens(partial(self.chat_model, settings))
+        )
+        return ServerText(self.chat_model(settings), tokens, decoding, settings.context_tokens)
+
 
 class InProcessVLLM:
     """vLLM in this process."""
@@ -159,7 +196,47 @@ class InProcessVLLM:
 
         return VLLMChat(VLLMEngine(settings.model, settings.engine_args))
 
+    def text_model(self, settings: "EngineSettings", decoding: "Decoding") -> "TextModel":
+        from agent.engines.vllm import VLLMEngine
+        from agent.engines.vllm_text import VLLMText
+
+        return VLLMText(VLLMEngine(settings.model, settings.engine_args), settings.model, decoding)
+
+
+class Seq2Seq:
+    """Sequence-to-sequence models in this process, such as T5. They continue texts, and hold no dialogue."""
+
+    name = "seq2seq"
+    protocols: "Sequence[PolicyProtocol]" = ()
+    has_model = True
+
+    def check(self, settings: "EngineSettings") -> None:
+        from agent.engines.seq2seq import BATCH
+
+        if not settings.model:
+            raise ValueError("seq2seq needs a model: a folder, or a name on the Hugging Face hub")
+        batch = settings.engine_args.get(BATCH, 1)
+        if type(batch) is not int or batch < 1:
+            raise ValueError(f"seq2seq: {BATCH} must be a whole number, at least 1")
+
+    def policy(self, settings: "EngineSettings") -> "Policy":
+        raise self._no_dialogue("a policy")
+
+    def chat_model(self, settings: "EngineSettings") -> ChatModel:
+        raise self._no_dialogue("a chat model")
+
+    def text_model(self, settings: "EngineSettings", decoding: "Decoding") -> "TextModel":
+        from agent.engines.seq2seq import Seq2SeqText
+
+        return Seq2SeqText(settings.model, decoding, settings.context_tokens, settings.engine_args)
+
+    def _no_dialogue(self, role: str) -> Exception:
+        from agent.engines.errors import EngineError
+
+        return EngineError("refused", f"the engine seq2seq continues single texts; it cannot be {role}")
+
 
 register(Extractive())
 register(OpenAICompatible())
 register(InProcessVLLM())
+register(Seq2Seq())

@@ -39,6 +39,27 @@ class VLLMEngine:
         `sampling` are arguments of vLLM's SamplingParams. Closing the generator aborts the request. Raises
         EngineError.
         """
+        async with aclosing(self._outputs(ids, sampling)) as outputs:
+            async for output in outputs:
+                part = output.outputs[0]
+                if part.finish_reason not in (None, "stop", "length"):
+                    why = f"{self.name} ended the text: {part.finish_reason!r}"
+                    raise EngineError("broken_stream", why)
+                yield part
+
+    async def log_probabilities(self, ids: list[int]) -> list[float]:
+        """The log-probability of each token of `ids` after those before it; of the first there is none.
+
+        Raises EngineError.
+        """
+        found: dict[int, Any] = {}
+        async with aclosing(self._outputs(ids, {"max_tokens": 1, "prompt_logprobs": 1})) as outputs:
+            async for output in outputs:
+                found |= dict(enumerate(output.prompt_logprobs or ()))
+        return [float(found[place][ids[place]].logprob) for place in range(1, len(ids))]
+
+    async def _outputs(self, ids: list[int], sampling: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+        """vLLM's RequestOutputs. Raises EngineError."""
         engine = await self.started()
         from vllm import SamplingParams, TokensPrompt
         from vllm.exceptions import VLLMClientError, VLLMError
@@ -50,11 +71,7 @@ class VLLMEngine:
             request = engine.generate(TokensPrompt(prompt_token_ids=ids), parameters, uuid.uuid4().hex)
             async with aclosing(request) as outputs:
                 async for output in outputs:
-                    part = output.outputs[0]
-                    if part.finish_reason not in (None, "stop", "length"):
-                        why = f"{self.name} ended the text: {part.finish_reason!r}"
-                        raise EngineError("broken_stream", why)
-                    yield part
+                    yield output
         except EngineDeadError:
             await self._end(engine)
             why = f"the engine of {self.name} died; see its log. The next question restarts it"

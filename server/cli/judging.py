@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from agent.engines.registry import ENGINES
+from agent.engines.registry import chat_models
 from server.cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     JudgeName = str
 else:
-    JudgeName = Literal["lexical", *(name for name, engine in ENGINES.items() if engine.has_model)]
+    JudgeName = Literal["lexical", *chat_models()]
 
 Kind = Annotated[
     JudgeName,

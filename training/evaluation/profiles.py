@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from index.documents import Document, parse_document
@@ -38,7 +38,7 @@ class KeptProfiles:
     async def keep(self, question: Question) -> str:
         """Store the question's profile unless it is stored already. Returns the user who has it.
 
-        Raises what the store raises.
+        Nothing is stored of an empty profile, so its user is unknown. Raises what the store raises.
         """
         user = user_of(question)
         if user not in self._kept:
@@ -51,6 +51,8 @@ class KeptProfiles:
         return user
 
     async def _put(self, user: str, question: Question) -> None:
+        if not question.profile:
+            return
         try:
             # A profile is stored as a whole, so its first document stands for all of it.
             await self._store.document(user, question.profile[0].id)
@@ -59,17 +61,31 @@ class KeptProfiles:
 
 
 def documents_of(profile: Sequence[Item]) -> list[Document]:
-    """The documents of a profile, as they are stored.
+    """The documents of a profile, as they are stored: of an item with a `document`, those fields.
 
     Raises InvalidDocument, with the item's position from 0 as its line, if a store would not take one.
     """
     return [
-        parse_document({"id": item.id, "text": item.text}, position) for position, item in enumerate(profile)
+        parse_document(_document(item) or {"id": item.id, "text": item.text}, position)
+        for position, item in enumerate(profile)
     ]
 
 
 def user_of(question: Question) -> str:
     """The user who has this question's profile in a store that KeptProfiles has filled."""
-    items = [[item.id, item.text] for item in question.profile]
+    return _name(question.profile)
+
+
+def _name(profile: Sequence[Item]) -> str:
+    items = [_document(item) or [item.id, item.text] for item in profile]
     # The prefix is older than other tasks; stores that were filled with it stay valid.
     return f"lampqa-{hashlib.sha256(json.dumps(items).encode()).hexdigest()[:24]}"
+
+
+def _document(item: Item) -> Mapping[str, Any] | None:
+    """The fields of the document that is stored for an item of which more than id and text is stored."""
+    return getattr(item, "document", None)
+
+
+NOBODY = _name(())
+"""The user of every empty profile. No store has one."""

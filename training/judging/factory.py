@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from agent.engines.errors import EngineError
 from agent.engines.factory import chat_model
 from agent.engines.openai import OpenAIServer, Refused
-from agent.engines.registry import ENGINES, ChatModel
+from agent.engines.registry import ChatModel, chat_models
 from agent.engines.settings import EngineSettings
 from index.documents import first_fault
 from training.errors import TrainingError
@@ -33,7 +33,7 @@ class JudgeUnavailable(TrainingError):
 
 
 def _known(kind: str) -> str:
-    kinds = [LEXICAL, *(name for name, engine in ENGINES.items() if engine.has_model)]
+    kinds = [LEXICAL, *chat_models()]
     if kind not in kinds:
         raise ValueError(f"must be one of {', '.join(kinds)}")
     return kind

@@ -9,15 +9,17 @@ from pydantic import ValidationError
 
 from agent.driver import drive
 from agent.engines.errors import EngineError
-from agent.engines.factory import chat_model, make_policy
-from agent.engines.registry import ENGINES, ChatModel, register
+from agent.engines.factory import chat_model, make_policy, text_model
+from agent.engines.registry import ENGINES, ChatModel, chat_models, policies, register, text_models
 from agent.engines.settings import EngineSettings
+from agent.engines.text import Decoding, ScriptedText, TextModel
 from agent.engines.vllm_chat import finite_values
 from agent.methods import METHODS
 from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Policy
 from agent.trajectory import Limits, PolicyProtocol
 from index.documents import Passage
+from server.settings import Settings
 
 
 class ToyChat:
@@ -54,6 +56,9 @@ class Toy:
     def chat_model(self, settings: EngineSettings) -> ChatModel:
         return ToyChat()
 
+    def text_model(self, settings: EngineSettings, decoding: Decoding) -> TextModel:
+        return ScriptedText(lambda prompt: prompt.upper())
+
 
 @pytest.fixture
 def toy() -> Iterator[None]:
@@ -86,6 +91,11 @@ async def test_a_registered_engine_gives_a_chat_model(toy: None) -> None:
     assert reply == {"choices": [{"message": {"content": "HI"}}]}
 
 
+async def test_a_registered_engine_gives_a_text_model(toy: None) -> None:
+    model = text_model(EngineSettings(engine="toy"), Decoding())
+    assert await model.generate("hi") == "HI"
+
+
 def test_an_engine_says_which_settings_it_cannot_use(toy: None) -> None:
     with pytest.raises(ValidationError, match="toy needs a working model"):
         EngineSettings(engine="toy", model="broken")
@@ -96,7 +106,7 @@ def test_an_engine_says_which_settings_it_cannot_use(toy: None) -> None:
 
 
 def test_a_name_that_is_not_registered_is_refused() -> None:
-    with pytest.raises(ValidationError, match="Input should be 'extractive', 'openai' or 'vllm'"):
+    with pytest.raises(ValidationError, match="Input should be 'extractive', 'openai', 'vllm' or 'seq2seq'"):
         EngineSettings(engine="toy")
 
 
@@ -118,13 +128,35 @@ def test_the_built_in_engines_support_the_protocols_that_they_list() -> None:
         ("openai", "json"): "json:some/model",
         ("vllm", "tags"): "vllm:model",
     }
-    for name, engine in ENGINES.items():
+    for name in ENGINES:
         settings = EngineSettings(engine=name, model="some/model")
-        if engine.has_model:
+        if name in chat_models():
             assert chat_model(settings).model in ("some/model", "model")
         else:
-            with pytest.raises(EngineError, match="has no chat model"):
+            with pytest.raises(EngineError, match=r"has no chat model|cannot be a chat model"):
                 chat_model(settings)
+        if name in text_models():
+            described = text_model(settings, Decoding(max_tokens=9)).description
+            assert (described["engine"], described["model"]) == (name, "some/model")
+            assert described["decoding"] == {"beams": 1, "temperature": 0.0, "max_tokens": 9}
+        else:
+            with pytest.raises(EngineError, match="has no text model"):
+                text_model(settings, Decoding())
+
+
+def test_the_engines_for_each_part_are_listed() -> None:
+    assert policies() == ["extractive", "openai", "vllm"]
+    assert chat_models() == ["openai", "vllm"]
+    assert text_models() == ["openai", "vllm", "seq2seq"]
+
+
+@pytest.mark.parametrize("role", ["policy", "planner"])
+def test_an_engine_without_dialogue_is_no_policy(role: str) -> None:
+    chosen = {"engine": "seq2seq", "model": "google/flan-t5-small"}
+    with pytest.raises(
+        ValidationError, match="seq2seq cannot be a policy: choose extractive or openai or vllm"
+    ):
+        Settings.model_validate({role: chosen})
 
 
 def test_a_schema_with_finitely_many_values_is_listed() -> None:

@@ -11,6 +11,7 @@ from training.evaluation.report.effort import breakdown_sections, effort_section
 from training.evaluation.report.examples import answers_sections, differences_section
 from training.evaluation.report.formatting import plural
 from training.evaluation.report.html import page
+from training.evaluation.report.lamp import lamp_section
 from training.evaluation.report.markdown import markdown
 from training.evaluation.report.published import published_section
 from training.evaluation.report.scores import (
@@ -19,6 +20,7 @@ from training.evaluation.report.scores import (
     runs_section,
     scores_section,
 )
+from training.evaluation.report.searching import searching_sections
 
 PAGE, MARKDOWN = "report.html", "report.md"
 
@@ -36,8 +38,10 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         comparisons_section(runs),
         lift_section(runs),
         *breakdown_sections(runs),
+        *searching_sections(runs),
         effort_section(runs),
         published_section(runs, categories),
+        lamp_section(runs),
         *answers_sections(runs, categories),
         differences_section(runs),
         runs_section(runs),
