@@ -657,9 +657,9 @@ FAULTS: dict[str, tuple[tuple[Part, ...], str]] = {
 }  # fmt: skip
 
 
-def idle_for(fault: str) -> float:
-    """Seconds of silence after which an engine is left, short only where silence is the fault."""
-    return 1.0 if fault == "timeout" else 60.0
+def idle_for(parts: tuple[Part, ...]) -> float:
+    """Seconds of silence after which a server is left, short only where it falls silent."""
+    return 1.0 if "hang" in parts else 3_600.0
 
 
 @pytest.mark.parametrize("method", ["pr2", "none"])
@@ -668,7 +668,7 @@ async def test_a_broken_stream_is_a_typed_policy_error(
     parts: tuple[Part, ...], fault: str, method: str
 ) -> None:
     episode = METHODS[method].begin(QUESTION, UNLIMITED, protocol="tools")
-    asked = await ask(Reply(parts), episode=episode, idle=idle_for(fault))
+    asked = await ask(Reply(parts), episode=episode, idle=idle_for(parts))
     assert len(asked.requests) == 1
     assert (asked.trajectory.finish_reason, asked.trajectory.fault) == ("policy_error", fault)
     assert "http://127.0.0.1" in asked.trajectory.detail
@@ -687,11 +687,11 @@ REPLIES: dict[str, tuple[Reply, str]] = {
 
 @pytest.mark.parametrize(("reply", "fault"), REPLIES.values(), ids=REPLIES)
 async def test_a_bad_answer_is_a_typed_policy_error(reply: Reply, fault: str) -> None:
-    asked = await ask(reply, idle=idle_for(fault))
+    asked = await ask(reply, idle=idle_for(reply.parts))
     assert len(asked.requests) == 1
     assert (asked.trajectory.finish_reason, asked.trajectory.fault) == ("policy_error", fault)
     with chat_engine(in_order(reply)) as engine:
-        async with chatting(engine, idle=idle_for(fault)) as policy:
+        async with chatting(engine, idle=idle_for(reply.parts)) as policy:
             with pytest.raises(EngineError) as raised:
                 await policy.check()
     assert raised.value.fault == fault
