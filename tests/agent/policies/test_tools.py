@@ -700,7 +700,7 @@ async def test_a_bad_answer_is_a_typed_policy_error(reply: Reply, fault: str) ->
 @pytest.mark.parametrize("reply", [Reply((WORD, "hang")), HANG_BEFORE_HEADERS], ids=["after", "before"])
 async def test_a_deadline_ends_a_hanging_engine_and_the_engine_sees_it(reply: Reply) -> None:
     with chat_engine(in_order(reply)) as engine:
-        async with chatting(engine, idle=3_600) as policy, asyncio.timeout(60):
+        async with chatting(engine, idle=60) as policy:
             trajectory, _ = await run(policy, episode_of(limits=Limits(deadline_ms=300)))
             assert trajectory.finish_reason == "deadline"
             assert await engine.until(lambda: engine.left_early == 1)
