@@ -71,6 +71,8 @@ class AnswerRequest:
     """The points that the answer is to cover, if the caller gave them."""
     compare: bool = False
     """Whether to answer the question also without the person's history."""
+    named_by: str | None = None
+    """Source of the user. See AnswerRecord."""
 
 
 class Answering:
@@ -282,6 +284,7 @@ class Service:
                 retriever=request.retriever,
                 trajectory=self._trajectory(episode),
                 without_profile=await other if other else None,
+                named_by=request.named_by,
             )
         try:
             await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
@@ -338,7 +341,7 @@ class Service:
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
         """Body of a stored answer. Raises UnknownUser, UnknownDocument."""
         body = await self.run(self.profiles.store.answer, user, answer_id)
-        return {"stored": True, "redacted": False} | body  # Older answers do not say so.
+        return {"stored": True, "redacted": False, "named_by": None} | body  # Older answers do not say so.
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:
