@@ -121,7 +121,8 @@ class Service:
         self.policy = policy
         self.planner = planner
         self.settings = settings
-        self.queue = FairQueue(settings.limits.concurrency, settings.limits.queue)
+        limits = settings.limits
+        self.queue = FairQueue(limits.concurrency, limits.queue, each=limits.queue_per_user)
         self.allowance = Allowance(settings.limits.requests)
         self._threads = ThreadPoolExecutor(THREADS, "pr2")
         # Separate from the others: deadlines bound the wait for a slow search, but nothing bounds storing.

@@ -216,6 +216,26 @@ async def test_who_asks_much_does_not_hold_up_who_asks_once(make_service: MakeSe
 
 
 @WAYS
+async def test_a_user_who_fills_their_part_of_the_queue_leaves_room_for_others(
+    make_service: MakeService, stream: bool
+) -> None:
+    limits = {"concurrency": 1, "queue": 4, "queue_per_user": 2}
+    desk = Desk()
+    async with api_of(make_service(desk, limits=limits)) as api:
+        flood = [Visit(api, f"ana {number}", stream=stream) for number in range(3)]
+        await until(api, 1, 2)
+        refused = await api.ask("ana", "ana 3", stream=stream)
+        assert (refused.status_code, refused.json()["type"]) == (429, "urn:pr2:problem:busy")
+        assert "questions of this user are waiting" in refused.json()["detail"]
+        ben = Visit(api, "ben", "ben", stream=stream)
+        await until(api, 1, 3)
+        desk.answer_all()
+        assert (await ben.end())["answer"] == "To ben"
+        assert [(await visit.end())["answer"] for visit in flood] == [f"To ana {n}" for n in range(3)]
+        assert counts(api) == (0, 0)
+
+
+@WAYS
 async def test_a_client_that_leaves_while_it_waits_gives_up_its_place(
     make_service: MakeService, stream: bool
 ) -> None:
