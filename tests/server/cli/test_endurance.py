@@ -88,7 +88,7 @@ async def test_a_crowd_that_sends_a_byte_a_second_keeps_nobody_out_and_is_sent_o
             for number in range(CROWD):
                 parts = (b"", heads) if number % 2 else (body, b" " * 1_000)
                 group.create_task(trickle(server.port, *parts))
-            await soon(lambda: server.descriptors > DESCRIPTORS // 2)
+            await soon(lambda: server.descriptors > DESCRIPTORS // 2, 3)
             await asyncio.to_thread(in_time, server)
             assert server.descriptors < DESCRIPTORS
             assert await soon(lambda: gone == CROWD)
