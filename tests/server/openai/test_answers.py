@@ -277,7 +277,7 @@ async def test_a_client_that_leaves_cancels_the_generation(make_service: MakeSer
 
 
 async def test_silence_is_filled_with_comments_that_the_client_overlooks(make_service: MakeService) -> None:
-    service = make_service(ScriptedPolicy([THINK_ANSWER], delay_s=0.3))
+    service = make_service(ScriptedPolicy([THINK_ANSWER], delay_s=1.0))
     app = create_app(service.settings, service, keep_alive_s=0.1)
     with serving(app) as url:
         async with AsyncOpenAI(**CLIENT, base_url=f"{url}/v1") as client:
