@@ -405,10 +405,10 @@ async def test_threads_are_shared_fairly_between_users() -> None:
 
     def hold() -> None:
         began.set()
-        assert door.wait(10)
+        assert door.wait(60)
 
     first = asyncio.create_task(threads.run("ana", hold))
-    await asyncio.to_thread(began.wait, 10)
+    await asyncio.to_thread(began.wait, 60)
     jobs = [
         asyncio.create_task(threads.run(user, functools.partial(order.append, f"{user} {number}")))
         for user, number in [*(("ana", number) for number in range(50)), ("ben", 0), ("cleo", 0)]
@@ -428,11 +428,11 @@ async def test_cancelled_work_keeps_its_thread_until_it_ends_and_waiting_work_ne
 
     def hold() -> None:
         began.set()
-        assert door.wait(10)
+        assert door.wait(60)
         done.append("held")
 
     running = asyncio.create_task(threads.run("ana", hold))
-    await asyncio.to_thread(began.wait, 10)
+    await asyncio.to_thread(began.wait, 60)
     waiting = asyncio.create_task(threads.run("ana", lambda: done.append("waited")))
     other = asyncio.create_task(threads.run("ben", lambda: done.append("other")))
     await asyncio.sleep(0)

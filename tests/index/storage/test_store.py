@@ -364,7 +364,7 @@ def test_a_user_who_is_created_by_two_stores_at_the_same_time_is_one_user(path: 
 
     def create(number: int) -> None:
         for i in range(10):
-            together.wait(10)
+            together.wait(60)
             stores[number].put(f"user {i}", [[encoded(str(number))]])
 
     with ThreadPoolExecutor(2) as threads:

@@ -62,7 +62,7 @@ async def busy(api: Api, encoder: Counting) -> Call:
     encoder.entered.clear()
     encoder.door.clear()
     first = searching(api, "ana", ["busy"])
-    assert await asyncio.to_thread(encoder.entered.wait, 10)
+    assert await asyncio.to_thread(encoder.entered.wait, 60)
     return first
 
 
@@ -122,7 +122,7 @@ async def test_an_answer_searches_while_clients_use_all_threads_of_searches(api:
 
         def rank(self, profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
             used.release()
-            assert may_go_on.wait(10)
+            assert may_go_on.wait(60)
             return [[] for _ in queries]
 
     api.service.profiles.retrievers.register(Stuck())
@@ -133,7 +133,7 @@ async def test_an_answer_searches_while_clients_use_all_threads_of_searches(api:
         for user in USERS * 3
     ]
     for _ in range(THREADS):
-        assert await asyncio.to_thread(used.acquire, timeout=10)
+        assert await asyncio.to_thread(used.acquire, timeout=60)
     response = await api.ask("ana")
     assert (response.status_code, response.json()["usage"]["searches"]) == (200, 1)
     may_go_on.set()
@@ -166,7 +166,7 @@ async def test_an_import_ends_when_its_client_leaves(api: Api, encoder: Counting
     encoder.entered.clear()
     encoder.door.clear()
     leaving = putting(api, "dan", notes(1_000))
-    assert await asyncio.to_thread(encoder.entered.wait, 10)
+    assert await asyncio.to_thread(encoder.entered.wait, 60)
     await leaving.leave()
     encoder.door.set()
     await api.put("ana", [{"id": "2", "text": "afterwards"}])

@@ -137,7 +137,7 @@ async def test_an_import_past_the_grace_is_answered_though_the_encoder_is_busy(t
     service = Service(profiles, ScriptedPolicy([""]), settings)
     async with api_of(service) as api:
         putting = asyncio.create_task(api.client.put("/v1/users/ana/documents", json=ANA))
-        assert await asyncio.to_thread(encoder.entered.wait, 10)
+        assert await asyncio.to_thread(encoder.entered.wait, 60)
         stop_of(api).now()
         response = await putting
     encoder.hold.set()
