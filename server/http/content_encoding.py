@@ -83,7 +83,7 @@ class _Decoded:
             self._member = self._next_member()
         if self._member is None:
             return b""
-        piece = self._member.decompress(self._rest, PIECE)
+        piece: bytes = self._member.decompress(self._rest, PIECE)
         self._rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
         self._cut = len(piece) == PIECE and not self._member.eof
         if not (self._rest or self._cut or self._more or self._member.eof):

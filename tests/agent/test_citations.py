@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import pytest
@@ -115,7 +116,7 @@ def test_marks_on_two_lines_are_no_run() -> None:
 )
 def test_a_model_that_repeats_itself_costs_little(unit: str) -> None:
     reads = {1: (Read(1, Passage("tea", TEA * 50)), 2)}
-    few, many = (calls(lambda n=n: resolve("So" + unit * n, reads)) for n in (100, 1_000))
+    few, many = (calls(partial(resolve, "So" + unit * n, reads)) for n in (100, 1_000))
     # The passage is read once, and each mark costs the same few calls.
     assert many - few <= 900 * 60
 

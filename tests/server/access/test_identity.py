@@ -243,8 +243,8 @@ async def test_tools_take_the_user_from_the_identity(make_service: MakeService) 
             assert answer.structured_content is not None
             stored = await service.stored_answer("ana", answer.structured_content["answer_id"])
             assert stored["named_by"] == named_by
-        for arguments in ({}, {"user": "ana"}, {"user": None}):
-            found = await client.call_tool("search_profile", {"query": "pears", **arguments})
+        for named in ({}, {"user": "ana"}, {"user": None}):
+            found = await client.call_tool("search_profile", {"query": "pears", **named})
             assert not found.is_error
             assert ANA[0]["text"] in str(found.content)
         assert (await client.call_tool("search_profile", {"query": "pears", "user": "a/b"})).is_error
