@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from index.numbers import Integer
 from index.values import Passage
 
 FinishReason = Literal[
@@ -19,11 +20,11 @@ PolicyFault = Literal["unavailable", "timeout", "broken_stream", "bad_reply", "r
 class Limits:
     """The limits of one question: `top_k` documents per search, `max_documents` in total."""
 
-    max_searches: int = 4
-    top_k: int = 5
-    max_documents: int = 20
-    max_tokens: int = 2048
-    deadline_ms: int = 60_000
+    max_searches: Integer = 4
+    top_k: Integer = 5
+    max_documents: Integer = 20
+    max_tokens: Integer = 2048
+    deadline_ms: Integer = 60_000
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,11 @@ class AnswerRecord:
     """False if the database could not take the answer: it was delivered once and cannot be fetched again."""
     redacted: bool = False
     """Whether text of documents that were deleted since was removed from it."""
+    named_by: str | None = None
+    """Source of the user: `token`, `header`, `default`, `path`, or a field of the request.
+
+    None on the command line and in answers stored before this field existed.
+    """
 
     def to_dict(self) -> dict[str, Any]:
         """The body of the API's answer: JSON values."""
@@ -49,6 +54,7 @@ class AnswerRecord:
         return {
             "id": self.id,
             "user": self.user,
+            "named_by": self.named_by,
             "created_at": self.created_at,
             "question": self.trajectory.question,
             "method": self.method,
@@ -74,6 +80,7 @@ class AnswerRecord:
             without_profile=Trajectory.from_dict(other["trajectory"]) if other else None,
             stored=data.get("stored", True),
             redacted=data.get("redacted", False),
+            named_by=data.get("named_by"),
         )
 
 

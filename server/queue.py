@@ -67,18 +67,28 @@ class Ticket:
 
 
 class FairQueue:
-    """At most `concurrency` tickets run and `length` wait, counted from enter(), not from turn().
+    """At most `concurrency` tickets run and `length` wait, `each` of them of one user.
+
+    They are counted from enter(), not from turn().
 
     A freed slot goes at once to the waiting user with the fewest running tickets and, among equals, to the
     one unserved for longest; within a user, first come, first served. So nobody waits while a slot is free.
     Nothing is kept about users who neither run nor wait. Belongs to one event loop.
     """
 
-    def __init__(self, concurrency: int, length: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        concurrency: int,
+        length: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        each: int = sys.maxsize,
+    ) -> None:
         if concurrency < 1 or length < 0:
             raise ValueError(f"Concurrency {concurrency} must be at least 1, length {length} at least 0.")
         self._concurrency = concurrency
         self._length = length
+        self._each = each
         self._clock = clock
         self._running: Counter[str] = Counter()
         # Waiting users, the longest unserved first, each with their tickets in order of arrival. New users
@@ -96,15 +106,20 @@ class FairQueue:
         return self._waiting
 
     def enter(self, user: str) -> Ticket:
-        """A ticket that may run at once or waits in line. Raises Busy if the line is full."""
+        """A ticket that may run at once or waits in line.
+
+        Raises Busy if the line is full, or the user's part of it.
+        """
         ticket = Ticket(self, user)
         if self.running < self._concurrency:
             self._run(ticket)
-        elif self._waiting < self._length:
-            self._lines.setdefault(user, OrderedDict())[ticket] = None
-            self._waiting += 1
-        else:
+            return ticket
+        if self._waiting >= self._length:
             raise Busy(self._retry_after_s())
+        if len(self._lines.get(user, ())) >= self._each:
+            raise Busy(self._retry_after_s(), "questions of this user are waiting")
+        self._lines.setdefault(user, OrderedDict())[ticket] = None
+        self._waiting += 1
         return ticket
 
     def _leave(self, ticket: Ticket) -> None:

@@ -32,6 +32,8 @@ class AnswerRequest:
     """Whether to answer the question also without the person's history."""
     competing: tuple[str, ...] = ()
     """Retrievers with each of which the question is answered, so that the best answer can be chosen."""
+    named_by: str | None = None
+    """Source of the user. See AnswerRecord."""
 
     @property
     def trajectories(self) -> int:

@@ -112,7 +112,8 @@ class Service:
         self.policy = policy
         self.planner = planner
         self.settings = settings
-        self.queue = FairQueue(settings.limits.concurrency, settings.limits.queue)
+        limits = settings.limits
+        self.queue = FairQueue(limits.concurrency, limits.queue, each=limits.queue_per_user)
         self.allowance = Allowance(settings.limits.requests)
         self._threads = ThreadPoolExecutor(THREADS, "pr2")
         # Separate from the others: deadlines bound the wait for a slow search, but nothing bounds storing.
@@ -316,6 +317,7 @@ class Service:
                 retriever=request.retriever,
                 trajectory=trajectory,
                 without_profile=await other if other else None,
+                named_by=request.named_by,
             )
         try:
             await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
@@ -332,7 +334,7 @@ class Service:
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
         """Body of a stored answer. Raises UnknownUser, UnknownDocument."""
         body = await self.run(self.profiles.store.answer, user, answer_id)
-        return {"stored": True, "redacted": False} | body  # Older answers do not say so.
+        return {"stored": True, "redacted": False, "named_by": None} | body  # Older answers do not say so.
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:

@@ -50,6 +50,8 @@ class LimitSettings(QuestionLimits):
     """Answers in progress at the same time: as many as the engine batches well."""
     queue: Integer = Field(1_024, ge=0)
     """Questions waiting for their turn; further ones are refused with a 429."""
+    queue_per_user: Integer = Field(256, ge=1)
+    """Questions of one user among them, so that one user alone cannot fill the queue."""
     question_characters: Integer = Field(32_000, ge=1)
     """Longest question, and longest plan that a caller gives."""
     requests: Integer = Field(64, ge=1)

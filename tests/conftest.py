@@ -45,8 +45,12 @@ def profiles(tmp_path: Path, minilm: "SentenceTransformerEncoder") -> "Iterator[
 
 
 SLOW = (
+    "tests/agent/engines/test_capabilities.py::test_a_server_that_fails_when_it_is_asked",
+    "tests/agent/engines/test_capabilities.py::test_nonsense_where_less_is_at_stake",
     "tests/agent/engines/test_completions.py",
     "tests/agent/engines/test_seq2seq.py",
+    "tests/agent/policies/test_tags.py::test_a_check_does_not_wait",
+    "tests/agent/policies/test_tags.py::test_a_server_that_is_bad_from_the_start",
     "tests/agent/policies/test_tags.py::test_a_stream_cut_at_every_byte",
     "tests/agent/test_selecting.py",
     "tests/agent/test_tokenizer.py",
@@ -60,6 +64,7 @@ SLOW = (
     "tests/server/cli",
     "tests/server/http/test_fairness.py",
     "tests/server/http/test_protocol.py",
+    "tests/server/http/test_scheduling.py::test_what_is_waited_in_the_queue",
     "tests/server/mcp",
     "tests/server/test_assembly.py",
     "tests/test_architecture.py",
@@ -74,6 +79,7 @@ SLOW = (
     "tests/training/evaluation/test_toy_task.py",
     "tests/training/judging/test_agreement.py",
     "tests/training/judging/test_cache.py",
+    "tests/training/judging/test_llm.py::test_a_server_that_fails_stalls",
     "tests/training/planner",
     "tests/training/selector/test_train.py",
     "tests/training/selector/test_world.py",

@@ -273,11 +273,11 @@ class Engine:
         return sum(request.path == path for request in self.requests)
 
     async def until(self, condition: Callable[[], bool]) -> bool:
-        """Wait until requests or disconnects fulfil the condition. False after 5 seconds."""
+        """Wait until requests or disconnects fulfil the condition. False after a minute."""
 
         def wait() -> bool:
             with self._happened:
-                return self._happened.wait_for(condition, 5)
+                return self._happened.wait_for(condition, 60)
 
         return await asyncio.to_thread(wait)
 

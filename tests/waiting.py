@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 
 
-async def soon(condition: Callable[[], bool], seconds: float = 3.0) -> bool:
-    """Whether `condition` becomes true in time."""
+async def soon(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+    """Whether `condition` becomes true. The limit ends a test that fails, so it is longer than any load."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

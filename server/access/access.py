@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Unpack
 
 from agent.driver import Event
@@ -100,12 +101,23 @@ class Access:
         return await self._stop.unless(self._service.similar, user, document_ids, k)
 
     async def begin(
-        self, user: str, question: str, conversation: Sequence[Message] = (), **options: Unpack[AskOptions]
+        self,
+        user: str,
+        question: str,
+        conversation: Sequence[Message] = (),
+        *,
+        named_by: str | None = None,
+        **options: Unpack[AskOptions],
     ) -> Answering:
-        """Validate a question and enter it into the queue. Raises the errors of Service.prepare, and Busy."""
+        """Validate a question and enter it into the queue. Raises the errors of Service.prepare, and Busy.
+
+        `named_by` says where the request names the user, unless its connection does.
+        """
         self.check("ask", user)
+        if self._principal.user is not None:
+            named_by = self._principal.named_by
         request = await self._service.prepare(user, question, conversation, **options)
-        return self._service.answer(request).unless(self._stop)
+        return self._service.answer(replace(request, named_by=named_by)).unless(self._stop)
 
     async def answer(
         self, user: str, question: str, **options: Unpack[AskOptions]

@@ -65,6 +65,7 @@ async def ask(request: Request, access: Caller, user: UserPath, body: AnswerRequ
         limits=body.limits.model_dump(exclude_unset=True) if body.limits else None,
         plan=body.plan,
         compare=body.compare,
+        named_by="path",
     )
     if body.stream:
         return EventStream(_events(answering), of(request).keep_alive_s, answering)

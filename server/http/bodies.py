@@ -138,6 +138,8 @@ class AnswerBody(Outcome):
 
     id: str
     user: str
+    named_by: str | None
+    """Where the request named the user: `token`, `header`, `default`, `path`, or a field of it."""
     created_at: str
     question: str
     method: str

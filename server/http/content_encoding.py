@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -10,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PIECE = 2**16
 """Most bytes that are decoded at once, so that the limit on bodies is noticed before memory is used."""
-_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+_ENCODINGS = ("gzip", "x-gzip", "deflate")
 ACCEPTED = "gzip, deflate"
 
 
@@ -30,7 +31,7 @@ class ContentEncoding:
         encoding = ", ".join(given).strip().lower()
         if encoding in {"", "identity"}:
             await self._app(scope, receive, send)
-        elif encoding in _WINDOWS:
+        elif encoding in _ENCODINGS:
             headers = MutableHeaders(raw=list(scope["headers"]))
             del headers["content-encoding"], headers["content-length"]
             decoded = _Decoded(receive, encoding)
@@ -50,10 +51,10 @@ class _Decoded:
     def __init__(self, receive: Receive, encoding: str) -> None:
         self._receive = receive
         self._encoding = encoding
-        self._member = zlib.decompressobj(_WINDOWS[encoding])
+        self._member: Any = None
+        """The decoder, once there is something to decode."""
         self._rest = b""
         """Received, and not decoded yet."""
-        self._begun = False
         self._cut = False
         """Whether the last piece was cut at its limit; there may be more of it without further input."""
         self._more = True
@@ -78,13 +79,24 @@ class _Decoded:
         return await self._receive()
 
     def _decode(self) -> bytes:
-        if self._rest and self._member.eof:
-            # A file of gzip may have several members, one behind the other.
-            self._member = zlib.decompressobj(_WINDOWS[self._encoding])
-        self._begun = self._begun or bool(self._rest)
-        piece = self._member.decompress(self._rest, PIECE)
+        if self._rest and (self._member is None or self._member.eof):
+            self._member = self._next_member()
+        if self._member is None:
+            return b""
+        piece: bytes = self._member.decompress(self._rest, PIECE)
         self._rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
         self._cut = len(piece) == PIECE and not self._member.eof
-        if self._begun and not (self._rest or self._cut or self._more or self._member.eof):
+        if not (self._rest or self._cut or self._more or self._member.eof):
             raise zlib.error("it ends too early")
         return piece
+
+    def _next_member(self) -> Any:
+        if self._encoding != "deflate":
+            # A file of gzip may have several members, one behind the other.
+            return zlib.decompressobj(16 + zlib.MAX_WBITS)
+        if self._member is not None:
+            raise zlib.error("it goes on behind its end")
+        # By RFC 9110 it begins with zlib's header, whose low four bits are 8. Some clients leave the header
+        # out; their first byte has other bits there.
+        has_header = self._rest[0] & 0x0F == 8
+        return zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)

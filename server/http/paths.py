@@ -114,6 +114,7 @@ def _documented(parameter: Any, what: str) -> Any:
 UserPath = Annotated[str, _documented(Path, "Id of the user")]
 DocumentPath = Annotated[str, _documented(Path, "Id of the document, percent-encoded, `/` too")]
 AnswerPath = Annotated[str, _documented(Path, "Id of the answer")]
+ModelPath = Annotated[str, Path(description="Id of the model, percent-encoded")]
 # A list, so that a second id is noticed and refused.
 _Ids = list[Annotated[str, WithJsonSchema(NAME_SCHEMA)]]
 _QUERY = Query(

@@ -96,7 +96,7 @@ def mcp_server(access_of: AccessOf, user: str | None = None, *, users_named: boo
         except Exception as error:
             return error_result(_in_words(error))
         try:
-            result = await tool.run(access, whose.user, arguments, report)
+            result = await tool.run(access, whose, arguments, report)
         except Exception as error:
             result = error_result(_in_words(error))
         return for_user(whose, result)

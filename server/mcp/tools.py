@@ -170,8 +170,8 @@ def sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-async def _search(access: Access, user: str, arguments: _SearchArguments, report: Report) -> Result:
-    [passages] = await access.search(user, [arguments.query], arguments.k)
+async def _search(access: Access, whose: Identity, arguments: _SearchArguments, report: Report) -> Result:
+    [passages] = await access.search(whose.user, [arguments.query], arguments.k)
     found = [{name: getattr(passage, name) for name in FoundPassage.model_fields} for passage in passages]
     text = "\n\n".join(_shown(number, passage) for number, passage in enumerate(passages, 1))
     return _result(text or "Nothing that is stored fits.", {"passages": found})
@@ -182,11 +182,11 @@ def _shown(number: int, passage: Passage) -> str:
     return f"[{number}] {', '.join(filter(None, about))}\n{passage.text}"
 
 
-async def _add(access: Access, user: str, arguments: _AddArguments, report: Report) -> Result:
-    access.check("write", user)  # before the documents are parsed
+async def _add(access: Access, whose: Identity, arguments: _AddArguments, report: Report) -> Result:
+    access.check("write", whose.user)  # before the documents are parsed
     documents = await run_in_threadpool(_parsed, arguments.documents)
     try:
-        stored = await access.put(user, documents, replace=arguments.replace)
+        stored = await access.put(whose.user, documents, replace=arguments.replace)
     except WouldReplace as error:
         return error_result(f"Nothing is stored: {error}. Use other ids, or say replace: true.")
     text = f"Documents stored: {stored.put}."
@@ -212,12 +212,15 @@ def _parsed(items: Sequence[Any]) -> list[Document]:
     return documents
 
 
-async def _answer(access: Access, user: str, arguments: _AnswerArguments, report: Report) -> Result:
+async def _answer(access: Access, whose: Identity, arguments: _AnswerArguments, report: Report) -> Result:
     async def show(event: Event) -> None:
         if step := _step(event):
             await report(step)
 
-    record = await record_of(await access.begin(user, arguments.question, method=arguments.method), show)
+    record = await record_of(
+        await access.begin(whose.user, arguments.question, method=arguments.method, named_by=whose.named_by),
+        show,
+    )
     trajectory = record.trajectory
     answer, reason = trajectory.answer, trajectory.finish_reason
     if reason == "policy_error":
@@ -273,7 +276,7 @@ class Tool:
     hints: types.ToolAnnotations
     arguments: type[Arguments]
     shape: type[_Shape]
-    run: Callable[[Access, str, Any, Report], Awaitable[Result]]
+    run: Callable[[Access, Identity, Any, Report], Awaitable[Result]]
 
 
 TOOLS = (

@@ -129,6 +129,7 @@ async def ask(
             method=method.name,
             retriever=body.retriever,
             limits=body.given_limits(),
+            named_by=identity.named_by,
         )
     except InvalidQuestion as error:
         raise OpenAIProblem(400, str(error), field, "invalid-question") from None

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from agent.methods import METHODS, Method
+from server.http.paths import ModelPath
 from server.http.state import Caller, of
 from server.http.wire import JSONBody
 from server.openai.errors import OpenAIProblem
@@ -43,7 +44,7 @@ async def list_models(request: Request, access: Caller) -> JSONBody:
 
 
 @router.get("/models/{model:segment}", summary="Look up a model")
-async def get_model(access: Caller, model: str) -> JSONBody:
+async def get_model(access: Caller, model: ModelPath) -> JSONBody:
     user = split_model(model)[1]
     if user is not None:
         access.check("read", access.identify({"model": user}).user)

@@ -36,7 +36,7 @@ class HashEncoder:
         self.calls.append(list(texts))
         self.entered.set()
         if self.hold is not None:
-            self.hold.wait(10)
+            self.hold.wait(60)
         if self.error is not None:
             raise self.error
         vectors = np.zeros((len(texts), self.manifest.dimension), np.float32)
@@ -79,7 +79,7 @@ class Counting:
         self.kinds.append(kind)
         self.entered.set()
         if not self.stops_at or self.stops_at.intersection(texts):
-            assert self.door.wait(10)
+            assert self.door.wait(60)
         for text in texts:
             if text in self.refused:
                 raise self.refused[text]

@@ -54,7 +54,7 @@ async def test_nothing_is_encoded_after_the_batch_in_progress_once_an_import_is_
 ) -> None:
     encoder.door.clear()
     putting = asyncio.create_task(put(profiles, documents(200)))
-    await asyncio.to_thread(encoder.entered.wait, 10)
+    await asyncio.to_thread(encoder.entered.wait, 60)
     putting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await putting
@@ -75,10 +75,10 @@ async def test_a_cancelled_import_reads_no_further_and_lets_go_of_its_source(pro
             yield document
             if number == 5:
                 reading.set()
-                assert may_go_on.wait(10)
+                assert may_go_on.wait(60)
 
     putting = asyncio.create_task(put(profiles, source()))
-    await asyncio.to_thread(reading.wait, 10)
+    await asyncio.to_thread(reading.wait, 60)
     putting.cancel()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -104,7 +104,7 @@ async def test_an_import_that_is_cancelled_while_others_write_stores_nothing(pro
 
     with profiles.store.database.write():
         task = asyncio.create_task(putting())
-        await asyncio.to_thread(waits.wait, 10)
+        await asyncio.to_thread(waits.wait, 60)
         task.cancel()
         await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):

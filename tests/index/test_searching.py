@@ -35,7 +35,7 @@ async def test_concurrent_queries_are_encoded_together_and_everyone_gets_their_o
 ) -> None:
     encoder.hold = threading.Event()
     first = asyncio.create_task(search.search("ana", ["warm up"], 1, "dense"))
-    await asyncio.to_thread(encoder.entered.wait, 10)
+    await asyncio.to_thread(encoder.entered.wait, 60)
     others = [
         asyncio.create_task(search.search(user, queries, 1, "dense"))
         for user, queries in (("ana", ["the dog", "green tea"]), ("bo", ["tea"]), ("ana", []))

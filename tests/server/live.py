@@ -48,6 +48,64 @@ class Api:
         return await self.client.post(f"/v1/users/{user}/answers", json={"question": question, **more})
 
 
+class Call:
+    """One request, made to the application directly: its client disconnects on command.
+
+    As with a web server, what is sent to a client that has left goes nowhere.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        method: str,
+        path: str,
+        body: str,
+        media_type: str = "application/json",
+        *,
+        gone: bool = False,
+    ) -> None:
+        self.status = 0
+        self.answer = bytearray()
+        self._sent = [body.encode()]
+        self._left = asyncio.Event()
+        if gone:
+            self._left.set()
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "headers": [(b"host", b"localhost"), (b"content-type", media_type.encode())],
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "server": ("api", 80),
+            "client": ("127.0.0.1", 1),
+            "root_path": "",
+        }
+        self.serving = asyncio.create_task(self._serve(api, scope))
+
+    async def leave(self) -> None:
+        """Disconnect, and wait until the application is done with the request; raises its exception."""
+        self._left.set()
+        await self.serving
+
+    async def _serve(self, api: Api, scope: dict[str, Any]) -> None:
+        await api.app(scope, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._sent:
+            return {"type": "http.request", "body": self._sent.pop(), "more_body": False}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if not self._left.is_set():
+            self.status = message.get("status", self.status)
+            self.answer += message.get("body", b"")
+
+
 @asynccontextmanager
 async def api_of(service: Service, **options: Any) -> AsyncGenerator[Api, None]:
     """The API in this event loop, without a socket."""
@@ -69,7 +127,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             assert time.monotonic() < deadline, "the server takes too long to start"
@@ -78,7 +136,7 @@ def serving(app: FastAPI) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 @asynccontextmanager

@@ -62,6 +62,16 @@ async def test_a_burst_runs_a_few_lets_some_wait_and_refuses_the_rest() -> None:
     assert [may_run(ticket) for ticket in tickets] == [True, True, False, False, False]
 
 
+async def test_one_user_cannot_fill_the_line() -> None:
+    queue = FairQueue(1, 5, each=2)
+    for _ in range(3):
+        queue.enter("ana")
+    with pytest.raises(Busy, match="questions of this user"):
+        queue.enter("ana")
+    assert not may_run(queue.enter("ben"))
+    assert (queue.running, queue.waiting) == (1, 3)
+
+
 async def test_with_no_length_whatever_cannot_run_at_once_is_refused() -> None:
     queue = FairQueue(1, 0)
     with queue.enter("ada") as ticket:
@@ -282,9 +292,9 @@ async def test_a_ticket_that_has_left_raises_instead_of_waiting_forever() -> Non
 class Played:
     """A queue, its tickets in order of arrival, and the invariants to check."""
 
-    def __init__(self, concurrency: int, length: int) -> None:
-        self.concurrency, self.length = concurrency, length
-        self.queue = FairQueue(concurrency, length)
+    def __init__(self, concurrency: int, length: int, each: int) -> None:
+        self.concurrency, self.length, self.each = concurrency, length, each
+        self.queue = FairQueue(concurrency, length, each=each)
         self.tickets: list[Ticket] = []
         self.tasks: list[tuple[Ticket, asyncio.Task[None]]] = []
 
@@ -293,8 +303,10 @@ class Played:
         try:
             ticket = self.queue.enter(user)
         except Busy:
-            assert before == (self.concurrency, self.length)
+            assert before[0] == self.concurrency
+            assert before[1] == self.length or self.waiting(user) == self.each
             return
+        assert self.waiting(user) < self.each or may_run(ticket)
         assert may_run(ticket) == (before[0] < self.concurrency)
         self.tickets.append(ticket)
 
@@ -311,6 +323,9 @@ class Played:
         assert len(chosen) == (1 if ran and waited else 0)
         for other in chosen:
             assert runs[other.user] == min(runs[user] for user in {ticket.user for ticket in waited})
+
+    def waiting(self, user: str) -> int:
+        return sum(ticket.user == user and not may_run(ticket) for ticket in self.tickets)
 
     async def answer(self, ticket: Ticket) -> None:
         try:
@@ -366,12 +381,12 @@ STEPS = st.tuples(
 )
 
 
-@given(st.integers(1, 3), st.integers(0, 5), st.lists(STEPS, max_size=60))
+@given(st.integers(1, 3), st.integers(0, 5), st.integers(1, 6), st.lists(STEPS, max_size=60))
 def test_the_rules_hold_whatever_happens(
-    concurrency: int, length: int, steps: list[tuple[str, str, int]]
+    concurrency: int, length: int, each: int, steps: list[tuple[str, str, int]]
 ) -> None:
     async def play() -> None:
-        played = Played(concurrency, length)
+        played = Played(concurrency, length, each)
         for what, user, number in steps:
             if what == "step":
                 await asyncio.sleep(0)
@@ -390,10 +405,10 @@ async def test_threads_are_shared_fairly_between_users() -> None:
 
     def hold() -> None:
         began.set()
-        assert door.wait(10)
+        assert door.wait(60)
 
     first = asyncio.create_task(threads.run("ana", hold))
-    await asyncio.to_thread(began.wait, 10)
+    await asyncio.to_thread(began.wait, 60)
     jobs = [
         asyncio.create_task(threads.run(user, functools.partial(order.append, f"{user} {number}")))
         for user, number in [*(("ana", number) for number in range(50)), ("ben", 0), ("cleo", 0)]
@@ -413,11 +428,11 @@ async def test_cancelled_work_keeps_its_thread_until_it_ends_and_waiting_work_ne
 
     def hold() -> None:
         began.set()
-        assert door.wait(10)
+        assert door.wait(60)
         done.append("held")
 
     running = asyncio.create_task(threads.run("ana", hold))
-    await asyncio.to_thread(began.wait, 10)
+    await asyncio.to_thread(began.wait, 60)
     waiting = asyncio.create_task(threads.run("ana", lambda: done.append("waited")))
     other = asyncio.create_task(threads.run("ben", lambda: done.append("other")))
     await asyncio.sleep(0)

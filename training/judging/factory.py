@@ -13,6 +13,7 @@ from agent.engines.openai import OpenAIServer, Refused
 from agent.engines.registry import ChatModel, chat_models
 from agent.engines.settings import EngineSettings
 from index.documents import first_fault
+from index.numbers import Integer, Number
 from training.errors import TrainingError
 from training.judging.cache import CachedJudge, VerdictCache
 from training.judging.judge import Judge
@@ -49,8 +50,8 @@ class JudgeConfiguration(BaseModel):
     url: str | None = None
     """Of an OpenAI-compatible server, up to and including /v1."""
     model: str = ""
-    timeout_s: float = 120.0
-    at_once: int = 256
+    timeout_s: Number = 120.0
+    at_once: Integer = 256
     """Calls in flight. Engines queue what they cannot do at once."""
     engine_args: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda arguments: not arguments)
     """For `vllm`: its own engine arguments. Left out where there are none, as in files from before."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from index.numbers import Integer, Number
 from training.errors import TrainingUnavailable
 from training.extras import require
 from training.folder import pin_configuration, replacing_folder
@@ -37,18 +38,18 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(2_000, ge=1)
-    batch_size: int = Field(4, ge=1)
-    gradient_accumulation: int = Field(8, ge=1)
-    learning_rate: float = Field(5e-5, gt=0)
-    warmup: float = Field(0.1, ge=0, lt=1)
+    steps: Integer = Field(2_000, ge=1)
+    batch_size: Integer = Field(4, ge=1)
+    gradient_accumulation: Integer = Field(8, ge=1)
+    learning_rate: Number = Field(5e-5, gt=0)
+    warmup: Number = Field(0.1, ge=0, lt=1)
     """Fraction of the steps."""
-    lora_rank: int = Field(16, ge=1)
-    lora_alpha: int = Field(16, ge=1)
-    lora_dropout: float = Field(0.05, ge=0, lt=1)
-    validate_every: int = Field(250, ge=1)
+    lora_rank: Integer = Field(16, ge=1)
+    lora_alpha: Integer = Field(16, ge=1)
+    lora_dropout: Number = Field(0.05, ge=0, lt=1)
+    validate_every: Integer = Field(250, ge=1)
     """Steps between checkpoints; each checkpoint is validated."""
-    seed: int = 0
+    seed: Integer = 0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from index.numbers import Number
+
 Rewards = npt.NDArray[np.float64]
 """Shape (samples,); NaN where a sample was not judged."""
 
@@ -19,9 +21,9 @@ class Formula:
     """A formula that turns rewards into advantages, with its parameters."""
 
     name: str
-    weight: float = 0.5
+    weight: Number = 0.5
     """λ: the weight of the score without the profile in the baseline; the group's mean has the rest."""
-    floor: float = 0.1
+    floor: Number = 0.1
     """Added to the standard deviation. Without it, a group of nearly equal rewards that all differ from the
     score without the profile would outweigh every other group."""
 

@@ -122,7 +122,7 @@ def flags(preset: Preset, prepared: Path, out: Path, model: str, rows: int) -> l
     prepared, out = prepared.resolve(), out.resolve()
     if Path(model).is_dir():
         model = str(Path(model).resolve())
-    batch = preset.flag("rollout.batch_size")
+    batch = int(preset.number("rollout.batch_size"))
     if rows < batch:
         raise InvalidPreset(f"a step takes {batch} questions, but there are only {rows} (rollout.batch_size)")
     paths = {

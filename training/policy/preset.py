@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from index.documents import first_fault
+from index.numbers import Integer
 from training.errors import TrainingError
 
 _PRESETS = files("training.policy.presets")
@@ -26,10 +27,10 @@ class Size(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    parameters: int
-    hidden_size: int
-    layers: int
-    vocabulary: int
+    parameters: Integer
+    hidden_size: Integer
+    layers: Integer
+    vocabulary: Integer
 
 
 class GPUs(BaseModel):
@@ -37,8 +38,8 @@ class GPUs(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    count: int
-    gib: int
+    count: Integer
+    gib: Integer
     """Memory of each GPU, in GiB."""
 
 
@@ -59,10 +60,17 @@ class Preset(BaseModel):
             raise InvalidPreset(f"the preset does not set {name}")
         return self.flags[name]
 
+    def number(self, name: str) -> float:
+        """The number that a flag is set to. Raises InvalidPreset if it is anything else."""
+        value = self.flag(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidPreset(f"{name} must be a number, not {json.dumps(value)}")
+        return value
+
     @property
     def actor_gpus(self) -> int:
         """Number of GPUs that train."""
-        return int(self.flag("actor.num_nodes") * self.flag("actor.num_gpus_per_node"))
+        return int(self.number("actor.num_nodes") * self.number("actor.num_gpus_per_node"))
 
 
 def names() -> list[str]:
@@ -94,7 +102,7 @@ def changed(preset: Preset, given: Sequence[str]) -> Preset:
 def gpus(preset: Preset) -> int:
     """Number of GPUs that the flags require. Raises InvalidPreset if the flags contradict each other."""
     actor = preset.actor_gpus
-    engines = preset.flag("vllm.num_engines") * preset.flag("vllm.tensor_parallel_size")
+    engines = preset.number("vllm.num_engines") * preset.number("vllm.tensor_parallel_size")
     is_async = bool(preset.flags.get("train.async_enable"))
     if not is_async and actor != engines:
         raise InvalidPreset(
@@ -116,13 +124,15 @@ def memory_needed(preset: Preset) -> float:
     size, count = preset.size, preset.actor_gpus
     weights = 2 * size.parameters
     offloaded = 12 if preset.flags.get("ds.adam_offload") else 0
-    if preset.flag("ds.zero_stage") >= 3:
+    if preset.number("ds.zero_stage") >= 3:
         states = ((16 - offloaded) * size.parameters + weights) / count
     else:
         states = 2 * weights + (14 - offloaded) * size.parameters / count
-    tokens = preset.flag("train.micro_batch_size") * preset.flag("data.max_len")
+    tokens = preset.number("train.micro_batch_size") * preset.number("data.max_len")
     activations = tokens * size.hidden_size * (2 * size.layers + 34) + tokens * size.vocabulary * 8
-    engine = weights / preset.flag("vllm.tensor_parallel_size") / preset.flag("vllm.gpu_memory_utilization")
+    engine = (
+        weights / preset.number("vllm.tensor_parallel_size") / preset.number("vllm.gpu_memory_utilization")
+    )
     return float(max(states + activations, engine) / _GIB)
 
 

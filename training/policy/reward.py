@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.trajectory import Trajectory
+from index.numbers import Number
 from training.evaluation.records import AspectScore, rubric_score
 
 
@@ -14,11 +15,11 @@ from training.evaluation.records import AspectScore, rubric_score
 class Costs:
     """Deductions for the form of a trajectory, each at least 0."""
 
-    search: float = 0.0
+    search: Number = 0.0
     """Per search."""
-    violation: float = 0.0
+    violation: Number = 0.0
     """Per violation of the tag format that the episode tolerated."""
-    invalid: float = 0.2
+    invalid: Number = 0.2
     """Once for a trajectory that ends without an answer."""
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agent.methods import METHODS, Method
 from agent.trajectory import Limits
 from index.documents import first_fault
+from index.numbers import Number
 from training.tasks.lampqa.data import Question
 
 INPUT, LABEL = "input", "label"
@@ -24,7 +25,7 @@ class Row(BaseModel):
     """User whose profile is searched."""
     question: Question
     """With narrative and rubric, but without the profile, which is in the store."""
-    without_profile: float | None = None
+    without_profile: Number | None = None
     """Score from 0 to 1 of the policy's own answer without the profile; None if unknown."""
 
     def to_record(self, limits: Limits, method: Method = METHODS[DEFAULT_METHOD]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Trajectory
+from index.numbers import Number
 from training.errors import TrainingError
 from training.evaluation.loading import LoadedRun, load_runs, read_trajectories
 from training.evaluation.records import Record
@@ -44,7 +45,7 @@ class WarmstartExample(BaseModel):
 
     id: str
     """Of the question."""
-    score: float
+    score: Number
     prompt_version: str
     segments: tuple[WarmstartSegment, ...]
 

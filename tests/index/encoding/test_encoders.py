@@ -198,7 +198,7 @@ class HeldModel(list[object]):
 
     def encode(self, texts: list[str], **_: object) -> np.ndarray:
         self.began.set()
-        assert self.released.wait(10)
+        assert self.released.wait(60)
         return np.zeros((len(texts), 2), np.float32)
 
 
@@ -214,7 +214,7 @@ def test_tokens_are_counted_while_a_batch_is_encoded() -> None:
     encoder = SentenceTransformerEncoder(model, "held", "0" * 64)
     encoding = threading.Thread(target=encoder.encode_documents, args=(["tea"],))
     encoding.start()
-    assert model.began.wait(10)
+    assert model.began.wait(60)
     assert encoder.count_tokens(["green tea", ""]) == [2, 0]
     model.released.set()
     encoding.join()

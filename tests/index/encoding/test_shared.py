@@ -35,7 +35,7 @@ def busy(encoder: Counting, shared: SharedEncoder) -> Iterator[None]:
     encoder.door.clear()
     encoder.entered.clear()
     first = shared.encode("answers", "somebody", ["busy"])
-    assert encoder.entered.wait(10)
+    assert encoder.entered.wait(60)
     encoder.batches.clear()
     encoder.kinds.clear()
     yield
@@ -102,7 +102,7 @@ def test_who_comes_while_a_bulky_search_is_encoded_waits_for_the_batch_in_progre
 ) -> None:
     encoder.door.clear()
     bulk = shared.encode("searches", "bulky", [LONG] * 64)
-    assert encoder.entered.wait(10)
+    assert encoder.entered.wait(60)
     small = [shared.encode("searches", f"user {number}", [f"{QUERY} {number}"]) for number in range(20)]
     encoder.door.set()
     ends([bulk, *small])
@@ -112,7 +112,7 @@ def test_who_comes_while_a_bulky_search_is_encoded_waits_for_the_batch_in_progre
 def test_a_third_users_document_passes_two_long_imports(encoder: Counting, shared: SharedEncoder) -> None:
     encoder.door.clear()
     long = [shared.encode("imports", user, [LONG] * 200) for user in ("ana", "ben")]
-    assert encoder.entered.wait(10)
+    assert encoder.entered.wait(60)
     small = shared.encode("imports", "cleo", ["tea"])
     encoder.door.set()
     ends([small, *long])
@@ -171,7 +171,7 @@ def test_lanes_and_the_users_in_them_get_equal_shares(work: dict[tuple[Lane, str
 def test_a_user_does_not_wait_for_ones_own_bulk(encoder: Counting, shared: SharedEncoder) -> None:
     encoder.door.clear()
     long = [shared.encode("imports", "ana", [LONG] * 100), shared.encode("searches", "ana", [LONG] * 64)]
-    assert encoder.entered.wait(10)
+    assert encoder.entered.wait(60)
     small = [shared.encode("imports", "ana", ["a note"]), shared.encode("searches", "ana", [QUERY])]
     encoder.door.set()
     ends([*small, *long])
@@ -187,7 +187,7 @@ def test_nothing_more_is_encoded_for_who_has_cancelled(
     encoder.door.clear()
     left = shared.encode(lane, "ana", [LONG] * 64)
     other = shared.encode(lane, "ana", ["tea"])
-    assert encoder.entered.wait(10)
+    assert encoder.entered.wait(60)
     assert left.cancel()
     encoder.door.set()
     assert ends([other]) == [[3.0]]

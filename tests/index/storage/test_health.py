@@ -1,8 +1,6 @@
 """Readiness finds pages that went bad, and costs little however often it is asked for."""
 
 import sqlite3
-import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,8 +9,8 @@ import pytest
 from index.errors import StoreUnavailable
 from index.storage.answers import StoredAnswer
 from index.storage.health import FRESH_S, READ_S, Health
-from index.storage.profiles import EncodedDocument
 from index.storage.store import Store
+from tests.index.storage.conftest import putting_slowly
 from tests.index.storage.test_store import encoded
 
 PAGE = 4_096
@@ -99,19 +97,8 @@ def test_each_check_reads_some_rows_and_the_next_one_goes_on(store: Store, path:
 
 def test_a_write_in_progress_is_no_fault(store: Store) -> None:
     store.put("ana", [[encoded("a")]])
-    inside, go_on = threading.Event(), threading.Event()
-
-    def batches() -> Iterator[list[EncodedDocument]]:
-        yield [encoded("b")]
-        inside.set()
-        assert go_on.wait(10)
-
-    thread = threading.Thread(target=store.put, args=("ana", batches()))
-    thread.start()
-    assert inside.wait(10)
-    Health(store.database).check()
-    go_on.set()
-    thread.join(10)
+    with putting_slowly(store, encoded("b")):
+        Health(store.database).check()
     assert store.count("ana") == 2
 
 

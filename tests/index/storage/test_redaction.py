@@ -171,9 +171,9 @@ def while_deleting(store: Store, path: Path) -> Iterator[Connection]:
     other = Store(f"sqlite:///{path}", None)
     with other.database.write() as connection:
         thread.start()
-        assert waits.wait(10)
+        assert waits.wait(60)
         yield connection
-    thread.join(10)
+    thread.join(60)
     other.close()
 
 

@@ -26,6 +26,7 @@ from index.storage.profiles import EncodedDocument, EncodedPassage
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
 from tests.index.storage import writer
+from tests.index.storage.conftest import putting_slowly
 
 ENCODER = HashEncoder()
 
@@ -216,24 +217,10 @@ def test_a_store_of_another_encoder_is_refused_and_both_are_named(store: Store, 
 
 def test_readers_are_not_blocked_by_a_writer_and_see_whole_states(store: Store) -> None:
     store.put("ana", [[encoded("a")]])
-    inside, go_on = threading.Event(), threading.Event()
-
-    def batches() -> Iterator[list[EncodedDocument]]:
-        yield [encoded("b")]
-        inside.set()
-        assert go_on.wait(10)
-        yield [encoded("c")]
-
-    thread = threading.Thread(target=store.put, args=("ana", batches()))
-    thread.start()
-    assert inside.wait(10)
-    began = time.monotonic()
-    before = store.load("ana")
-    assert store.count("ana") == 1
-    assert [document.id for document in before.documents] == ["a"]
-    assert time.monotonic() - began < 2
-    go_on.set()
-    thread.join(10)
+    with putting_slowly(store, encoded("b"), encoded("c")):
+        before = store.load("ana")
+        assert store.count("ana") == 1
+        assert [document.id for document in before.documents] == ["a"]
     assert [document.id for document in store.load("ana").documents] == ["a", "b", "c"]
     assert store.version("ana") == before.version + 1
 
@@ -377,7 +364,7 @@ def test_a_user_who_is_created_by_two_stores_at_the_same_time_is_one_user(path: 
 
     def create(number: int) -> None:
         for i in range(10):
-            together.wait(10)
+            together.wait(60)
             stores[number].put(f"user {i}", [[encoded(str(number))]])
 
     with ThreadPoolExecutor(2) as threads:

@@ -95,7 +95,7 @@ async def test_probes_may_use_any_host(make_service: MakeService, path: str) -> 
         ("pr2.example", "null", 403),
     ],
 )
-@pytest.mark.parametrize(("method", "path", "body"), [CALLS[0], CALLS[4], CALLS[6]])
+@pytest.mark.parametrize(("method", "path", "body"), [CALLS[0], CALLS[4], CALLS[6], CALLS[7]])
 async def test_every_interface_lets_in_the_same_pages(
     make_service: MakeService, method: str, path: str, body: Any, host: str, origin: str, status: int
 ) -> None:

@@ -11,11 +11,14 @@ from mcp import Client
 from starlette.requests import HTTPConnection
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from index.storage.answers import StoredAnswer
 from server.access.access import Access
 from server.access.gate import Forbidden, IdentityConflict, MissingUser, Principal
 from server.access.identity import IdentityGate, identify
 from server.access.peer import KeepPeer
 from server.access.settings import IdentitySettings
+from server.answers import AnswerRecord
+from server.http.bodies import AnswerBody
 from server.mcp.endpoint import mcp_server
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, Api, api_of
@@ -55,7 +58,41 @@ async def test_the_user_comes_from_whatever_names_one(
         assert (response.headers["pr2-user"], response.headers["pr2-user-from"]) == ("ana", named_by)
         if not body.get("stream"):
             answer = await api.client.get(f"/v1/users/ana/answers/{response.json()['pr2']['answer_id']}")
-            assert answer.json()["user"] == "ana"
+            assert (answer.json()["user"], answer.json()["named_by"]) == ("ana", named_by)
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    ("settings", "headers", "named_by"),
+    [
+        ({}, {}, "path"),
+        (TRUSTING, {HEADER: "ana"}, "header"),
+        ({"user": "ana"}, {}, "token"),
+    ],
+)
+async def test_an_answer_records_where_its_user_came_from(
+    make_service: MakeService, settings: Any, headers: dict[str, str], named_by: str
+) -> None:
+    service = make_service(token="secret", identity=settings)
+    async with api_of(service) as api:
+        api.client.headers.update({"authorization": "Bearer secret", **headers})
+        body = (await api.ask("ana")).json()
+        assert (body["user"], body["named_by"]) == ("ana", named_by)
+        assert (await api.client.get(f"/v1/users/ana/answers/{body['id']}")).json() == body
+    assert AnswerRecord.from_dict(body).named_by == named_by
+
+
+@pytest.mark.usefixtures("history")
+async def test_an_answer_from_before_its_user_was_traced_can_be_read(make_service: MakeService) -> None:
+    service = make_service()
+    async with api_of(service) as api:
+        body = (await api.ask("ana")).json()
+        older = {name: value for name, value in body.items() if name != "named_by"}
+        service.profiles.store.save_answers([StoredAnswer("ana", "older", {**older, "id": "older"})])
+        read = (await api.client.get("/v1/users/ana/answers/older")).json()
+    AnswerBody.model_validate(read)
+    assert (read["answer"], read["named_by"]) == (body["answer"], None)
+    assert AnswerRecord.from_dict(older).named_by is None
 
 
 @pytest.mark.usefixtures("history")
@@ -201,8 +238,13 @@ async def test_tools_take_the_user_from_the_identity(make_service: MakeService) 
     async with Client(mcp_server(lambda _: access, users_named=True), mode="legacy") as client:
         for tool in (await client.list_tools()).tools:
             assert "user" not in tool.input_schema["required"]
-        for arguments in ({}, {"user": "ana"}, {"user": None}):
-            found = await client.call_tool("search_profile", {"query": "pears", **arguments})
+        for arguments, named_by in (({}, "default"), ({"user": "ana"}, "user")):
+            answer = await client.call_tool("answer_question", {"question": "Which fruit?", **arguments})
+            assert answer.structured_content is not None
+            stored = await service.stored_answer("ana", answer.structured_content["answer_id"])
+            assert stored["named_by"] == named_by
+        for named in ({}, {"user": "ana"}, {"user": None}):
+            found = await client.call_tool("search_profile", {"query": "pears", **named})
             assert not found.is_error
             assert ANA[0]["text"] in str(found.content)
         assert (await client.call_tool("search_profile", {"query": "pears", "user": "a/b"})).is_error

@@ -186,6 +186,20 @@ def test_a_profile_that_no_store_takes_is_named_before_any_question_is_answered(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("remote", [False, True], ids=["here", "through a server"])
+def test_ids_with_a_slash_leave_nothing_owed(tmp_path: Path, make_service: MakeService, remote: bool) -> None:
+    file, out = tmp_path / "own.jsonl", tmp_path / "run"
+    profile = [{"id": "2024/03/a", "text": "I collect brass keys."}]
+    file.write_text(json.dumps(RECORDS[1] | {"id": "q/2", "profile": profile}))
+    with serving(create_app(Settings(), make_service())) as url:
+        result = evaluate("--dataset", file, "--out", out, *(("--server", url) if remote else ()))
+    assert result.exit_code == 0, result.output
+    [answered] = map(json.loads, (out / "records.jsonl").read_text().splitlines())
+    assert (answered["id"], answered["finish_reason"]) == ("q/2", "answered")
+    [line] = map(json.loads, (out / "trajectories.jsonl").read_text().splitlines())
+    assert line["trajectory"]["steps"][-1]["citations"][0]["document_id"] == "2024/03/a"
+
+
 def test_a_question_that_a_server_refuses_ends_the_run_with_its_reason(
     tmp_path: Path, make_service: MakeService
 ) -> None:

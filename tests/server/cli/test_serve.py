@@ -44,7 +44,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
             yield [server.stdout.readline().strip() for _ in range(5)]
         finally:
             server.send_signal(signal.SIGINT)
-            _, errors = server.communicate(timeout=20)
+            _, errors = server.communicate(timeout=60)
     assert server.returncode == 0, errors
     assert "Traceback" not in errors
 

@@ -55,7 +55,7 @@ def live(
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     return condition()
@@ -154,12 +154,12 @@ def test_closing_the_client_ends_what_another_thread_is_reading(live: tuple[Serv
         assert soon(lambda: service.queue.running == 2)
         pr2.close()
         for result in reading:
-            assert isinstance(result.exception(timeout=5), ApiError)
+            assert isinstance(result.exception(timeout=60), ApiError)
     assert soon(lambda: Talkative.long.cancelled == [LONG, LONG] and service.queue.running == 0)
 
 
 def test_several_threads_share_one_client(live: tuple[Service, str]) -> None:
-    together = threading.Barrier(8, timeout=10)
+    together = threading.Barrier(8, timeout=60)
 
     def ask(number: int) -> tuple[str, str, str]:
         together.wait()

@@ -1,6 +1,7 @@
 """Documents over HTTP: a put is complete, and a refusal leaves nothing behind."""
 
 import json
+import tracemalloc
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -86,7 +87,11 @@ async def test_invalid_lines_can_be_skipped_and_are_reported(api: Api) -> None:
 
 async def test_a_body_of_bad_lines_is_answered_in_short(api: Api) -> None:
     url = "/v1/users/ana/documents?on_error=skip"
+    tracemalloc.start()
     response = await api.client.put(url, content=b"x\n" * 20_000, headers=NDJSON)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * 2**20
     assert (response.json()["put"], response.json()["skipped_count"]) == (0, 20_000)
     assert len(response.json()["skipped"]) == 100
     assert len(response.content) < 20_000

@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from server.queue import Allowance
 from server.service import THREADS
 from tests.index.fakes import Counting
 from tests.server.conftest import MakeService
-from tests.server.live import Api, api_of
+from tests.server.live import Api, Call, api_of
 from tests.waiting import soon
 
 QUERY = "where did we go last summer"
@@ -36,49 +35,9 @@ async def api(make_service: MakeService) -> AsyncGenerator[Api, None]:
         assert not api.service.allowance._running
 
 
-class Call:
-    """One request, made to the application directly: its client disconnects on command."""
-
-    def __init__(self, api: Api, method: str, path: str, body: Any, media_type: str) -> None:
-        self.status = 0
-        self.answer = b""
-        self._sent = [body.encode()]
-        self._left = asyncio.Event()
-        self._scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": method,
-            "headers": [(b"host", b"localhost"), (b"content-type", media_type.encode())],
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "server": ("api", 80),
-            "client": ("127.0.0.1", 1),
-            "root_path": "",
-        }
-        self.serving = asyncio.create_task(api.app(self._scope, self._receive, self._send))
-
-    async def leave(self) -> None:
-        """Disconnect, and wait until the application is done with the request."""
-        self._left.set()
-        await self.serving
-
-    async def _receive(self) -> dict[str, Any]:
-        if self._sent:
-            return {"type": "http.request", "body": self._sent.pop(), "more_body": False}
-        await self._left.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: Any) -> None:
-        self.status = message.get("status", self.status)
-        self.answer += message.get("body", b"")
-
-
 def searching(api: Api, user: str, queries: Sequence[str]) -> Call:
     body = json.dumps({"queries": list(queries), "k": 1})
-    return Call(api, "POST", f"/v1/users/{user}/search", body, "application/json")
+    return Call(api, "POST", f"/v1/users/{user}/search", body)
 
 
 def putting(api: Api, user: str, texts: Sequence[str]) -> Call:
@@ -103,7 +62,7 @@ async def busy(api: Api, encoder: Counting) -> Call:
     encoder.entered.clear()
     encoder.door.clear()
     first = searching(api, "ana", ["busy"])
-    assert await asyncio.to_thread(encoder.entered.wait, 10)
+    assert await asyncio.to_thread(encoder.entered.wait, 60)
     return first
 
 
@@ -145,7 +104,7 @@ async def test_a_third_users_document_is_stored_while_two_long_imports_go_on(
     encoder.door.clear()
     long = [putting(api, user, texts) for user in ("ana", "ben")]
     small = putting(api, "cleo", ["tea"])
-    await asyncio.wait_for(small.serving, 10)
+    await asyncio.wait_for(small.serving, 60)
     assert small.status == 200
     assert not any(call.serving.done() for call in long)
     assert api.service.profiles.store.count("cleo") == 2
@@ -163,7 +122,7 @@ async def test_an_answer_searches_while_clients_use_all_threads_of_searches(api:
 
         def rank(self, profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
             used.release()
-            assert may_go_on.wait(10)
+            assert may_go_on.wait(60)
             return [[] for _ in queries]
 
     api.service.profiles.retrievers.register(Stuck())
@@ -174,7 +133,7 @@ async def test_an_answer_searches_while_clients_use_all_threads_of_searches(api:
         for user in USERS * 3
     ]
     for _ in range(THREADS):
-        assert await asyncio.to_thread(used.acquire, timeout=10)
+        assert await asyncio.to_thread(used.acquire, timeout=60)
     response = await api.ask("ana")
     assert (response.status_code, response.json()["usage"]["searches"]) == (200, 1)
     may_go_on.set()
@@ -207,7 +166,7 @@ async def test_an_import_ends_when_its_client_leaves(api: Api, encoder: Counting
     encoder.entered.clear()
     encoder.door.clear()
     leaving = putting(api, "dan", notes(1_000))
-    assert await asyncio.to_thread(encoder.entered.wait, 10)
+    assert await asyncio.to_thread(encoder.entered.wait, 60)
     await leaving.leave()
     encoder.door.set()
     await api.put("ana", [{"id": "2", "text": "afterwards"}])

@@ -170,7 +170,7 @@ async def test_a_response_that_is_not_read_is_given_up() -> None:
             await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", server.port))
             await asyncio.get_running_loop().sock_sendall(client, b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await soon(lambda: len(server.server.server_state.connections) == 1)
-            assert await soon(lambda: not server.server.server_state.connections, 10)
+            assert await soon(lambda: not server.server.server_state.connections)
 
 
 async def test_beyond_the_limit_the_longest_silent_connection_yields() -> None:

@@ -12,6 +12,7 @@ import pytest
 from mcp import Client
 
 from agent.policies.scripted import ScriptedPolicy
+from index.documents import Document
 from index.profiles import Profiles
 from index.storage.store import Store
 from server.http.app import create_app
@@ -136,13 +137,40 @@ async def test_an_import_past_the_grace_is_answered_though_the_encoder_is_busy(t
     service = Service(profiles, ScriptedPolicy([""]), settings)
     async with api_of(service) as api:
         putting = asyncio.create_task(api.client.put("/v1/users/ana/documents", json=ANA))
-        assert await asyncio.to_thread(encoder.entered.wait, 10)
+        assert await asyncio.to_thread(encoder.entered.wait, 60)
         stop_of(api).now()
         response = await putting
     encoder.hold.set()
     await service.aclose()
     assert (response.status_code, response.json()["type"]) == (503, STOPPING)
     assert int(response.headers["retry-after"]) > 0
+
+
+async def read_slowly(pieces: AsyncIterator[bytes]) -> None:
+    async for _ in pieces:
+        await asyncio.sleep(0.01)
+
+
+async def test_an_export_past_the_grace_breaks_off_and_is_never_taken_for_whole(tmp_path: Path) -> None:
+    """Its client reads slowly: more is on the way than the sockets hold."""
+    encoder = HashEncoder()
+    settings = Settings(data=tmp_path, grace_s=0)
+    service = Service(Profiles(Store(settings.url, encoder.manifest), encoder), ScriptedPolicy([]), settings)
+    big = {"note": "x" * 100_000}
+    documents = [Document(id=str(n), text=f"Note {n}.", metadata=big) for n in range(400)]
+    await service.put("ana", documents)
+    app = create_app(settings, service)
+    async with (
+        serving_here(app, settings, app.state.pr2.stop) as (url, server),
+        httpx.AsyncClient(base_url=url) as http,
+        http.stream("GET", "/v1/users/ana/export") as response,
+    ):
+        pieces = response.aiter_bytes()
+        await anext(pieces)
+        server.should_exit = True
+        with pytest.raises(httpx.RemoteProtocolError):
+            await read_slowly(pieces)
+    await service.aclose()
 
 
 async def test_an_upload_that_is_still_coming_is_answered(make_service: MakeService) -> None:

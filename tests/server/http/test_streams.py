@@ -129,14 +129,16 @@ async def test_an_unknown_user_is_a_404_before_the_stream_starts(api: Api) -> No
 
 
 async def test_silence_is_filled_with_comments(make_service: MakeService) -> None:
-    service = make_service(ScriptedPolicy([THINK_ANSWER], delay_s=0.5))
+    service = make_service(ScriptedPolicy([THINK_ANSWER], delay_s=1.0))
     with serving(create_app(service.settings, service, keep_alive_s=0.1)) as url:
         async with httpx.AsyncClient(base_url=url) as client:
             await client.put("/v1/users/ana/documents", json=ANA)
             body = {"question": "What?", "stream": True}
             text = (await client.post("/v1/users/ana/answers", json=body)).text
-    assert 2 <= text.count(": keep-alive\n\n") <= 5
-    assert events_of(text)[-1][0] == "done"
+    name, done = events_of(text)[-1]
+    assert name == "done"
+    # One each tenth of a second, however long it took.
+    assert 2 <= text.count(": keep-alive\n\n") <= done["usage"]["total_ms"] / 100 + 1
 
 
 @pytest.mark.parametrize("how", ["closed", "cancelled as a web server does", "cancelled"])
@@ -198,7 +200,7 @@ async def test_a_client_that_leaves_cancels_the_generation(make_service: MakeSer
                 assert await soon(lambda: len(turns) == 2)
                 asking.cancel()
                 await asyncio.gather(asking, return_exceptions=True)
-        assert await soon(lambda: policy.cancelled == ["What?"], seconds=2)
+        assert await soon(lambda: policy.cancelled == ["What?"])
         assert await soon(lambda: service.queue.running == 0)
         async with httpx.AsyncClient(base_url=url) as client:
             assert (await client.get("/healthz")).status_code == 200

@@ -20,7 +20,7 @@ async def test_it_is_served_at_exactly_its_address_without_a_session(url: str) -
     assert (response.status_code, "mcp-session-id" in response.headers) == (200, False)
     assert "answer_question" in response.text
     async with httpx.AsyncClient() as client:
-        response = await client.get(url, headers={"accept": "text/event-stream"}, timeout=2)
+        response = await client.get(url, headers={"accept": "text/event-stream"}, timeout=60)
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
 
 

@@ -326,7 +326,7 @@ async def amid_its_answer(client: Client) -> asyncio.Task[types.CallToolResult]:
 
     arguments = {"user": "ana", "question": QUESTION}
     call = asyncio.create_task(client.call_tool("answer_question", arguments, progress_callback=on_progress))
-    await asyncio.wait_for(writing.wait(), 5)
+    await asyncio.wait_for(writing.wait(), 60)
     return call
 
 

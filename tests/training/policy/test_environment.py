@@ -138,7 +138,7 @@ async def test_queries_of_concurrent_rollouts_are_encoded_in_one_batch(
     encoder.entered.clear()
     searches = [asyncio.create_task(made.search("ana", f"tea {n}", 1, ())) for n in range(9)]
     # All nine tasks were started before the first batch, so none is still to come.
-    await asyncio.to_thread(encoder.entered.wait, 10)
+    await asyncio.to_thread(encoder.entered.wait, 60)
     encoder.hold.set()
     found = await asyncio.gather(*searches)
     assert all(len(passages) == 1 for passages in found)
