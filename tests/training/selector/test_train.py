@@ -170,6 +170,7 @@ def test_an_encoder_that_is_missing_is_named_and_inputs_are_no_longer_than_it_re
     with pytest.raises(TrainingUnavailable, match=r"the encoder .*nothing cannot be loaded"):
         load_encoder(str(tmp_path / "nothing"), RECIPE)
     assert load_encoder(encoder, Recipe())[2] == 64
+    assert load_encoder("minilm", Recipe())[2] == 512
 
 
 def test_the_output_is_drawn_from_the_seed(encoder: str) -> None:
