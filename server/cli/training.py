@@ -5,6 +5,7 @@ import typer
 from server.cli.launching import policy
 from server.cli.planner import planner
 from server.cli.preparing import prepare
+from server.cli.retriever import retriever
 from server.cli.warmstart import warmstart
 
 train = typer.Typer()
@@ -12,6 +13,7 @@ train.command()(planner)
 train.command()(policy)
 train.command()(prepare)
 train.command()(warmstart)
+train.command()(retriever)
 
 
 @train.callback()

@@ -28,8 +28,8 @@ class Questions:
     """Numbers of questions that cannot be used, by reason."""
 
 
-def usable(records: Sequence[Feedback], method: Method, documents: int) -> Questions:
-    """Cut the questions to their first documents, and leave out those that teach nothing.
+def usable(records: Sequence[Feedback], method: Method, documents: int | None = None) -> Questions:
+    """Cut the questions to their first `documents`, and leave out those that teach nothing.
 
     A question needs feedback for two documents; with ROPG-RL also for the first one, the baseline.
     """

@@ -17,8 +17,9 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Method
-    documents: int = Field(16, ge=2)
-    """Documents of a question, at most (l). A limit of cost: the whole profile may teach more."""
+    documents: int | None = Field(None, ge=2)
+    """Use only the first ones of a question. None for all in the feedback, whose number (l, 16 as published)
+    is a limit of cost: the whole profile may teach more."""
     temperature: float = Field(1.0, gt=0)
     """T, which divides the scores and, for ropg-kd, the utility. With a utility from 0 to 1, T = 1 makes all
     targets nearly equal, and so does it with the scores of an encoder whose vectors are normalized."""
@@ -54,6 +55,10 @@ class Recipe(BaseModel):
 
 class Watcher(Protocol):
     """Is notified of the progress of training, in the main process."""
+
+    def begun(self, step: int, steps: int) -> None:
+        """`step` of `steps` was the last to be saved; 0 if training is new."""
+        ...
 
     def trained(self, step: int, loss: float, learning_rate: float) -> None: ...
 

@@ -162,6 +162,8 @@ def _run(trainer: Trainer, recipe: Recipe, watchers: Sequence[Watcher], save: Ca
         for watcher in watchers:
             watcher.validated(trainer.step, found.utility, found.unchanged)
 
+    for watcher in watchers:
+        watcher.begun(trainer.step, trainer.steps)
     if trainer.best is None:
         validate()
     every = recipe.validate_every or trainer.per_epoch
@@ -199,6 +201,9 @@ def _curves(folder: Path, step: int) -> Iterator[Watcher]:
     from torch.utils.tensorboard import SummaryWriter
 
     class Curves:
+        def begun(self, step: int, steps: int) -> None:
+            pass
+
         def trained(self, step: int, loss: float, learning_rate: float) -> None:
             writer.add_scalar("loss", loss, step)
             writer.add_scalar("learning_rate", learning_rate, step)

@@ -127,7 +127,7 @@ class Trainer:
         similar = scores(self._model, self._manifest, batch)
         if recipe.method == "ropg-kd":
             return distillation(similar, batch.utility, batch.judged, recipe.temperature)
-        noise = gumbel(numbers, recipe.documents, (recipe.seed, epoch))[:, : similar.shape[1]]
+        noise = gumbel(numbers, similar.shape[1], (recipe.seed, epoch))
         drawn = draw(
             similar.detach(), batch.judged, noise.to(similar.device), recipe.draws, recipe.temperature
         )

@@ -42,10 +42,14 @@ class Recorder:
     """Writes down what happens, and dies at a step."""
 
     dies_at: int = -1
+    started: int = -1
     steps: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     utilities: list[float] = field(default_factory=list)
     unchanged: list[float] = field(default_factory=list)
+
+    def begun(self, step: int, steps: int) -> None:
+        self.started = step
 
     def trained(self, step: int, loss: float, learning_rate: float) -> None:
         if step == self.dies_at:
@@ -151,6 +155,7 @@ def test_killed_training_ends_with_the_same_weights(
     again = Recorder()
     resumed = run(tmp_path, source, watcher=again)
     saved = (dies_at - 1) // 2 * 2
+    assert again.started == saved
     assert again.steps == list(range(saved + 1, 7))
     assert again.losses == watcher.losses[saved:]
     assert same(weights(resumed), weights(trained))
@@ -199,7 +204,7 @@ def test_the_rate_rises_and_then_falls_to_0() -> None:
 
 def test_the_published_recipe_is_the_default() -> None:
     recipe = Recipe(method="ropg-rl")
-    assert (recipe.documents, recipe.temperature, recipe.draws) == (16, 1.0, 1)
+    assert (recipe.documents, recipe.temperature, recipe.draws) == (None, 1.0, 1)
     assert (recipe.learning_rate, recipe.warmup, recipe.clip) == (1e-5, 0.05, 1.0)
     assert (recipe.epochs, recipe.batch_size, recipe.at_once) == (10, 64, 8)
 
