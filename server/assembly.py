@@ -13,13 +13,14 @@ from server.settings import Settings
 def open_service(settings: Settings) -> Service:
     """Load the encoder, open the store and make the policy.
 
-    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, StoreDamaged, EngineError.
+    Raises EncoderUnavailable, InvalidName, EncoderMismatch, StoreUnavailable, StoreDamaged, EngineError.
     """
     policy = make_policy(settings.policy)
     planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
     profiles = open_profiles(
         settings.url,
         settings.encoder,
+        spaces=settings.spaces,
         passage_tokens=settings.passage_tokens,
         cache_bytes=settings.cache_mb * 2**20,
         document_bytes=settings.document_mb * 2**20,

@@ -199,8 +199,8 @@ class Service:
     ) -> AnswerRequest:
         """Validate a question, before a response begins.
 
-        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, UnknownUser, and pydantic's
-        ValidationError for a limit that is out of bounds.
+        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, SpaceUnavailable, UnknownUser,
+        and pydantic's ValidationError for a limit that is out of bounds.
         """
         check_name(user)
         self.check_question(question)
@@ -212,8 +212,7 @@ class Service:
         if compare and self.settings.limits.concurrency + self.settings.limits.queue < 2:
             raise InvalidQuestion("compare needs two answers at a time, and this server admits only one")
         name = options.get("retriever") or self.settings.retriever
-        self.profiles.retrievers.get(name)
-        await self.run(self.profiles.store.version, user)
+        await self.run(self.profiles.check, user, name)
         return AnswerRequest(
             user=user,
             question=question.strip(),

@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     """Database to use instead of the SQLite file in `data`."""
     encoder: str = "minilm"
     """`minilm`, `contriever`, `contriever:PATH`, or the path of a sentence-transformers model."""
+    spaces: dict[str, str] = {}
+    """Further embedding spaces of the store: name → encoder. Each is a retriever of that name."""
     passage_tokens: Integer = Field(PASSAGE_TOKENS, ge=16)
     """Longest passage, in tokens: longer documents are split. The encoder's window is the upper bound."""
     retriever: str = "hybrid"
@@ -104,6 +106,13 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _plans(self) -> Self:
         _ = self.planning  # Raises if it is invalid.
+        return self
+
+    @model_validator(mode="after")
+    def _spaces(self) -> Self:
+        for name, encoder in self.spaces.items():
+            if not name or not encoder:
+                raise ValueError(f"spaces: {name or encoder!r} has to be NAME=ENCODER")
         return self
 
     @model_validator(mode="after")

@@ -53,6 +53,7 @@ SLOW = (
     "tests/index/ranking/test_vectors.py",
     "tests/index/storage",
     "tests/index/test_profiles.py::test_documents_over_the_size",
+    "tests/index/test_spaces.py",
     "tests/server/access/test_browser.py",
     "tests/server/cli",
     "tests/server/http/test_fairness.py",

@@ -63,7 +63,7 @@ class BackendAnswers:
             "limits": asdict(settings.limits.limits(limits)),
             "policy": settings.policy.model_dump(mode="json", include=_ENGINE),
             "planner": settings.planning.model_dump(mode="json", include=_ENGINE),
-            "encoder": str(self._service.profiles.encoder.manifest),
+            "encoder": self._service.profiles.encoders,
             "retriever": retriever or settings.retriever,
         }
 

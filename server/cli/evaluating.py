@@ -27,7 +27,7 @@ evaluate = typer.Typer(help="Measure how well answers fit the person who asked, 
 
 @evaluate.callback(invoke_without_command=True)
 @options.shared(
-    flags=("data", "encoder", "passage_tokens", *options.POLICY, *options.PLANNER),
+    flags=("data", "encoder", "space", "passage_tokens", *options.POLICY, *options.PLANNER),
     limits=("top_k", "max_searches", "max_tokens"),
 )
 def run(

@@ -71,6 +71,7 @@ def planner(
     retriever: options.Retriever = None,
     data: options.Data = None,
     encoder: options.Encoder = None,
+    space: options.Space = None,
 ) -> None:
     """Train the planner of the method planpers: a LoRA adapter that predicts what the user expects.
 
@@ -99,7 +100,11 @@ def planner(
             check_can_train(model, recipe, max_length, cpu=cpu)
         # No question is answered here, so the policy in the settings is not loaded.
         flags = options.flags(
-            data=data or out.parent / "store", encoder=encoder, policy="extractive", protocol="tags"
+            data=data or out.parent / "store",
+            encoder=encoder,
+            space=space,
+            policy="extractive",
+            protocol="tags",
         )
         given = Data(dataset, validation, most, flags, retriever, top_k, max_length)
         with locked(out):
@@ -129,7 +134,7 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
         settings = backend.service.settings
         limits = settings.limits.limits({"top_k": data.top_k})
         retriever = data.retriever or settings.retriever
-        encoder = str(backend.service.profiles.encoder.manifest)
+        encoder = backend.service.profiles.encoders
         preparation = Preparation(
             data.dataset, split, parts, model, data.max_length, limits, retriever, encoder
         )
@@ -170,6 +175,7 @@ def _print_outcome(outcome: "KeptAdapter", model: str, recipe: "Recipe", data: D
     ranks = f" --max-lora-rank {recipe.lora_rank}" if recipe.lora_rank > _VLLM_RANK else ""
     same = {"retriever": data.retriever, "encoder": data.flags.get("encoder")}
     found = "".join(f" --{option} {value}" for option, value in same.items() if value)
+    found += "".join(f" --space {name}={value}" for name, value in data.flags.get("spaces", {}).items())
     typer.echo(
         f"{outcome.adapter}: step {outcome.step}, validation loss {outcome.validation_loss:.4f}\n"
         "To evaluate it:\n"

@@ -44,7 +44,7 @@ class LocalAnswers:
         return {
             "limits": asdict(self._limits) | dict(limits),
             "policy": {"name": self._policy.name},
-            "encoder": str(self._profiles.encoder.manifest),
+            "encoder": self._profiles.encoders,
             "retriever": retriever or self._retriever,
         }
 
