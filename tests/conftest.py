@@ -69,6 +69,7 @@ SLOW = (
     "tests/training/judging/test_agreement.py",
     "tests/training/judging/test_cache.py",
     "tests/training/planner",
+    "tests/training/retriever",
     "tests/training/tasks/test_data.py",
     "tests/training/tasks/test_sample.py",
 )

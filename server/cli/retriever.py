@@ -1,7 +1,6 @@
 """`pr2 train retriever`: trains an encoder on how useful its documents were to the LLM (ROPG)."""
 
 import os
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -98,15 +97,13 @@ def retriever(
             seed=seed,
         )
         source = Source(feedback, encoder, validation, any_feedback)
-        # Of several processes, the first locks the folder for all of them, and writes for all of them.
-        first = int(os.environ.get("RANK", "0")) == 0
-        with (
-            locked(out) if first else nullcontext(),
-            bar("training", None) as (progress, task),
-        ):
+        if int(os.environ.get("RANK", "0")):
+            # Of several processes, the first locks the folder, writes and reports for all of them.
+            train(out, source, recipe, cpu=cpu)
+            return
+        with locked(out), bar("training", None) as (progress, task):
             trained = train(out, source, recipe, cpu=cpu, watchers=[_Watcher(progress, task)])
-    if first:
-        _print(trained, method)
+    _print(trained, method)
 
 
 class _Watcher:
