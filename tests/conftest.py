@@ -75,6 +75,7 @@ SLOW = (
     "tests/training/judging/test_agreement.py",
     "tests/training/judging/test_cache.py",
     "tests/training/planner",
+    "tests/training/retriever",
     "tests/training/selector/test_train.py",
     "tests/training/selector/test_world.py",
     "tests/training/tasks/lamp/test_answers.py",
