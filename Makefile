@@ -75,6 +75,10 @@ evaluate: $(VENV)/.installed ## Evaluate four methods on the sample data set, wi
 train-demo: $(VENV)/.installed-test ## Train a tiny model through the service's own episodes, three seeds, without a GPU
 	$(BIN)/python -m training.demo --seeds 0 1 2 --out train-demo
 
+test-retrievers: $(VENV)/.installed-test ## Train retrievers and selectors in made worlds with known answers, three seeds, without a GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m training.retriever.demo
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s -m retrievers tests/training/selector
+
 bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped histories
 	$(BIN)/python -m benchmarks.locomo --data benchmarks/data/sessions.json
 	$(BIN)/python -m benchmarks.speed
@@ -85,4 +89,4 @@ bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped hist
 clean: ## Remove the virtual environment and caches; DATA is kept
 	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help install serve test test-fast test-wheel test-engines test-openrlhf evaluate train-demo bench clean
+.PHONY: help install serve test test-fast test-wheel test-engines test-openrlhf evaluate train-demo test-retrievers bench clean

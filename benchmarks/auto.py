@@ -1,6 +1,6 @@
 """Latency of the retriever `auto` beside that of one retriever, on this machine.
 
-    python -m benchmarks.auto [--selector DIR ...] [--rounds 3] [--json OUT]
+    python -m benchmarks.auto [--selector DIR ...] [--rounds 3] [--questions 30] [--json OUT]
 
 The demo people's questions are answered by the extractive policy, so what is measured is searching and
 choosing. A language model adds one answer to a choice before it, or one for each member to a choice after.
@@ -114,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--selector", type=Path, action="append", help="a trained selector's folder")
     parser.add_argument("--rounds", type=int, default=3, help="how often each question is asked")
+    parser.add_argument("--questions", type=int, help="only the first so many")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +123,7 @@ def main() -> None:
             load_selector(one, known=profiles.retrievers.names) for one in given.selector or ()
         ]
         selectors = selectors or [untrained("pre"), untrained("post")]
-        ways = asyncio.run(measure(profiles, selectors, given.rounds, demo.questions()))
+        ways = asyncio.run(measure(profiles, selectors, given.rounds, demo.questions()[: given.questions]))
     Console().print(table_of(ways))
     if given.json:
         given.json.write_text(json.dumps([asdict(way) for way in ways], indent=1), "utf-8")

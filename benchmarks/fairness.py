@@ -64,7 +64,7 @@ def serve(folder: str) -> None:
 
     settings = Settings(data=Path(folder))
     service = open_service(settings)
-    model: Any = service.profiles.encoder._model  # type: ignore[attr-defined]
+    model: Any = service.profiles.encoder.model  # type: ignore[attr-defined]
     encode, encoded = model.encode, 0
 
     def counted(texts: Sequence[str], **options: Any) -> Any:

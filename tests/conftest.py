@@ -81,6 +81,7 @@ SLOW = (
     "tests/training/judging/test_cache.py",
     "tests/training/judging/test_llm.py::test_a_server_that_fails_stalls",
     "tests/training/planner",
+    "tests/training/retriever",
     "tests/training/selector/test_train.py",
     "tests/training/selector/test_world.py",
     "tests/training/tasks/lamp/test_answers.py",

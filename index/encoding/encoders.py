@@ -90,7 +90,8 @@ class SentenceTransformerEncoder:
     def __init__(
         self, model: Any, name: str, weights_sha256: str, passage_tokens: int = PASSAGE_TOKENS
     ) -> None:
-        self._model = model
+        self.model = model
+        """The sentence-transformers model itself, for training."""
         # The forward pass is thread-safe; the fast tokenizer's padding state is not.
         self._lock = threading.Lock()
         # A copy that only counts: it never changes that state, so it needs no lock once it has been used.
@@ -133,7 +134,7 @@ class SentenceTransformerEncoder:
         lengths = [estimated_tokens(text, self.manifest.window) for text in texts]
         for batch in batches(lengths, self.batch_tokens):
             with self._lock:
-                vectors[batch] = self._model.encode(
+                vectors[batch] = self.model.encode(
                     [texts[i] for i in batch],
                     # None selects the model's default prompt, if it has one.
                     prompt=prompt or None,

@@ -106,7 +106,7 @@ def selector(
                 f"{data.left_out} left out; best single retriever: {purpose.best_single}"
             )
             with bar("training", None) as (progress, task):
-                kept = train(out, _encoder(model), recipe, TrainingBar(progress, task))
+                kept = train(out, model, recipe, TrainingBar(progress, task))
     typer.echo(
         f"{kept.folder}: step {kept.step}, validation loss {kept.divergence:.4f}, "
         f"score of the chosen {kept.chosen:.4f}"
@@ -244,9 +244,3 @@ def _folders(runs: Sequence[str]) -> dict[str, Path]:
             raise BadInput(f"there are two runs for {name}")
         folders[name] = Path(folder)
     return folders
-
-
-def _encoder(model: str) -> str:
-    from index.encoding.encoders import packaged_minilm
-
-    return str(packaged_minilm()) if model == "minilm" else model

@@ -5,6 +5,7 @@ import typer
 from server.cli.launching import policy
 from server.cli.planner import planner
 from server.cli.preparing import prepare
+from server.cli.retriever import retriever
 from server.cli.selecting import selector
 from server.cli.warmstart import warmstart
 
@@ -14,6 +15,7 @@ train.command()(policy)
 train.command()(prepare)
 train.command()(selector)
 train.command()(warmstart)
+train.command()(retriever)
 
 
 @train.callback()

@@ -4,18 +4,17 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from index.documents import Passage
 from index.text.words import terms
-from training.evaluation.task import Q
 from training.selector.prediction import Retrieved
-from training.tasks.ranking import query_in
+from training.tasks.ranking import Question, query_in
 
 Search = Callable[[str, str, int, str], Awaitable[Sequence[Passage]]]
 """Called as search(user, query, k, retriever)."""
 
 
 async def rankings(
-    questions: Iterable[Q],
+    questions: Iterable[Question],
     members: Sequence[str],
-    keep: Callable[[Q], Awaitable[str]],
+    keep: Callable[[Question], Awaitable[str]],
     search: Search,
     finished: Callable[[int], None] = lambda count: None,
 ) -> dict[str, list[Retrieved]]:

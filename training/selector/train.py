@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.selecting import Inputs, SelectorManifest, inputs_of, longest_input
+from index.encoding.encoders import packaged_minilm
 from training.errors import TrainingUnavailable
 from training.extras import require
 from training.folder import pin_configuration, replacing_folder
@@ -69,25 +70,38 @@ def check_can_train() -> None:
 
 
 def load_encoder(model: str, recipe: Recipe) -> tuple[Any, Any, int]:
-    """Load an encoder with a new output, its tokenizer, and the longest input. Raises TrainingUnavailable."""
+    """Load an encoder with a new output, its tokenizer, and the longest input.
+
+    `model` is `minilm`, a folder, or a name on the hub. Raises TrainingUnavailable and EncoderUnavailable.
+    """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+    from transformers.utils import logging
 
-    # The output's weights are drawn.
+    source = str(packaged_minilm()) if model == "minilm" else model
+    logging.disable_progress_bar()
+    # The output's weights are drawn, and a report that they are not in the encoder's folder is no news.
     set_seed(recipe.seed)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        encoder = AutoModelForSequenceClassification.from_pretrained(model, num_labels=1, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        encoder = AutoModelForSequenceClassification.from_pretrained(
+            source, num_labels=1, dtype=torch.float32
+        )
     except (OSError, ValueError) as error:
         raise TrainingUnavailable(f"the encoder {model} cannot be loaded: {error}") from None
+    finally:
+        logging.set_verbosity(verbosity)
     return encoder, tokenizer, min(recipe.max_tokens, longest_input(encoder, tokenizer))
 
 
 def train(folder: Path, model: str, recipe: Recipe, watcher: Watcher | None = None) -> KeptSelector:
     """Train on the folder's examples, or resume from the last checkpoint, and keep the best selector.
 
-    It is saved in `folder`/selector. `model` is a folder or a name on the hub. Raises TrainingUnavailable,
-    InvalidRecord, and ChangedConfiguration if the folder was begun with another encoder or recipe.
+    It is saved in `folder`/selector. For `model`, see load_encoder. Raises TrainingUnavailable,
+    EncoderUnavailable, InvalidRecord, and ChangedConfiguration if the folder was begun with another encoder
+    or recipe.
     """
     purpose = read_purpose(folder)
     settings = {"encoder": model, **recipe.model_dump()}

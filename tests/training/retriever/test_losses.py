@@ -52,7 +52,6 @@ def softmax(values: Array) -> Array:
     return powers / powers.sum()
 
 
-@settings(deadline=None)  # The first gradient loads what computes them.
 @given(ragged, TEMPERATURES)
 def test_distillation_is_the_divergence_of_the_two_softmaxes(questions: Ragged, temperature: float) -> None:
     expected = []

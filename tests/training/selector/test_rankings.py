@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from index.documents import Passage
 from index.text.words import terms
-from training.evaluation.task import Question
 from training.selector.prediction import Retrieved
 from training.selector.rankings import rankings
 from training.tasks.lamp.data import Entry
 from training.tasks.lamp.data import Question as LampQuestion
 from training.tasks.lampqa.data import Question as OpenQuestion
+from training.tasks.ranking import Question
 
 ENTRIES = tuple(Entry(f"e{n}", f"text {n}", {"text": f"text {n}", "title": "t"}) for n in range(3))
 LAMP = LampQuestion(

@@ -92,6 +92,16 @@ def test_a_selector_learns_from_prompts(whole: tuple[Path, KeptSelector, Notes])
     assert list((folder / LOGS).iterdir())
 
 
+def test_the_learning_rate_falls_linearly_after_the_warm_up(
+    whole: tuple[Path, KeptSelector, Notes],
+) -> None:
+    state = json.loads((whole[0] / CHECKPOINTS / "checkpoint-12" / "trainer_state.json").read_text("utf-8"))
+    logged = next(log for log in state["log_history"] if "learning_rate" in log)
+    # One of the 12 steps is for the warm-up, and the rate is that of the tenth step, the ninth after it.
+    assert logged["step"] == 10
+    assert logged["learning_rate"] == pytest.approx(RECIPE.learning_rate * (12 - 9) / (12 - 1))
+
+
 def test_a_killed_training_comes_to_the_same_weights(
     whole: tuple[Path, KeptSelector, Notes], encoder: str, tmp_path: Path
 ) -> None:
@@ -160,6 +170,7 @@ def test_an_encoder_that_is_missing_is_named_and_inputs_are_no_longer_than_it_re
     with pytest.raises(TrainingUnavailable, match=r"the encoder .*nothing cannot be loaded"):
         load_encoder(str(tmp_path / "nothing"), RECIPE)
     assert load_encoder(encoder, Recipe())[2] == 64
+    assert load_encoder("minilm", Recipe())[2] == 512
 
 
 def test_the_output_is_drawn_from_the_seed(encoder: str) -> None:
