@@ -66,6 +66,7 @@ SLOW = (
     "tests/training/evaluation/test_report.py",
     "tests/training/evaluation/test_runs.py",
     "tests/training/evaluation/test_toy_task.py",
+    "tests/training/feedback/test_collect.py",
     "tests/training/judging/test_agreement.py",
     "tests/training/judging/test_cache.py",
     "tests/training/planner",
