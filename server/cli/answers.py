@@ -8,6 +8,7 @@ from agent.methods import METHODS
 from agent.trajectory import Trajectory
 from index.documents import Document
 from index.errors import InvalidDocument, UnknownDocument
+from index.values import Passage
 from server.answers import record_of
 from server.cli.backend import Backend, LocalBackend
 from server.cli.printable import one_line
@@ -84,6 +85,13 @@ class BackendAnswers:
             if error.status == 422:
                 raise InvalidDocument(str(error), error.line) from None
             raise ProfileUnavailable(str(error)) from None
+
+    async def search(self, user: str, query: str, k: int, retriever: str | None) -> Sequence[Passage]:
+        """The best `k` documents for the query, each by its best passage. Raises Unanswered."""
+        try:
+            return (await self._backend.search(user, [query], k, retriever))[0]
+        except ApiError as error:
+            raise Unanswered(str(error)) from None
 
     async def answer(self, user: str, question: str, options: AnswerOptions) -> Trajectory:
         """See Answers."""

@@ -56,6 +56,10 @@ class LocalAnswers:
         """See ProfileStore."""
         await asyncio.to_thread(self._profiles.put, user, documents)
 
+    async def search(self, user: str, query: str, k: int, retriever: str | None) -> Sequence[Passage]:
+        """The best `k` documents for the query, each by its best passage. Raises UnknownUser."""
+        return (await self._search.search(user, [query], k, retriever or self._retriever))[0]
+
     async def answer(self, user: str, question: str, options: AnswerOptions) -> Trajectory:
         """See Answers. Never raises Unanswered: what fails here is not temporary."""
         limits = replace(self._limits, **options.limits)

@@ -80,12 +80,18 @@ def documents_of(profile: Sequence[Item]) -> list[Document]:
 
 def user_of(question: Question) -> str:
     """The user who has this question's profile in a store that KeptProfiles has filled."""
-    items = [
-        item.document if isinstance(item, Described) else [item.id, item.text] for item in question.profile
-    ]
+    return _name(question.profile)
+
+
+def _name(profile: Sequence[Item]) -> str:
+    items = [item.document if isinstance(item, Described) else [item.id, item.text] for item in profile]
     # The prefix is older than other tasks; stores that were filled with it stay valid.
     return f"lampqa-{hashlib.sha256(json.dumps(items).encode()).hexdigest()[:24]}"
 
 
 def _fields(item: Item) -> Mapping[str, Any]:
     return item.document if isinstance(item, Described) else {"id": item.id, "text": item.text}
+
+
+NOBODY = _name(())
+"""The user of every empty profile. No store has one."""

@@ -13,6 +13,8 @@ from scipy import stats
 Interval = tuple[float, float]
 RESAMPLES = 2_000
 LEVEL = 0.95
+EXACT = 25
+"""Discordant pairs below which McNemar's test is exact."""
 _DRAWS = 1_000_000
 """Draws per batch, which bounds memory for any number of questions."""
 
@@ -86,6 +88,37 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> PairedT:
         return PairedT(mean, n, None, None)
     tested = stats.ttest_1samp(differences, 0.0)
     return PairedT(mean, n, float(tested.statistic), float(tested.pvalue))
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """McNemar's test of two classifiers. `p` (two-sided) is None if they are right on the same questions."""
+
+    only_first: int
+    """Questions that the first alone has right."""
+    only_second: int
+    p: float | None
+
+
+def mcnemar(first: Sequence[float], second: Sequence[float]) -> McNemar:
+    """Test whether two classifiers are right equally often (McNemar 1947), from 1 for right and 0 for wrong.
+
+    Exact (binomial) for fewer than EXACT discordant pairs, else by χ² with Edwards' continuity correction
+    (1948). Raises ValueError for other values, or sequences that differ in length.
+    """
+    pairs = list(zip(first, second, strict=True))
+    if not {value for pair in pairs for value in pair} <= {0, 1}:
+        raise ValueError("McNemar's test needs scores of 0 and 1")
+    one = sum(left > right for left, right in pairs)
+    other = sum(left < right for left, right in pairs)
+    discordant = one + other
+    if not discordant:
+        return McNemar(0, 0, None)
+    if discordant < EXACT:
+        p = stats.binomtest(one, discordant).pvalue
+    else:
+        p = stats.chi2.sf(max(abs(one - other) - 1, 0) ** 2 / discordant, 1)
+    return McNemar(one, other, float(p))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -4,6 +4,8 @@ from typing import Any
 
 from training.evaluation.task import Task
 from training.tasks import sample
+from training.tasks.lamp.schemas import SCHEMAS
+from training.tasks.lamp.task import LAMP, SAMPLE, lamp_task
 from training.tasks.lampqa.task import LampQA, from_file, published
 
 TASKS: dict[str, Task[Any]] = {}
@@ -24,3 +26,6 @@ def task_named(name: str) -> Task[Any]:
 
 register(LampQA("sample", lambda categories, split, skip: sample.questions()))
 register(LampQA("lamp-qa", published, has_splits=True))
+for _number in SCHEMAS:
+    register(lamp_task(SAMPLE, _number))
+    register(lamp_task(LAMP, _number))

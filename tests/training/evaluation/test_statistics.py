@@ -10,9 +10,12 @@ import pytest
 from scipy import stats
 
 from training.evaluation.statistics import (
+    EXACT,
+    McNemar,
     bootstrap_interval,
     histogram,
     holm,
+    mcnemar,
     paired_bootstrap,
     paired_t,
     quartile_bin,
@@ -131,3 +134,40 @@ def test_a_spread_is_that_of_the_standard_library() -> None:
         reference.quantiles(values, n=4, method="inclusive")
     )
     assert spread([]) is None
+
+
+def outcomes(only_first: int, only_second: int, both: int = 7, neither: int = 3) -> tuple[list[float], ...]:
+    counts = (only_first, only_second, both, neither)
+    first = [value for count, value in zip(counts, (1.0, 0.0, 1.0, 0.0), strict=True) for _ in range(count)]
+    second = [value for count, value in zip(counts, (0.0, 1.0, 1.0, 0.0), strict=True) for _ in range(count)]
+    return first, second
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 0), (5, 5), (8, 2), (0, 12), (3, 21)])
+def test_mcnemar_is_exact_for_few_discordant_pairs(one: int, other: int) -> None:
+    n = one + other
+    tail = sum(math.comb(n, i) for i in range(min(one, other) + 1)) / 2**n
+    found = mcnemar(*outcomes(one, other))
+    assert (found.only_first, found.only_second) == (one, other)
+    assert found.p == pytest.approx(min(1.0, 2 * tail))
+
+
+@pytest.mark.parametrize(("one", "other"), [(10, 15), (59, 121), (40, 40), (3, 97)])
+def test_mcnemar_is_corrected_chi_squared_for_many(one: int, other: int) -> None:
+    assert one + other >= EXACT
+    statistic = max(abs(one - other) - 1, 0) ** 2 / (one + other)
+    # The tail of chi-squared with one degree of freedom.
+    expected = math.erfc(math.sqrt(statistic / 2))
+    assert mcnemar(*outcomes(one, other)).p == pytest.approx(expected)
+    assert mcnemar(*outcomes(other, one)) == McNemar(other, one, mcnemar(*outcomes(one, other)).p)
+
+
+def test_mcnemar_without_discordant_pairs_has_no_p() -> None:
+    assert mcnemar([1, 0, 1], [1, 0, 1]) == McNemar(0, 0, None)
+    assert mcnemar([], []) == McNemar(0, 0, None)
+
+
+@pytest.mark.parametrize(("first", "second"), [([0.5], [1]), ([1, 0], [1])])
+def test_mcnemar_refuses_other_scores(first: list[float], second: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"0 and 1|argument 2"):
+        mcnemar(first, second)

@@ -120,7 +120,7 @@ def read_questions(
         raise DatasetUnavailable(f"{questions}: holds no question")
     extra = [] if golds is None else sorted(golds.keys() - seen.keys())
     if extra and skip is None:
-        raise DatasetUnavailable(f"{outputs}: {len(extra)} outputs have no question: {_some(extra)}")
+        raise DatasetUnavailable(f"{outputs}: {len(extra)} outputs have no question: {some(extra)}")
 
 
 def parse_question(number: int, data: Any, file: str, position: int, *, dates: bool = False) -> Question:
@@ -257,5 +257,6 @@ def _with_output(question: Question, output: str) -> Question:
     return Question(**{**vars(question), "output": output})
 
 
-def _some(ids: Sequence[str], most: int = 5) -> str:
+def some(ids: Sequence[str], most: int = 5) -> str:
+    """The first ids, for a message."""
     return ", ".join(ids[:most]) + (", …" if len(ids) > most else "")

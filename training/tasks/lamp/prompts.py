@@ -11,15 +11,15 @@ Rules of the budget, in this order:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from agent.engines.text import Tokens
 from training.errors import TrainingError
 from training.tasks.lamp.data import Entry
 from training.tasks.lamp.inputs import TITLE, divided, query_of
 from training.tasks.lamp.schemas import SCHEMAS
 
-TOKENS = 512
-"""The published limit of FlanT5's input (arXiv 2404.05970)."""
+TOKENS = 511
+"""The published limit of FlanT5's input, 512 (arXiv 2404.05970), less its end token."""
 INPUT_SHARE = 0.6
 """The share of the budget that an input may have at most if entries need room, as in LaMP's code."""
 LEAST = 8
@@ -30,23 +30,11 @@ class OverBudget(TrainingError, ValueError):
     """A prompt does not fit; the message says by how much."""
 
 
-class Tokenizer(Protocol):
-    """Counts tokens as the model does. A TextModel is one."""
-
-    def count(self, text: str) -> int:
-        """Tokens, without special ones."""
-        ...
-
-    def cut(self, text: str, tokens: int) -> str:
-        """The longest prefix of at most so many tokens."""
-        ...
-
-
 @dataclass(frozen=True)
 class Budget:
     """The most tokens of a prompt, and the tokenizer that counts them."""
 
-    tokenizer: Tokenizer
+    tokenizer: Tokens
     tokens: int = TOKENS
 
 
@@ -67,7 +55,8 @@ def prompt_of(number: int, input_: str, entries: Sequence[Entry], budget: Budget
 def build_prompt(number: int, input_: str, entries: Sequence[Entry], budget: Budget) -> Prompt:
     """Join the entries, best first, with the input. Without entries, the prompt is the input.
 
-    Raises OverBudget, and InvalidInput for an input of another task.
+    It counts tokens: call it outside of the event loop. Raises OverBudget, EngineError, and InvalidInput for
+    an input of another task.
     """
     query_of(number, input_)
     count, cut = budget.tokenizer.count, budget.tokenizer.cut
