@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.progress import Progress, TaskID
 
-from server.cli import judging, options
+from server.cli import judging, lamp, options, texts
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from training.evaluation.evaluate import Evaluation
     from training.evaluation.records import Record
     from training.evaluation.runs import RunOutcome
+    from training.evaluation.task import Task
     from training.judging.factory import JudgeConfiguration
 
 MethodName = Literal["none", "rag", "rag-random", "planpers", "planpers-oracle", "pr2"]
 
-evaluate = typer.Typer(help="Measure how well answers fit the person who asked, as LaMP-QA does.")
+evaluate = typer.Typer(help="Measure how well answers fit the person who asked, as LaMP-QA and LaMP do.")
 
 
 @evaluate.callback(invoke_without_command=True)
@@ -37,20 +38,36 @@ def run(
         Path | None,
         typer.Option("--out", metavar="DIR", help="The run's folder; a run in it is continued."),
     ] = None,
+    benchmark: lamp.Benchmark = "lamp-qa",
+    task: lamp.TaskNumber = None,
     dataset: Annotated[
-        str, typer.Option("--dataset", metavar="NAME|FILE", help="sample, lamp-qa, or a JSON or JSONL file.")
-    ] = "sample",
+        str | None,
+        typer.Option(
+            "--dataset",
+            metavar="NAME|PATH",
+            help="sample (default), lamp-qa, or a JSON or JSONL file. For LaMP: lamp-sample (default), lamp, "
+            "or a folder or file of its layout.",
+        ),
+    ] = None,
     category: Annotated[
         list[str] | None, typer.Option("--category", help="art, lifestyle or society; default: all.")
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="For lamp-qa: train, validation or test.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split", help="train, validation or test; default: test, and validation (dev) for LaMP."
+        ),
+    ] = None,
+    separation: lamp.Separation = None,
+    dates: lamp.Dates = False,
     method: Annotated[
-        MethodName,
+        MethodName | None,
         typer.Option(
             "--method",
-            help="rag-random uses another person's passages, planpers-oracle the rubric as the plan.",
+            help="rag-random uses another person's passages, planpers-oracle the rubric as the plan. "
+            "Default: pr2; for LaMP rag, and none for the bare input.",
         ),
-    ] = "pr2",
+    ] = None,
     most: Annotated[int | None, typer.Option("--limit", help="Only the first N questions.")] = None,
     judge: judging.Kind = "lexical",
     judge_url: judging.Url = None,
@@ -69,12 +86,16 @@ def run(
     seed: Annotated[int, typer.Option("--seed", help="Determines whose passages rag-random uses.")] = 0,
     limits: options.Given,
     retriever: options.Retriever = None,
+    engine: texts.Engine = None,
+    beams: texts.Beams = None,
+    tokenizer: texts.Tokenizer = None,
+    prompt_tokens: lamp.PromptTokens = None,
     server: options.Server = None,
     flags: options.Given,
 ) -> None:
     """Answer and score every question of a data set, and write the results to DIR.
 
-    DIR gets responses and scores in LaMP-QA's own formats, trajectories, and a manifest. A killed run
+    DIR gets responses and scores in the benchmark's own formats, trajectories, and a manifest. A killed run
     continues where it stopped; another configuration is refused. The profiles are kept in a store beside the
     runs (--data, default: DIR/../store), so that they are encoded once.
 
@@ -85,18 +106,27 @@ def run(
     with as_cli_errors():
         if out is None:
             raise BadInput("give --out DIR, the folder of the run (see pr2 evaluate --help)")
+    given = dict(flags)
     if server is None:
-        flags = {"data": out.parent / "store", **flags}
+        given.setdefault("data", out.parent / "store")
+    of_lamp = lamp.LampOptions(task, separation, dates, engine, beams, tokenizer, prompt_tokens)
     with as_cli_errors():
         from training.evaluation.evaluate import Evaluation
         from training.tasks import task_named
 
+        adapted: lamp.Adapted = nullcontext
+        if benchmark == "lamp":
+            chosen_task: Task[Any] = of_lamp.task(dataset)
+            adapted = of_lamp.answering(given, limits, local=server is None)
+        else:
+            of_lamp.check_absent()
+            chosen_task = task_named(dataset or "sample")
         evaluation = Evaluation(
             out=out,
-            task=task_named(dataset),
-            method=method,
+            task=chosen_task,
+            method=method or ("rag" if benchmark == "lamp" else "pr2"),
             categories=category or [],
-            split=split,
+            split=split or ("validation" if benchmark == "lamp" else "test"),
             most=most,
             retriever=retriever,
             limits=limits,
@@ -106,7 +136,7 @@ def run(
             prices=prices,
         )
         chosen = judging.judge_configuration(judge, judge_url, judge_model, judge_args)
-        outcome = asyncio.run(_evaluate(evaluation, chosen, server, flags))
+        outcome = asyncio.run(_evaluate(evaluation, chosen, server, given, adapted))
     _print(outcome)
     if outcome.failed:
         raise typer.Exit(1)
@@ -165,6 +195,9 @@ def agreement(
         typer.echo(agreements.as_text(agreements.agreement(folder, file)))
 
 
+evaluate.command()(lamp.predictions)
+
+
 @contextmanager
 def _input_errors() -> Iterator[None]:
     """Report an unusable folder or file in one line."""
@@ -176,7 +209,11 @@ def _input_errors() -> Iterator[None]:
 
 
 async def _evaluate(
-    evaluation: "Evaluation[Any]", judge: "JudgeConfiguration", server: str | None, flags: Mapping[str, Any]
+    evaluation: "Evaluation[Any]",
+    judge: "JudgeConfiguration",
+    server: str | None,
+    flags: Mapping[str, Any],
+    adapted: lamp.Adapted,
 ) -> "RunOutcome":
     from server.cli.answers import BackendAnswers
     from server.cli.backend import open_backend
@@ -190,9 +227,10 @@ async def _evaluate(
     async with (
         aclosing(await open_judge(judge, out.parent / "verdicts.db")) as opened,
         open_backend(server, flags) as backend,
+        adapted(BackendAnswers(backend)) as answers,
     ):
         with bar(out.name, 1) as (progress, task):
-            return await evaluate(evaluation, BackendAnswers(backend), opened, _Watcher(progress, task))
+            return await evaluate(evaluation, answers, opened, _Watcher(progress, task))
 
 
 class _Watcher:

@@ -27,6 +27,14 @@ Beams = Annotated[
     int | None,
     typer.Option("--beams", min=1, help="Width of the beam search; default: 4 for seq2seq, 1 for others."),
 ]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="NAME|DIR",
+        help="The model's tokenizer, for a server without an endpoint that counts tokens.",
+    ),
+]
 
 PUBLISHED_BEAMS = 4
 """Of LaMP's published results (arXiv 2404.05970)."""
@@ -39,6 +47,7 @@ def open_text_model(
     given: Mapping[str, Any],
     *,
     beams: int | None = None,
+    tokenizer: str | None = None,
     max_tokens: int | None = None,
 ) -> "TextModel":
     """The text model that the options name, over the policy's settings. `given` are flags of the policy.
@@ -51,6 +60,8 @@ def open_text_model(
 
     policy = settings.policy
     values = {**policy.model_dump(exclude={"protocol"}), **given, "engine": engine or policy.engine}
+    if tokenizer is not None:
+        values["tokenizer"] = tokenizer
     if values["engine"] not in text_models():
         raise BadInput(
             f"give --engine, one of {', '.join(text_models())}: {policy.engine} writes no plain text"
