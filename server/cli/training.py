@@ -2,6 +2,7 @@
 
 import typer
 
+from server.cli.feedback import feedback
 from server.cli.launching import policy
 from server.cli.planner import planner
 from server.cli.preparing import prepare
@@ -12,9 +13,10 @@ train.command()(planner)
 train.command()(policy)
 train.command()(prepare)
 train.command()(warmstart)
+train.command()(feedback)
 
 
 @train.callback()
 def _train() -> None:
     # A callback makes typer treat this as a group, whatever the number of commands.
-    """Train models on LaMP-QA."""
+    """Train models, and collect the data to train them on."""
