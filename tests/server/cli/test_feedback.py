@@ -1,4 +1,4 @@
-"""`pr2 train feedback` with the real store and encoder: a tiny T5, scripted servers, the extractive policy."""
+"""`pr2 train feedback` with the real encoder: a tiny T5, scripted servers, and the extractive policy."""
 
 import asyncio
 import json
@@ -111,7 +111,7 @@ def test_failed_calls_are_null_and_owed_and_the_exit_code_is_1(tmp_path: Path) -
         assert None not in utilities(read_feedback(tmp_path / "feedback"))
 
 
-async def test_a_killed_command_continues_while_the_engine_stays_up(tmp_path: Path) -> None:
+def test_a_killed_command_continues_while_the_engine_stays_up(tmp_path: Path) -> None:
     is_up = False
 
     def hangs_at_first(request: Request) -> Reply:
@@ -119,21 +119,28 @@ async def test_a_killed_command_continues_while_the_engine_stays_up(tmp_path: Pa
 
     out = tmp_path / "feedback"
     with Engine(hangs_at_first, dialect=VLLM) as engine:
-        command = ["--benchmark", "lamp", "--task", "4", "--limit", "2", "--documents", "2"]
-        command += ["--engine", "openai", "--base-url", engine.base_url, "--model", "tiny"]
-        command = [*PR2, "train", "feedback", "--out", str(out), *command, "--concurrency", "1"]
-        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
-        while not await engine.until(lambda: len(engine.completions) == 3):
-            assert process.returncode is None
+        asked = ["--benchmark", "lamp", "--task", "4", "--limit", "2", "--documents", "2"]
+        asked += [
+            "--engine",
+            "openai",
+            "--base-url",
+            engine.base_url,
+            "--model",
+            "tiny",
+            "--concurrency",
+            "1",
+        ]
+        process = subprocess.Popen([*PR2, "train", "feedback", "--out", str(out), *asked], cwd=ROOT)
+        while not asyncio.run(engine.until(lambda: len(engine.completions) == 3)):
+            assert process.poll() is None
         process.kill()
-        assert await process.wait() == -signal.SIGKILL
+        assert process.wait() == -signal.SIGKILL
         is_up = True
-        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
-        said, _ = await process.communicate()
-        assert process.returncode == 0
+        result = feedback(out, *asked)
         # Two outputs were kept, one was lost with the process, and one had not been begun.
         assert len(engine.completions) == 5
-    assert b"4 utilities of documents for 2 questions (2 calls" in said
+    assert result.exit_code == 0, result.output
+    assert "4 utilities of documents for 2 questions (2 calls" in result.output
     assert None not in utilities(read_feedback(out))
 
 
