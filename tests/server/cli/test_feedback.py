@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from server.cli import app
 from tests.engine import VLLM, Engine, Reply, Request, fails, writes
 from tests.server.cli.process import PR2, ROOT
+from tests.server.cli.test_train import written
 from tests.tiny_t5 import make_t5
 from training.feedback.records import Feedback, read_feedback, read_manifest
 from training.tasks.lamp.inputs import query_of
@@ -31,6 +32,11 @@ def feedback(out: Path, *arguments: object) -> Result:
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_t5(tmp_path_factory.mktemp("models") / "tiny-t5", limit=512)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return written(tmp_path / "own.jsonl", "ana", "ben")
 
 
 def utilities(found: Sequence[Feedback]) -> list[float | None]:
@@ -79,8 +85,8 @@ def test_feedback_by_likelihood_keeps_dates_in_the_texts_and_resumes_for_nothing
     assert read_manifest(tmp_path / "other")["encoder"] is None
 
 
-def test_the_judge_scores_the_policys_answer_with_each_document(tmp_path: Path) -> None:
-    asked = ("--dataset", "sample", "--limit", 2, "--documents", 3, "--policy", "extractive")
+def test_the_judge_scores_the_policys_answer_with_each_document(dataset: Path, tmp_path: Path) -> None:
+    asked = ("--dataset", dataset, "--documents", 3, "--policy", "extractive")
     result = feedback(tmp_path / "feedback", *asked)
     assert result.exit_code == 0, result.output
     found = read_feedback(tmp_path / "feedback")
@@ -88,7 +94,7 @@ def test_the_judge_scores_the_policys_answer_with_each_document(tmp_path: Path) 
     assert len(set(utilities(found))) > 1
     assert all(utility is not None and 0 <= utility <= 1 for utility in utilities(found))
     manifest = read_manifest(tmp_path / "feedback")
-    assert (manifest["task"], manifest["metric"]["judge"]) == ("sample", "lexical")
+    assert (manifest["task"], manifest["metric"]["judge"]) == (str(dataset), "lexical")
     assert manifest["model"]["engine"] == "extractive"
 
 
