@@ -9,6 +9,7 @@ from server.cli.ask import ask
 from server.cli.evaluating import evaluate
 from server.cli.mcp import mcp
 from server.cli.profile import profile
+from server.cli.ranking import rank
 from server.cli.serve import serve
 from server.cli.training import train
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(ask)
 app.command()(mcp)
+app.command()(rank)
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(profile, name="profile", no_args_is_help=True)
 app.add_typer(train, name="train", no_args_is_help=True)

@@ -57,6 +57,11 @@ class LoadedRun:
         return any(record.aspects for record in self.records) if self.records else self.judge is not None
 
     @property
+    def counts_hits(self) -> bool:
+        """Whether the task's main metric is accuracy, so that each score is 0 or 1."""
+        return next(iter(self.manifest.get("metrics", {})), None) == "accuracy"
+
+    @property
     def lower_is_better(self) -> bool:
         """Whether lower scores of the task's main metric are better."""
         return next(iter(self.manifest.get("metrics", {}).values()), "higher") == "lower"

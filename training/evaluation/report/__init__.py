@@ -11,6 +11,7 @@ from training.evaluation.report.effort import breakdown_sections, effort_section
 from training.evaluation.report.examples import answers_sections, differences_section
 from training.evaluation.report.formatting import plural
 from training.evaluation.report.html import page
+from training.evaluation.report.lamp import lamp_section
 from training.evaluation.report.markdown import markdown
 from training.evaluation.report.published import published_section
 from training.evaluation.report.scores import (
@@ -38,6 +39,7 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         *breakdown_sections(runs),
         effort_section(runs),
         published_section(runs, categories),
+        lamp_section(runs),
         *answers_sections(runs, categories),
         differences_section(runs),
         runs_section(runs),

@@ -8,9 +8,11 @@ from training.evaluation.loading import LoadedRun
 from training.evaluation.records import Record
 from training.evaluation.statistics import (
     Interval,
+    McNemar,
     PairedT,
     bootstrap_interval,
     holm,
+    mcnemar,
     paired_bootstrap,
     paired_t,
     quartile_bin,
@@ -97,8 +99,15 @@ class Comparison:
     """Interval of the mean difference over questions, which the t-test is about as well."""
     macro: float
     macro_interval: Interval | None
+    hits: McNemar | None = None
+    """McNemar's test, where the score is accuracy."""
     corrected_p: float | None = None
     """p with Holm's correction for the number of comparisons in the report."""
+
+    @property
+    def p(self) -> float | None:
+        """The p-value of McNemar's test where there is one, else of the t-test."""
+        return self.hits.p if self.hits else self.test.p
 
 
 def comparisons(runs: Sequence[LoadedRun]) -> list[Comparison]:
@@ -108,8 +117,8 @@ def comparisons(runs: Sequence[LoadedRun]) -> list[Comparison]:
     """
     pairs = [(later, earlier) for earlier, later in combinations(runs, 2) if earlier.same_scale(later)]
     found = [comparison for pair in pairs for comparison in _compared(*pair)]
-    tested = [index for index, comparison in enumerate(found) if comparison.test.p is not None]
-    corrected = holm([p for comparison in found if (p := comparison.test.p) is not None])
+    tested = [index for index, comparison in enumerate(found) if comparison.p is not None]
+    corrected = holm([p for comparison in found if (p := comparison.p) is not None])
     for index, p in zip(tested, corrected, strict=True):
         found[index] = replace(found[index], corrected_p=p)
     return found
@@ -133,6 +142,7 @@ def _compared(first: LoadedRun, second: LoadedRun) -> Iterator[Comparison]:
         paired_bootstrap([all_ours], [all_theirs], seed=SEED),
         macro,
         paired_bootstrap(ours, theirs, seed=SEED),
+        mcnemar(all_ours, all_theirs) if first.counts_hits else None,
     )
 
 

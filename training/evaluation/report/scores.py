@@ -22,6 +22,10 @@ from training.evaluation.report.formatting import NONE, interval, number, p_valu
 from training.evaluation.statistics import LEVEL, RESAMPLES, Interval, histogram
 
 _FIRST_FACTS = ("method", "policy", "retriever", "judge", "dataset", "seed", "commit", "versions")
+_MCNEMAR = (
+    " For accuracy, p is that of McNemar's test (two-sided), and in place of t stand the questions that the "
+    "first run alone and the second alone has right."
+)
 _BOOKKEEPING = frozenset({"configured"})
 
 
@@ -162,6 +166,7 @@ def comparisons_section(runs: Sequence[LoadedRun]) -> Section | None:
                 "interval, and the difference of the macro averages over the same questions with its own "
                 "interval. "
                 "“p, corrected” is Holm's correction for the number of comparisons in this table."
+                + (_MCNEMAR if any(comparison.hits for comparison in found) else "")
             )
         )
         head = [
@@ -184,11 +189,17 @@ def _comparison(c: Comparison) -> list[str]:
         f"{c.first.name} − {c.second.name}",
         str(c.test.pairs),
         _with_interval(c.test.mean, c.interval),
-        NONE if c.test.t is None else f"{c.test.t:.3f}",
-        p_value(c.test.p),
+        _statistic(c),
+        p_value(c.p),
         p_value(c.corrected_p),
         _with_interval(c.macro, c.macro_interval),
     ]
+
+
+def _statistic(c: Comparison) -> str:
+    if c.hits:
+        return f"{c.hits.only_first} : {c.hits.only_second}"
+    return NONE if c.test.t is None else f"{c.test.t:.3f}"
 
 
 def _with_interval(value: float, ends: Interval | None) -> str:

@@ -144,3 +144,8 @@ SCHEMAS: Mapping[int, Schema] = {
 def name_of(number: int) -> str:
     """The task's name in published files, like LaMP_4."""
     return f"LaMP_{number}"
+
+
+def number_of(name: str) -> int:
+    """The inverse of `name_of`."""
+    return next(number for number in SCHEMAS if name_of(number) == name)

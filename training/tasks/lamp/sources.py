@@ -131,9 +131,15 @@ def _folders(path: Path, number: int, split: str, separation: Separation | None)
         yield from (task / split, task, *([task / "new" / split] if number == NEWER else []))
 
 
-def _with_outputs(questions: Path) -> Files:
+def outputs_beside(questions: Path) -> Path | None:
+    """The file of outputs for a file of questions; None if its name does not say that it holds questions."""
     outputs = questions.with_name(questions.name.replace("questions", "outputs"))
-    return Files(questions, outputs if outputs != questions and outputs.is_file() else None)
+    return outputs if outputs != questions else None
+
+
+def _with_outputs(questions: Path) -> Files:
+    outputs = outputs_beside(questions)
+    return Files(questions, outputs if outputs and outputs.is_file() else None)
 
 
 def _relative(files: Sequence[Path], folder: Path) -> list[str]:

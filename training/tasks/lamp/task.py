@@ -49,7 +49,7 @@ class Lamp:
         return (question for question in found if not categories or question.category in categories)
 
     def inputs(self, split: str, skip: Skip | None = None) -> Iterator[Question]:
-        """The questions, also where no references are published. Raises DataError."""
+        """The questions, also where no references are published: they are empty then. Raises DataError."""
         return self.source(split, skip, False)
 
     def metrics(self, judge: Judge) -> Sequence[Metric[Question]]:

@@ -57,7 +57,7 @@ def test_the_separation_is_chosen_and_never_guessed(
     assert local_files(tmp_path, 4, "dev", separation).questions == tmp_path / inner / "dev_questions.json"
     with pytest.raises(DatasetUnavailable, match="choose one by --separation"):
         local_files(tmp_path, 4, "dev")
-    other = "time" if separation == "user" else "user"
+    other: Separation = "time" if separation == "user" else "user"
     with pytest.raises(DatasetUnavailable, match="holds none of"):
         local_files(tmp_path / inner / "..", 4, "train", other)
 
