@@ -69,7 +69,7 @@ class LampOptions:
             raise BadInput(f"{', '.join(given)}: only with --benchmark lamp")
 
     def answering(self, flags: dict[str, Any], limits: Mapping[str, Any], *, local: bool) -> Adapted:
-        """What answers, given the backend's answers. For the arguments and errors, see `text_model`."""
+        """Return what makes LaMP's answers from those of the backend; see `text_model`."""
         from training.tasks.lamp.prompts import TOKENS
 
         number = self.number

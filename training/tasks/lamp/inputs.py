@@ -52,7 +52,7 @@ def candidates(input_: str) -> tuple[str, str]:
 
 
 def own_text(number: int, input_: str) -> str:
-    """What the person's own output is wanted for; in task 1, the title of the author's paper.
+    """The text that the person's output is wanted for; in task 1, the title of the author's paper.
 
     Empty if the title is not quoted. Raises InvalidInput.
     """

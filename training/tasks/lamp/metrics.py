@@ -15,7 +15,7 @@ from training.evaluation.summary import CategoryScore, mean
 from training.evaluation.task import Direction, Score
 from training.extras import require
 from training.tasks.lamp.data import Question, leaks
-from training.tasks.lamp.schemas import HIGHEST, LOWEST, SCHEMAS
+from training.tasks.lamp.schemas import HIGHEST, LOWEST, SCHEMAS, number_of
 
 RougeKind = Literal["rouge1", "rougeL"]
 GOLD, USABLE = "gold", "usable"
@@ -65,6 +65,11 @@ def reward(number: int, gold: str, response: str) -> float:
         worst = max(abs(LOWEST - rating), abs(HIGHEST - rating))
         return (worst - rating_error(rating, response)) / worst
     return rouge("rouge1", gold, response)
+
+
+def reward_of(record: Record) -> float:
+    """The `reward` of a run's record, which says its task and holds its reference."""
+    return reward(number_of(record.category), record.assessment.details[GOLD], record.response)
 
 
 def macro_f1(golds: Sequence[str], predictions: Sequence[str | None], labels: Sequence[str]) -> float:

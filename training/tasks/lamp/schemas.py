@@ -1,4 +1,4 @@
-"""What the seven tasks of LaMP differ in: the fields of a profile's entries, markers, labels, wording.
+"""Describes LaMP's seven tasks: the fields of a profile's entries, markers, labels, and wording.
 
 The published inputs are kept as they are. The wording that joins entries to an input is this project's own.
 """
@@ -111,7 +111,7 @@ class Schema:
     after: str
     """An entry in a prompt is `before`, the body, and `after` with `{}` for the label."""
     joint: str
-    """What stands between the entries and the input."""
+    """The words between the entries and the input."""
     labels: tuple[str, ...] = ()
     """All valid outputs, for a classification."""
 

@@ -14,7 +14,7 @@ from tests.training.tasks.lamp.records import record
 from training.evaluation.records import Assessment, Record
 from training.evaluation.task import assess
 from training.tasks.lamp.data import Question, parse_question
-from training.tasks.lamp.metrics import farthest, macro_f1, metrics_of, rating_of, reward, usable
+from training.tasks.lamp.metrics import farthest, macro_f1, metrics_of, rating_of, reward, reward_of, usable
 from training.tasks.lamp.schemas import REFERENCES, SCHEMAS, TAGS
 
 CASES = 1_000
@@ -151,3 +151,13 @@ async def test_an_assessment_says_what_was_unusable_and_what_leaked() -> None:
     }
     stored = recorded(question, "horror", assessment)
     assert Record.from_dict(stored.to_dict()) == stored
+
+
+@pytest.mark.parametrize(
+    ("number", "gold", "response", "expected"),
+    [(2, "comedy", "comedy", 1.0), (3, "5", "3", 0.5), (4, "a b", "a", 2 / 3)],
+)
+async def test_the_reward_of_a_record(number: int, gold: str, response: str, expected: float) -> None:
+    question = replace(parse_question(number, record(number), "file", 1), output=gold)
+    assessment = await assess(metrics_of(number), question, response)
+    assert reward_of(recorded(question, response, assessment)) == pytest.approx(expected)
