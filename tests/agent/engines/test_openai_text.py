@@ -167,7 +167,7 @@ def test_what_a_server_cannot_do_is_refused_at_once(
     settings: dict[str, str], decoding: Decoding, why: str
 ) -> None:
     with pytest.raises(EngineError, match=why):
-        text_model(EngineSettings(engine="openai", **settings), decoding)  # type: ignore[arg-type]
+        text_model(EngineSettings(engine="openai", **settings), decoding)
 
 
 async def test_a_likelihood_is_refused_and_not_guessed() -> None:

@@ -206,7 +206,7 @@ def test_the_longest_prefix_is_found_where_counts_grow(text: str, tokens: int) -
 def test_a_decoding_out_of_range_is_refused() -> None:
     for wrong in ({"beams": 0}, {"max_tokens": 0}, {"temperature": -0.1}, {"temperature": 2.5}):
         with pytest.raises(ValueError, match="at least 1"):
-            Decoding(**wrong)  # type: ignore[arg-type]
+            Decoding(**wrong)
 
 
 async def test_the_engine_is_a_text_model_alone(folder: Path) -> None:

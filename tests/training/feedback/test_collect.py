@@ -17,6 +17,7 @@ from training.feedback.collect import JOURNAL, Collected, NothingToCollect
 from training.feedback.records import FEEDBACK, MANIFEST, InvalidFeedback, read_feedback, read_manifest
 from training.feedback.utility import NoReference
 from training.folder import ChangedConfiguration
+from training.tasks.lamp.data import Question
 
 
 def away(*titles: str) -> ScriptedText:
@@ -150,9 +151,7 @@ async def test_outputs_of_another_model_metric_or_budget_are_not_used(tmp_path: 
     await collected(tmp_path / "measure", likely, measure="likelihood")
     shorter = ScriptedText(echo)
     await collected(tmp_path / "budget", shorter, tokens=400)
-    changed = tuple(
-        made.Question(**{**vars(question), "output": "Another reference"}) for question in QUESTIONS
-    )
+    changed = tuple(Question(**{**vars(question), "output": "Another reference"}) for question in QUESTIONS)
     judged_anew = ScriptedText(echo)
     await collected(tmp_path / "reference", judged_anew, of=source(changed))
     for model in (other, hotter, likely, shorter, judged_anew):
@@ -179,7 +178,7 @@ async def test_a_folder_of_another_configuration_is_refused(
 
 
 async def test_a_question_without_documents_is_left_out_and_counted(tmp_path: Path) -> None:
-    empty = made.Question(**{**vars(QUESTIONS[0]), "profile": ()})
+    empty = Question(**{**vars(QUESTIONS[0]), "profile": ()})
     some = source((empty, *QUESTIONS[1:]))
     counts = await collected(tmp_path / "some", ScriptedText(echo), of=some)
     assert counts == Collected(questions=3, utilities=9, failed=0, without_documents=1)
@@ -189,7 +188,7 @@ async def test_a_question_without_documents_is_left_out_and_counted(tmp_path: Pa
 
 
 async def test_a_question_without_a_reference_is_refused(tmp_path: Path) -> None:
-    blind = made.Question(**{**vars(QUESTIONS[0]), "output": ""})
+    blind = Question(**{**vars(QUESTIONS[0]), "output": ""})
     with pytest.raises(ExceptionGroup) as raised:
         await collected(tmp_path / "feedback", ScriptedText(echo), of=source((blind,)))
     assert raised.group_contains(NoReference, match="40 has no reference output")
