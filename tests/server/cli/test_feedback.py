@@ -12,10 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from server.cli import app
+from server.cli.collecting import cost
 from tests.engine import VLLM, Engine, Reply, Request, fails, writes
 from tests.server.cli.process import PR2, ROOT
 from tests.server.cli.test_train import written
 from tests.tiny_t5 import make_t5
+from training.feedback.outputs import Spent
 from training.feedback.records import Feedback, read_feedback, read_manifest
 from training.tasks.lamp.inputs import query_of
 from training.tasks.lamp.task import lamp_task
@@ -185,3 +187,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, arguments: Sequence
     assert result.exit_code == 2
     assert why in result.output
     assert not (tmp_path / "feedback").exists()
+
+
+def test_the_cost_follows_the_prices_per_million_tokens() -> None:
+    assert cost(Spent(prompt_tokens=1_000_000, written_tokens=500_000), (2.0, 4.0)) == 4.0
