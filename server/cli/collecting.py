@@ -12,6 +12,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from agent.engines.factory import make_policy
+from agent.engines.weights import fingerprint
 from index.documents import Passage
 from index.searching import AsyncSearch
 from server.cli.answers import ENGINE
@@ -91,7 +92,10 @@ def rubric_utility(
             aclosing(policy),
             aclosing(await open_judge(judge, folder / VERDICTS)) as judging,
         ):
-            described = settings.policy.model_dump(mode="json", include=ENGINE)
+            described = {
+                **settings.policy.model_dump(mode="json", include=ENGINE),
+                "weights": fingerprint(settings.policy.model) if settings.policy.model else None,
+            }
             yield RubricUtility(policy, described, judging, outputs, chosen, settings.policy.protocol)
 
     return opened

@@ -129,13 +129,12 @@ async def collect(
 
         with journal:
             await each(owed(), work, concurrency, 0.0)
-        counts = Counter[str]()
-        write_feedback(folder, described, _counted(journal.read(order), counts))
-        if not counts["questions"]:
+        kept = [question for question in order if question not in journal.without_documents]
+        if not kept:
             raise NothingToCollect("no question has a document to collect feedback on")
-        return Collected(
-            counts["questions"], counts["utilities"], counts["failed"], len(order) - counts["questions"]
-        )
+        counts = Counter[bool]()
+        write_feedback(folder, described, _counted(journal.read(kept), counts))
+        return Collected(len(kept), counts[True], counts[False], len(order) - len(kept))
 
 
 class _Journal:
@@ -147,6 +146,7 @@ class _Journal:
         self._places: dict[str, int] = {}
         self.finished = set[str]()
         """The questions all of whose documents have a utility."""
+        self.without_documents = set[str]()
         cut_torn_line(file)
         place = 0
         with file.open("rb") as lines:
@@ -179,14 +179,14 @@ class _Journal:
 
     def _note(self, feedback: Feedback, place: int) -> None:
         self._places[feedback.id] = place
+        if not feedback.documents:
+            self.without_documents.add(feedback.id)
         if all(document.utility is not None for document in feedback.documents):
             self.finished.add(feedback.id)
 
 
-def _counted(records: Iterable[Feedback], counts: Counter[str]) -> Iterator[Feedback]:
-    """The records that have documents, counted on the way."""
+def _counted(records: Iterable[Feedback], counts: Counter[bool]) -> Iterator[Feedback]:
+    """The records, whose documents are counted by whether they have a utility."""
     for record in records:
-        if record.documents:
-            missing = sum(document.utility is None for document in record.documents)
-            counts.update(questions=1, failed=missing, utilities=len(record.documents) - missing)
-            yield record
+        counts.update(document.utility is not None for document in record.documents)
+        yield record

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.engines.errors import EngineError
-from agent.engines.text import TextModel
+from agent.engines.text import NoLikelihood, TextModel
 from agent.tokens import estimated
 from training.feedback.outputs import Output, Outputs
 from training.feedback.utility import NoReference, NoUtility
@@ -59,7 +59,10 @@ class LampUtility:
         }
 
     async def __call__(self, question: Question, documents: Sequence[Entry]) -> float:
-        """See Utility. A prompt that does not fit into its budget has no utility."""
+        """See Utility. A prompt that does not fit into its budget has no utility.
+
+        Raises NoLikelihood if the engine cannot compute the measure at all.
+        """
         if not question.output:
             raise NoReference(
                 f"question {question.id} has no reference output, so there is no feedback on it"
@@ -72,6 +75,8 @@ class LampUtility:
             output = await self.outputs.output(
                 content, lambda: MEASURES[self.measure](self.number, self.model, prompt, question.output)
             )
+        except NoLikelihood:
+            raise
         except (EngineError, OverBudget) as error:
             raise NoUtility(str(error)) from None
         assert output.utility is not None

@@ -100,6 +100,16 @@ def test_the_judge_scores_the_policys_answer_with_each_document(dataset: Path, t
     assert manifest["model"]["engine"] == "extractive"
 
 
+def test_a_measure_that_the_engine_does_not_have_is_refused_at_once(tmp_path: Path) -> None:
+    with Engine(lambda request: writes("Tea"), dialect=VLLM) as engine:
+        asked = ("--benchmark", "lamp", "--task", 4, "--measure", "likelihood", "--limit", 1)
+        chosen = ("--engine", "openai", "--base-url", engine.base_url, "--model", "tiny")
+        result = feedback(tmp_path / "feedback", *asked, *chosen)
+    assert result.exit_code == 2
+    assert "cannot tell the likelihood of a text; use seq2seq or vllm in process" in result.output
+    assert not (tmp_path / "feedback" / "manifest.json").exists()
+
+
 def test_failed_calls_are_null_and_owed_and_the_exit_code_is_1(tmp_path: Path) -> None:
     def some(request: Request) -> Reply:
         return fails(400) if len(engine.completions) % 2 else writes("Tea")

@@ -185,6 +185,7 @@ async def test_a_question_without_documents_is_left_out_and_counted(tmp_path: Pa
     assert [one.id for one in read_feedback(tmp_path / "some")] == ["41", "42", "43"]
     with pytest.raises(NothingToCollect):
         await collected(tmp_path / "none", ScriptedText(echo), of=source((empty,)))
+    assert not (tmp_path / "none" / MANIFEST).exists()
 
 
 async def test_a_question_without_a_reference_is_refused(tmp_path: Path) -> None:
