@@ -91,4 +91,6 @@ if __name__ == "__main__":
         left -= 1
         return echo(prompt)
 
-    asyncio.run(collected(Path(sys.argv[1]), ScriptedText(dies), concurrency=1))
+    # By likelihood, because importing what computes ROUGE takes long.
+    killed = collected(Path(sys.argv[1]), ScriptedText(dies), measure="likelihood", concurrency=1)
+    asyncio.run(killed)

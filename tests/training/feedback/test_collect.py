@@ -108,12 +108,13 @@ async def test_a_killed_collection_ends_with_the_same_files(tmp_path: Path) -> N
     assert await killed.wait() == -signal.SIGKILL
     assert not (folder / MANIFEST).exists()
     model = ScriptedText(echo)
-    await collected(folder, model)
+    await collected(folder, model, measure="likelihood")
     # The call in progress is lost, and none that was finished.
     assert len(model.prompts) == 12 - calls
-    await collected(tmp_path / "whole", ScriptedText(echo), cache=tmp_path / "other.db")
+    whole = tmp_path / "whole"
+    await collected(whole, ScriptedText(echo), measure="likelihood", cache=tmp_path / "other.db")
     for name in (FEEDBACK, MANIFEST):
-        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
 async def test_a_torn_last_line_is_cut_and_any_other_is_refused_with_its_number(tmp_path: Path) -> None:
