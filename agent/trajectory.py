@@ -134,6 +134,33 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """The cost of several trajectories together."""
+
+    trajectories: int
+    searches: int
+    prompt_tokens: int
+    policy_tokens: int
+    policy_ms: float
+    search_ms: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The choice of a retriever for this question by a trained selector (RSPG, arXiv 2404.05970)."""
+
+    mode: Literal["pre", "post"]
+    """Whether the retriever was chosen before the answer was written, or its answer among those of all."""
+    retriever: str
+    scores: Mapping[str, float | None]
+    """By retriever, in the pool's order. None for one whose answer was not finished, and did not compete."""
+    ms: float
+    """Milliseconds that choosing took, without the trajectories."""
+    others: Cost | None = None
+    """The trajectories that were not chosen; None if there are none."""
+
+
+@dataclass(frozen=True)
 class Trajectory:
     """The steps, the exact transcript, the costs and the finish reason of one question."""
 
@@ -157,6 +184,20 @@ class Trajectory:
     policy_ms: float = 0.0
     search_ms: float = 0.0
     total_ms: float = 0.0
+    selection: Selection | None = None
+    """With the retriever `auto`: what was chosen."""
+
+    @property
+    def tokens_read(self) -> int:
+        """Tokens that the policy read for this question, also in trajectories that were not chosen."""
+        others = self.selection.others if self.selection else None
+        return self.prompt_tokens + (others.prompt_tokens if others else 0)
+
+    @property
+    def tokens_written(self) -> int:
+        """Tokens that the policy wrote for this question, also in trajectories that were not chosen."""
+        others = self.selection.others if self.selection else None
+        return self.policy_tokens + (others.policy_tokens if others else 0)
 
     @property
     def answer(self) -> Answer | None:
@@ -179,7 +220,10 @@ class Trajectory:
 
     def to_dict(self) -> dict[str, Any]:
         """The trajectory as JSON values; `Trajectory.from_dict` restores it."""
-        return {name: _plain(value) for name, value in vars(self).items()} | {"transcript": self.transcript}
+        values = {name: _plain(value) for name, value in vars(self).items()}
+        if self.selection is None:
+            del values["selection"]
+        return values | {"transcript": self.transcript}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Trajectory":
@@ -189,6 +233,8 @@ class Trajectory:
         values["conversation"] = tuple(Message(**message) for message in data.get("conversation", ()))
         values["steps"] = tuple(_step(step) for step in data["steps"])
         values["segments"] = tuple(_segment(segment) for segment in data["segments"])
+        if (selection := data.get("selection")) is not None:
+            values["selection"] = _selection(selection)
         return cls(**values)
 
 
@@ -201,6 +247,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return {name: _plain(item) for name, item in vars(value).items()}
+
+
+def _selection(data: Mapping[str, Any]) -> Selection:
+    others = data["others"]
+    return Selection(**{**data, "others": None if others is None else Cost(**others)})
 
 
 def _segment(data: Mapping[str, Any]) -> Segment:

@@ -10,7 +10,6 @@ several times, and reads the same number of documents in all. Questions of categ
 import argparse
 import asyncio
 import json
-import re
 import sys
 import tempfile
 from collections import defaultdict
@@ -27,6 +26,7 @@ from agent.driver import drive
 from agent.episode import Episode
 from agent.policies.extractive import ExtractivePolicy
 from agent.trajectory import Limits, Trajectory
+from benchmarks.evidence import CATEGORIES, counted
 from index.documents import Passage
 from index.encoding.encoders import load_encoder
 from index.formats import read_locomo
@@ -37,33 +37,9 @@ READ = (5, 10, 20)
 """Numbers of documents read."""
 SEARCHES = 4
 """Searches that the extractive policy may make; by default, as many as the service allows."""
-CATEGORIES = (1, 2, 3, 4)
 ONE_SEARCH = ("dense", "bm25", "rrf", "hybrid")
 
 Recall = dict[str, dict[str, float]]
-
-
-def evidence(question: Mapping[str, Any], ids: Collection[str]) -> list[str]:
-    """Ids of the turns that answer the question. An entry may list several ("D8:6; D9:17")."""
-    found: list[str] = []
-    for entry in map(str, question.get("evidence") or []):
-        pieces = [entry] if entry in ids else re.split(r"[;,\s]+", entry)
-        for piece in pieces:
-            # Annotators' typos: a leading zero ("D30:05") or an extra colon ("D:11:26").
-            slip = re.fullmatch(r"D:?(\d+):(\d+)", piece)
-            if piece in ids:
-                found.append(piece)
-            elif slip:
-                found.append(f"D{int(slip[1])}:{int(slip[2])}")
-    return list(dict.fromkeys(found))
-
-
-def counted(sample: Mapping[str, Any], ids: Collection[str]) -> list[tuple[str, int, list[str]]]:
-    """(question, category, evidence) of every question that counts."""
-    questions = [(q["question"], int(q.get("category", 4)), evidence(q, ids)) for q in sample["qa"]]
-    return [
-        (text, category, turns) for text, category, turns in questions if category in CATEGORIES and turns
-    ]
 
 
 def read_by_policy(

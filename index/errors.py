@@ -1,14 +1,16 @@
 """Exceptions of index/.
 
 ProfileError
-├── InvalidName          a user or document id that breaks the rule for names
+├── InvalidName          a user or document id that breaks the rule for names, or a name that is taken
 ├── InvalidDocument      a document that does not fit the schema
 ├── Abandoned            an import that was stopped
 ├── WouldReplace         stored documents that a put may not replace
 ├── NotFound
 │   ├── UnknownUser
-│   └── UnknownDocument
-├── EncoderMismatch      a store made with another encoder
+│   ├── UnknownDocument
+│   └── UnknownSpace
+├── EncoderMismatch      a store, or a space of it, made with another encoder
+├── SpaceUnavailable     a space that the store has no vectors of yet
 ├── SchemaMismatch       a store whose schema this program does not support
 ├── EncoderUnavailable   weights that are missing or not the expected ones
 ├── UnknownRetriever
@@ -23,7 +25,7 @@ class ProfileError(Exception):
 
 
 class InvalidName(ProfileError, ValueError):
-    """A user or document id breaks the rule for names."""
+    """A user or document id breaks the rule for names, or the name of a retriever is taken."""
 
 
 class InvalidDocument(ProfileError, ValueError):
@@ -54,8 +56,22 @@ class UnknownDocument(NotFound):
     """The user has no such document."""
 
 
+class UnknownSpace(NotFound):
+    """The store has no embedding space of this name; the message lists those it has."""
+
+
 class EncoderMismatch(ProfileError):
     """The store's vectors were made by another encoder."""
+
+
+class SpaceUnavailable(ProfileError):
+    """The store has no vectors of this embedding space yet; the message names the command that makes them."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the store has no vectors of the space {name!r} yet; make them with: "
+            f"pr2 profile reembed --space {name}=ENCODER"
+        )
 
 
 class SchemaMismatch(ProfileError):

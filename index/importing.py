@@ -1,7 +1,7 @@
 """Imports in short steps, so that others go first between them, and one that nobody waits for ends early."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
@@ -35,12 +35,15 @@ class Import:
         user: str,
         documents: PutItems,
         *,
+        spaces: Mapping[str, SharedEncoder] | None = None,
         on_error: str = "fail",
         replace: bool = True,
         progress: Progress | None = None,
     ) -> None:
         self._store = store
         self._encoder = encoder
+        self._spaces = spaces or {}
+        """Encoders of further spaces, by the space's name."""
         self._user = check_name(user)
         self._skips = on_error == "skip"
         self._replace = replace
@@ -73,7 +76,12 @@ class Import:
         while self._read_more():
             pass
         while (part := self._split_more()) is not None:
-            self._take(part, self._encoder.encoded("imports", self._user, part.texts))
+            vectors = self._encoder.encoded("imports", self._user, part.texts)
+            further = {
+                name: self._spaces[name].encoded("imports", self._user, texts)
+                for name, texts in part.space_texts.items()
+            }
+            self._take(part, vectors, further)
         return self._write()
 
     async def finish_in(self, run: Run) -> PutReport:
@@ -90,7 +98,11 @@ class Import:
             pass
         while (part := await step(self._split_more)) is not None:
             vectors = await asyncio.wrap_future(self._encoder.encode("imports", self._user, part.texts))
-            await step(partial(self._take, part, vectors))
+            further = {
+                name: await asyncio.wrap_future(self._spaces[name].encode("imports", self._user, texts))
+                for name, texts in part.space_texts.items()
+            }
+            await step(partial(self._take, part, vectors, further))
         return await step(self._write)
 
     def _read_more(self) -> bool:
@@ -104,11 +116,12 @@ class Import:
         """The next documents, split into passages; None after the last one."""
         self._go_on()
         part = next(self._unencoded, None)
-        return None if part is None else split_documents(self._encoder.encoder, part)
+        spaces = {name: shared.encoder for name, shared in self._spaces.items()}
+        return None if part is None else split_documents(self._encoder.encoder, part, spaces)
 
-    def _take(self, part: Split, vectors: Vectors) -> None:
+    def _take(self, part: Split, vectors: Vectors, further: Mapping[str, Vectors]) -> None:
         """Keep a part with the vectors of its texts until all can be written."""
-        self._encoded.add(part.encoded(vectors))
+        self._encoded.add(part.encoded(vectors, further))
         if self._progress:
             self._progress(len(part.documents))
 

@@ -2,27 +2,29 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Unpack
 
 from index.documents import DOCUMENT_BYTES, Passage, within_size
 from index.encoding.checked import CheckedEncoder
-from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder
+from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder, load_space
 from index.encoding.shared import SharedEncoder
-from index.errors import UnknownDocument
+from index.errors import SpaceUnavailable, UnknownDocument
 from index.importing import Import
 from index.ranking.profile import Profile
-from index.ranking.retrievers import DEFAULT, Query, Ranking, Retrievers, dense
+from index.ranking.retrievers import DEFAULT, Query, Ranking, Retrievers, SpaceRetriever, dense
 from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
-from index.values import Progress, PutItems, PutOptions, PutReport, Receipt
+from index.values import Progress, PutItems, PutOptions, PutReport, Receipt, check_name
 
 
 class Profiles:
     """Writes and searches profiles. Safe to share between threads; users never see each other's rows.
 
     `cache_bytes` bounds the memory of loaded profiles; the least recently used are evicted first. A document
-    may have `document_bytes`, all of its fields together.
+    may have `document_bytes`, all of its fields together. `spaces` are the encoders of further spaces, by the
+    space's name: each gives a retriever of that name, and every document put gets vectors in all of them.
+    Raises InvalidName if another retriever has the name.
     """
 
     def __init__(
@@ -32,18 +34,28 @@ class Profiles:
         cache_bytes: int = 2**30,
         retrievers: Retrievers | None = None,
         document_bytes: int = DOCUMENT_BYTES,
+        spaces: Mapping[str, Encoder] | None = None,
     ) -> None:
         encoder = CheckedEncoder(encoder)
         self.store = store
         self.encoder = encoder
         self.shared = SharedEncoder(encoder)
+        self.spaces = {name: SharedEncoder(CheckedEncoder(other)) for name, other in (spaces or {}).items()}
         self.retrievers = retrievers or Retrievers()
+        for name in self.spaces:
+            self.retrievers.register(SpaceRetriever(check_name(name)))
         self._cache_bytes = cache_bytes
         self._document_bytes = document_bytes
         self._cache: OrderedDict[str, Profile] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._cached = 0
         self._lock = threading.Lock()
+
+    @property
+    def encoders(self) -> str:
+        """Describe all encoders that searches depend on."""
+        further = [f"{name}: {shared.encoder.manifest}" for name, shared in self.spaces.items()]
+        return "; ".join([str(self.encoder.manifest), *further])
 
     def put(
         self,
@@ -66,7 +78,8 @@ class Profiles:
 
     def importing(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> Import:
         """A put that has not begun, so that it can be run in turns. Raises InvalidName."""
-        return Import(self.store, self.shared, user, within_size(documents, self._document_bytes), **options)
+        items = within_size(documents, self._document_bytes)
+        return Import(self.store, self.shared, user, items, spaces=self.spaces, **options)
 
     def search(
         self,
@@ -81,14 +94,15 @@ class Profiles:
 
         All queries are searched in one call. `exclude` holds keys of passages to leave out. `vectors`, shape
         (queries, dimension), are computed here if the retriever needs them and they are not given. Raises
-        UnknownUser, UnknownRetriever, StoreUnavailable.
+        UnknownUser, UnknownRetriever, SpaceUnavailable, StoreUnavailable.
         """
         chosen = self.retrievers.get(name)
         profile = self.get(user)
         if not len(profile) or not queries:
             return [[] for _ in queries]
-        if chosen.needs_vectors and vectors is None:
-            vectors = self.shared.encoded("searches", user, queries)
+        shared = self.query_encoder(name)
+        if shared is not None and vectors is None:
+            vectors = shared.encoded("searches", user, queries)
         asked = [Query(text, None if vectors is None else vectors[i]) for i, text in enumerate(queries)]
         found = _distinct(
             profile, lambda depth: chosen.rank(profile, asked, depth), k, [exclude] * len(asked)
@@ -97,6 +111,17 @@ class Profiles:
             if self._cache.get(user) is profile:
                 self._count(profile)
         return found
+
+    def query_encoder(self, name: str) -> SharedEncoder | None:
+        """Return the encoder of a retriever's queries; None if they need none. Raises UnknownRetriever."""
+        return self.spaces.get(name, self.shared) if self.retrievers.get(name).needs_vectors else None
+
+    def check(self, user: str, name: str) -> None:
+        """Raise UnknownUser, UnknownRetriever or SpaceUnavailable if `name` cannot search the profile."""
+        self.retrievers.get(name)
+        self.store.version(user)
+        if name in self.spaces and name not in self.store.spaces():
+            raise SpaceUnavailable(name)
 
     def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """Find at most `k` nearest neighbours of each stored document, by the stored vectors.
@@ -160,6 +185,7 @@ def open_profiles(
     url: str,
     encoder: str | None,
     *,
+    spaces: Mapping[str, str] | None = None,
     passage_tokens: int = PASSAGE_TOKENS,
     cache_bytes: int = 2**30,
     document_bytes: int = DOCUMENT_BYTES,
@@ -169,14 +195,19 @@ def open_profiles(
     """Load the encoder of this name (see `load_encoder`) and connect it with the store at `url`.
 
     With `encoder` None, no encoder is loaded, which is quick: documents can be read, and searched by
-    retrievers that need no vectors. The store is opened on first use; for `accept_loss` see Store. Raises
-    EncoderUnavailable.
+    retrievers that need no vectors. `spaces` names the encoders of further spaces, by the space's name. The
+    store is opened on first use; for `accept_loss` see Store. Raises EncoderUnavailable, InvalidName.
     """
     loaded = None if encoder is None else load_encoder(encoder, passage_tokens)
+    further = {name: load_space(spec) for name, spec in (spaces or {}).items()}
     store = Store(
-        url, loaded.manifest if loaded else None, keep_reserve=loaded is not None, accept_loss=accept_loss
+        url,
+        loaded.manifest if loaded else None,
+        {name: other.manifest for name, other in further.items()},
+        keep_reserve=loaded is not None,
+        accept_loss=accept_loss,
     )
-    return Profiles(store, loaded or NoEncoder(), cache_bytes, retrievers, document_bytes)
+    return Profiles(store, loaded or NoEncoder(), cache_bytes, retrievers, document_bytes, further)
 
 
 def _distinct(

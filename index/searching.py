@@ -29,8 +29,9 @@ class AsyncSearch:
     ) -> list[list[Passage]]:
         """See Profiles.search. Cancelling it takes the queries back from the encoder."""
         vectors = None
-        if self._profiles.retrievers.get(retriever).needs_vectors:
-            vectors = await asyncio.wrap_future(self._profiles.shared.encode(self._lane, user, queries))
+        encoder = self._profiles.query_encoder(retriever)
+        if encoder is not None:
+            vectors = await asyncio.wrap_future(encoder.encode(self._lane, user, queries))
         return await self._run(
             user, functools.partial(self._profiles.search, user, queries, k, retriever, exclude, vectors)
         )

@@ -79,6 +79,7 @@ class AnswerRecord:
 
 def _outcome(trajectory: Trajectory) -> dict[str, Any]:
     answer = trajectory.answer
+    others = trajectory.selection.others if trajectory.selection else None
     return {
         "answer": answer.text if answer else None,
         "citations": [vars(citation) for citation in answer.citations] if answer else [],
@@ -91,6 +92,7 @@ def _outcome(trajectory: Trajectory) -> dict[str, Any]:
             "policy_ms": trajectory.policy_ms,
             "search_ms": trajectory.search_ms,
             "total_ms": trajectory.total_ms,
+            **({"others": vars(others)} if others else {}),
         },
         "trajectory": trajectory.to_dict(),
     }

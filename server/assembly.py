@@ -1,9 +1,11 @@
-"""Builds a service from settings: store, encoder, policy and planner."""
+"""Builds a service from settings: store, encoder, policy, planner and selector."""
 
 from contextlib import suppress
 
+from agent.auto import AUTO, NEEDS_SELECTOR
 from agent.engines.factory import make_policy
 from agent.engines.settings import EngineSettings
+from agent.selecting import SelectorUnavailable, load_selector
 from index.errors import StoreUnavailable
 from index.profiles import open_profiles
 from server.service import Service
@@ -11,15 +13,19 @@ from server.settings import Settings
 
 
 def open_service(settings: Settings) -> Service:
-    """Load the encoder, open the store and make the policy.
+    """Load the encoder and the selector, open the store and make the policy.
 
-    Raises EncoderUnavailable, EncoderMismatch, StoreUnavailable, StoreDamaged, EngineError.
+    Raises EncoderUnavailable, InvalidName, EncoderMismatch, StoreUnavailable, StoreDamaged, EngineError, and
+    SelectorUnavailable if there is no selector for the retriever `auto`, or it names an unknown retriever.
     """
+    if settings.retriever == AUTO and settings.selector is None:
+        raise SelectorUnavailable(NEEDS_SELECTOR)
     policy = make_policy(settings.policy)
     planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
     profiles = open_profiles(
         settings.url,
         settings.encoder,
+        spaces=settings.spaces,
         passage_tokens=settings.passage_tokens,
         cache_bytes=settings.cache_mb * 2**20,
         document_bytes=settings.document_mb * 2**20,
@@ -27,7 +33,10 @@ def open_service(settings: Settings) -> Service:
     )
     with suppress(OSError):  # The store reports it on first use.
         settings.data.mkdir(0o700, parents=True, exist_ok=True)
-    return Service(profiles, policy, settings, planner if settings.planning.has_model else None)
+    selector = (
+        load_selector(settings.selector, known=profiles.retrievers.names) if settings.selector else None
+    )
+    return Service(profiles, policy, settings, planner if settings.planning.has_model else None, selector)
 
 
 def open_to_look(settings: Settings) -> Service:

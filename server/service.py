@@ -8,27 +8,30 @@ import functools
 import logging
 import sys
 import uuid
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar, Unpack
 
-from agent.driver import Event, drive
-from agent.episode import Episode
+from agent.auto import AUTO, NEEDS_SELECTOR, Chooser
+from agent.driver import Event
 from agent.methods import METHODS, Method
 from agent.policy import Policy
-from agent.trajectory import Limits, Message, Trajectory
+from agent.selecting import Selector
+from agent.trajectory import Message, Trajectory
 from index.batching import Batcher
 from index.documents import Document, iso
-from index.errors import StoreUnavailable
+from index.errors import StoreUnavailable, UnknownRetriever
 from index.profiles import Profiles
+from index.ranking.retrievers import DEFAULT
 from index.searching import AsyncSearch
 from index.storage.answers import StoredAnswer
 from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
 from server.answers import AnswerRecord, AskOptions
 from server.queue import Allowance, Busy, FairQueue, FairThreads, Ticket
+from server.running import AnswerRequest, Runner
 from server.settings import Settings
 from server.stopping import Stop
 
@@ -55,22 +58,6 @@ class InvalidQuestion(ValueError):
 
 class UnknownMethod(InvalidQuestion):
     """The requested method does not exist."""
-
-
-@dataclass(frozen=True)
-class AnswerRequest:
-    """One question of one user, validated, with the settings' defaults filled in."""
-
-    user: str
-    question: str
-    method: Method
-    retriever: str
-    limits: Limits
-    conversation: tuple[Message, ...] = ()
-    plan: str = ""
-    """The points that the answer is to cover, if the caller gave them."""
-    compare: bool = False
-    """Whether to answer the question also without the person's history."""
 
 
 class Answering:
@@ -110,10 +97,16 @@ class Service:
     """Profiles and a policy, joined. Close it with `aclose`.
 
     `planner` writes the plans of the method `planpers`; without one, the caller has to give the plan.
+    `selector` chooses for the retriever `auto`.
     """
 
     def __init__(
-        self, profiles: Profiles, policy: Policy, settings: Settings, planner: Policy | None = None
+        self,
+        profiles: Profiles,
+        policy: Policy,
+        settings: Settings,
+        planner: Policy | None = None,
+        selector: Selector | None = None,
     ) -> None:
         self.profiles = profiles
         self.policy = policy
@@ -129,7 +122,11 @@ class Service:
         self._imports = FairThreads(IMPORTS, "pr2-import")
         self._search = AsyncSearch(profiles, self._searches.run, "searches")
         self._short_searches = FairQueue(THREADS, sys.maxsize)
-        self._episode_search = AsyncSearch(profiles, self._episodes.run, "answers")
+        search = AsyncSearch(profiles, self._episodes.run, "answers")
+        # One thread: the model's own threads use all cores. Users take turns at it.
+        self._choices = FairThreads(1, "pr2-selector")
+        chooser = Chooser(selector, search, self._choices.run) if selector else None
+        self._runner = Runner(policy, planner, settings, search, chooser)
         self._save = Batcher(self._save_together)
 
     async def aclose(self) -> None:
@@ -137,7 +134,7 @@ class Service:
         try:
             await self.close_engines()
         finally:
-            for threads in (self._searches, self._episodes, self._imports):
+            for threads in (self._searches, self._episodes, self._imports, self._choices):
                 threads.shutdown()
             self._threads.shutdown(cancel_futures=True)
             self.profiles.store.close()
@@ -161,8 +158,19 @@ class Service:
         with self.allowance.use(user), self.profiles.importing(user, documents, **options) as work:
             return await work.finish_in(self._imports.run)
 
-    async def search(self, user: str, queries: Sequence[str], k: int, name: str) -> list[list[Passage]]:
-        """See Profiles.search. Raises Busy. Users take turns, and concurrent queries are encoded together."""
+    async def search(
+        self, user: str, queries: Sequence[str], k: int, name: str | None = None
+    ) -> list[list[Passage]]:
+        """See Profiles.search. Raises Busy. Users take turns, and concurrent queries are encoded together.
+
+        Without a name, the settings' retriever is used. `auto` chooses for questions: it is refused here, and
+        with it in the settings, the default retriever is used.
+        """
+        if name == AUTO:
+            raise UnknownRetriever(
+                f"{AUTO} chooses for a question that is answered; a search names a retriever"
+            )
+        name = name or (DEFAULT if self.settings.retriever == AUTO else self.settings.retriever)
         with self.allowance.use(user):
             if sum(map(len, queries)) > SHORT_SEARCH:
                 return await self._search.search(user, queries, k, name)
@@ -199,8 +207,8 @@ class Service:
     ) -> AnswerRequest:
         """Validate a question, before a response begins.
 
-        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, UnknownUser, and pydantic's
-        ValidationError for a limit that is out of bounds.
+        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, SpaceUnavailable, UnknownUser,
+        and pydantic's ValidationError for a limit that is out of bounds.
         """
         check_name(user)
         self.check_question(question)
@@ -209,12 +217,9 @@ class Service:
             raise UnknownMethod(f"there is no method {method!r}; there are {', '.join(METHODS)}")
         plan, compare = options.get("plan") or "", options.get("compare", False)
         self.check(METHODS[method], plan)
-        if compare and self.settings.limits.concurrency + self.settings.limits.queue < 2:
-            raise InvalidQuestion("compare needs two answers at a time, and this server admits only one")
         name = options.get("retriever") or self.settings.retriever
-        self.profiles.retrievers.get(name)
-        await self.run(self.profiles.store.version, user)
-        return AnswerRequest(
+        chooser = self.chooser(name)
+        request = AnswerRequest(
             user=user,
             question=question.strip(),
             method=METHODS[method],
@@ -223,7 +228,31 @@ class Service:
             conversation=tuple(conversation),
             plan=plan,
             compare=compare,
+            competing=chooser.competing if chooser and METHODS[method].reads else (),
         )
+        admitted = self.settings.limits.concurrency + self.settings.limits.queue
+        if request.trajectories > admitted:
+            raise InvalidQuestion(
+                f"this needs {request.trajectories} answers at a time, and the server admits {admitted}"
+            )
+        for retriever in chooser.selector.members if chooser else (name,):
+            await self.run(self.profiles.check, user, retriever)
+        return request
+
+    def chooser(self, name: str) -> Chooser | None:
+        """Chooses the retriever if `name` is `auto`; None for any other. Raises UnknownRetriever."""
+        if name != AUTO:
+            self.profiles.retrievers.get(name)
+            return None
+        if self._runner.chooser is None:
+            raise UnknownRetriever(NEEDS_SELECTOR)
+        return self._runner.chooser
+
+    @property
+    def most_trajectories(self) -> int:
+        """The most trajectories of one question, each of which takes a turn in the queue."""
+        chooser = self._runner.chooser
+        return max(len(chooser.competing), 1) if chooser else 1
 
     def check_question(self, question: str) -> None:
         """Raise InvalidQuestion if the question is empty or too long."""
@@ -252,12 +281,13 @@ class Service:
 
     def answer(self, request: AnswerRequest) -> Answering:
         """Enter the question into the queue and answer it; its deadline counts from now. Raises Busy."""
-        tickets = [self.queue.enter(request.user)]
+        tickets: list[Ticket] = []
         try:
-            if request.compare:
+            for _ in range(request.trajectories):
                 tickets.append(self.queue.enter(request.user))
         except Busy:
-            tickets[0].leave()
+            for ticket in tickets:
+                ticket.leave()
             raise
         answer_id = uuid.uuid4().hex
         return Answering(answer_id, self._answer(answer_id, request, tickets), tickets)
@@ -265,22 +295,26 @@ class Service:
     async def _answer(
         self, answer_id: str, request: AnswerRequest, tickets: Sequence[Ticket]
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
+        trajectory: Trajectory | None = None
         async with AsyncExitStack() as stack:
             other = None
             if request.compare:
-                other = asyncio.create_task(self._without_profile(request, tickets[1]))
+                other = asyncio.create_task(self._runner.without_profile(request, tickets[-1]))
                 stack.push_async_callback(_stopped, other)
-            episode = self._episode(request, request.method)
-            events = await stack.enter_async_context(aclosing(self._drive(episode, request, tickets[0])))
+            events = await stack.enter_async_context(aclosing(self._runner.run(request, tickets)))
             async for event in events:
-                yield event
+                if isinstance(event, Trajectory):
+                    trajectory = event
+                else:
+                    yield event
+            assert trajectory is not None
             record = AnswerRecord(
                 id=answer_id,
                 user=request.user,
                 created_at=iso(datetime.now(UTC)),
                 method=request.method.name,
                 retriever=request.retriever,
-                trajectory=self._trajectory(episode),
+                trajectory=trajectory,
                 without_profile=await other if other else None,
             )
         try:
@@ -290,46 +324,6 @@ class Service:
             _log.error("an answer is delivered that cannot be stored: %s", error)
             record = replace(record, stored=False)
         yield record
-
-    async def _without_profile(self, request: AnswerRequest, ticket: Ticket) -> Trajectory:
-        episode = self._episode(request, METHODS["none"])
-        async with aclosing(self._drive(episode, request, ticket)) as events:
-            async for _ in events:
-                pass
-        return self._trajectory(episode)
-
-    def _episode(self, request: AnswerRequest, method: Method) -> Episode:
-        return method.begin(
-            request.question,
-            request.limits,
-            conversation=request.conversation,
-            protocol=self.settings.policy.protocol,
-            plan=request.plan if method.plans else "",
-            planner_protocol=self.settings.planning.protocol,
-        )
-
-    async def _drive(
-        self, episode: Episode, request: AnswerRequest, ticket: Ticket
-    ) -> AsyncGenerator[Event, None]:
-        """Wait in the queue, then run the episode to its end. The wait counts against the deadline."""
-
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            found = await self._episode_search.search(request.user, [query], k, request.retriever, exclude)
-            return found[0]
-
-        with ticket:
-            try:
-                async with asyncio.timeout(episode.seconds_left):
-                    await ticket.turn()
-            except TimeoutError:
-                episode.finish("deadline", "the deadline passed before this question's turn in the queue")
-            async with aclosing(drive(episode, self.policy, search, self.planner)) as events:
-                async for event in events:
-                    yield event
-
-    def _trajectory(self, episode: Episode) -> Trajectory:
-        # Read late: a policy that is not configured with a model's name learns it from its server.
-        return replace(episode.trajectory, policy=self.policy.name)
 
     async def _save_together(self, answers: Sequence[StoredAnswer]) -> Sequence[Exception | None]:
         # One transaction for all: most of its time is the disk's, to make it durable.

@@ -85,9 +85,14 @@ class Settings(BaseSettings):
     """Database to use instead of the SQLite file in `data`."""
     encoder: str = "minilm"
     """`minilm`, `contriever`, `contriever:PATH`, or the path of a sentence-transformers model."""
+    spaces: dict[str, str] = {}
+    """Further embedding spaces of the store: name → encoder. Each is a retriever of that name."""
     passage_tokens: Integer = Field(PASSAGE_TOKENS, ge=16)
     """Longest passage, in tokens: longer documents are split. The encoder's window is the upper bound."""
     retriever: str = "hybrid"
+    """How profiles are ranked; `auto` lets the selector choose for each question."""
+    selector: Path | None = None
+    """Folder of a selector that `pr2 train selector` wrote, for the retriever `auto`."""
     cache_mb: Integer = Field(1_024, ge=1)
     """Memory for loaded profiles, in MiB."""
     document_mb: Integer = Field(4, ge=1, le=16)
@@ -105,6 +110,13 @@ class Settings(BaseSettings):
     def _plans(self) -> Self:
         self.policy.check_policy()
         self.planning.check_policy()
+        return self
+
+    @model_validator(mode="after")
+    def _spaces(self) -> Self:
+        for name, encoder in self.spaces.items():
+            if not name or not encoder:
+                raise ValueError(f"spaces: {name or encoder!r} has to be NAME=ENCODER")
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ Restarted work continues where it stopped; with another configuration it is refu
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,17 @@ def replacing(file: Path) -> Iterator[IO[str]]:
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Make a new folder that replaces `folder` once it is complete; on an error `folder` stays."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(part, folder)
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Embeds documents in bulk: for an import, or for a whole store that changes its encoder."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from index.encoding.encoders import Encoder, Vectors
 from index.encoding.spool import Spool
 from index.errors import UnknownUser
 from index.ranking.profile import encoded_text
-from index.storage.profiles import EncodedDocument, EncodedPassage
+from index.storage.profiles import EncodedDocument, EncodedPassage, StoredProfile
 from index.storage.store import Store
 from index.text.passages import split
 from index.values import Progress
@@ -30,18 +31,32 @@ class Split:
     """(start, end) of each document's passages, in characters."""
     texts: Sequence[str]
     """Texts to encode, one for each passage."""
+    space_texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Texts of the same passages to encode in further spaces, by the space's name."""
 
-    def encoded(self, vectors: Vectors) -> list[EncodedDocument]:
-        """The documents with their passages' vectors, shape (texts, dimension)."""
+    def encoded(
+        self, vectors: Vectors, space_vectors: Mapping[str, Vectors] | None = None
+    ) -> list[EncodedDocument]:
+        """The documents with their passages' vectors, of shape (texts, dimension) in each space."""
         each = iter(vectors.astype(np.float16))
+        further = {name: iter(found.astype(np.float16)) for name, found in (space_vectors or {}).items()}
+
+        def passage(start: int, end: int) -> EncodedPassage:
+            return EncodedPassage(start, end, next(each), {name: next(v) for name, v in further.items()})
+
         return [
-            EncodedDocument(document, tuple(EncodedPassage(start, end, next(each)) for start, end in spans))
+            EncodedDocument(document, tuple(passage(start, end) for start, end in spans))
             for document, spans in zip(self.documents, self.spans, strict=True)
         ]
 
 
-def split_documents(encoder: Encoder, documents: Sequence[Document]) -> Split:
-    """Split documents into passages that fit the encoder's window and the manifest's passages."""
+def split_documents(
+    encoder: Encoder, documents: Sequence[Document], spaces: Mapping[str, Encoder] | None = None
+) -> Split:
+    """Split documents into passages that fit the encoder's window and the manifest's passages.
+
+    `spaces` are the encoders of further spaces, by the space's name; they encode the same passages.
+    """
     window = min(encoder.manifest.window, encoder.manifest.passage_tokens)
     count = encoder.count_tokens
     spans: list[list[tuple[int, int]]] = []
@@ -60,15 +75,35 @@ def split_documents(encoder: Encoder, documents: Sequence[Document]) -> Split:
         for start, end in parts:
             piece = document.text[start:end]
             texts.append(encoded_text(document, piece) if titled else piece)
-    return Split(documents, spans, texts)
+    further = {name: passage_texts(other, documents, spans) for name, other in (spaces or {}).items()}
+    return Split(documents, spans, texts, further)
 
 
-def reembed(store: Store, encoder: Encoder, progress: Progress | None = None) -> int:
+def passage_texts(
+    encoder: Encoder, documents: Sequence[Document], spans: Sequence[Sequence[tuple[int, int]]]
+) -> list[str]:
+    """Texts to encode for passages that were split for another encoder; a longer one is cut off by it.
+
+    A title that takes more than half of the window is left out.
+    """
+    heads = encoder.count_tokens([encoded_text(document, "") for document in documents])
+    texts: list[str] = []
+    for document, head, parts in zip(documents, heads, spans, strict=True):
+        pieces = [document.text[start:end] for start, end in parts]
+        titled = head <= encoder.manifest.window // 2
+        texts += [encoded_text(document, piece) for piece in pieces] if titled else pieces
+    return texts
+
+
+def reembed(
+    store: Store, encoder: Encoder, progress: Progress | None = None, space: str | None = None
+) -> int:
     """Replace a store's vectors by those of another encoder. Returns the number of documents.
 
-    Everything is encoded first and swapped in one transaction, so the store stays unchanged if this is
-    interrupted. Users whose documents change meanwhile are encoded again. `progress` is called with the
-    number of documents just done. Raises StoreUnavailable.
+    With `space`, its vectors are made or replaced, and nothing else changes; without, further spaces are
+    dropped, because their passages change. Everything is encoded first and swapped in one transaction, so the
+    store stays unchanged if this is interrupted. Users whose documents change meanwhile are encoded again.
+    `progress` is called with the number of documents just done. Raises StoreUnavailable.
     """
     versions: dict[str, int] = {}
     done = 0
@@ -81,15 +116,29 @@ def reembed(store: Store, encoder: Encoder, progress: Progress | None = None) ->
                 except UnknownUser:  # erased meanwhile
                     continue
                 versions[user] = stored.version
+                each = iter(_spans(stored))
                 for batch in batched(stored.documents):
-                    passages = split_documents(encoder, batch)
+                    parts = list(islice(each, len(batch)))
+                    if space is None:
+                        passages = split_documents(encoder, batch)
+                    else:
+                        passages = Split(batch, parts, passage_texts(encoder, batch, parts))
                     vectors = encoder.encode_documents(passages.texts)
-                    spool.add((user, stored.version, passages.encoded(vectors)))
+                    further = {space: vectors} if space else None
+                    spool.add((user, stored.version, passages.encoded(vectors, further)))
                     done += len(batch)
                     if progress:
                         progress(len(batch))
-            owed = store.swap_vectors(encoder.manifest, versions, spool)
+            owed = store.swap_vectors(encoder.manifest, versions, spool, space)
         return done
+
+
+def _spans(stored: StoredProfile) -> list[list[tuple[int, int]]]:
+    """The passages of each document, as (start, end)."""
+    spans: list[list[tuple[int, int]]] = [[] for _ in stored.documents]
+    for index, start, end in stored.spans:
+        spans[index].append((start, end))
+    return spans
 
 
 def batched(documents: Iterable[Document | None]) -> Iterator[list[Document]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.documents import Document, Passage, iso
+from index.errors import SpaceUnavailable
 from index.ranking.lexical import LexicalIndex
 from index.ranking.vectors import VectorIndex
 from index.storage.profiles import StoredProfile
@@ -39,6 +40,7 @@ class Profile:
         self.documents = stored.documents
         self._spans = stored.spans
         self.vectors = VectorIndex(stored.vectors)
+        self._spaces = {name: VectorIndex(vectors) for name, vectors in stored.spaces.items()}
         self._text_bytes = sum(sys.getsizeof(document.text) for document in stored.documents)
         self._other_bytes = sum(
             _memory([document.title, document.source, document.metadata]) for document in stored.documents
@@ -53,7 +55,8 @@ class Profile:
     @property
     def nbytes(self) -> int:
         """Estimated memory in bytes; the lexical index takes about as much as the text."""
-        own = self.vectors.nbytes + 3 * self._text_bytes + self._other_bytes + 1_000 * len(self._spans)
+        vectors = sum(index.nbytes for index in (self.vectors, *self._spaces.values()))
+        own = vectors + 3 * self._text_bytes + self._other_bytes + 1_000 * len(self._spans)
         return own + sum(value.nbytes for value in tuple(self._derived.values()))
 
     def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
@@ -65,6 +68,13 @@ class Profile:
             if name not in self._derived:
                 self._derived[name] = make()
             return cast(Derived, self._derived[name])
+
+    def space(self, name: str) -> VectorIndex:
+        """Return the passages' vectors in a further space. Raises SpaceUnavailable if it has none yet."""
+        try:
+            return self._spaces[name]
+        except KeyError:
+            raise SpaceUnavailable(name) from None
 
     def document(self, position: int) -> Document:
         """Return the document of the passage at `position`."""

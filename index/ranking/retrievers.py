@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.encoding.encoders import Vectors
-from index.errors import UnknownRetriever
+from index.errors import InvalidName, UnknownRetriever
 from index.ranking.hybrid import scores
+from index.ranking.okapi import OkapiIndex
 from index.ranking.profile import Profile
+from index.ranking.vectors import VectorIndex
 from index.text.words import terms
 
 Ranking = Sequence[tuple[int, float]]
@@ -45,7 +47,8 @@ class Retriever(Protocol):
 
     @property
     def needs_vectors(self) -> bool:
-        """Whether queries need vectors of the store's encoder."""
+        """Whether queries need vectors: of the further space with the retriever's name or, if there is none,
+        of the store's encoder."""
         ...
 
     @property
@@ -63,10 +66,20 @@ class BuiltIn:
     needs_vectors: bool = False
 
 
+@dataclass(frozen=True)
+class SpaceRetriever:
+    """Ranks by the dot product in the further space of this name. Raises SpaceUnavailable."""
+
+    name: str
+    needs_vectors = True
+
+    def rank(self, profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+        return _nearest(profile.space(self.name), queries, depth)
+
+
 def dense(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
     """Rank by the dot product of the stored vectors with the query's."""
-    found = profile.vectors.search(_vectors(queries), depth)
-    return [list(zip(p.tolist(), s.tolist(), strict=True)) for p, s in found]
+    return _nearest(profile.vectors, queries, depth)
 
 
 def bm25(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
@@ -81,17 +94,27 @@ def recency(profile: Profile, queries: Sequence[Query], depth: int) -> list[Rank
     return [ranking for _ in queries]
 
 
+def okapi(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """Rank by BM25 as LaMP publishes it (see okapi.py): all passages, whatever their scores."""
+    index = profile.derived("okapi", lambda: OkapiIndex(_with_titles(profile)))
+    rankings: list[Ranking] = []
+    for query in queries:
+        scores = index.scores(query.text)
+        order = np.argsort(-scores, kind="stable")[:depth]
+        rankings.append(list(zip(order.tolist(), scores[order].tolist(), strict=True)))
+    return rankings
+
+
 def rrf(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
     """Rank by reciprocal rank fusion of `dense` and `bm25`."""
     pool = max(depth, RRF_DEPTH)
-    fused = []
-    for lists in zip(dense(profile, queries, pool), bm25(profile, queries, pool), strict=True):
-        scores = np.zeros(len(profile))
-        for ranking in lists:
-            for rank, (position, _) in enumerate(ranking, 1):
-                scores[position] += 1 / (RRF_CONSTANT + rank)
-        fused.append(_best(scores, depth))
-    return fused
+    return _fused(profile, depth, dense(profile, queries, pool), bm25(profile, queries, pool))
+
+
+def rrf_lamp(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    """Rank by reciprocal rank fusion of LaMP's three retrievers: `okapi`, `recency` and `dense`."""
+    lists = (rank(profile, queries, len(profile)) for rank in (okapi, recency, dense))
+    return _fused(profile, depth, *lists)
 
 
 def hybrid(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
@@ -115,10 +138,32 @@ def none(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking
     return [[] for _ in queries]
 
 
+def _fused(profile: Profile, depth: int, *retrievers: Sequence[Ranking]) -> list[Ranking]:
+    """Fuse the rankings of several retrievers, query by query."""
+    fused = []
+    for lists in zip(*retrievers, strict=True):
+        scores = np.zeros(len(profile))
+        for ranking in lists:
+            for rank, (position, _) in enumerate(ranking, 1):
+                scores[position] += 1 / (RRF_CONSTANT + rank)
+        fused.append(_best(scores, depth))
+    return fused
+
+
+def _with_titles(profile: Profile) -> list[str]:
+    titles = (profile.document(position).title or "" for position in range(len(profile)))
+    return [f"{title} {profile.text(position)}" for position, title in enumerate(titles)]
+
+
 def _best(scores: NDArray[np.floating], depth: int) -> Ranking:
     """Return the positive scores, best first, ties in order of position."""
     order = np.argsort(-scores, kind="stable")[:depth]
     return [(int(position), float(scores[position])) for position in order if scores[position] > 0]
+
+
+def _nearest(vectors: VectorIndex, queries: Sequence[Query], depth: int) -> list[Ranking]:
+    found = vectors.search(_vectors(queries), depth)
+    return [list(zip(p.tolist(), s.tolist(), strict=True)) for p, s in found]
 
 
 def _vectors(queries: Sequence[Query]) -> Vectors:
@@ -132,6 +177,8 @@ BUILT_IN = (
     BuiltIn("bm25", bm25),
     BuiltIn("recency", recency),
     BuiltIn("rrf", rrf, needs_vectors=True),
+    BuiltIn("okapi", okapi),
+    BuiltIn("rrf-lamp", rrf_lamp, needs_vectors=True),
     BuiltIn("hybrid", hybrid, needs_vectors=True),
     BuiltIn("random", random),
     BuiltIn("none", none),
@@ -147,9 +194,9 @@ class Retrievers:
             self.register(retriever)
 
     def register(self, retriever: Retriever) -> None:
-        """Raises ValueError if the name is taken."""
+        """Raises InvalidName if the name is taken."""
         if retriever.name in self._by_name:
-            raise ValueError(f"there is already a retriever {retriever.name!r}")
+            raise InvalidName(f"there is already a retriever {retriever.name!r}")
         self._by_name[retriever.name] = retriever
 
     @property

@@ -2,17 +2,18 @@
 
 import json
 import threading
+from collections.abc import Mapping
 from typing import Literal
 
-from sqlalchemy import Connection, insert, inspect, select, text, update
+from sqlalchemy import Connection, delete, insert, inspect, select, text, update
 
 from index.encoding.encoders import EncoderManifest
 from index.errors import EncoderMismatch, SchemaMismatch, StoreUnavailable
 from index.storage import schema
 
-REVISION = "1"
+REVISION = "2"
 """Latest revision in migrations/versions, which schema.py describes."""
-_ENCODER, _SCHEMA = "encoder", "schema"
+_ENCODER, _SCHEMA, _SPACE = "encoder", "schema", "space:"
 # Alembic keeps the running migration in module globals.
 _migrating = threading.Lock()
 
@@ -67,6 +68,53 @@ def read_encoder(
 
 def write_encoder(connection: Connection, encoder: EncoderManifest) -> None:
     _set(connection, _ENCODER, json.dumps(encoder.to_dict()))
+
+
+def read_spaces(
+    connection: Connection, expected: Mapping[str, EncoderManifest]
+) -> dict[str, EncoderManifest]:
+    """Return the encoders of the store's further spaces by name. Raises EncoderMismatch.
+
+    A space is listed here if, and only if, every passage in the store has a vector in it. The lock on the
+    encoder's row (see read_encoder) covers the spaces, too.
+    """
+    keys = schema.manifest.c.key
+    rows = connection.execute(
+        select(schema.manifest).where(keys.startswith(_SPACE, autoescape=True)).order_by(keys)
+    )
+    made_by = {row.key.removeprefix(_SPACE): EncoderManifest(**json.loads(row.value)) for row in rows}
+    for name, encoder in expected.items():
+        if name in made_by and made_by[name] != encoder:
+            raise EncoderMismatch(
+                f"the space {name!r} of this store was made with the encoder {made_by[name]}; it cannot be "
+                f"opened with {encoder}: use the former, or make it again "
+                f"(pr2 profile reembed --space {name}=ENCODER)"
+            )
+    return made_by
+
+
+def begin_spaces(connection: Connection, spaces: Mapping[str, EncoderManifest]) -> None:
+    """Record these spaces if the store has no documents, so that the first ones get vectors in them.
+
+    Raises EncoderMismatch for a space of another encoder.
+    """
+    if spaces.keys() <= read_spaces(connection, spaces).keys():
+        return
+    read_encoder(connection, None, lock="exclusive")
+    known = read_spaces(connection, spaces)  # Another process may have recorded them before the lock.
+    if connection.execute(select(schema.documents.c.id).limit(1)).one_or_none() is None:
+        for name in spaces.keys() - known.keys():
+            write_space(connection, name, spaces[name])
+
+
+def write_space(connection: Connection, name: str, encoder: EncoderManifest) -> None:
+    _set(connection, _SPACE + name, json.dumps(encoder.to_dict()))
+
+
+def drop_space(connection: Connection, name: str) -> None:
+    """Delete a space and its vectors."""
+    connection.execute(delete(schema.space_vectors).where(schema.space_vectors.c.space == name))
+    connection.execute(delete(schema.manifest).where(schema.manifest.c.key == _SPACE + name))
 
 
 def _revision(connection: Connection) -> tuple[str | None, bool]:

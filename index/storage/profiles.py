@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from index.documents import Document, iso
-from index.errors import StoreUnavailable, UnknownDocument, UnknownUser, WouldReplace
-from index.storage import schema
+from index.errors import UnknownDocument, UnknownUser, WouldReplace
+from index.storage import schema, vectors
 from index.storage.database import insert_if_missing
 from index.values import Changes, Tally
 
+_ENCODED = (schema.passages, schema.space_vectors)
+"""Tables with rows for each passage of a document."""
 AT_ONCE = 500
 """Keys per IN list, below every database's limit."""
 
@@ -28,6 +30,8 @@ class EncodedPassage:
     start: int
     end: int
     vector: NDArray[np.float16]
+    spaces: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
+    """Vectors in further spaces, by the space's name."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class StoredProfile:
     """(index into documents, start, end) of each passage, in order."""
     vectors: NDArray[np.float16]
     """Shape (passages, dimension)."""
+    spaces: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
+    """Vectors of the same passages in further spaces, by the space's name."""
 
 
 _VERSION = select(schema.users.c.version).where(schema.users.c.user == bindparam("user"))
@@ -75,14 +81,15 @@ def put(
     changes: Changes,
     *,
     replace: bool,
+    spaces: Collection[str] = (),
 ) -> int:
-    """See Store.put."""
+    """See Store.put. `spaces` names the further spaces of the store."""
     version, start = _claimed(connection, user)
     position = start
     differs: dict[str, bool] = {}
     for batch in batches:
         _compare(connection, user, batch, start, differs, changes.added)
-        position = _put_batch(connection, user, batch, position)
+        position = _put_batch(connection, user, batch, position, spaces)
     for document_id, changed in differs.items():
         (changes.replaced if changed else changes.unchanged).add(document_id)
     if changes.replaced.count and not replace:
@@ -111,23 +118,37 @@ def swap_vectors(
     connection: Connection,
     versions: Mapping[str, int],
     batches: Iterable[tuple[str, int, Sequence[EncodedDocument]]],
+    space: str | None = None,
 ) -> list[str]:
-    """See Store.swap_vectors."""
+    """See Store.swap_vectors. `space` None means the vectors of the store's own encoder, and all passages."""
     users = schema.users.c
     now = {row.user: row.version for row in connection.execute(select(users.user, users.version))}
     changed = sorted(user for user, version in now.items() if versions.get(user) != version)
     if changed:
         return changed
-    connection.execute(delete(schema.passages))
+    if space is None:
+        for table in _ENCODED:
+            connection.execute(delete(table))
+    else:
+        connection.execute(delete(schema.space_vectors).where(schema.space_vectors.c.space == space))
     for user, version, batch in batches:
-        if now.get(user) == version:
+        if now.get(user) != version:
+            continue
+        if space is None:
             _put_batch(connection, user, batch, 0)
+        else:
+            _put_vectors(connection, user, batch, _positions(connection, user, batch), [space])
     connection.execute(update(schema.users).values(version=users.version + 1))
     return []
 
 
-def load(connection: Connection, user: str, dimension: int) -> StoredProfile:
-    """Return all documents and vectors. Raises UnknownUser, and StoreUnavailable if a vector is damaged."""
+def load(
+    connection: Connection, user: str, dimension: int, spaces: Mapping[str, int] | None = None
+) -> StoredProfile:
+    """Return all documents and vectors; `spaces` are the dimensions of further spaces to load, by name.
+
+    Raises UnknownUser, and StoreUnavailable if a vector is damaged or missing.
+    """
     documents, passages = schema.documents.c, schema.passages.c
     version = version_of(connection, user)
     rows = connection.execute(
@@ -139,18 +160,14 @@ def load(connection: Connection, user: str, dimension: int) -> StoredProfile:
         .order_by(passages.position, passages.start)
     ).all()
     indexes = {row.position: index for index, row in enumerate(rows)}
-    if any(len(part.vector) != 2 * dimension for part in parts):
-        raise StoreUnavailable(
-            f"the database is damaged: a vector of the user {user!r} does not have {dimension} dimensions; "
-            "put that user's documents again"
-        )
-    flat = np.frombuffer(b"".join(part.vector for part in parts), np.float16)
+    keys = [(part.position, part.start) for part in parts]
     return StoredProfile(
         user=user,
         version=version,
         documents=[_document(row) for row in rows],
         spans=[(indexes[part.position], part.start, part.end) for part in parts],
-        vectors=flat.reshape(len(parts), dimension),
+        vectors=vectors.of_rows(user, parts, dimension),
+        spaces=vectors.load_spaces(connection, user, keys, spaces) if spaces else {},
     )
 
 
@@ -202,13 +219,14 @@ def missing(connection: Connection, user: str, document_ids: Collection[str]) ->
 def delete_document(connection: Connection, user: str, document_id: str) -> None:
     """Raises UnknownUser or UnknownDocument."""
     version = version_of(connection, user, to_change=True)
-    documents, passages = schema.documents.c, schema.passages.c
+    documents = schema.documents.c
     where = (documents.user == user, documents.id == document_id)
     position = connection.execute(select(documents.position).where(*where)).scalar_one_or_none()
     if position is None:
         raise unknown_document(user, document_id)
     connection.execute(delete(schema.documents).where(*where))
-    connection.execute(delete(schema.passages).where(passages.user == user, passages.position == position))
+    for table in _ENCODED:
+        connection.execute(delete(table).where(table.c.user == user, table.c.position == position))
     connection.execute(update(schema.users).where(schema.users.c.user == user).values(version=version + 1))
 
 
@@ -252,11 +270,44 @@ def _would_replace(replaced: Tally[str]) -> str:
     return f"other contents are stored under these ids, and nothing is replaced: {named}{more}"
 
 
-def _put_batch(connection: Connection, user: str, batch: Sequence[EncodedDocument], position: int) -> int:
+def _put_batch(
+    connection: Connection,
+    user: str,
+    batch: Sequence[EncodedDocument],
+    position: int,
+    spaces: Collection[str] = (),
+) -> int:
     """Write one batch; the last document with an id wins. Returns the next free position."""
     latest = {encoded.document.id: encoded for encoded in batch}
+    positions = _positions(connection, user, latest.values())
+    known = list(positions.values())
+    for first in range(0, len(known), AT_ONCE):
+        replaced = known[first : first + AT_ONCE]
+        for table in (schema.documents, *_ENCODED):
+            connection.execute(delete(table).where(table.c.user == user, table.c.position.in_(replaced)))
+    for document_id in latest:
+        if document_id not in positions:
+            positions[document_id] = position
+            position += 1
+    rows = [_row(user, positions[name], encoded.document) for name, encoded in latest.items()]
+    if rows:
+        connection.execute(insert(schema.documents), rows)
+    passage_rows = [
+        _key(user, positions[name], passage)
+        | {"end": passage.end, "vector": vectors.to_bytes(passage.vector)}
+        for name, encoded in latest.items()
+        for passage in encoded.passages
+    ]
+    if passage_rows:
+        connection.execute(insert(schema.passages), passage_rows)
+    _put_vectors(connection, user, latest.values(), positions, spaces)
+    return position
+
+
+def _positions(connection: Connection, user: str, batch: Iterable[EncodedDocument]) -> dict[str, int]:
+    """The positions of those documents that are stored, by id."""
     columns = schema.documents.c
-    ids = list(latest)
+    ids = list(dict.fromkeys(encoded.document.id for encoded in batch))
     positions: dict[str, int] = {}
     for first in range(0, len(ids), AT_ONCE):
         some = ids[first : first + AT_ONCE]
@@ -264,33 +315,30 @@ def _put_batch(connection: Connection, user: str, batch: Sequence[EncodedDocumen
             select(columns.id, columns.position).where(columns.user == user, columns.id.in_(some))
         ).all()
         positions |= {row.id: row.position for row in rows}
-    known = list(positions.values())
-    for first in range(0, len(known), AT_ONCE):
-        replaced = known[first : first + AT_ONCE]
-        for table in (schema.documents, schema.passages):
-            connection.execute(delete(table).where(table.c.user == user, table.c.position.in_(replaced)))
-    document_rows, passage_rows = [], []
-    for document_id, encoded in latest.items():
-        if document_id not in positions:
-            positions[document_id] = position
-            position += 1
-        own = positions[document_id]
-        document_rows.append(_row(user, own, encoded.document))
-        passage_rows += [
-            {
-                "user": user,
-                "position": own,
-                "start": passage.start,
-                "end": passage.end,
-                "vector": passage.vector.astype(np.float16).tobytes(),
-            }
-            for passage in encoded.passages
-        ]
-    if document_rows:
-        connection.execute(insert(schema.documents), document_rows)
-    if passage_rows:
-        connection.execute(insert(schema.passages), passage_rows)
-    return position
+    return positions
+
+
+def _put_vectors(
+    connection: Connection,
+    user: str,
+    batch: Iterable[EncodedDocument],
+    positions: Mapping[str, int],
+    spaces: Collection[str],
+) -> None:
+    """Write the passages' vectors in these further spaces."""
+    rows = [
+        _key(user, positions[encoded.document.id], passage)
+        | {"space": space, "vector": vectors.to_bytes(passage.spaces[space])}
+        for encoded in batch
+        for passage in encoded.passages
+        for space in spaces
+    ]
+    if rows:
+        connection.execute(insert(schema.space_vectors), rows)
+
+
+def _key(user: str, position: int, passage: EncodedPassage) -> dict[str, Any]:
+    return {"user": user, "position": position, "start": passage.start}
 
 
 def _row(user: str, position: int, document: Document) -> dict[str, Any]:

@@ -22,7 +22,7 @@ tables = MetaData()
 manifest = Table(
     "manifest", tables, Column("key", String, primary_key=True), Column("value", Text, nullable=False)
 )
-"""The encoder that made the vectors, and the schema's revision."""
+"""The encoder that made the vectors, those of further spaces, and the schema's revision."""
 
 users = Table(
     "users",
@@ -61,6 +61,18 @@ passages = Table(
 )
 """The encoded parts of each document, with their float16 vectors."""
 
+space_vectors = Table(
+    "space_vectors",
+    tables,
+    Column("user", String, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("space", String, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("user", "position", "start", "space"),
+)
+"""The float16 vectors of the same passages in further embedding spaces, by the space's name."""
+
 answers = Table(
     "answers",
     tables,
@@ -71,5 +83,5 @@ answers = Table(
     PrimaryKeyConstraint("user", "id"),
 )
 
-PER_USER = (documents, passages, answers, users)
+PER_USER = (documents, passages, space_vectors, answers, users)
 """All tables with a column `user`. An erasure deletes the user's rows from each."""

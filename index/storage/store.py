@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, select
 from index.documents import Document, iso
 from index.encoding.encoders import EncoderManifest
 from index.encoding.spool import Spool
-from index.errors import StoreDamaged, UnknownUser
+from index.errors import EncoderMismatch, StoreDamaged, UnknownSpace, UnknownUser
 from index.storage import answers, opening, profiles, schema, wal
 from index.storage.answers import StoredAnswer
 from index.storage.database import Database, as_unavailable
@@ -40,16 +40,19 @@ class Store:
         self,
         url: str,
         manifest: EncoderManifest | None,
+        spaces: Mapping[str, EncoderManifest] | None = None,
         *,
         keep_reserve: bool = False,
         accept_loss: bool = False,
     ) -> None:
-        """`manifest` is that of the encoder in use. None opens an existing store with any encoder.
+        """`manifest` is that of the encoder in use. None opens an existing store with any encoder. `spaces`
+        are the manifests of the encoders of further spaces, by the space's name.
 
         With `keep_reserve`, some disk space is set aside so that documents can be deleted when the disk is
         full. With `accept_loss`, a store with a damaged log is opened without the writes behind the damage.
         """
         self._expected = manifest
+        self._spaces = dict(spaces or {})
         self.database = Database(url)
         self._health = Health(self.database)
         self._keep_reserve = keep_reserve
@@ -67,6 +70,7 @@ class Store:
         with self.database.write() as connection:
             opening.prepare(connection, self._expected)
             opening.read_encoder(connection, self._expected)
+            opening.begin_spaces(connection, self._spaces)
         # A process that was killed may have deleted without scrubbing.
         self.database.scrub(wait_ms=0)
         if self._keep_reserve and self.database.reserve:
@@ -123,19 +127,52 @@ class Store:
         """Insert or replace documents in one transaction; a replaced document keeps its position.
 
         `batches` is read inside the transaction, so it should be quick. What changed is added to `changes`.
-        Returns the new version. Raises WouldReplace, without `replace`, if contents would be lost.
+        Returns the new version. Raises WouldReplace, without `replace`, if contents would be lost, and
+        EncoderMismatch if the store has a space that this one was opened without.
         """
         with self._write() as connection:
             opening.read_encoder(connection, self._expected, lock="share")
-            return profiles.put(connection, user, batches, changes or Changes(), replace=replace)
+            spaces = opening.read_spaces(connection, self._spaces)
+            without = sorted(spaces.keys() - self._spaces.keys())
+            if without:
+                raise EncoderMismatch(_not_in_use(without[0], spaces[without[0]]))
+            return profiles.put(
+                connection, user, batches, changes or Changes(), replace=replace, spaces=spaces
+            )
+
+    def spaces(self) -> dict[str, EncoderManifest]:
+        """Return the encoders of the further spaces that every passage has a vector in, by name."""
+        with self._read() as connection:
+            return opening.read_spaces(connection, self._spaces)
+
+    def encoder(self) -> EncoderManifest:
+        """Return the encoder of the store's own vectors."""
+        with self._read() as connection:
+            return opening.read_encoder(connection, self._expected)
+
+    def drop_space(self, name: str) -> None:
+        """Delete a further space and its vectors. Raises UnknownSpace."""
+
+        def work(connection: Connection) -> None:
+            opening.read_encoder(connection, None, lock="exclusive")
+            known = opening.read_spaces(connection, {})
+            if name not in known:
+                raise UnknownSpace(f"the store has no space {name!r}; it has {', '.join(known) or 'none'}")
+            opening.drop_space(connection, name)
+
+        self.open()
+        self.database.delete(work)
 
     def swap_vectors(
         self,
         manifest: EncoderManifest,
         versions: Mapping[str, int],
         batches: Iterable[tuple[str, int, Sequence[EncodedDocument]]],
+        space: str | None = None,
     ) -> list[str]:
-        """Replace all vectors by those of another encoder, in one transaction.
+        """Replace all vectors, or those in one further space, by another encoder's, in one transaction.
+
+        Passages are split for the store's own encoder, so its replacement drops all further spaces.
 
         `batches` has (user, version, documents), and `versions` the latest version of each user in it; older
         batches are skipped. Returns users who have changed since or are not in `versions`; if there are any,
@@ -143,18 +180,28 @@ class Store:
         """
         with self._write() as connection:
             opening.read_encoder(connection, None, lock="exclusive")
-            changed = profiles.swap_vectors(connection, versions, batches)
+            changed = profiles.swap_vectors(connection, versions, batches, space)
             if changed:
                 return changed
-            opening.write_encoder(connection, manifest)
-        self._expected = manifest
+            if space is None:
+                opening.write_encoder(connection, manifest)
+                for name in opening.read_spaces(connection, {}):
+                    opening.drop_space(connection, name)
+            else:
+                opening.write_space(connection, space, manifest)
+        if space is None:
+            self._expected = manifest
+        else:
+            self._spaces = {**self._spaces, space: manifest}
         return []
 
     def load(self, user: str) -> StoredProfile:
         """Return the whole profile in one consistent state. Raises UnknownUser."""
         with self._read() as connection:
             dimension = opening.read_encoder(connection, self._expected).dimension
-            return profiles.load(connection, user, dimension)
+            made_by = opening.read_spaces(connection, self._spaces) if self._spaces else {}
+            spaces = {name: made_by[name].dimension for name in self._spaces if name in made_by}
+            return profiles.load(connection, user, dimension, spaces)
 
     def document(self, user: str, document_id: str) -> Document:
         """Raises UnknownUser or UnknownDocument."""
@@ -234,3 +281,11 @@ class Store:
         self.open()
         with self.database.write() as connection:
             yield connection
+
+
+def _not_in_use(name: str, encoder: EncoderManifest) -> str:
+    return (
+        f"this store has the space {name!r} (encoder {encoder}), so no document is stored without a vector "
+        f"in it: add --space {name}=ENCODER (setting spaces), or delete the space with "
+        f"pr2 profile spaces --drop {name}"
+    )

@@ -92,8 +92,7 @@ class Access:
     ) -> list[list[Passage]]:
         """The best passages for each query, best first. Defaults to the settings' retriever."""
         self.check("read", user)
-        name = retriever or self._service.settings.retriever
-        return await self._stop.unless(self._service.search, user, queries, k, name)
+        return await self._stop.unless(self._service.search, user, queries, k, retriever)
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""

@@ -1,10 +1,14 @@
 """Adapts the commands' backends to what an evaluation gets its answers from."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from agent.auto import AUTO, Chooser
 from agent.methods import METHODS
+from agent.selecting import read_manifest
 from agent.trajectory import Trajectory
 from index.documents import Document
 from index.errors import InvalidDocument, UnknownDocument
@@ -33,7 +37,14 @@ class BackendAnswers:
     @property
     def most_at_once(self) -> int | None:
         """See Answers. A question waiting in the service's queue uses up its deadline."""
-        return self._service.settings.limits.concurrency if self._service else None
+        if self._service is None:
+            return None
+        return max(self._service.settings.limits.concurrency // self._service.most_trajectories, 1)
+
+    @property
+    def chooser(self) -> Chooser | None:
+        """Chooses for the retriever `auto`, if the local service has a selector. A server chooses itself."""
+        return self._service.chooser(AUTO) if self._service and self._service.settings.selector else None
 
     def check(self, method: str, *, has_plan: bool) -> None:
         """See Answers. A server refuses each question itself."""
@@ -52,7 +63,10 @@ class BackendAnswers:
                 raise UnfitQuestion(str(error)) from None
 
     def describe(self, retriever: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
-        """See Answers. Of a server, only the address is known."""
+        """See Answers. Of a server, only the address is known.
+
+        Raises UnknownRetriever and SelectorUnavailable, but not for a server.
+        """
         if self._service is None:
             return {
                 "server": getattr(self._backend, "url", ""),
@@ -60,12 +74,16 @@ class BackendAnswers:
                 "limits": limits,
             }
         settings = self._service.settings
+        name = retriever or settings.retriever
+        self._service.chooser(name)
+        chosen = {"selector": _selector(settings.selector)} if name == AUTO and settings.selector else {}
         return {
             "limits": asdict(settings.limits.limits(limits)),
             "policy": settings.policy.model_dump(mode="json", include=ENGINE),
             "planner": settings.planning.model_dump(mode="json", include=ENGINE),
-            "encoder": str(self._service.profiles.encoder.manifest),
-            "retriever": retriever or settings.retriever,
+            "encoder": self._service.profiles.encoders,
+            "retriever": name,
+            **chosen,
         }
 
     async def document(self, user: str, document_id: str, /) -> Document:
@@ -88,6 +106,9 @@ class BackendAnswers:
 
     async def search(self, user: str, query: str, k: int, retriever: str | None) -> Sequence[Passage]:
         """The best `k` documents for the query, each by its best passage. Raises Unanswered."""
+        if self._service:
+            # Not left to the service, whose own `auto` does not hold for searches.
+            retriever = retriever or self._service.settings.retriever
         try:
             return (await self._backend.search(user, [query], k, retriever))[0]
         except ApiError as error:
@@ -108,3 +129,13 @@ class BackendAnswers:
             if isinstance(error, InvalidQuestion) or error.status == 422:
                 raise UnfitQuestion(f"{error} ({one_line(question)[:_SHOWN]})") from None
             raise Unanswered(str(error)) from None
+
+
+def _selector(folder: Path) -> dict[str, Any]:
+    """JSON values that a selector's choices depend on. Raises SelectorUnavailable."""
+    manifest = read_manifest(folder).model_dump(mode="json", include={"mode", "members", "max_tokens"})
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as weights:
+            digest.update(hashlib.file_digest(weights, "sha256").digest())
+    return {**manifest, "weights": digest.hexdigest()}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.driver import Event
 
 
-@options.shared(flags=("data", "encoder", *options.POLICY), limits=options.LIMITS)
+@options.shared(flags=("data", "encoder", "space", "selector", *options.POLICY), limits=options.LIMITS)
 def ask(
     user: options.User,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="Question to answer for this person.")],

@@ -13,6 +13,7 @@ from server.cli import judging, lamp, options, texts
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
+from server.cli.selecting import pool
 
 if TYPE_CHECKING:
     from training.evaluation.evaluate import Evaluation
@@ -26,9 +27,12 @@ MethodName = Literal["none", "rag", "rag-random", "planpers", "planpers-oracle",
 evaluate = typer.Typer(help="Measure how well answers fit the person who asked, as LaMP-QA and LaMP do.")
 
 
+evaluate.command()(pool)
+
+
 @evaluate.callback(invoke_without_command=True)
 @options.shared(
-    flags=("data", "encoder", "passage_tokens", *options.POLICY, *options.PLANNER),
+    flags=("data", "encoder", "space", "passage_tokens", "selector", *options.POLICY, *options.PLANNER),
     limits=("top_k", "max_searches", "max_tokens"),
 )
 def run(
@@ -157,6 +161,30 @@ def report(
     with _input_errors():
         write_report(runs, folder)
     typer.echo(f"{folder / 'report.html'}")
+
+
+@evaluate.command()
+def exhibits(
+    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, of any data sets.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Default: the folder that holds the first run."),
+    ] = None,
+    pools: Annotated[
+        list[Path] | None,
+        typer.Option("--pool", metavar="FILE", help="A file of pr2 evaluate pool --json, for Table 4."),
+    ] = None,
+) -> None:
+    """Write the exhibits of arXiv 2404.05970 from finished runs, as an HTML page and as Markdown.
+
+    The runs of a data set differ in their retriever alone; those that an exhibit lacks are named.
+    """
+    from training.evaluation.exhibits import PAGE, write_exhibits
+
+    folder = out or runs[0].parent
+    with _input_errors():
+        write_exhibits(runs, folder, pools or ())
+    typer.echo(f"{folder / PAGE}")
 
 
 Run = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)]

@@ -58,13 +58,14 @@ def import_(
     server: options.Server = None,
     data: options.Data = None,
     encoder: options.Encoder = None,
+    space: options.Space = None,
 ) -> None:
     """Store the documents of a file. Documents with a known id are replaced.
 
     NDJSON and JSON take objects with text and, optionally, id, created_at, title, source, metadata. Without
     an id, one is made from the contents.
     """
-    flags = options.flags(data=data, encoder=encoder)
+    flags = options.flags(data=data, encoder=encoder, space=space)
     with as_cli_errors(), opened(user, file, form, _mapping(columns or [])) as sources:
         asyncio.run(_import(server, flags, sources, on_error))
 

@@ -112,7 +112,7 @@ async def _answers(
     from training.tasks.lamp.answers import LampAnswers
 
     async with aclosing(model):
-        yield LampAnswers(backend, number, model, tokens)
+        yield LampAnswers(backend, number, model, tokens, backend.chooser)
 
 
 def predictions(

@@ -10,7 +10,7 @@ from server.cli import options
 from server.cli.errors import as_cli_errors
 
 
-@options.shared(flags=("data", "encoder", "retriever", *options.POLICY))
+@options.shared(flags=("data", "encoder", "space", "retriever", "selector", *options.POLICY))
 def mcp(
     *,
     user: Annotated[

@@ -32,9 +32,44 @@ Encoder = Annotated[
     str | None,
     typer.Option("--encoder", help="minilm, contriever, or the path of a sentence-transformers model."),
 ]
+
+
+def spaces_of(pairs: Sequence[str] | None) -> dict[str, str]:
+    """The encoders of further spaces, by the space's name. Raises BadParameter."""
+    spaces: dict[str, str] = {}
+    for pair in pairs or ():
+        name, _, encoder = pair.partition("=")
+        if not name or not encoder:
+            raise typer.BadParameter(f"takes NAME=ENCODER, not {pair!r}")
+        spaces[name] = encoder
+    return spaces
+
+
+def _checked(pairs: list[str] | None) -> list[str] | None:
+    spaces_of(pairs)
+    return pairs
+
+
+Space = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--space",
+        metavar="NAME=ENCODER",
+        callback=_checked,
+        help="A further embedding space of the store and its encoder: a retriever of that name. Repeatable.",
+    ),
+]
 Retriever = Annotated[
     str | None,
-    typer.Option("--retriever", help="How to rank the profile: hybrid, dense, bm25, recency, rrf, …"),
+    typer.Option(
+        "--retriever",
+        help="How to rank the profile: hybrid, dense, bm25, recency, rrf, a --space, …; for questions also "
+        "auto, with a selector.",
+    ),
+]
+Selector = Annotated[
+    Path | None,
+    typer.Option("--selector", metavar="DIR", help="Folder of the selector that chooses for auto."),
 ]
 PolicyName = Annotated[
     EngineName | None,
@@ -95,11 +130,13 @@ OPTIONS: Mapping[str, Any] = {
     ],
     "data": Data,
     "encoder": Encoder,
+    "space": Space,
     "passage_tokens": Annotated[
         int | None,
         typer.Option(help="Longest passage, in tokens: longer documents are split. 512 keeps them whole."),
     ],
     "retriever": Retriever,
+    "selector": Selector,
     "policy": PolicyName,
     "base_url": BaseUrl,
     "model": Model,
@@ -164,6 +201,7 @@ def flags(
     planner_model: str | None = None,
     planner_url: str | None = None,
     planner_protocol: str | None = None,
+    space: Sequence[str] | None = None,
     **others: Any,
 ) -> dict[str, Any]:
     """The given options in the shape of the settings; omitted ones are left to other sources."""
@@ -171,7 +209,7 @@ def flags(
     planner = _given(model=planner_model, base_url=planner_url, protocol=planner_protocol)
     if planner_url is not None:
         planner["engine"] = "openai"
-    return _given(**others, policy=nested or None, planner=planner or None)
+    return _given(**others, spaces=spaces_of(space) or None, policy=nested or None, planner=planner or None)
 
 
 def settings_of(flags: Given) -> "Settings":

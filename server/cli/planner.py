@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
 
 from server.cli import options
 from server.cli.errors import as_cli_errors
 from server.cli.printable import one_line
-from server.cli.progress import bar
+from server.cli.progress import TrainingBar, bar
 
 if TYPE_CHECKING:
     from index.documents import Passage
@@ -71,6 +70,7 @@ def planner(
     retriever: options.Retriever = None,
     data: options.Data = None,
     encoder: options.Encoder = None,
+    space: options.Space = None,
 ) -> None:
     """Train the planner of the method planpers: a LoRA adapter that predicts what the user expects.
 
@@ -99,7 +99,11 @@ def planner(
             check_can_train(model, recipe, max_length, cpu=cpu)
         # No question is answered here, so the policy in the settings is not loaded.
         flags = options.flags(
-            data=data or out.parent / "store", encoder=encoder, policy="extractive", protocol="tags"
+            data=data or out.parent / "store",
+            encoder=encoder,
+            space=space,
+            policy="extractive",
+            protocol="tags",
         )
         given = Data(dataset, validation, most, flags, retriever, top_k, max_length)
         with locked(out):
@@ -108,7 +112,9 @@ def planner(
             if prepare_only:
                 return
             with bar("training", steps) as (progress, task):
-                outcome = train(out, out / EXAMPLES, model, recipe, cpu=cpu, watcher=_Watcher(progress, task))
+                outcome = train(
+                    out, out / EXAMPLES, model, recipe, cpu=cpu, watcher=TrainingBar(progress, task)
+                )
     _print_outcome(outcome, model, recipe, given)
 
 
@@ -129,7 +135,7 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
         settings = backend.service.settings
         limits = settings.limits.limits({"top_k": data.top_k})
         retriever = data.retriever or settings.retriever
-        encoder = str(backend.service.profiles.encoder.manifest)
+        encoder = backend.service.profiles.encoders
         preparation = Preparation(
             data.dataset, split, parts, model, data.max_length, limits, retriever, encoder
         )
@@ -141,20 +147,6 @@ async def _prepare(out: Path, data: Data, model: str, seed: int) -> "Recorded":
         keep = KeptProfiles(backend).keep
         with bar("examples", sum(counts.values())) as (progress, task):
             return await preparation.write(out, tokenizer, keep, search, partial(progress.advance, task))
-
-
-class _Watcher:
-    def __init__(self, progress: Progress, task: Any) -> None:
-        self._progress = progress
-        self._task = task
-
-    def trained(self, step: int, loss: float | None) -> None:
-        self._progress.update(self._task, completed=step)
-        if loss is not None:
-            self._progress.update(self._task, description=f"loss {loss:.3f}")
-
-    def validated(self, step: int, loss: float) -> None:
-        self._progress.console.print(f"step {step}: validation loss {loss:.4f}", highlight=False)
 
 
 def _print_examples(file: Path, recorded: "Recorded") -> None:
@@ -170,6 +162,7 @@ def _print_outcome(outcome: "KeptAdapter", model: str, recipe: "Recipe", data: D
     ranks = f" --max-lora-rank {recipe.lora_rank}" if recipe.lora_rank > _VLLM_RANK else ""
     same = {"retriever": data.retriever, "encoder": data.flags.get("encoder")}
     found = "".join(f" --{option} {value}" for option, value in same.items() if value)
+    found += "".join(f" --space {name}={value}" for name, value in data.flags.get("spaces", {}).items())
     typer.echo(
         f"{outcome.adapter}: step {outcome.step}, validation loss {outcome.validation_loss:.4f}\n"
         "To evaluate it:\n"

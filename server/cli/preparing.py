@@ -57,6 +57,7 @@ def prepare(
     seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
     retriever: options.Retriever = None,
     encoder: options.Encoder = None,
+    space: options.Space = None,
 ) -> None:
     """Prepare a data set for training a policy: prompts, the shared store, the environment's settings.
 
@@ -81,6 +82,7 @@ def prepare(
         configuration = Configuration(
             data=(out / STORE).resolve(),
             encoder=encoder or "minilm",
+            spaces=options.spaces_of(space),
             retriever=retriever or "hybrid",
             limits=QuestionLimits().limits(limits),
             judge=chosen,
@@ -106,7 +108,7 @@ async def _write(out: Path, preparation: "Preparation") -> "Sequence[Prompts]":
     configuration = preparation.configuration
     flags = options.flags(
         data=configuration.data, encoder=configuration.encoder, policy="extractive", protocol="tags"
-    )
+    ) | {"spaces": configuration.spaces}
     count = sum(part.count for part in preparation.parts.values())
     async with open_local(flags) as backend:
         with bar("questions", count) as (progress, task):

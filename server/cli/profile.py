@@ -15,11 +15,12 @@ from server.cli import options
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.importing import import_
 from server.cli.printable import one_line, to_json
-from server.cli.reembedding import reembed
+from server.cli.reembedding import reembed, spaces
 
 profile = typer.Typer(help="Import, export, show, search and delete what is stored for a person.")
 profile.command("import")(import_)
 profile.command()(reembed)
+profile.command()(spaces)
 
 Flags = Mapping[str, Any]
 
@@ -108,6 +109,7 @@ def search(
     server: options.Server = None,
     data: options.Data = None,
     encoder: options.Encoder = None,
+    space: options.Space = None,
     as_json: options.AsJson = False,
     no_color: options.NoColor = False,
 ) -> None:
@@ -116,7 +118,7 @@ def search(
         asyncio.run(
             _search(
                 server,
-                options.flags(data=data, encoder=encoder),
+                options.flags(data=data, encoder=encoder, space=space),
                 user,
                 queries,
                 k,

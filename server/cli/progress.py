@@ -42,3 +42,22 @@ def bar(name: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield progress, progress.add_task("", total=total)
+
+
+class TrainingBar:
+    """Shows the steps and losses of training in a bar. Implements training.trainer.Watcher."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def started(self, steps: int) -> None:
+        self._progress.update(self._task, total=steps)
+
+    def trained(self, step: int, loss: float | None) -> None:
+        self._progress.update(self._task, completed=step)
+        if loss is not None:
+            self._progress.update(self._task, description=f"loss {loss:.3f}")
+
+    def validated(self, step: int, loss: float) -> None:
+        self._progress.console.print(f"step {step}: validation loss {loss:.4f}", highlight=False)

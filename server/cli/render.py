@@ -123,6 +123,7 @@ class StepPrinter:
         facts = (
             f"policy {trajectory.policy or 'unnamed'}",
             *([f"method {record.method}"] if record.method != "pr2" else []),
+            *_chosen(trajectory),
             trajectory.finish_reason or "not finished",
             _counted(trajectory.searches, "search", "searches"),
             f"{_counted(len(trajectory.documents_read), 'document', 'documents')} read",
@@ -169,6 +170,22 @@ class StepPrinter:
     def _meanwhile(self, text: str) -> None:
         if self._status:
             self._status.update(line((text, "dim")))
+
+
+def _chosen(trajectory: Trajectory) -> list[str]:
+    """The selector's choice with the scores of the pool, and what the other answers took."""
+    selection = trajectory.selection
+    if selection is None:
+        return []
+    scores = ", ".join(
+        f"{name} {'unfinished' if score is None else f'{score:.2f}'}"
+        for name, score in selection.scores.items()
+    )
+    shown = [f"retriever {selection.retriever} ({scores})"]
+    if selection.others:
+        others = _counted(selection.others.trajectories, "other answer", "other answers")
+        shown.append(f"{others}: {selection.others.policy_tokens} tokens written")
+    return shown
 
 
 def _counted(count: int, one: str, many: str) -> str:

@@ -27,7 +27,11 @@ _CLOSING_S = 1
 
 
 @options.shared(
-    flags=("host", "port", "root_path", "data", "encoder", "retriever", *options.POLICY, *options.PLANNER)
+    flags=(
+        *("host", "port", "root_path", "data", "encoder", "space", "retriever", "selector"),
+        *options.POLICY,
+        *options.PLANNER,
+    )
 )
 def serve(
     flags: options.Given,

@@ -6,12 +6,14 @@ from server.cli.feedback import feedback
 from server.cli.launching import policy
 from server.cli.planner import planner
 from server.cli.preparing import prepare
+from server.cli.selecting import selector
 from server.cli.warmstart import warmstart
 
 train = typer.Typer()
 train.command()(planner)
 train.command()(policy)
 train.command()(prepare)
+train.command()(selector)
 train.command()(warmstart)
 train.command()(feedback)
 

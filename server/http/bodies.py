@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from agent.trajectory import Citation, FinishReason, Trajectory
+from agent.trajectory import Citation, Cost, FinishReason, Trajectory
 from index.documents import Document, Name, Passage, Text, check_storable
 from index.numbers import Integer
 from server.settings import QuestionLimits
@@ -37,7 +37,7 @@ class SearchRequest(_Body):
     k: Integer = Field(10, ge=1, le=MOST_RESULTS)
     """Passages for each query."""
     retriever: str | None = None
-    """Only with `queries`; defaults to the server's."""
+    """Only with `queries`; defaults to the server's. Not `auto`, which is for questions."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "SearchRequest":
@@ -54,6 +54,7 @@ class AnswerRequestBody(_Body):
     question: Text
     method: str | None = None
     retriever: str | None = None
+    """`auto` lets the server's trained selector choose; `trajectory.selection` tells what it chose."""
     limits: QuestionLimits | None = None
     """Limits that differ from the server's."""
     plan: Text | None = None
@@ -111,6 +112,9 @@ class Usage(_Body):
     policy_ms: float
     search_ms: float
     total_ms: float
+    others: Cost | None = None
+    """With the retriever `auto`: what the answers took that were not chosen, in addition to the numbers
+    before. Omitted if there are none."""
 
 
 @dataclass(frozen=True)

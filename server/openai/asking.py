@@ -6,7 +6,7 @@ Both share identity, admission, the episode, citations and errors; they differ i
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from starlette.requests import Request
@@ -149,13 +149,14 @@ def in_openapi(description: str) -> dict[str, Any]:
 
 def extras(record: AnswerRecord) -> dict[str, Any]:
     """Fields for which OpenAI's shapes have no place."""
-    answer = record.trajectory.answer
+    answer, selection = record.trajectory.answer, record.trajectory.selection
     return {
         "answer_id": record.id,
         "stored": record.stored,
         "finish_reason": record.trajectory.finish_reason,
         "method": record.method,
         "citations": [vars(citation) for citation in answer.citations] if answer else [],
+        **({"selection": asdict(selection)} if selection else {}),
     }
 
 

@@ -151,8 +151,8 @@ def _annotations(finished: Finished) -> list[dict[str, Any]]:
 
 
 def _usage(record: AnswerRecord) -> dict[str, int]:
-    """Token counts, summed over the policy's turns."""
-    read, written = record.trajectory.prompt_tokens, record.trajectory.policy_tokens
+    """Token counts, summed over the policy's turns and, with `auto`, over all answers written."""
+    read, written = record.trajectory.tokens_read, record.trajectory.tokens_written
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 

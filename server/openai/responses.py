@@ -169,7 +169,7 @@ async def _events(asked: Asked, body: ResponsesRequest) -> AsyncGenerator[bytes,
 def _end(finished: Finished) -> dict[str, Any]:
     """The members of a response that an answer decides."""
     record = finished.record
-    read, written = record.trajectory.prompt_tokens, record.trajectory.policy_tokens
+    read, written = record.trajectory.tokens_read, record.trajectory.tokens_written
     cut_off = finished.end == "length"
     return {
         "status": "incomplete" if cut_off else "completed",

@@ -6,6 +6,7 @@ import pytest
 from agent.trajectory import (
     Answer,
     Citation,
+    Cost,
     Information,
     Invalid,
     Limits,
@@ -13,6 +14,7 @@ from agent.trajectory import (
     Read,
     Search,
     Segment,
+    Selection,
     Step,
     Thought,
     Trajectory,
@@ -52,13 +54,34 @@ FULL = Trajectory(
 )
 
 
+BEFORE = Selection("pre", "bm25", {"bm25": 0.5, "dense": -0.25}, 1.5)
+AFTER = Selection("post", "dense", {"bm25": None, "dense": 2.0}, 2.5, Cost(1, 2, 300, 40, 5.5, 6.5))
+
+
 @pytest.mark.parametrize(
     "trajectory",
-    [FULL, Trajectory("What?", Limits()), dataclasses.replace(FULL, steps=(Invalid("no_action", 9.0),))],
-    ids=["full", "empty", "invalid"],
+    [
+        FULL,
+        Trajectory("What?", Limits()),
+        dataclasses.replace(FULL, steps=(Invalid("no_action", 9.0),)),
+        dataclasses.replace(FULL, selection=BEFORE),
+        dataclasses.replace(FULL, selection=AFTER),
+    ],
+    ids=["full", "empty", "invalid", "chosen before", "chosen after"],
 )
 def test_a_trajectory_survives_json_unchanged(trajectory: Trajectory) -> None:
     assert Trajectory.from_dict(json.loads(json.dumps(trajectory.to_dict()))) == trajectory
+
+
+def test_a_choice_stands_in_the_dict_only_if_there_was_one() -> None:
+    assert "selection" not in FULL.to_dict()
+    assert dataclasses.replace(FULL, selection=BEFORE).to_dict()["selection"]["others"] is None
+
+
+def test_the_tokens_of_answers_that_were_not_chosen_count() -> None:
+    assert (FULL.tokens_read, FULL.tokens_written) == (3_400, 12)
+    chosen = dataclasses.replace(FULL, selection=AFTER)
+    assert (chosen.tokens_read, chosen.tokens_written) == (3_700, 52)
 
 
 def test_a_dict_is_json_values_and_holds_the_transcript() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Policy
+from agent.selecting import Selector
 from index.documents import parse_document
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
@@ -32,11 +33,17 @@ def make_service(tmp_path: Path, encoder: SentenceTransformerEncoder) -> Iterato
     made: list[Service] = []
 
     def make(
-        policy: Policy | None = None, *, planner: Policy | None = None, upload_mb: int = 2, **fields: Any
+        policy: Policy | None = None,
+        *,
+        planner: Policy | None = None,
+        selector: Selector | None = None,
+        upload_mb: int = 2,
+        **fields: Any,
     ) -> Service:
         settings = Settings(data=tmp_path, upload_mb=upload_mb, **fields)
         profiles = Profiles(Store(settings.url, encoder.manifest), encoder)
-        service = Service(profiles, policy or ScriptedPolicy([THINK_SEARCH, THINK_ANSWER]), settings, planner)
+        policy = policy or ScriptedPolicy([THINK_SEARCH, THINK_ANSWER])
+        service = Service(profiles, policy, settings, planner, selector)
         made.append(service)
         return service
 

@@ -108,3 +108,16 @@ def test_a_prefix_and_a_public_url_have_no_slash_at_the_end(root_path: str, publ
     settings = Settings(root_path=root_path, public_url=public_url)
     assert settings.root_path == root_path.rstrip("/")
     assert settings.public_url == (public_url and public_url.rstrip("/"))
+
+
+def test_spaces_are_merged_by_name_and_each_needs_an_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Settings().spaces == {}
+    Path("pr2.toml").write_text('[spaces]\na = "file"\nb = "file"\n')
+    monkeypatch.setenv("PR2_SPACES", '{"c": "environment"}')
+    settings = Settings(**flags(space=["b=./x=y", "ropg-kd=minilm"]))
+    assert settings.spaces == {"a": "file", "b": "./x=y", "c": "environment", "ropg-kd": "minilm"}
+    with pytest.raises(ValidationError, match="spaces: 'd' has to be NAME=ENCODER"):
+        Settings(spaces={"d": ""})

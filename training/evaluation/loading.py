@@ -98,24 +98,32 @@ def load_runs(folders: Sequence[Path]) -> list[LoadedRun]:
 def read_trajectories(folder: Path, ids: Collection[str]) -> dict[str, Trajectory]:
     """Read the trajectories of these questions that the run kept; the last one if a question has several.
 
-    The others are not held in memory. A torn last line is skipped, as in `read_records`; any other invalid
-    line raises ValueError with file and line.
+    The others are not held in memory. Raises ValueError, see `each_trajectory`.
+    """
+    return dict(each_trajectory(folder, ids))
+
+
+def each_trajectory(folder: Path, ids: Collection[str]) -> Iterator[tuple[str, Trajectory]]:
+    """The trajectories of these questions, one at a time, in the order in which they were written.
+
+    If a question has several, the last one counts. A torn last line is skipped, as in `read_records`; any
+    other invalid line raises ValueError with file and line.
     """
     file = folder / TRAJECTORIES
-    found: dict[str, Trajectory] = {}
     if not ids or not file.exists():
-        return found
+        return
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n"):
-                break
+                return
             try:
                 data = json.loads(line)
-                if data["id"] in ids:
-                    found[data["id"]] = Trajectory.from_dict(data["trajectory"])
+                if data["id"] not in ids:
+                    continue
+                trajectory = Trajectory.from_dict(data["trajectory"])
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{file}:{number}: not a trajectory ({error})") from None
-    return found
+            yield data["id"], trajectory
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -6,11 +6,14 @@ from contextlib import aclosing
 from dataclasses import asdict, replace
 from typing import Any
 
+from agent.auto import AUTO, NEEDS_SELECTOR, Chooser
 from agent.driver import drive
 from agent.methods import METHODS
 from agent.policy import Policy
+from agent.selecting import Selector
 from agent.trajectory import Limits, Trajectory
 from index.documents import Document, Passage
+from index.errors import UnknownRetriever
 from index.profiles import Profiles
 from index.ranking.retrievers import DEFAULT
 from index.searching import AsyncSearch
@@ -18,18 +21,28 @@ from training.evaluation.answers import AnswerOptions, UnfitMethod
 
 
 class LocalAnswers:
-    """Answers (see there) by `policy`, which also writes the plans. Profiles and policy stay the caller's."""
+    """Answers (see there) by `policy`, which also writes the plans. Profiles and policy stay the caller's.
+
+    `selector` chooses for the retriever `auto`.
+    """
 
     most_at_once = None
 
     def __init__(
-        self, profiles: Profiles, policy: Policy, *, retriever: str = DEFAULT, limits: Limits | None = None
+        self,
+        profiles: Profiles,
+        policy: Policy,
+        *,
+        retriever: str = DEFAULT,
+        limits: Limits | None = None,
+        selector: Selector | None = None,
     ) -> None:
         self._profiles = profiles
         self._search = AsyncSearch(profiles)
         self._policy = policy
         self._retriever = retriever
         self._limits = limits or Limits()
+        self._chooser = Chooser(selector, self._search) if selector else None
 
     def check(self, method: str, *, has_plan: bool) -> None:
         """See Answers. Raises UnfitMethod for a plan that the method does not take."""
@@ -40,13 +53,20 @@ class LocalAnswers:
         """See Answers. An episode takes any question."""
 
     def describe(self, retriever: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
-        """See Answers."""
-        return {
+        """See Answers. Raises UnknownRetriever for `auto` without a selector."""
+        name = retriever or self._retriever
+        described: dict[str, Any] = {
             "limits": asdict(self._limits) | dict(limits),
             "policy": {"name": self._policy.name},
-            "encoder": str(self._profiles.encoder.manifest),
-            "retriever": retriever or self._retriever,
+            "encoder": self._profiles.encoders,
+            "retriever": name,
         }
+        if name == AUTO:
+            if self._chooser is None:
+                raise UnknownRetriever(NEEDS_SELECTOR)
+            selector = self._chooser.selector
+            described["selector"] = {"mode": selector.mode, "members": list(selector.members)}
+        return described
 
     async def document(self, user: str, document_id: str, /) -> Document:
         """See ProfileStore."""
@@ -63,8 +83,22 @@ class LocalAnswers:
     async def answer(self, user: str, question: str, options: AnswerOptions) -> Trajectory:
         """See Answers. Never raises Unanswered: what fails here is not temporary."""
         limits = replace(self._limits, **options.limits)
+        name = options.retriever or self._retriever
+        if name != AUTO or self._chooser is None or not METHODS[options.method].reads:
+            return await self._with(name, user, question, options, limits)
+        if self._chooser.competing:
+            return await self._chooser.compete(
+                user, limits, lambda member, given: self._with(member, user, question, options, given)
+            )
+        selection = await self._chooser.before(user, question, limits)
+        return replace(
+            await self._with(selection.retriever, user, question, options, limits), selection=selection
+        )
+
+    async def _with(
+        self, retriever: str, user: str, question: str, options: AnswerOptions, limits: Limits
+    ) -> Trajectory:
         episode = METHODS[options.method].begin(question, limits, plan=options.plan or "")
-        retriever = options.retriever or self._retriever
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             return (await self._search.search(user, [query], k, retriever, exclude))[0]

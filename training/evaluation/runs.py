@@ -175,8 +175,8 @@ async def _record(question: Q, trajectory: Trajectory, metrics: Sequence[Metric[
         searches=trajectory.searches,
         documents_read=len(trajectory.documents_read),
         profile_size=len(question.profile),
-        prompt_tokens=trajectory.prompt_tokens,
-        policy_tokens=trajectory.policy_tokens,
+        prompt_tokens=trajectory.tokens_read,
+        policy_tokens=trajectory.tokens_written,
         latency_ms=trajectory.total_ms,
     )
 

@@ -61,6 +61,32 @@ def paired_bootstrap(
     return bootstrap_interval(differences, seed=seed, resamples=resamples, level=level)
 
 
+def ratio_interval(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval | None:
+    """Percentile bootstrap interval of Σ numerators / Σ denominators, resampled in pairs.
+
+    The denominators are positive. None if there are fewer than two pairs. Raises ValueError if the sequences
+    differ in length.
+    """
+    pairs = np.array(list(zip(numerators, denominators, strict=True)), dtype=np.float64)
+    if len(pairs) < 2:
+        return None
+    random = np.random.default_rng(seed)
+    sums = np.zeros((resamples, 2))
+    at_once = max(1, _DRAWS // len(pairs))
+    for start in range(0, resamples, at_once):
+        part = sums[start : start + at_once]
+        part += pairs[random.integers(0, len(pairs), (len(part), len(pairs)))].sum(axis=1)
+    low, high = np.quantile(sums[:, 0] / sums[:, 1], [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 @dataclass(frozen=True)
 class PairedT:
     """A paired t-test. `t` and `p` (two-sided) are None if the differences do not vary."""

@@ -4,21 +4,20 @@ TRL gets the labels, so that it does not encode, truncate or mask anything itsel
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from training.errors import TrainingUnavailable
 from training.extras import require
-from training.folder import pin_configuration
+from training.folder import pin_configuration, replacing_folder
 from training.planner.data import PlannerExample, Tokenizer, read_examples
 from training.stamp import stamp
 from training.tasks.datasets import Part
+from training.trainer import Watcher, last_checkpoint, notifying
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
@@ -50,16 +49,6 @@ class Recipe(BaseModel):
     validate_every: int = Field(250, ge=1)
     """Steps between checkpoints; each checkpoint is validated."""
     seed: int = 0
-
-
-class Watcher(Protocol):
-    """Is notified of the progress of training."""
-
-    def trained(self, step: int, loss: float | None) -> None:
-        """A step is done. `loss` is the mean since the last report, if known."""
-        ...
-
-    def validated(self, step: int, loss: float) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -141,8 +130,8 @@ def train(
     )
     trainer = make_trainer(folder / CHECKPOINTS, read_examples(examples), model, recipe, cpu=cpu)
     if watcher is not None:
-        trainer.add_callback(_callback(watcher))
-    last = _last_checkpoint(folder / CHECKPOINTS)
+        trainer.add_callback(notifying(watcher))
+    last = last_checkpoint(folder / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     best = KeptAdapter(folder / ADAPTER, trainer.state.best_global_step, trainer.state.best_metric)
     _keep(trainer, best)
@@ -223,34 +212,9 @@ def _lora(recipe: Recipe) -> Any:
     )
 
 
-def _callback(watcher: Watcher) -> Any:
-    from transformers import TrainerCallback
-
-    class Notifying(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-            watcher.trained(state.global_step, None)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
-            if "loss" in logs:
-                watcher.trained(state.global_step, logs["loss"])
-            if "eval_loss" in logs:
-                watcher.validated(state.global_step, logs["eval_loss"])
-
-    return Notifying()
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """Find the newest complete checkpoint: the trainer's state is its last file."""
-    whole = folder.glob("checkpoint-*/trainer_state.json")
-    return max((file.parent for file in whole), key=lambda made: int(made.name.split("-")[1]), default=None)
-
-
 def _keep(trainer: Any, best: KeptAdapter) -> None:
     """Write the adapter, its tokenizer and its stamp atomically."""
-    part = best.adapter.with_name(ADAPTER + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    trainer.model.save_pretrained(part)
-    trainer.processing_class.save_pretrained(part)
-    stamp(part, "planner", step=best.step, validation_loss=best.validation_loss)
-    shutil.rmtree(best.adapter, ignore_errors=True)
-    os.replace(part, best.adapter)
+    with replacing_folder(best.adapter) as part:
+        trainer.model.save_pretrained(part)
+        trainer.processing_class.save_pretrained(part)
+        stamp(part, "planner", step=best.step, validation_loss=best.validation_loss)

@@ -55,6 +55,8 @@ class Configuration(BaseModel):
     that folders prepared before the field existed stay valid."""
     encoder: str = "minilm"
     """The encoder that the store was made with. It is loaded only if the retriever needs vectors."""
+    spaces: dict[str, str] = Field({}, exclude_if=lambda spaces: not spaces)
+    """Further embedding spaces of the store: name → encoder. As with `method`, the default is not written."""
     retriever: str = "hybrid"
     limits: Limits = Limits()
     judge: JudgeConfiguration = JudgeConfiguration()
@@ -193,8 +195,13 @@ def _profiles(configuration: Configuration) -> Profiles:
         raise InvalidConfiguration(
             f"there is no store in {configuration.data}: prepare it (pr2 train prepare)"
         )
-    needs_vectors = Retrievers().get(configuration.retriever).needs_vectors
-    profiles = open_profiles(file_url(configuration.data), configuration.encoder if needs_vectors else None)
+    name, spaces = configuration.retriever, configuration.spaces
+    needs_vectors = name not in spaces and Retrievers().get(name).needs_vectors
+    profiles = open_profiles(
+        file_url(configuration.data),
+        configuration.encoder if needs_vectors else None,
+        spaces={name: spaces[name]} if name in spaces else None,
+    )
     try:
         profiles.store.open()
     except BaseException:

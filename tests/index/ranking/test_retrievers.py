@@ -107,6 +107,26 @@ def test_rrf_adds_the_reciprocal_ranks_of_both(people: Profiles, query: str) -> 
     assert [passage.score for passage in found] == pytest.approx(sorted(expected.values(), reverse=True))
 
 
+def test_okapi_ranks_everything_with_ties_in_document_order(people: Profiles) -> None:
+    assert ids(people, "sofa mushrooms", "okapi") == ["d4", "d1", "d5", "d0", "d2", "d3"]
+    assert ids(people, "unknown", "okapi") == [f"d{i}" for i in range(6)]
+    people.put("ana", [Document(id="t", title="Zebras", text="were seen")])
+    assert ids(people, "Zebras", "okapi")[0] == "t"
+    fresh = Profile(people.store.load("ana")).nbytes
+    assert people.get("ana").nbytes > fresh
+
+
+@pytest.mark.parametrize("query", ["green tea", "the dog", "zebra"])
+def test_lamps_rrf_adds_the_reciprocal_ranks_of_its_three(people: Profiles, query: str) -> None:
+    expected = dict.fromkeys((f"d{i}" for i in range(6)), 0.0)
+    for name in ("okapi", "recency", "dense"):
+        for rank, document_id in enumerate(ids(people, query, name), 1):
+            expected[document_id] += 1 / (60 + rank)
+    found = people.search("ana", [query], 10, "rrf-lamp")[0]
+    assert [passage.document_id for passage in found] == sorted(expected, key=lambda i: -expected[i])
+    assert [passage.score for passage in found] == pytest.approx(sorted(expected.values(), reverse=True))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_retriever_keeps_to_the_rules(people: Profiles, name: str) -> None:
     queries = ["green tea", "the dog", ""]

@@ -27,7 +27,9 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 ask",
         "pr2 evaluate",
         "pr2 evaluate agreement",
+        "pr2 evaluate exhibits",
         "pr2 evaluate form",
+        "pr2 evaluate pool",
         "pr2 evaluate predictions",
         "pr2 evaluate report",
         "pr2 mcp",
@@ -39,6 +41,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 profile reembed",
         "pr2 profile search",
         "pr2 profile show",
+        "pr2 profile spaces",
         "pr2 rank",
         "pr2 serve",
         "pr2 train",
@@ -46,6 +49,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 train planner",
         "pr2 train policy",
         "pr2 train prepare",
+        "pr2 train selector",
         "pr2 train warmstart",
     ]
 

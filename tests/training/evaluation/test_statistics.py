@@ -20,6 +20,7 @@ from training.evaluation.statistics import (
     paired_t,
     quartile_bin,
     quartile_edges,
+    ratio_interval,
     spread,
 )
 
@@ -134,6 +135,18 @@ def test_a_spread_is_that_of_the_standard_library() -> None:
         reference.quantiles(values, n=4, method="inclusive")
     )
     assert spread([]) is None
+
+
+def test_the_interval_of_a_ratio_resamples_pairs() -> None:
+    # Every pair has the same ratio, so any sample of pairs has it, too.
+    found = ratio_interval([1.0, 2.0, 3.0], [2.0, 4.0, 6.0], seed=1)
+    assert found == pytest.approx((0.5, 0.5))
+    low, high = ratio_interval([0.0, 1.0] * 50, [1.0, 1.0] * 50, seed=1) or (0, 0)
+    mean = bootstrap_interval([[0.0, 1.0] * 50], seed=2) or (0, 0)
+    assert (low, high) == pytest.approx(mean, abs=0.03)
+    assert ratio_interval([1.0], [2.0], seed=1) is None
+    with pytest.raises(ValueError, match="argument"):
+        ratio_interval([1.0, 2.0], [2.0], seed=1)
 
 
 def outcomes(only_first: int, only_second: int, both: int = 7, neither: int = 3) -> tuple[list[float], ...]:

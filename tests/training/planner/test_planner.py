@@ -13,6 +13,7 @@ from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits
 from index.documents import Passage
 from tests.training import tiny
+from tests.training.notes import Notes
 from training.folder import ChangedConfiguration, FolderInUse, locked
 from training.planner.data import (
     PlannerExample,
@@ -177,27 +178,6 @@ def examples(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked: list[tuple[Part, Question]] = [("train", question(number)) for number in range(1, 7)]
     asked += [("validation", question(7)), ("validation", question(8, "Shade"))]
     return written(tmp_path_factory.mktemp("examples") / "examples.jsonl", model, asked)
-
-
-class Notes:
-    """Records the notifications; raises KeyboardInterrupt at the step `killed_at`."""
-
-    def __init__(self, killed_at: int | None = None) -> None:
-        self.steps: list[int] = []
-        self.losses: list[float] = []
-        self.validations: dict[int, float] = {}
-        self._killed_at = killed_at
-
-    def trained(self, step: int, loss: float | None) -> None:
-        if loss is None:
-            self.steps.append(step)
-        else:
-            self.losses.append(loss)
-        if step == self._killed_at:
-            raise KeyboardInterrupt
-
-    def validated(self, step: int, loss: float) -> None:
-        self.validations[step] = loss
 
 
 def adapter_weights(folder: Path) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import pytest
 from agent.episode import Episode
 from agent.trajectory import Limits
 from index.documents import Document
-from index.encoding.encoders import SentenceTransformerEncoder
-from index.errors import EncoderMismatch
+from index.encoding.embedding import reembed
+from index.encoding.encoders import SentenceTransformerEncoder, load_space
+from index.errors import EncoderMismatch, SpaceUnavailable
 from index.profiles import Profiles
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
@@ -211,6 +212,20 @@ async def test_another_encoder_than_the_stores_is_refused(
 ) -> None:
     with pytest.raises(EncoderMismatch, match="made with the encoder hash"):
         await Environment.open(Configuration(data=tmp_path, encoder="minilm"))
+
+
+async def test_a_space_of_the_store_can_be_searched_in_training(
+    tmp_path: Path, profiles: Profiles, minilm: SentenceTransformerEncoder
+) -> None:
+    configuration = Configuration(data=tmp_path, retriever="ropg", spaces={"ropg": "minilm"})
+    opened = await Environment.open(configuration)
+    with pytest.raises(SpaceUnavailable):
+        await opened.search("ana", "green tea", 1, ())
+    reembed(profiles.store, load_space("minilm"), space="ropg")
+    assert [found.document_id for found in await opened.search("ana", "green tea", 1, ())] == ["t"]
+    await opened.aclose()
+    assert Configuration.model_validate_json(configuration.model_dump_json()) == configuration
+    assert "spaces" not in Configuration(data=tmp_path).model_dump_json()
 
 
 def test_a_missing_store_is_refused(tmp_path: Path) -> None:

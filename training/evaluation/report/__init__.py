@@ -20,6 +20,7 @@ from training.evaluation.report.scores import (
     runs_section,
     scores_section,
 )
+from training.evaluation.report.searching import searching_sections
 
 PAGE, MARKDOWN = "report.html", "report.md"
 
@@ -37,6 +38,7 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         comparisons_section(runs),
         lift_section(runs),
         *breakdown_sections(runs),
+        *searching_sections(runs),
         effort_section(runs),
         published_section(runs, categories),
         lamp_section(runs),

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from agent.auto import AUTO, NEEDS_SELECTOR, Chooser, together
 from agent.engines.errors import EngineError
 from agent.engines.text import TextModel
+from agent.selecting import render
 from agent.trajectory import Answer, Information, Invalid, Limits, Read, Search, Segment, Step, Trajectory
 from index.documents import Document
 from index.values import Passage
@@ -21,6 +23,8 @@ ENTRIES = 4
 """The published number of entries in a prompt (arXiv 2404.05970)."""
 PROMPTS = 1
 """Version of the prompts' wording and budget, for the run's manifest."""
+_SEARCHING = ("server", "encoder", "retriever", "selector")
+"""The parts of the configuration that the passages depend on."""
 METHODS = ("rag", "none")
 """With the profile, and the bare input."""
 
@@ -47,6 +51,8 @@ class LampAnswers:
     model: TextModel
     tokens: int = TOKENS
     """The most tokens of a prompt."""
+    chooser: Chooser | None = None
+    """Chooses for the retriever `auto`, by a selector that was trained on runs of the task."""
 
     @property
     def most_at_once(self) -> int | None:
@@ -67,7 +73,7 @@ class LampAnswers:
         return {
             "policy": dict(self.model.description),
             "prompts": {"version": PROMPTS, "tokens": self.tokens, "entries": limits.get("top_k", ENTRIES)},
-            **{name: searching[name] for name in ("server", "encoder", "retriever") if name in searching},
+            **{name: value for name, value in searching.items() if name in _SEARCHING},
         }
 
     async def document(self, user: str, document_id: str, /) -> Document:
@@ -79,14 +85,52 @@ class LampAnswers:
         await self.within.put(user, documents)
 
     async def answer(self, user: str, question: str, options: AnswerOptions) -> Trajectory:
-        """See Answers. Raises Unanswered if the model fails, or if the prompt cannot fit."""
+        """See Answers. Raises Unanswered if the model fails, or if the prompt cannot fit.
+
+        With the retriever `auto`, the answer fails if that of any member of the pool does.
+        """
+        if options.retriever != AUTO or options.method == "none" or user == NOBODY:
+            return await self._with(options.retriever, user, question, options)
+        if self.chooser is None:
+            raise UnfitMethod(NEEDS_SELECTOR)
+        clock = _Clock()
+        if self.chooser.competing:
+            members = [self._with(name, user, question, options) for name in self.chooser.competing]
+            chosen = await self.chooser.by_answers(user, await together(members))
+            return replace(chosen, total_ms=clock.ms)
+        pool = self.chooser.selector.members
+        prompts = await together(self._shown(name, user, question, options) for name in pool)
+        selection = await self.chooser.by_prompts(user, prompts)
+        selection = replace(selection, ms=clock.ms)
+        chosen = await self._with(selection.retriever, user, question, options)
+        return replace(chosen, selection=selection, total_ms=clock.ms)
+
+    async def _shown(self, retriever: str, user: str, question: str, options: AnswerOptions) -> str:
+        """The text by which a selector judges this retriever, as it would of the answer's trajectory."""
+        passages, documents = await self._found(retriever, user, question, options)
+        try:
+            prompt = await asyncio.to_thread(self._prompt, question, [entry_of(one) for one in documents])
+        except (EngineError, OverBudget) as error:
+            raise Unanswered(str(error)) from None
+        return render(question, passages[: prompt.entries])
+
+    async def _found(
+        self, retriever: str | None, user: str, question: str, options: AnswerOptions
+    ) -> tuple[Sequence[Passage], Sequence[Document]]:
+        """The best passages for the question, and their documents."""
+        if options.method == "none" or user == NOBODY:
+            return [], []
+        k = options.limits.get("top_k", ENTRIES)
+        passages = await self.within.search(user, query_of(self.number, question), k, retriever)
+        return passages, await asyncio.gather(*(self.document(user, one.document_id) for one in passages))
+
+    async def _with(
+        self, retriever: str | None, user: str, question: str, options: AnswerOptions
+    ) -> Trajectory:
         k = options.limits.get("top_k", ENTRIES)
         query = query_of(self.number, question)
         clock = _Clock()
-        passages: Sequence[Passage] = []
-        if options.method != "none" and user != NOBODY:
-            passages = await self.within.search(user, query, k, options.retriever)
-        documents = await asyncio.gather(*(self.document(user, one.document_id) for one in passages))
+        passages, documents = await self._found(retriever, user, question, options)
         searched = clock.ms
         try:
             prompt = await asyncio.to_thread(self._prompt, question, [entry_of(one) for one in documents])

@@ -1,0 +1,269 @@
+"""Chooses a retriever for one input with a trained selector (RSPG; Salemi et al. 2024, arXiv 2404.05970).
+
+A selector is an encoder with one output. It scores each member of a pool of retrievers by the prompt that
+the member leads to (`pre`), or by that prompt and the LLM's output (`post`), and the best score decides.
+Prompts are rendered and encoded here for training and for use, so that a selector sees the same tokens.
+"""
+
+import inspect
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from agent.checkpoints import STAMP
+from agent.information import passage_line, unread
+from agent.prompts import NOTHING_FOUND, asked
+from agent.tokenizer import text_tokenizer
+from agent.trajectory import Information, Trajectory
+from index.documents import Passage, all_faults
+from index.encoding.encoders import batches
+
+Mode = Literal["pre", "post"]
+
+RENDERING = "passages-1"
+"""Names the format of `render`. Changing any word of it requires a new name."""
+_BATCH = 4_096
+"""Tokens scored at a time, padding included: the prompts of a pool of eight, of 512 tokens each."""
+
+
+class SelectorUnavailable(Exception):
+    """A folder holds no selector that can be used here; the message says why."""
+
+
+class Selector(Protocol):
+    """Scores the members of a pool for one input."""
+
+    @property
+    def mode(self) -> Mode: ...
+
+    @property
+    def members(self) -> Sequence[str]:
+        """Names of the retrievers that the selector was trained to choose from."""
+        ...
+
+    def scores(self, prompts: Sequence[str], outputs: Sequence[str] | None) -> list[float]:
+        """Score members by their prompts and, in the mode `post`, their outputs: one score for each prompt.
+
+        Members are scored independently, so those that have no output may be left out. Blocks while the
+        encoder runs. Raises ValueError if outputs are given in the mode `pre`, or missing in `post`.
+        """
+        ...
+
+
+def choose(members: Sequence[str], scores: Sequence[float]) -> str:
+    """The member with the highest score; among equals, the first.
+
+    Raises ValueError if there is none, if the lengths differ, or if a score is not a number.
+    """
+    if not members or any(math.isnan(score) for score in scores):
+        raise ValueError("there is nothing to choose from" if not members else "a score is not a number")
+    best, _ = max(zip(members, scores, strict=True), key=lambda pair: pair[1])
+    return best
+
+
+def render(question: str, passages: Sequence[Passage]) -> str:
+    """The question, then the passages as the method `rag` shows them."""
+    lines = [passage_line(read) for read in unread(passages, (), len(passages))]
+    return "\n".join([f"Question: {asked(question)}", "", *(lines or [NOTHING_FOUND])])
+
+
+def render_trajectory(trajectory: Trajectory) -> str:
+    """Render the question and the passages of the first search, see `render`."""
+    first = next((step for step in trajectory.steps if isinstance(step, Information)), Information(()))
+    return render(trajectory.question, [read.passage for read in first.passages])
+
+
+def _pool(members: tuple[str, ...]) -> tuple[str, ...]:
+    if len(members) < 2 or len(set(members)) < len(members):
+        raise ValueError("a pool has at least two members, and none of them twice")
+    return members
+
+
+class SelectorManifest(BaseModel):
+    """Describes a selector, in the file pr2.json beside its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Literal["selector"] = "selector"
+    mode: Mode
+    members: Annotated[tuple[str, ...], AfterValidator(_pool)]
+    max_tokens: int = Field(ge=8)
+    """Longest input, special tokens included; a longer prompt is cut."""
+    rendering: str
+    """How its prompts were made: RENDERING, or a task's own name for its prompts."""
+    trained_on: Mapping[str, JsonValue] = Field(default_factory=dict)
+    """Encoder, data, and settings."""
+
+
+class Inputs:
+    """Makes a model's inputs of prompts and outputs. No text can spell one of its control tokens."""
+
+    def __init__(self, tokenizer: Any, max_tokens: int, *, global_attention: bool = False) -> None:
+        """Raises SelectorUnavailable if the tokenizer does not separate two texts.
+
+        With `global_attention`, the first token attends to all others, and they to it (Longformer).
+        """
+        self._texts = text_tokenizer(tokenizer)
+        self._max_tokens = max_tokens
+        self._padding = tokenizer.pad_token_id or 0
+        self._global = global_attention
+        self._types = "token_type_ids" in tokenizer.model_input_names
+        self._one, self._two = _frame(tokenizer, "a"), _frame(tokenizer, "a", "a")
+        if not self._one[0] or not self._two[1]:
+            raise SelectorUnavailable("the encoder's tokenizer has no first token, or no separator")
+
+    def encode(self, prompt: str, output: str | None = None) -> tuple[list[int], list[int]]:
+        """Token ids and their types (0 up to the separator). Too long a prompt loses its end.
+
+        The output is cut only if it does not fit even without the prompt.
+        """
+        frame = self._one if output is None else self._two
+        room = self._max_tokens - sum(map(len, frame))
+        written = [] if output is None else self._texts.encode(output, False)[:room]
+        read = self._texts.encode(prompt, False)[: room - len(written)]
+        head, *rest = frame
+        first = [*head, *read, *rest[0]]
+        second = [] if output is None else [*written, *rest[1]]
+        return [*first, *second], [0] * len(first) + [1] * len(second)
+
+    def batch(self, rows: Sequence[tuple[list[int], list[int]]]) -> dict[str, Any]:
+        """Pad encoded rows to tensors of shape (rows, tokens), by the names of a model's parameters."""
+        import torch
+
+        longest = max(len(ids) for ids, _ in rows)
+
+        def padded(values: Sequence[list[int]], padding: int) -> Any:
+            return torch.tensor([[*row, *[padding] * (longest - len(row))] for row in values])
+
+        batch = {
+            "input_ids": padded([ids for ids, _ in rows], self._padding),
+            "attention_mask": padded([[1] * len(ids) for ids, _ in rows], 0),
+        }
+        if self._types:
+            batch["token_type_ids"] = padded([types for _, types in rows], 0)
+        if self._global:
+            batch["global_attention_mask"] = padded([[1] for _ in rows], 0)
+        return batch
+
+
+def inputs_of(model: Any, tokenizer: Any, max_tokens: int) -> Inputs:
+    """The inputs of a sequence classifier of transformers, with global attention where it has that.
+
+    Raises SelectorUnavailable if it cannot read so many tokens.
+    """
+    if max_tokens > (most := longest_input(model, tokenizer)):
+        raise SelectorUnavailable(f"the encoder reads at most {most} tokens, not {max_tokens}")
+    has_global = "global_attention_mask" in inspect.signature(model.forward).parameters
+    return Inputs(tokenizer, max_tokens, global_attention=has_global)
+
+
+def longest_input(model: Any, tokenizer: Any) -> int:
+    """The number of tokens that the model can read, special tokens included."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    return min(int(tokenizer.model_max_length), positions or int(tokenizer.model_max_length))
+
+
+class TrainedSelector:
+    """A selector with the weights of a folder."""
+
+    def __init__(self, manifest: SelectorManifest, model: Any, tokenizer: Any) -> None:
+        """Take a sequence classifier of transformers with one output. Raises SelectorUnavailable."""
+        self.manifest = manifest
+        self.mode: Mode = manifest.mode
+        self.members: Sequence[str] = manifest.members
+        self._model = model.eval()
+        self._inputs = inputs_of(model, tokenizer, manifest.max_tokens)
+
+    def scores(self, prompts: Sequence[str], outputs: Sequence[str] | None) -> list[float]:
+        """See Selector."""
+        import torch
+
+        if (outputs is None) != (self.mode == "pre"):
+            wrong = "needs" if outputs is None else "takes no"
+            raise ValueError(f"a selector of the mode {self.mode} {wrong} outputs")
+        written = [None] * len(prompts) if outputs is None else outputs
+        rows = [self._inputs.encode(*pair) for pair in zip(prompts, written, strict=True)]
+        scores = [0.0] * len(rows)
+        for positions in batches([len(ids) for ids, _ in rows], _BATCH):
+            batch = self._inputs.batch([rows[position] for position in positions])
+            with torch.inference_mode():
+                found = self._model(**{name: values.to(self._model.device) for name, values in batch.items()})
+            for position, score in zip(positions, found.logits[:, 0].tolist(), strict=True):
+                scores[position] = score
+        return scores
+
+
+def load_selector(
+    folder: Path,
+    *,
+    known: Collection[str] | None = None,
+    rendering: str = RENDERING,
+    device: str | None = None,
+) -> TrainedSelector:
+    """Load the selector that `pr2 train selector` wrote to the folder.
+
+    Raises SelectorUnavailable if there is none, if a member is not among the `known` retrievers, or if it
+    was trained on prompts of another rendering.
+    """
+    manifest = read_manifest(folder)
+    if manifest.rendering != rendering:
+        raise SelectorUnavailable(
+            f"the selector in {folder} was trained on prompts of the rendering {manifest.rendering}, and "
+            f"these are {rendering}: retrain it"
+        )
+    if known is not None and (missing := [name for name in manifest.members if name not in known]):
+        raise SelectorUnavailable(
+            f"the selector in {folder} chooses among {', '.join(manifest.members)}, but there is no "
+            f"retriever {' or '.join(missing)}; there are {', '.join(known)}"
+        )
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise SelectorUnavailable(f"the selector in {folder} cannot be loaded: {error}") from None
+    if model.config.num_labels != 1:
+        raise SelectorUnavailable(f"the model in {folder} has {model.config.num_labels} outputs, not one")
+    return TrainedSelector(
+        manifest, model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+    )
+
+
+def read_manifest(folder: Path) -> SelectorManifest:
+    """Read what a selector was trained for. Raises SelectorUnavailable."""
+    file = folder / STAMP
+    try:
+        return SelectorManifest.model_validate_json(file.read_bytes())
+    except OSError:
+        raise SelectorUnavailable(
+            f"{folder} holds no selector: {STAMP} is missing; `pr2 train selector` writes one"
+        ) from None
+    except ValidationError as error:
+        raise SelectorUnavailable(f"{file} does not describe a selector: {all_faults(error)}") from None
+
+
+def check_pool(members: Collection[str], pool: Collection[str]) -> None:
+    """Raises SelectorUnavailable if a selector of these members is used for another pool."""
+    if set(members) != set(pool):
+        raise SelectorUnavailable(
+            f"the selector was trained to choose among {', '.join(members)}, and this pool is "
+            f"{', '.join(pool)}"
+        )
+
+
+def _frame(tokenizer: Any, *texts: str) -> list[list[int]]:
+    """The control tokens before, between and after the texts."""
+    found = tokenizer(*texts)
+    frame: list[list[int]] = [[] for _ in range(len(texts) + 1)]
+    place = 0
+    for token, text in zip(found["input_ids"], found.sequence_ids(0), strict=True):
+        if text is None:
+            frame[place].append(token)
+        else:
+            place = text + 1
+    return frame

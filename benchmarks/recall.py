@@ -1,0 +1,183 @@
+"""Evidence recall of one search by retriever: the share of a question's evidence in the first k documents.
+
+The query is the question as it is. Each file (see evidence.py) has a table of its own, so that data sets and
+languages are not averaged. To compare encoders, as before and after training, name several: the retrievers
+that use an encoder are measured with each, in a store of its own.
+
+    python -m benchmarks.recall --data FILE... [--encoder NAME|DIR]... [--space NAME=ENCODER]... [--json OUT]
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.evidence import History, UnusableData, read_histories
+from index.encoding.encoders import Encoder, load_encoder, load_space
+from index.errors import ProfileError
+from index.profiles import Profiles
+from index.ranking.retrievers import BUILT_IN
+from index.storage.location import file_url
+from index.storage.store import Store
+
+READ = (5, 10, 20)
+"""Numbers of documents read."""
+RETRIEVERS = tuple(retriever.name for retriever in BUILT_IN if retriever.name != "none")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One row: means over all questions of a data set."""
+
+    retriever: str
+    encoder: str
+    """Empty if the ranking does not depend on one."""
+    recall: dict[int, float]
+    """Share of the evidence among the documents read, by their number."""
+    any: dict[int, float]
+    """Share of questions with at least one document of their evidence among those."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The rows of one data set, and what they are means over."""
+
+    dataset: str
+    people: int
+    documents: int
+    questions: int
+    evidence: int
+    """Documents that hold evidence, summed over the questions."""
+    without_evidence: int
+    """Questions left out because they name none."""
+    invalid: int
+    """Documents left out because they do not fit the schema."""
+    rows: list[Measured]
+
+
+def measure(profiles: Profiles, histories: Sequence[History], retriever: str) -> dict[str, dict[int, float]]:
+    """Mean `recall` and `any` by the number of documents read, over the questions of stored histories."""
+    shares: dict[int, list[float]] = {read: [] for read in READ}
+    for history in histories:
+        texts = [question.text for question in history.questions]
+        found = profiles.search(history.user, texts, max(READ), retriever)
+        for question, passages in zip(history.questions, found, strict=True):
+            for read in READ:
+                ids = {passage.document_id for passage in passages[:read]}
+                shares[read].append(sum(name in ids for name in question.evidence) / len(question.evidence))
+    return {
+        "recall": {read: statistics.fmean(found) for read, found in shares.items()},
+        "any": {read: statistics.fmean(share > 0 for share in found) for read, found in shares.items()},
+    }
+
+
+def rows(
+    profiles: Profiles, histories: Sequence[History], encoder: str, *, first: bool, progress: Progress
+) -> list[Measured]:
+    """Store the histories and measure each retriever; after the first encoder, only those that use one."""
+    total = sum(len(history.documents) for history in histories)
+    bar = progress.add_task(f"encoding with {encoder}", total=total)
+    for history in histories:
+        profiles.put(history.user, history.documents, progress=lambda done: progress.advance(bar, done))
+    measured = []
+    for name in (*RETRIEVERS, *profiles.spaces):
+        uses = name not in profiles.spaces and profiles.retrievers.get(name).needs_vectors
+        if first or uses:
+            progress.update(bar, description=f"{name}, {encoder}")
+            measured.append(Measured(name, encoder if uses else "", **measure(profiles, histories, name)))
+    progress.remove_task(bar)
+    return measured
+
+
+def report(
+    file: Path, encoders: Mapping[str, Encoder], spaces: Mapping[str, Encoder], progress: Progress
+) -> Report:
+    """Measure one file with every encoder. Raises UnusableData, InvalidName."""
+    histories = read_histories(file)
+    questions = [question for history in histories for question in history.questions]
+    if not questions:
+        raise UnusableData(f"{file}: no question names its evidence")
+    measured: list[Measured] = []
+    for number, (name, encoder) in enumerate(encoders.items()):
+        further = {} if number else spaces
+        with tempfile.TemporaryDirectory() as folder:
+            manifests = {space: other.manifest for space, other in further.items()}
+            store = Store(file_url(Path(folder)), encoder.manifest, manifests)
+            profiles = Profiles(store, encoder, spaces=further)
+            try:
+                measured += rows(profiles, histories, name, first=not number, progress=progress)
+            finally:
+                store.close()
+    return Report(
+        dataset=file.stem,
+        people=len(histories),
+        documents=sum(len(history.documents) for history in histories),
+        questions=len(questions),
+        evidence=sum(len(question.evidence) for question in questions),
+        without_evidence=sum(history.without_evidence for history in histories),
+        invalid=sum(history.invalid for history in histories),
+        rows=measured,
+    )
+
+
+def show(found: Report, console: Console) -> None:
+    counts = {
+        "people": found.people,
+        "documents": found.documents,
+        "questions": found.questions,
+        "documents of evidence": found.evidence,
+        "questions without evidence left out": found.without_evidence,
+        "invalid documents left out": found.invalid,
+    }
+    title = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    table = Table(title=f"{found.dataset}: {title}")
+    table.add_column("retriever")
+    table.add_column("encoder")
+    for kind in ("recall", "any"):
+        for read in READ:
+            table.add_column(f"{kind}@{read}", justify="right")
+    for row in found.rows:
+        figures = [*row.recall.values(), *row.any.values()]
+        table.add_row(row.retriever, row.encoder, *(f"{value:.3f}" for value in figures))
+    console.print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Evidence recall of one search, by retriever.")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE", help="histories")
+    parser.add_argument(
+        "--encoder", action="append", help="minilm, contriever or a folder; repeatable; default minilm"
+    )
+    parser.add_argument(
+        "--space", action="append", default=[], metavar="NAME=ENCODER", help="a further space; repeatable"
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
+    given = parser.parse_args(arguments)
+    spaces = dict(pair.partition("=")[::2] for pair in given.space)
+    if not all(spaces) or not all(spaces.values()):
+        parser.error("--space takes NAME=ENCODER")
+    reports = []
+    try:
+        encoders = {name: load_encoder(name) for name in given.encoder or ["minilm"]}
+        further = {name: load_space(spec) for name, spec in spaces.items()}
+        with Progress(console=Console(file=sys.stderr), transient=True) as progress:
+            for file in given.data:
+                reports.append(report(file, encoders, further, progress))
+    except (UnusableData, ProfileError) as error:
+        parser.error(str(error))
+    for found in reports:
+        show(found, Console(width=140))
+    if given.json:
+        given.json.write_text(json.dumps([asdict(found) for found in reports], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

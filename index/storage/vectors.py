@@ -1,0 +1,51 @@
+"""Vectors as rows of the database: float16, one row for each passage and space."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+
+from index.errors import StoreUnavailable
+from index.storage import schema
+
+
+def to_bytes(vector: NDArray[np.float16]) -> bytes:
+    return vector.astype(np.float16).tobytes()
+
+
+def of_rows(user: str, rows: Sequence[Any], dimension: int) -> NDArray[np.float16]:
+    """Return the vectors of the user's rows, shape (rows, dimension). Raises StoreUnavailable."""
+    if any(len(row.vector) != 2 * dimension for row in rows):
+        raise StoreUnavailable(
+            f"the database is damaged: a vector of the user {user!r} does not have {dimension} dimensions; "
+            "put that user's documents again"
+        )
+    return np.frombuffer(b"".join(row.vector for row in rows), np.float16).reshape(len(rows), dimension)
+
+
+def load_spaces(
+    connection: Connection, user: str, passages: Sequence[tuple[int, int]], spaces: Mapping[str, int]
+) -> dict[str, NDArray[np.float16]]:
+    """Return the user's vectors in further spaces by name, each of shape (passages, dimension).
+
+    `passages` are (position, start) of all passages in order, and `spaces` the dimensions by name. Raises
+    StoreUnavailable unless every passage has a vector in each space.
+    """
+    columns = schema.space_vectors.c
+    rows = connection.execute(
+        select(columns.space, columns.position, columns.start, columns.vector)
+        .where(columns.user == user, columns.space.in_(spaces))
+        .order_by(columns.position, columns.start)
+    ).all()
+    by_space: dict[str, list[Any]] = {name: [] for name in spaces}
+    for row in rows:
+        by_space[row.space].append(row)
+    for name, found in by_space.items():
+        if [(row.position, row.start) for row in found] != list(passages):
+            raise StoreUnavailable(
+                f"the database is damaged: vectors of the user {user!r} are missing in the space {name!r}; "
+                "put that user's documents again"
+            )
+    return {name: of_rows(user, found, spaces[name]) for name, found in by_space.items()}

@@ -1,0 +1,1 @@
+"""Tests of the exhibits of arXiv 2404.05970."""

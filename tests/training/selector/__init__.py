@@ -1,0 +1,1 @@
+"""Tests of selectors: data, loss, training, and measures."""

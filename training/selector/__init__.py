@@ -1,0 +1,1 @@
+"""Trains and measures selectors, which choose a retriever for each input (RSPG)."""
