@@ -77,6 +77,7 @@ SLOW = (
     "tests/training/evaluation/test_runs.py",
     "tests/training/evaluation/test_searching.py",
     "tests/training/evaluation/test_toy_task.py",
+    "tests/training/feedback/test_collect.py",
     "tests/training/judging/test_agreement.py",
     "tests/training/judging/test_cache.py",
     "tests/training/judging/test_llm.py::test_a_server_that_fails_stalls",

@@ -13,7 +13,7 @@ from agent.engines.completions import CHAT, Json, pieces
 from agent.engines.controls import tokenizer_requests, tokens_of
 from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
-from agent.engines.text import Decoding, FileTokens, longest_prefix
+from agent.engines.text import Decoding, FileTokens, NoLikelihood, longest_prefix
 from agent.replies import read as read_reply
 
 
@@ -78,9 +78,9 @@ class ServerText:
         return read_reply(text).text if is_chat else text
 
     async def likelihood(self, prompt: str, target: str) -> float:
-        """See TextModel. Always raises EngineError: servers do not score texts that they are given."""
+        """See TextModel. Always raises NoLikelihood: servers do not score texts that they are given."""
         why = f"{self._server.address} cannot tell the likelihood of a text; use seq2seq or vllm in process"
-        raise EngineError("refused", why)
+        raise NoLikelihood("refused", why)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -121,31 +121,46 @@ class ServerTokens:
 
     def __init__(self, connect: Callable[[], OpenAIServer]) -> None:
         self._connect = connect
-        self._opening = threading.Lock()
         self._opened = ExitStack()
         self._portal: BlockingPortal | None = None
         self._server: OpenAIServer | None = None
         self._form: Json | None = None
+        self._changed = threading.Condition()
+        self._counting = 0
+        self._is_closed = False
 
     def count(self, text: str) -> int:
         """See Tokens. Raises NoTokenizer, too."""
         if not text:
             return 0
-        with self._opening:
+        with self._changed:
+            if self._is_closed:
+                raise EngineError("unavailable", "the tokenizer's connections have been closed")
             if self._portal is None:
                 self._portal = self._opened.enter_context(start_blocking_portal())
-        return self._portal.call(self._count, text)
+            self._counting += 1
+        try:
+            return self._portal.call(self._count, text)
+        finally:
+            with self._changed:
+                self._counting -= 1
+                self._changed.notify_all()
 
     def cut(self, text: str, tokens: int) -> str:
         """See Tokens."""
         return longest_prefix(text, tokens, self.count)
 
     def close(self) -> None:
-        """Close the connections, and end the thread."""
+        """Wait for counts in progress, then close the connections and end the thread. Later counts fail.
+
+        The thread of a cancelled caller goes on, and would otherwise connect once more.
+        """
+        with self._changed:
+            self._is_closed = True
+            self._changed.wait_for(lambda: not self._counting)
         if self._portal is not None and self._server is not None:
             self._portal.call(self._server.aclose)
         self._opened.close()
-        self._portal = None
 
     async def _count(self, text: str) -> int:
         server = self._server = self._server or self._connect()

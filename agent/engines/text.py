@@ -7,7 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from agent.engines.errors import EngineError
 from agent.tokenizer import TokenizerFiles
+
+
+class NoLikelihood(EngineError):
+    """The engine cannot compute likelihoods, whatever the text."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class TextModel(Tokens, Protocol):
         """The mean log-likelihood of the target's tokens after the prompt, in nats; at most 0.
 
         Special tokens that the tokenizer puts around a target count, such as the end of T5's. Raises
-        EngineError, also if the engine cannot compute it.
+        EngineError, and NoLikelihood if the engine cannot compute any.
         """
         ...
 

@@ -157,7 +157,7 @@ class Profile:
         return positions
 
 
-def encoded_text(document: Document, text: str) -> str:
+def encoded_text(document: Document | Passage, text: str) -> str:
     """Return the text that encoders and the lexical index see for a passage: its title, then its text."""
     return f"{document.title}: {text}" if document.title else text
 

@@ -21,7 +21,7 @@ from server.service import InvalidQuestion
 from training.evaluation.answers import AnswerOptions, Unanswered, UnfitMethod, UnfitQuestion
 from training.evaluation.profiles import ProfileUnavailable
 
-_ENGINE = {"engine", "model", "protocol", "temperature", "context_tokens", "engine_args"}
+ENGINE = {"engine", "model", "protocol", "temperature", "context_tokens", "engine_args"}
 """The settings of an engine that answers depend on."""
 _SHOWN = 60
 """Characters of a refused question that are shown."""
@@ -79,8 +79,8 @@ class BackendAnswers:
         chosen = {"selector": _selector(settings.selector)} if name == AUTO and settings.selector else {}
         return {
             "limits": asdict(settings.limits.limits(limits)),
-            "policy": settings.policy.model_dump(mode="json", include=_ENGINE),
-            "planner": settings.planning.model_dump(mode="json", include=_ENGINE),
+            "policy": settings.policy.model_dump(mode="json", include=ENGINE),
+            "planner": settings.planning.model_dump(mode="json", include=ENGINE),
             "encoder": self._service.profiles.encoders,
             "retriever": name,
             **chosen,

@@ -69,17 +69,23 @@ class LampOptions:
             raise BadInput(f"{', '.join(given)}: only with --benchmark lamp")
 
     def answering(self, flags: dict[str, Any], limits: Mapping[str, Any], *, local: bool) -> Adapted:
-        """Return what makes LaMP's answers from those of the backend.
-
-        The policy's flags name the text model. They are taken out of `flags`, so that a local backend, which
-        only searches, loads no model. Raises BadInput, ValidationError and EngineError.
-        """
-        from server.cli.texts import open_text_model
-        from server.settings import Settings
+        """Return what makes LaMP's answers from those of the backend; see `text_model`."""
         from training.tasks.lamp.prompts import TOKENS
 
         number = self.number
         assert number is not None
+        model = self.text_model(flags, limits, local=local)
+        return lambda backend: _answers(backend, number, model, self.prompt_tokens or TOKENS)
+
+    def text_model(self, flags: dict[str, Any], limits: Mapping[str, Any], *, local: bool) -> "TextModel":
+        """The text model that the policy's flags name.
+
+        They are taken out of `flags`, so that a local backend, which only searches, loads no model. Raises
+        BadInput, ValidationError and EngineError.
+        """
+        from server.cli.texts import open_text_model
+        from server.settings import Settings
+
         given = flags.pop("policy", {})
         unfit = ["--planner-…"] if "planner" in flags else []
         unfit += ["--max-searches"] if "max_searches" in limits else []
@@ -96,7 +102,7 @@ class LampOptions:
         )
         if local:
             flags["policy"] = {"engine": "extractive", "protocol": "tags"}
-        return lambda backend: _answers(backend, number, model, self.prompt_tokens or TOKENS)
+        return model
 
 
 @asynccontextmanager

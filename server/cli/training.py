@@ -2,6 +2,7 @@
 
 import typer
 
+from server.cli.feedback import feedback
 from server.cli.launching import policy
 from server.cli.planner import planner
 from server.cli.preparing import prepare
@@ -10,15 +11,16 @@ from server.cli.selecting import selector
 from server.cli.warmstart import warmstart
 
 train = typer.Typer()
+train.command()(feedback)
 train.command()(planner)
 train.command()(policy)
 train.command()(prepare)
+train.command()(retriever)
 train.command()(selector)
 train.command()(warmstart)
-train.command()(retriever)
 
 
 @train.callback()
 def _train() -> None:
     # A callback makes typer treat this as a group, whatever the number of commands.
-    """Train models on LaMP-QA."""
+    """Train models, and collect the data to train them on."""

@@ -91,12 +91,8 @@ class Run:
             async def work(question: Q) -> None:
                 try:
                     trajectory = await answer(question)
-                    if trajectory.finish_reason in ("policy_error", "cancelled"):
-                        raise Unanswered(trajectory.detail or trajectory.finish_reason)
-                    if _never_begun(trajectory):
-                        raise Unanswered(
-                            trajectory.detail or "the deadline passed before any text was written"
-                        )
+                    if why := unanswered(trajectory):
+                        raise Unanswered(why)
                 except Unanswered as error:
                     # The answer is not to blame, so there is no score: the question is still owed.
                     failed[question.id] = str(error)
@@ -116,7 +112,7 @@ class Run:
                     if question.id not in self._finished:
                         yield question
 
-            await _each(owed(), work, concurrency, 1 / per_second if per_second else 0.0)
+            await each(owed(), work, concurrency, 1 / per_second if per_second else 0.0)
         finished = [question for question in order if question in self._finished]
         records_of = partial(self._records, finished)
         totals = {
@@ -185,7 +181,7 @@ async def _record(question: Q, trajectory: Trajectory, metrics: Sequence[Metric[
     )
 
 
-async def _each(
+async def each(
     items: AsyncIterator[T],
     work: Callable[[T], Awaitable[None]],
     concurrency: int,
@@ -212,10 +208,17 @@ async def _each(
             await room.acquire()
 
 
-def _never_begun(trajectory: Trajectory) -> bool:
-    """Whether time ran out before the policy wrote anything, which says nothing about its answers."""
+def unanswered(trajectory: Trajectory) -> str:
+    """The reason for an answer that is missing for a cause outside of the question; empty otherwise.
+
+    Time that ran out before the policy wrote anything says nothing about its answers.
+    """
+    if trajectory.finish_reason in ("policy_error", "cancelled"):
+        return trajectory.detail or str(trajectory.finish_reason)
     silent = trajectory.policy_tokens == 0 and not any(s.author == "policy" for s in trajectory.segments)
-    return trajectory.finish_reason == "deadline" and silent
+    if trajectory.finish_reason == "deadline" and silent:
+        return trajectory.detail or "the deadline passed before any text was written"
+    return ""
 
 
 def _write_manifest(folder: Path, configuration: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

@@ -4,17 +4,10 @@ They are in one SQLite file, which several processes can use at once and which s
 """
 
 import asyncio
-import hashlib
-import json
-import sqlite3
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from index.storage.database import switch_to_wal
-from training.errors import TrainingError
+from training.cachefile import CacheFile, content_key
 from training.judging.judge import (
     JUDGE_PROMPT_VERSION,
     Judge,
@@ -31,11 +24,6 @@ _TABLE = """
         score INTEGER NOT NULL CHECK (score IN (0, 1, 2))
     ) WITHOUT ROWID
 """
-_BUSY_S = 30.0
-
-
-class CacheUnavailable(TrainingError):
-    """The file with the verdicts cannot be read or written."""
 
 
 def key_of(judge: str, question: RubricQuestion, aspect: RubricAspect, response: str) -> str:
@@ -50,49 +38,23 @@ def key_of(judge: str, question: RubricQuestion, aspect: RubricAspect, response:
         "evidence": aspect.evidence,
         "response": response,
     }
-    # In ASCII, which can encode half a surrogate pair in a response.
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return content_key(content)
 
 
-class VerdictCache:
-    """The verdicts in the file at `path`, which is created if it is missing. A context manager.
-
-    Every verdict is committed when `put` returns, so a killed process loses none; a power failure may lose
-    the last ones. Threads and processes can share a file.
-    """
+class VerdictCache(CacheFile):
+    """The verdicts in the file at `path` (see CacheFile)."""
 
     def __init__(self, path: Path | str) -> None:
         """Raises CacheUnavailable."""
-        self._path = path
-        self._lock = threading.Lock()
-        try:
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-        except sqlite3.Error as error:
-            raise CacheUnavailable(f"{path}: {error}") from None
-        try:
-            with self._cursor() as cursor:
-                switch_to_wal(self._connection)
-                cursor.execute("PRAGMA synchronous = NORMAL")
-                cursor.execute(_TABLE)
-        except CacheUnavailable:
-            self._connection.close()
-            raise
-
-    def __enter__(self) -> "VerdictCache":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().__init__(path, _TABLE)
 
     def __len__(self) -> int:
-        with self._cursor() as cursor:
+        with self.cursor() as cursor:
             return int(cursor.execute("SELECT count(*) FROM verdicts").fetchone()[0])
 
     def get(self, key: str) -> int | None:
         """The score stored under `key`, or None. Raises CacheUnavailable."""
-        with self._cursor() as cursor:
+        with self.cursor() as cursor:
             row = cursor.execute("SELECT score FROM verdicts WHERE key = ?", (key,)).fetchone()
         return None if row is None else int(row[0])
 
@@ -103,22 +65,10 @@ class VerdictCache:
         """
         if not is_score(score):
             raise ValueError(f"{score!r} is no score")
-        with self._cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?)", (key, judge, score))
         kept = self.get(key)
         return score if kept is None else kept
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
-
-    @contextmanager
-    def _cursor(self) -> Generator[sqlite3.Cursor, None, None]:
-        with self._lock:
-            try:
-                yield self._connection.cursor()
-            except sqlite3.Error as error:
-                raise CacheUnavailable(f"{self._path}: {error}") from None
 
 
 @dataclass

@@ -21,8 +21,8 @@ from index.profiles import Profiles, open_profiles
 from index.ranking.retrievers import Retrievers
 from index.searching import AsyncSearch
 from index.storage.location import FILE, file_url
+from training.cachefile import CacheUnavailable
 from training.errors import TrainingError
-from training.judging.cache import CacheUnavailable
 from training.judging.factory import InvalidJudge, JudgeConfiguration, JudgeUnavailable, open_judge
 from training.judging.judge import Judge, Unjudged, judged
 from training.policy.advantage import Formula

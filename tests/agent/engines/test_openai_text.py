@@ -10,7 +10,7 @@ from agent.engines.errors import EngineError
 from agent.engines.factory import text_model
 from agent.engines.openai_text import ServerText
 from agent.engines.settings import EngineSettings
-from agent.engines.text import Decoding
+from agent.engines.text import Decoding, NoLikelihood
 from tests.chat_engine import chat_engine, messages, says
 from tests.engine import (
     CHAT_ONLY,
@@ -138,6 +138,19 @@ async def test_tokens_are_counted_by_the_servers_tokenizer(dialect: Dialect) -> 
             assert count() == (3, 0, "green", "tea")
 
 
+async def test_a_thread_that_outlives_its_caller_does_not_connect_again() -> None:
+    with Engine(lambda request: writes("Tea"), dialect=VLLM) as engine:
+        async with opened(engine) as model:
+            engine.instead["/tokenize"] = Reply((0.2,), status=200)
+            counting = asyncio.create_task(asyncio.to_thread(model.cut, "green tea", 3))
+            await engine.until(lambda: engine.asked("/tokenize") > 0)
+            counting.cancel()
+        asked = len(engine.requests)
+        with pytest.raises(EngineError, match="have been closed"):
+            model.count("tea")
+        assert len(engine.requests) == asked
+
+
 async def test_a_server_without_a_tokenizer_says_what_to_set() -> None:
     with Engine(lambda request: writes("Tea"), dialect=PLAIN) as engine:
         async with opened(engine) as model:
@@ -167,11 +180,11 @@ def test_what_a_server_cannot_do_is_refused_at_once(
     settings: dict[str, str], decoding: Decoding, why: str
 ) -> None:
     with pytest.raises(EngineError, match=why):
-        text_model(EngineSettings(engine="openai", **settings), decoding)  # type: ignore[arg-type]
+        text_model(EngineSettings(engine="openai", **settings), decoding)
 
 
 async def test_a_likelihood_is_refused_and_not_guessed() -> None:
     model = text_model(EngineSettings(engine="openai", model="tiny"), Decoding())
-    with pytest.raises(EngineError, match="cannot tell the likelihood"):
+    with pytest.raises(NoLikelihood, match="cannot tell the likelihood"):
         await model.likelihood("tea", "time")
     await model.aclose()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, BartForConditionalGeneration
 
 from agent.engines.errors import EngineError
 from agent.engines.factory import make_policy, text_model
@@ -96,6 +96,39 @@ async def test_the_limit_is_a_setting(folder: Path) -> None:
         assert isinstance(await longer.generate("tea " * LIMIT), str)
     finally:
         await longer.aclose()
+
+
+async def test_a_table_of_positions_is_a_limit_for_all_tokens(folder: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    configuration = BartConfig(
+        vocab_size=len(tokenizer),
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        max_position_embeddings=24,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.eos_token_id,
+        forced_eos_token_id=None,
+    )
+    BartForConditionalGeneration(configuration).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = Seq2SeqText(str(tmp_path), DECODING)
+    longest = model.cut("tea " * LIMIT, 23)
+    assert isinstance(await model.generate(longest), str)
+    with pytest.raises(EngineError, match=r"the prompt has 2[45] tokens, and .* reads at most 23 tokens"):
+        await model.generate(longest + " tea")
+    await model.aclose()
+
+
+async def test_a_temperature_samples(folder: Path) -> None:
+    model = Seq2SeqText(str(folder), Decoding(temperature=1.5, max_tokens=6))
+    assert len(set(await asyncio.gather(*(model.generate("tea") for _ in range(12))))) > 1
+    await model.aclose()
 
 
 async def test_concurrent_calls_share_batches_outside_of_the_event_loops_thread(model: Seq2SeqText) -> None:
@@ -206,7 +239,7 @@ def test_the_longest_prefix_is_found_where_counts_grow(text: str, tokens: int) -
 def test_a_decoding_out_of_range_is_refused() -> None:
     for wrong in ({"beams": 0}, {"max_tokens": 0}, {"temperature": -0.1}, {"temperature": 2.5}):
         with pytest.raises(ValueError, match="at least 1"):
-            Decoding(**wrong)  # type: ignore[arg-type]
+            Decoding(**wrong)
 
 
 async def test_the_engine_is_a_text_model_alone(folder: Path) -> None:

@@ -45,6 +45,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 rank",
         "pr2 serve",
         "pr2 train",
+        "pr2 train feedback",
         "pr2 train planner",
         "pr2 train policy",
         "pr2 train prepare",

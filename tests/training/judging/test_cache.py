@@ -11,7 +11,8 @@ import pytest
 
 from tests.training.judging.test_judge import question_with
 from tests.waiting import soon
-from training.judging.cache import CachedJudge, CacheUnavailable, VerdictCache, key_of
+from training.cachefile import CacheUnavailable
+from training.judging.cache import CachedJudge, VerdictCache, key_of
 from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
 from training.judging.lexical import LexicalJudge
 from training.tasks.lampqa.data import Aspect, Question
