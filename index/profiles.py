@@ -15,7 +15,7 @@ from index.ranking.profile import Profile
 from index.ranking.retrievers import DEFAULT, Query, Ranking, Retrievers, SpaceRetriever, dense
 from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
-from index.values import Progress, PutItems, PutOptions, PutReport, Receipt, check_name
+from index.values import Progress, PutItems, PutOptions, PutReport, Receipt
 
 
 class Profiles:
@@ -43,7 +43,7 @@ class Profiles:
         self.spaces = {name: SharedEncoder(CheckedEncoder(other)) for name, other in (spaces or {}).items()}
         self.retrievers = retrievers or Retrievers()
         for name in self.spaces:
-            self.retrievers.register(SpaceRetriever(check_name(name)))
+            self.retrievers.register(SpaceRetriever(name))
         self._cache_bytes = cache_bytes
         self._document_bytes = document_bytes
         self._cache: OrderedDict[str, Profile] = OrderedDict()

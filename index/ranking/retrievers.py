@@ -18,6 +18,7 @@ from index.ranking.okapi import OkapiIndex
 from index.ranking.profile import Profile
 from index.ranking.vectors import VectorIndex
 from index.text.words import terms
+from index.values import check_name
 
 Ranking = Sequence[tuple[int, float]]
 """(position of a passage in the profile, score), best first."""
@@ -68,10 +69,16 @@ class BuiltIn:
 
 @dataclass(frozen=True)
 class SpaceRetriever:
-    """Ranks by the dot product in the further space of this name. Raises SpaceUnavailable."""
+    """Ranks by the dot product in the further space of this name. Raises SpaceUnavailable.
+
+    Raises InvalidName for a name that cannot be a space's.
+    """
 
     name: str
     needs_vectors = True
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
 
     def rank(self, profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
         return _nearest(profile.space(self.name), queries, depth)

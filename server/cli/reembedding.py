@@ -24,10 +24,13 @@ def reembed(data: options.Data = None, encoder: options.Encoder = None, space: o
     """
     with as_cli_errors():
         from index.encoding.encoders import load_encoder, load_space
+        from index.ranking.retrievers import Retrievers, SpaceRetriever
         from server.assembly import open_to_look
 
         settings = options.settings_of(options.flags(data=data, encoder=encoder, space=space))
-        named = options.spaces_of(space)
+        named, retrievers = options.spaces_of(space), Retrievers()
+        for name in named:
+            retrievers.register(SpaceRetriever(name))  # Refused if the name is taken.
         store = open_to_look(settings).profiles.store
         try:
             if encoder is not None or not named:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from index.storage.store import Store
+from tests.index.fakes import HashEncoder
 from tests.server.cli.test_profile import fail, lines, pr2, succeed, written
 from tests.server.live import ANA
 
@@ -62,4 +64,7 @@ def test_a_pair_that_is_none_is_refused(here: list[str], pair: str) -> None:
     [("dense=minilm", "already a retriever 'dense'"), ("second=./missing", "./missing does not exist")],
 )
 def test_a_space_that_cannot_be_used_is_refused(here: list[str], pair: str, message: str) -> None:
-    assert message in fail("search", "ana", "tea", "--space", pair, *here)
+    Path(here[1]).mkdir()
+    Store(f"sqlite:///{here[1]}/pr2.db", HashEncoder().manifest).open()
+    assert message in fail("reembed", "--space", pair, *here)
+    assert len(succeed("spaces", *here).splitlines()) == 1
