@@ -43,7 +43,8 @@ class Processes:
                 parameter.grad = torch.zeros_like(parameter)
         gradients: list[Any] = [parameter.grad for parameter in parameters]
         flat = self.total(torch.cat([gradient.flatten() for gradient in gradients]))
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
     def wait(self) -> None:

@@ -88,7 +88,7 @@ def _person(name: str, world: World, vocabulary: Vocabulary, random: np.random.G
     spots = random.choice(vocabulary.spots, _PLACES, replace=False).tolist()
     places = [f"{spot} in {city}" for spot, city in zip(spots, cities, strict=True)]
     things = random.choice(vocabulary.things, _THINGS, replace=False).tolist()
-    notes = []
+    notes: list[Judged] = []
     for thing in things:
         for place in places:
             if (thing, place) != (things[0], places[0]):

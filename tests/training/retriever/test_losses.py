@@ -48,8 +48,9 @@ ragged = st.integers(0, 2**32 - 1).map(Ragged)
 
 
 def softmax(values: Array) -> Array:
-    powers: Array = np.exp(values - values.max())
-    return powers / powers.sum()
+    powers = np.exp(values - values.max())
+    shares: Array = powers / powers.sum()
+    return shares
 
 
 @given(ragged, TEMPERATURES)
