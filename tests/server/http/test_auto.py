@@ -152,8 +152,8 @@ async def test_a_stream_stays_open_while_answers_are_compared(make_service: Make
     selector.released.clear()
     async with api_of(make_service(Reader(), selector=selector), keep_alive_s=0.01) as api:
         visit = Visit(api, QUESTION, retriever="auto", stream=True)
-        assert await soon(lambda: selector.began.is_set() and visit._body.count(b": keep-alive") > 2)
-        assert b"event:" not in visit._body
+        assert await soon(lambda: selector.began.is_set() and visit.answer.count(b": keep-alive") > 2)
+        assert b"event:" not in visit.answer
         selector.released.set()
         assert (await visit.end())["answer"] == "I read 3."
 
