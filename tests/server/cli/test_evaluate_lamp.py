@@ -1,6 +1,8 @@
 """`pr2 evaluate --benchmark lamp` with a tiny T5, and through a server's completions."""
 
 import json
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from server.cli import app
-from tests.engine import PLAIN, Engine, writes
+from tests.engine import PLAIN, Engine, Reply, Request, writes
+from tests.server.cli.process import PR2, environment
 from tests.tiny_t5 import make_t5
 from training.tasks.lamp.sample import records
 from training.tasks.lamp.schemas import SCHEMAS
@@ -109,3 +112,29 @@ def test_other_methods_are_refused(engine: Engine, tmp_path: Path) -> None:
     arguments = ["--benchmark", "lamp", "--task", 4, "--method", "pr2", "--out", tmp_path / "run"]
     result = evaluate(*arguments, *by_server(engine))
     assert (result.exit_code, "rag and none" in result.output) == (2, True)
+
+
+def test_a_killed_run_is_resumed_while_the_engine_stays_up(t5: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+    victim: list[subprocess.Popen[bytes]] = []
+
+    def reply(request: Request) -> Reply:
+        asked.append(request.text)
+        if len(asked) == 5:
+            victim[0].kill()
+        return writes(str(1 + len(request.text) % 5))
+
+    with Engine(reply, dialect=PLAIN) as engine:
+        model = by_server(engine, "--tokenizer", t5)
+        run = ["--benchmark", "lamp", "--task", 3, "--retriever", "recency", "--concurrency", 1, *model]
+        command = [*PR2, "evaluate", *map(str, run), "--out", str(tmp_path / "run")]
+        victim.append(subprocess.Popen(command, env=environment()))
+        assert victim[0].wait() == -signal.SIGKILL
+        assert len((tmp_path / "run" / "records.jsonl").read_text().splitlines()) == 4
+        result = evaluate(*run, "--out", tmp_path / "run")
+        assert result.exit_code == 0, result.output
+        # The one that was killed is asked again.
+        assert (len(asked), len(set(asked))) == (13, 12)
+        assert evaluate(*run, "--out", tmp_path / "whole").exit_code == 0
+    for name in ("responses.json", "scores.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

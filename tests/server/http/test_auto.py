@@ -1,6 +1,7 @@
 """The retriever `auto`: a selector chooses before the answer, or among the answers of the whole pool."""
 
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,14 @@ from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Chunk
 from agent.selecting import render
 from agent.trajectory import Information, Search, Trajectory
+from index.documents import parse_document
+from index.encoding.embedding import reembed
+from index.profiles import Profiles
+from index.storage.store import Store
 from server.http.bodies import AnswerBody
+from server.service import Service
+from server.settings import Settings
+from tests.index.fakes import HashEncoder
 from tests.selector import MEMBERS, ScriptedSelector, passages_in
 from tests.server.conftest import MakeService
 from tests.server.http.test_scheduling import Visit, counts, is_busy, until
@@ -251,6 +259,28 @@ async def test_auto_without_a_selector_names_the_command(make_service: MakeServi
         response = await api.ask("ana", QUESTION, retriever="auto")
     assert (response.status_code, response.json()["type"]) == (422, "urn:pr2:problem:unknown-retriever")
     assert "pr2 train selector" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("mode", ["pre", "post"])
+async def test_a_space_of_the_pool_that_is_not_made_is_refused(tmp_path: Path, mode: Any) -> None:
+    main, other = HashEncoder("main"), HashEncoder("other", 8)
+    settings = Settings(data=tmp_path / "spaces")
+    settings.data.mkdir()
+    made = Profiles(Store(settings.url, main.manifest), main)
+    made.put("ana", [parse_document(item) for item in ANA])
+    profiles = Profiles(
+        Store(settings.url, main.manifest, {"kd": other.manifest}), main, spaces={"kd": other}
+    )
+    selector = ScriptedSelector(mode, lambda prompt, output: passages_in(prompt), members=("none", "kd"))
+    async with api_of(Service(profiles, Reader(), settings, selector=selector)) as api:
+        refused = await api.ask("ana", QUESTION, retriever="auto")
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:pr2:problem:space-unavailable")
+        assert counts(api) == (0, 0)
+        reembed(made.store, other, space="kd")
+        body = (await api.ask("ana", QUESTION, retriever="auto")).json()
+        assert body["trajectory"]["selection"]["retriever"] == "kd"
+        await api.service.aclose()
+    made.store.close()
 
 
 async def test_a_search_is_not_chosen_for(make_service: MakeService) -> None:

@@ -104,6 +104,14 @@ def test_the_report_counts_how_often_each_retriever_was_chosen(tmp_path: Path) -
     ]
 
 
+def test_searches_of_the_method_itself_are_not_the_policys(tmp_path: Path) -> None:
+    records = made_up(1, 2)
+    folder = write_run(tmp_path / "rag", records, trajectories=False, method="rag")
+    write_trajectories(folder, [(record.id, asked(Search("a part"), found("a"))) for record in records])
+    _, markdown = report([folder], tmp_path)
+    assert "What searches add" not in markdown
+
+
 def test_a_report_without_searches_or_choices_has_neither_section(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "none", made_up(1, 3), trajectories=False, method="none")
     _, markdown = report([folder], tmp_path)

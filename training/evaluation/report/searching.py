@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.methods import METHODS
 from agent.trajectory import Information, Search, Selection, Trajectory
 from training.evaluation.loading import LoadedRun, each_trajectory
 from training.evaluation.report.blocks import Paragraph, Section, Table
@@ -59,13 +60,15 @@ def searching_sections(runs: Sequence[LoadedRun]) -> list[Section]:
             name: (searches_of(one), one.selection)
             for name, one in each_trajectory(run.folder, {record.id for record in run.records})
         }
-        if row := _searches(run, [made for made, _ in found.values()]):
+        method = METHODS.get(run.method)
+        # Under other methods, a search is the method's, such as LaMP's for the part of an input that counts.
+        if method and method.searches and (row := _searches(run, [made for made, _ in found.values()])):
             searches.append(row)
         choices += _choices(run, [selection for _, selection in found.values() if selection])
     sections = []
     if searches:
         about = (
-            "The policy's own searches, without the one that a method makes for the question itself. "
+            "The policy's own searches, under methods by which it may search. "
             "New evidence: documents that no earlier search for the question had shown. In brackets: "
             f"{LEVEL * 100:g} % intervals, percentile bootstrap over the questions with a search."
         )

@@ -15,14 +15,11 @@ class InvalidInput(DataError, ValueError):
 def query_of(number: int, input_: str) -> str:
     """The part of an input that is not the same for all inputs: the query for the profile.
 
-    In task 1 this is both candidates' titles. Raises InvalidInput.
+    In task 1 this is both candidates' titles. Empty if nothing follows the marker. Raises InvalidInput.
     """
     if number == 1:
         return " ".join(candidates(input_))
-    _, own = divided(number, input_)
-    if not own.strip():
-        raise InvalidInput(f"nothing follows {SCHEMAS[number].marker!r}")
-    return own.strip()
+    return divided(number, input_)[1].strip()
 
 
 def divided(number: int, input_: str) -> tuple[str, str]:
@@ -54,7 +51,7 @@ def candidates(input_: str) -> tuple[str, str]:
 def own_text(number: int, input_: str) -> str:
     """The text that the person's output is wanted for; in task 1, the title of the author's paper.
 
-    Empty if the title is not quoted. Raises InvalidInput.
+    Empty if there is none, or if the title is not quoted. Raises InvalidInput.
     """
     if number != 1:
         return query_of(number, input_)

@@ -5,8 +5,8 @@ Rules of the budget, in this order:
 1. The input is kept whole. Only if it leaves no room for a single entry, its end is cut, down to INPUT_SHARE
    of the budget; the instruction before its marker never is, nor anything of task 1's input.
 2. As many entries as fit are kept, best first. If not even one fits, that is an error.
-3. The free texts of the entries share the tokens that are left; what a short one does not need goes to those
-   after it. Titles, tags and ratings are never cut.
+3. The free texts of the entries share the tokens that are left; what a short one does not need goes to the
+   others. Titles, tags and ratings are never cut.
 """
 
 from collections.abc import Callable, Sequence
@@ -70,6 +70,8 @@ def build_prompt(number: int, input_: str, entries: Sequence[Entry], budget: Bud
     def fits(asked: str, texts: Sequence[str]) -> bool:
         return count(joined(asked, texts)) <= budget.tokens
 
+    if fits(input_, bodies):
+        return Prompt(joined(input_, bodies), len(bodies), 0)
     least = [cut(body, LEAST) for body in bodies]
     asked = input_
     if not fits(asked, least[:1]):
@@ -109,11 +111,10 @@ def _shared(
     sizes = [count(body) for body in bodies]
     room = room_for([""] * len(bodies))
     while True:
-        texts, left = [], room
-        for position, (body, size) in enumerate(zip(bodies, sizes, strict=True)):
-            share = min(size, max(left, 0) // (len(bodies) - position))
-            texts.append(body if share == size else cut(body, share))
-            left -= share
+        texts = [
+            body if share == size else cut(body, share)
+            for body, size, share in zip(bodies, sizes, _shares(sizes, room), strict=True)
+        ]
         # Tokens may differ where texts meet, so the whole is counted, too.
         excess = -room_for(texts)
         if excess <= 0:
@@ -121,6 +122,15 @@ def _shared(
         if room <= 0:
             raise OverBudget(f"{len(bodies)} entries without their texts are {excess} tokens too many")
         room -= excess
+
+
+def _shares(sizes: Sequence[int], room: int) -> list[int]:
+    """Divide the room equally, where nobody gets more than their size (max-min fairness)."""
+    shares, left = [0] * len(sizes), max(room, 0)
+    for served, index in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+        shares[index] = min(sizes[index], left // (len(sizes) - served))
+        left -= shares[index]
+    return shares
 
 
 def _shortened(number: int, input_: str, most: int, budget: Budget) -> str:

@@ -78,10 +78,12 @@ def test_a_missing_marker_is_an_error(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 5, 6, 7])
-def test_an_input_without_a_text_of_its_own_is_an_error(number: int) -> None:
+def test_an_input_without_a_text_of_its_own_has_an_empty_query(number: int) -> None:
     instruction = INPUTS[number].removesuffix(query_of(number, INPUTS[number]))
-    with pytest.raises(InvalidInput, match="nothing follows"):
-        query_of(number, instruction + " ")
+    assert query_of(number, instruction + " ") == ""
+    prompt = prompt_of(number, instruction, entries(number, ("text", "label")), LARGE)
+    assert "text" in prompt
+    assert prompt.endswith(instruction)
 
 
 quoted_titles = st.text(st.sampled_from("ab \"'“,.:?"), min_size=1, max_size=20)
@@ -138,13 +140,21 @@ def test_braces_in_a_label_are_text() -> None:
 
 
 def test_texts_share_what_is_left_and_pass_on_what_they_do_not_need() -> None:
-    found = entries(7, ("one two", ""), (" ".join(["long"] * 50), ""), (" ".join(["last"] * 50), ""))
+    found = entries(7, (" ".join(["long"] * 50), ""), ("one two", ""), (" ".join(["last"] * 50), ""))
     fixed = Words().count(prompt_of(7, INPUTS[7], entries(7, *[("x", "")] * 3), LARGE)) - 3
     prompt = build_prompt(7, INPUTS[7], found, Budget(Words(), fixed + 32))
     assert prompt.text.count("long") == 15
     assert prompt.text.count("last") == 15
     assert (prompt.entries, prompt.input_cut) == (3, 0)
     assert Words().count(prompt.text) == fixed + 32
+
+
+def test_nothing_is_cut_where_everything_fits() -> None:
+    found = entries(7, (" ".join(["long"] * 50), ""), ("one two", ""))
+    whole = prompt_of(7, INPUTS[7], found, LARGE)
+    exact = Words().count(whole)
+    assert prompt_of(7, INPUTS[7], found, Budget(Words(), exact)) == whole
+    assert prompt_of(7, INPUTS[7], found, Budget(Words(), exact - 1)).count("long") == 49
 
 
 def test_titles_are_never_cut_and_entries_that_do_not_fit_are_left_out_from_the_end() -> None:
