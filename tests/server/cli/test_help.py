@@ -49,6 +49,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 train planner",
         "pr2 train policy",
         "pr2 train prepare",
+        "pr2 train retriever",
         "pr2 train selector",
         "pr2 train warmstart",
     ]
