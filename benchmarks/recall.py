@@ -171,10 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with Progress(console=Console(file=sys.stderr), transient=True) as progress:
             for file in given.data:
                 reports.append(report(file, encoders, further, progress))
+                # At once: encoding the next file may take long.
+                show(reports[-1], Console(width=140))
     except (UnusableData, ProfileError) as error:
         parser.error(str(error))
-    for found in reports:
-        show(found, Console(width=140))
     if given.json:
         given.json.write_text(json.dumps([asdict(found) for found in reports], indent=2) + "\n")
 
