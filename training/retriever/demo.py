@@ -91,13 +91,15 @@ class Outcome:
     def shortfalls(self) -> Iterator[str]:
         """Claims that do not hold."""
         low, high = self.interval
+        # Rounded, so that a sum of decimal fractions does not miss a threshold that it reaches.
+        closed, gain = round(self.closed, 9), round(self.gain, 9)
         where = f"seed {self.seed}, {self.setting}, {self.method}:"
-        if self.setting == "things" and (self.closed < HALF or low <= 0):
-            yield f"{where} closes {self.closed:.0%} of the gap, interval [{low:+.3f}, {high:+.3f}]"
+        if self.setting == "things" and (closed < HALF or low <= 0):
+            yield f"{where} closes {closed:.0%} of the gap, interval [{low:+.3f}, {high:+.3f}]"
         if self.setting == "things, shuffled feedback" and not low <= 0 <= high:
             yield f"{where} the interval [{low:+.3f}, {high:+.3f}] does not hold 0"
-        if self.setting == "places" and self.gain < -LOSS:
-            yield f"{where} loses {-self.gain:.3f}"
+        if self.setting == "places" and gain < -LOSS:
+            yield f"{where} loses {-gain:.3f}"
 
 
 def learn(encoder: Path, plan: Plan, task: tuple[int, Setting, Method]) -> Outcome:
