@@ -66,7 +66,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("line", commands())
 def test_every_command_is_one(line: str) -> None:
     words = shlex.split(line)
-    deep = words[0] in ("profile", "train") or words[1] in ("report", "form", "agreement")
+    deep = words[0] in ("profile", "train") or words[1] in ("report", "form", "agreement", "exhibits", "pool")
     command = words[:2] if deep else words[:1]
     help_text = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).output
     assert "Usage" in help_text

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from typer.testing import CliRunner, Result
 from agent.selecting import load_selector
 from server.cli import app
 from tests.agent import tiny_selector
+from tests.training.selector.test_data import record, run
+from training.tasks.lamp.task import lamp_task
 
 MEMBERS = ("none", "bm25", "recency")
 SHORT = ("--epochs", "1", "--batch-size", "2", "--gradient-accumulation", "1", "--max-tokens", "64")
@@ -173,3 +176,18 @@ def test_a_run_with_the_selector_stands_in_the_exhibits_beside_the_best_predicto
     assert predictor.startswith(f"{rates[best]['success']:.4f}")
     # The run chose as the selector does of the members' own runs.
     assert post.startswith(f"{rates[f'post ({trained})']['success']:.4f}")
+
+
+def test_profiles_of_lamp_are_ranked_for_the_predictors(tmp_path: Path) -> None:
+    asked = list(lamp_task("lamp-sample", 4).read([], "dev"))
+    flags = []
+    for name, score in (("bm25", 0.5), ("recency", 0.25)):
+        records = [replace(record(0, score), id=one.id, question=one.question) for one in asked]
+        flags += ["--run", f"{name}={run(tmp_path / name, name, records)}"]
+    validation = [part.replace("--run", "--validation") for part in flags]
+    how = ("--dataset", "lamp-sample", "--task", 4, "--split", "dev")
+    result = pr2("evaluate", "pool", *flags, *validation, *how)
+    assert result.exit_code == 0, result.output
+    assert f"{len(asked)} questions" in result.stdout
+    assert re.search(r"^best single \(bm25\) +0\.5000", result.stdout, re.MULTILINE)
+    assert re.search(r"^WIG, z +0\.\d{4}", result.stdout, re.MULTILINE)
