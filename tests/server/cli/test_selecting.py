@@ -152,6 +152,32 @@ def test_runs_that_do_not_fit_together_are_refused(root: Path, tmp_path: Path) -
     assert "method is 'rag' for none and 'pr2' for bm25" in result.stderr
 
 
+def test_a_run_with_the_selector_stands_in_the_exhibits_beside_the_best_predictor(
+    root: Path, trained: Path
+) -> None:
+    file, data = root / "pool.json", root / "own.jsonl"
+    asked = (*runs(root, *MEMBERS), "--selector", trained, "--dataset", data)
+    assert pr2("evaluate", "pool", *asked, "--json", file).exit_code == 0
+    how = ("--dataset", data, "--method", "rag", "--retriever", "auto", "--selector", trained, "--top-k", 1)
+    result = pr2("evaluate", *how, "--out", root / "auto")
+    assert result.exit_code == 0, result.output
+    folders = [root / name for name in (*MEMBERS, "auto")]
+    result = pr2("evaluate", "exhibits", *folders, "--pool", file, "--out", root / "exhibits")
+    assert result.exit_code == 0, result.output
+    markdown = (root / "exhibits" / "exhibits.md").read_text("utf-8")
+    table = markdown.split("## Table 4")[1].split("## Table 5")[0]
+    [row] = [line for line in table.splitlines() if line.startswith("|") and "own" in line]
+    predictor, post = row.split(" | ")[1], row.strip(" |").split(" | ")[-1]
+    rates = json.loads(file.read_text("utf-8"))["strategies"]
+    best = max(
+        (name for name in rates if name[:3] in ("WIG", "NQC", "σ m", "σ 5")),
+        key=lambda name: rates[name]["success"],
+    )
+    assert predictor.startswith(f"{rates[best]['success']:.4f}")
+    # The run chose as the selector does of the members' own runs.
+    assert post.startswith(f"{rates[f'post ({trained})']['success']:.4f}")
+
+
 def test_profiles_of_lamp_are_ranked_for_the_predictors(tmp_path: Path) -> None:
     asked = list(lamp_task("lamp-sample", 4).read([], "dev"))
     flags = []
