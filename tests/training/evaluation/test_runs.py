@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -305,8 +304,10 @@ def test_questions_are_begun_no_faster_than_asked_for(tmp_path: Path) -> None:
         begun.append(time.monotonic())
         return answered(one)
 
+    start = time.monotonic()
     work(tmp_path, noted, count=4, per_second=50)
-    assert all(after - before >= 0.019 for before, after in pairwise(begun))
+    # A busy machine begins them later, which may bring two of them closer together, but never earlier.
+    assert all(at - start >= 0.02 * number - 0.001 for number, at in enumerate(begun))
 
 
 def test_a_deadline_before_anything_was_written_says_nothing_of_the_answer(tmp_path: Path) -> None:
