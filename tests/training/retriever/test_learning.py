@@ -8,7 +8,7 @@ from training.retriever.demo import Outcome, Plan, Setting, learn, table
 from training.retriever.questions import Method
 from training.retriever.worlds import Vocabulary, people, vocabularies
 
-PLAN = Plan(held_out=100)
+PLAN = Plan(held_out=100, errors=0.1)
 
 
 @pytest.mark.parametrize("method", ["ropg-kd", "ropg-rl"])
