@@ -6,7 +6,8 @@ the engine's time does.
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _PARSER: Any = importlib.import_module("re._parser")
@@ -47,18 +48,27 @@ class StepCounter:
         self._text, self.steps = text, 0
         return self._run(self._tree, 0, 0, lambda position: position)
 
+    @contextmanager
+    def _flagged(self, flags: int) -> Iterator[None]:
+        """Use other flags, those of a group such as `(?-i:…)`, or those around it again."""
+        before, self._flags = self._flags, flags
+        yield
+        self._flags = before
+
     def _run(self, nodes: Any, index: int, at: int, then: Then) -> int | None:
         if index == len(nodes):
             return then(at)
         self.steps += 1
         code, argument = str(nodes[index][0]), nodes[index][1]
+        flags = self._flags
 
         def rest(position: int) -> int | None:
             return self._run(nodes, index + 1, position, then)
 
         def closed(position: int) -> int | None:
             self._groups[argument[0]] = self._text[at:position]
-            return rest(position)
+            with self._flagged(flags):
+                return rest(position)
 
         if code in _SINGLE:
             return rest(at + 1) if self._one(nodes[index], at) else None
@@ -67,7 +77,9 @@ class StepCounter:
                 ends = (self._run(list(branch), 0, at, rest) for branch in argument[1])
                 return next((end for end in ends if end is not None), None)
             case "SUBPATTERN":
-                return self._run(list(argument[-1]), 0, at, closed)
+                _, added, removed, inner = argument
+                with self._flagged((flags | added) & ~removed):
+                    return self._run(list(inner), 0, at, closed)
             case "GROUPREF":
                 repeated = self._groups.get(argument, "")
                 return rest(at + len(repeated)) if self._text.startswith(repeated, at) else None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import SupportsIndex
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from index.text.sentences import spans
@@ -95,6 +95,7 @@ def test_a_pattern_needs_steps_in_proportion_to_the_text(name: str) -> None:
 
 
 @settings(max_examples=40, deadline=None)
+@example("|||Aa|||A")
 @given(st.lists(st.sampled_from(UNITS), max_size=8).map("".join))
 def test_the_step_counter_matches_what_re_matches(text: str) -> None:
     for pattern in SEARCHED.values():

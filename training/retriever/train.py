@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch
 from index.encoding.encoders import SentenceTransformerEncoder, load_encoder
 from training.extras import require
 from training.feedback.records import FEEDBACK, TASK, Feedback, read_feedback, read_manifest
-from training.folder import pin_configuration
+from training.folder import pin_configuration, replacing_folder
 from training.retriever.origin import check_encoder, check_task, trained_task
 from training.retriever.processes import Processes
 from training.retriever.questions import TooLittleFeedback, hold_out, usable
@@ -187,12 +186,9 @@ def _save(trainer: Trainer, file: Path) -> None:
 
 def _write(encoder: SentenceTransformerEncoder, made: Trained, configuration: Mapping[str, Any]) -> None:
     """Write the encoder and its stamp, all at once."""
-    part = made.folder.with_name(made.folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    encoder.model.save_pretrained(str(part), create_model_card=False)
-    stamp(part, "retriever", step=made.step, validation_utility=made.utility, **configuration)
-    shutil.rmtree(made.folder, ignore_errors=True)
-    os.replace(part, made.folder)
+    with replacing_folder(made.folder) as part:
+        encoder.model.save_pretrained(str(part), create_model_card=False)
+        stamp(part, "retriever", step=made.step, validation_utility=made.utility, **configuration)
 
 
 @contextmanager
