@@ -6,7 +6,7 @@ from agent.auto import AUTO, NEEDS_SELECTOR
 from agent.engines.factory import make_policy
 from agent.engines.settings import EngineSettings
 from agent.selecting import SelectorUnavailable, load_selector
-from index.errors import InvalidName, StoreUnavailable
+from index.errors import StoreUnavailable
 from index.profiles import open_profiles
 from server.service import Service
 from server.settings import Settings
@@ -18,8 +18,6 @@ def open_service(settings: Settings) -> Service:
     Raises EncoderUnavailable, InvalidName, EncoderMismatch, StoreUnavailable, StoreDamaged, EngineError, and
     SelectorUnavailable if there is no selector for the retriever `auto`, or it names an unknown retriever.
     """
-    if AUTO in settings.spaces:
-        raise InvalidName(f"a space cannot be named {AUTO}, which asks for a choice among retrievers")
     if settings.retriever == AUTO and settings.selector is None:
         raise SelectorUnavailable(NEEDS_SELECTOR)
     policy = make_policy(settings.policy)

@@ -13,6 +13,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from agent.auto import AUTO
 from agent.engines.settings import EngineSettings
 from agent.trajectory import Limits
 from index.numbers import Integer, Number
@@ -119,6 +120,8 @@ class Settings(BaseSettings):
         for name, encoder in self.spaces.items():
             if not name or not encoder:
                 raise ValueError(f"spaces: {name or encoder!r} has to be NAME=ENCODER")
+        if AUTO in self.spaces:
+            raise ValueError(f"spaces: none can be named {AUTO}, which asks for a choice among retrievers")
         return self
 
     @model_validator(mode="after")

@@ -114,16 +114,17 @@ async def collected(out: Path, asked: Asked, flags: Mapping[str, Any], opening: 
             async def found(user: str, text: str, k: int) -> Sequence[Passage]:
                 return (await search.search(user, [text], k, asked.retriever))[0]
 
-            manifest = profiles.encoder.manifest
+            shared = profiles.query_encoder(asked.retriever)
+            manifest = None if shared is None else shared.encoder.manifest
+            alone = asked.retriever in ("dense", *profiles.spaces)
             source = Source(
                 asked.task.name,
                 asked.questions,
                 query,
                 person,
                 first_documents(KeptProfiles(backend).keep, found, asked.documents),
-                manifest.to_dict() if asked.retriever == "dense" else None,
+                manifest.to_dict() if manifest and alone else None,
             )
-            ranks = profiles.retrievers.get(asked.retriever).needs_vectors
             configuration = {
                 "dataset": {
                     "split": asked.task.split(asked.split),
@@ -131,7 +132,7 @@ async def collected(out: Path, asked: Asked, flags: Mapping[str, Any], opening: 
                 },
                 "dates": asked.dates,
                 "retriever": asked.retriever,
-                "ranked_with": str(manifest) if ranks else None,
+                "ranked_with": str(manifest) if manifest else None,
                 "documents": asked.documents,
             }
             with bar(out.name, 1) as (progress, task):

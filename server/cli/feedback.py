@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 @options.shared(
-    flags=("data", "encoder", "passage_tokens", *options.POLICY), limits=("max_tokens", "deadline_ms")
+    flags=("data", "encoder", "space", "passage_tokens", *options.POLICY),
+    limits=("max_tokens", "deadline_ms"),
 )
 def feedback(
     *,

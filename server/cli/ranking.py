@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from training.tasks.ranking import Question
 
 
-@options.shared(flags=("encoder", "passage_tokens"))
+@options.shared(flags=("encoder", "space", "passage_tokens"))
 def rank(
     *,
     out: Annotated[

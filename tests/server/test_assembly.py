@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from agent.selecting import RENDERING, SelectorManifest, SelectorUnavailable
-from index.errors import InvalidName
 from server.assembly import open_service
 from server.settings import Settings
 from tests.agent.tiny_selector import make
@@ -24,11 +23,6 @@ def test_a_member_that_does_not_exist_is_named(tmp_path: Path) -> None:
 def test_auto_without_a_selector_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SelectorUnavailable, match="pr2 train selector"):
         open_service(Settings(data=tmp_path, retriever="auto"))
-
-
-def test_a_space_cannot_be_named_auto(tmp_path: Path) -> None:
-    with pytest.raises(InvalidName, match="cannot be named auto"):
-        open_service(Settings(data=tmp_path, spaces={"auto": "minilm"}))
 
 
 def test_a_folder_without_a_selector_is_refused(tmp_path: Path) -> None:

@@ -121,3 +121,5 @@ def test_spaces_are_merged_by_name_and_each_needs_an_encoder(
     assert settings.spaces == {"a": "file", "b": "./x=y", "c": "environment", "ropg-kd": "minilm"}
     with pytest.raises(ValidationError, match="spaces: 'd' has to be NAME=ENCODER"):
         Settings(spaces={"d": ""})
+    with pytest.raises(ValidationError, match="none can be named auto"):
+        Settings(spaces={"auto": "minilm"})

@@ -25,7 +25,10 @@ def test_lamp_is_sorted_by_recency_and_can_be_evaluated(tmp_path: Path) -> None:
         assert question.output
 
 
-def test_lamp_qa_is_sorted_by_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "flags", [["--retriever", "bm25"], ["--retriever", "near", "--space", "near=minilm"]]
+)
+def test_lamp_qa_is_sorted_by_words_and_in_a_space(tmp_path: Path, flags: list[str]) -> None:
     texts = {
         "n1": "Rain again.",
         "n2": "The kettle is new.",
@@ -41,7 +44,7 @@ def test_lamp_qa_is_sorted_by_words(tmp_path: Path) -> None:
     }
     dataset, out = tmp_path / "own.json", tmp_path / "sorted.json"
     dataset.write_text(json.dumps([record]))
-    result = rank("--dataset", dataset, "--retriever", "bm25", "--out", out)
+    result = rank("--dataset", dataset, *flags, "--out", out)
     assert result.exit_code == 0, result.output
     by_id = {item["id"]: item for item in record["profile"]}  # type: ignore[index]
     assert json.loads(out.read_text()) == [record | {"profile": [by_id[id_] for id_ in ("n3", "n2", "n1")]}]

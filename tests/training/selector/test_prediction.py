@@ -52,7 +52,7 @@ def test_sigma_share_is_the_spread_near_the_best_score() -> None:
     assert sigma_share(HAND, 0.25) == pytest.approx(statistics.pstdev([4, 3, 1]))
 
 
-@pytest.mark.parametrize("predictor", PREDICTORS.values(), ids=str)
+@pytest.mark.parametrize("predictor", PREDICTORS.values(), ids=PREDICTORS)
 def test_a_ranking_that_found_nothing_gets_zero(predictor: object) -> None:
     assert callable(predictor)
     assert predictor(Retrieved((), 7, 3)) == 0
