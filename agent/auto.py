@@ -12,15 +12,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from agent.selecting import Selector, choose, render, render_trajectory
-from agent.trajectory import Cost, Limits, Selection, Trajectory
+from agent.trajectory import AUTO, Cost, Limits, Selection, Trajectory
 from index.documents import Passage
 from index.searching import AsyncSearch
 from index.threads import Run, run_at_once
 
 T = TypeVar("T")
 
-AUTO = "auto"
-"""The name that asks for a choice. No retriever has it."""
 NEEDS_SELECTOR = (
     f"the retriever {AUTO} needs a trained selector: pr2 train selector makes one, and the setting "
     "`selector` (--selector DIR) names its folder"

@@ -146,6 +146,10 @@ class Cost:
     search_ms: float
 
 
+AUTO = "auto"
+"""In place of a retriever's name: a trained selector chooses one for the question."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """The choice of a retriever for this question by a trained selector (RSPG, arXiv 2404.05970)."""

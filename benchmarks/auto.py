@@ -22,9 +22,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from agent.auto import AUTO
 from agent.policies.extractive import ExtractivePolicy
 from agent.selecting import RENDERING, Mode, Selector, SelectorManifest, TrainedSelector, load_selector
+from agent.trajectory import AUTO
 from index.encoding.encoders import packaged_minilm
 from index.profiles import Profiles, open_profiles
 from server import demo

@@ -2,10 +2,11 @@
 
 from contextlib import suppress
 
-from agent.auto import AUTO, NEEDS_SELECTOR
+from agent.auto import NEEDS_SELECTOR
 from agent.engines.factory import make_policy
 from agent.engines.settings import EngineSettings
 from agent.selecting import SelectorUnavailable, load_selector
+from agent.trajectory import AUTO
 from index.errors import StoreUnavailable
 from index.profiles import open_profiles
 from server.service import Service

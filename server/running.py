@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from agent.auto import AUTO, Chooser
+from agent.auto import Chooser
 from agent.driver import Event, drive
 from agent.methods import METHODS, Method
 from agent.policy import Policy
-from agent.trajectory import Limits, Message, Trajectory
+from agent.trajectory import AUTO, Limits, Message, Trajectory
 from index.searching import AsyncSearch
 from index.values import Passage
 from server.queue import Ticket

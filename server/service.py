@@ -15,12 +15,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar, Unpack
 
-from agent.auto import AUTO, NEEDS_SELECTOR, Chooser
+from agent.auto import NEEDS_SELECTOR, Chooser
 from agent.driver import Event
 from agent.methods import METHODS, Method
 from agent.policy import Policy
 from agent.selecting import Selector
-from agent.trajectory import Message, Trajectory
+from agent.trajectory import AUTO, Message, Trajectory
 from index.batching import Batcher
 from index.documents import Document, iso
 from index.errors import StoreUnavailable, UnknownRetriever

@@ -13,9 +13,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from agent.auto import AUTO
 from agent.engines.settings import EngineSettings
-from agent.trajectory import Limits
+from agent.trajectory import AUTO, Limits
 from index.numbers import Integer, Number
 from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.auto import AUTO, Chooser
+from agent.auto import Chooser
 from agent.methods import METHODS
 from agent.selecting import read_manifest
-from agent.trajectory import Trajectory
+from agent.trajectory import AUTO, Trajectory
 from index.documents import Document
 from index.errors import InvalidDocument, UnknownDocument
 from index.values import Passage

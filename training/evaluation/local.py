@@ -6,12 +6,12 @@ from contextlib import aclosing
 from dataclasses import asdict, replace
 from typing import Any
 
-from agent.auto import AUTO, NEEDS_SELECTOR, Chooser
+from agent.auto import NEEDS_SELECTOR, Chooser
 from agent.driver import drive
 from agent.methods import METHODS
 from agent.policy import Policy
 from agent.selecting import Selector
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import AUTO, Limits, Trajectory
 from index.documents import Document, Passage
 from index.errors import UnknownRetriever
 from index.profiles import Profiles

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agent.auto import AUTO
+from agent.trajectory import AUTO
 from training.evaluation.loading import LoadedRun, load_runs
 from training.evaluation.records import SCORE
 from training.evaluation.report.figures import macro_mean

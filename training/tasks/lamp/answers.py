@@ -6,11 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from agent.auto import AUTO, NEEDS_SELECTOR, Chooser, together
+from agent.auto import NEEDS_SELECTOR, Chooser, together
 from agent.engines.errors import EngineError
 from agent.engines.text import TextModel
 from agent.selecting import render
-from agent.trajectory import Answer, Information, Invalid, Limits, Read, Search, Segment, Step, Trajectory
+from agent.trajectory import (
+    AUTO,
+    Answer,
+    Information,
+    Invalid,
+    Limits,
+    Read,
+    Search,
+    Segment,
+    Step,
+    Trajectory,
+)
 from index.documents import Document
 from index.values import Passage
 from training.evaluation.answers import AnswerOptions, Answers, Unanswered, UnfitMethod
