@@ -18,6 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from index.encoding.encoders import SentenceTransformerEncoder
+from index.storage.opening import REVISION
 from index.storage.store import Store
 from server import demo
 from server.access.exposure import missing_for
@@ -97,6 +98,9 @@ def test_a_store_of_another_encoder_is_refused_in_one_line(
     assert CliRunner().invoke(app, ["profile", "list", "--data", str(tmp_path)]).exit_code == 0
 
 
+NEWER = str(int(REVISION) + 1)
+
+
 def test_a_store_of_another_schema_is_refused_in_one_line(
     tmp_path: Path, minilm: SentenceTransformerEncoder
 ) -> None:
@@ -105,12 +109,12 @@ def test_a_store_of_another_schema_is_refused_in_one_line(
     made.open()
     made.close()
     with closing(sqlite3.connect(settings.database)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '2'")
+        connection.execute("UPDATE alembic_version SET version_num = ?", [NEWER])
     for command in (["serve", "--port", "0"], ["ask", "ana", "Why?"], ["profile", "list"]):
         result = CliRunner().invoke(app, [*command, "--data", str(tmp_path)])
         assert result.exit_code == 2
         assert result.stderr.startswith(
-            "pr2: this store has schema 2, and this version of pr2 supports schemas up to 1"
+            f"pr2: this store has schema {NEWER}, and this version of pr2 supports schemas up to {REVISION}"
         )
         assert len(result.stderr.splitlines()) == 1
 
