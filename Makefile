@@ -34,14 +34,14 @@ $(VENV)/.installed-test: $(VENV)/.installed
 serve: install ## Serve on 127.0.0.1:PORT with the profiles in DATA; the demo profiles if there are none
 	@$(BIN)/pr2 serve --demo --port $(PORT) --data $(DATA)
 
-test: $(VENV)/.installed-test ## Lint, check types, run all tests
+test: $(VENV)/.installed-test ## Lint, check types, run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 
 test-fast: $(VENV)/.installed-test ## Run the tests that need no encoder and train nothing
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto -m "not slow and not wheel" --hypothesis-profile fast
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto -m "not slow and not wheel and not retrievers and not learning" --hypothesis-profile fast
 
 test-wheel: $(VENV)/.installed-test ## Build the wheel, install it in an empty environment, and use it there
 	$(BIN)/pytest -q -m wheel tests/wheel
@@ -75,6 +75,9 @@ evaluate: $(VENV)/.installed ## Evaluate four methods on the sample data set, wi
 train-demo: $(VENV)/.installed-test ## Train a tiny model through the service's own episodes, three seeds, without a GPU
 	$(BIN)/python -m training.demo --seeds 0 1 2 --out train-demo
 
+test-learning: $(VENV)/.installed-test ## Run a small train-demo, one seed, and require that it learns
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m learning tests/training/demo
+
 test-retrievers: $(VENV)/.installed-test ## Train retrievers and selectors in made worlds with known answers, three seeds, without a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m training.retriever.demo
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s -m retrievers tests/training/selector
@@ -89,4 +92,4 @@ bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped hist
 clean: ## Remove the virtual environment and caches; DATA is kept
 	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help install serve test test-fast test-wheel test-engines test-openrlhf evaluate train-demo test-retrievers bench clean
+.PHONY: help install serve test test-fast test-wheel test-engines test-openrlhf evaluate train-demo test-learning test-retrievers bench clean

@@ -93,10 +93,6 @@ SLOW = (
 """Tests that train, load models, count steps, read all of the code, wait for timeouts, or start processes."""
 
 
-LONGEST = "tests/training/demo/test_learning.py"
-"""Takes minutes, so that it comes first: the other processes share the rest meanwhile."""
-
-
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out whole files of slow tests without importing them, which takes as long as many a test."""
     fast = "not slow" in config.option.markexpr
@@ -106,7 +102,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what is in SLOW and whatever loads the real encoder through a fixture."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     for item in items:
         if item.nodeid.startswith(SLOW) or "minilm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)

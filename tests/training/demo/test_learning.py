@@ -21,6 +21,7 @@ PLAN = Plan(
 )
 
 
+@pytest.mark.learning
 def test_rewards_teach_the_tiny_model_to_search_as_often_as_a_question_needs() -> None:
     threads = torch.get_num_threads()
     # One: two threads wait for each other on a busy machine, which takes ten times as long.
