@@ -7,14 +7,14 @@ scores are.
 Shapes: `scores`, `utility` and `judged` are (questions, documents); each question has a judged document.
 """
 
-import torch
 from torch import Tensor
-from torch.nn import functional
+
+from training.divergence import divergence, masked_log_softmax
 
 
 def log_policy(scores: Tensor, judged: Tensor, temperature: float = 1.0) -> Tensor:
     """log π(d|x), shape (questions, documents); -inf where a document is not judged."""
-    return functional.log_softmax((scores / temperature).masked_fill(~judged, -torch.inf), dim=1)
+    return masked_log_softmax(scores / temperature, judged)
 
 
 def distillation(scores: Tensor, utility: Tensor, judged: Tensor, temperature: float = 1.0) -> Tensor:
@@ -23,10 +23,7 @@ def distillation(scores: Tensor, utility: Tensor, judged: Tensor, temperature: f
     It is 0 if and only if the scores equal the utility up to a constant for each question. The released code
     passes probabilities on to a loss that takes a softmax of its own, so it cannot reach 0.
     """
-    target, policy = log_policy(utility, judged, temperature), log_policy(scores, judged, temperature)
-    # Without the mask, the masked documents are -inf minus -inf.
-    surprise = (target - policy).masked_fill(~judged, 0.0)
-    return (target.exp() * surprise).sum(dim=1).mean()
+    return divergence(utility / temperature, scores / temperature, judged).mean()
 
 
 def reinforce(
