@@ -38,7 +38,7 @@ SEARCHERS = 8
 ASKERS = 8
 ROUNDS = 12
 PATIENCE_S = 30.0
-"""Limit on one measurement, in seconds. A request that has not ended by then is counted with this time."""
+"""Longest measurement, in seconds. A request still running by then counts as having taken this long."""
 WORDS = "tea garden house river dog friend summer letter bread music walk train book rain child work".split()
 
 

@@ -53,7 +53,7 @@ class Capabilities:
     takes_ids: bool
     """Whether a prompt may be sent as token ids."""
     tells_ids: bool
-    """Whether it reports the ids of the tokens it sampled. If not, the text it wrote is encoded again."""
+    """Whether it reports the ids of sampled tokens. If not, its text is encoded again."""
     context: int | None
     """The context length: tokens of prompt and answer together; None if unknown."""
 

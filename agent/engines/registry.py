@@ -51,7 +51,7 @@ class Engine(Protocol):
 
     @property
     def has_model(self) -> bool:
-        """Whether it runs a language model, without which it can neither plan, judge nor continue texts."""
+        """Whether it runs a language model. Without one it cannot plan, judge or continue texts."""
         ...
 
     def check(self, settings: "EngineSettings") -> None:

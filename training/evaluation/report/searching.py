@@ -20,11 +20,11 @@ class Searches:
 
     made: int
     reworded: int
-    """Those whose query is not the question, letter case and white space aside."""
+    """Searches whose query is not the question, letter case and white space aside."""
     new: int
     """Documents found that no earlier search of the question had shown."""
     barren: int
-    """Those that found no such document."""
+    """Searches that found no new document."""
 
 
 def searches_of(trajectory: Trajectory) -> Searches:
