@@ -25,6 +25,8 @@ from training.policy.preset import GPUs, InvalidPreset, Size, changed, load_pres
 from training.policy.reward import Costs
 from training.policy.rows import Row
 from training.policy.warmstart import WarmstartExample
+from training.retriever.recipe import Recipe as RetrieverRecipe
+from training.selector.train import Recipe as SelectorRecipe
 
 READ: list[type] = [
     AnswerRequestBody,
@@ -42,8 +44,10 @@ READ: list[type] = [
     QuestionLimits,
     Recipe,
     ResponsesRequest,
+    RetrieverRecipe,
     Row,
     SearchRequest,
+    SelectorRecipe,
     Settings,
     Size,
     WarmstartExample,

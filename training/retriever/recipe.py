@@ -5,6 +5,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from index.numbers import Integer, Number
 from training.retriever.questions import Method
 
 
@@ -17,30 +18,30 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Method
-    documents: int | None = Field(None, ge=2)
+    documents: Integer | None = Field(None, ge=2)
     """Use only the first ones of a question. None for all in the feedback, whose number (l, 16 as published)
     is a limit of cost: the whole profile may teach more."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: Number = Field(1.0, gt=0)
     """T, which divides the scores and, for ropg-kd, the utility. With a utility from 0 to 1, T = 1 makes all
     targets nearly equal, and so does it with the scores of an encoder whose vectors are normalized."""
-    draws: int = Field(1, ge=1)
+    draws: Integer = Field(1, ge=1)
     """Documents drawn per question, without replacement (ropg-rl)."""
-    learning_rate: float = Field(1e-5, gt=0)
+    learning_rate: Number = Field(1e-5, gt=0)
     """Peak; it rises during the warm-up, and then falls linearly to 0."""
-    warmup: float = Field(0.05, ge=0, lt=1)
+    warmup: Number = Field(0.05, ge=0, lt=1)
     """Fraction of the steps."""
-    clip: float = Field(1.0, gt=0)
+    clip: Number = Field(1.0, gt=0)
     """Maximum norm of the gradient."""
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(64, ge=1)
+    epochs: Integer = Field(10, ge=1)
+    batch_size: Integer = Field(64, ge=1)
     """Questions per step, of all processes together."""
-    at_once: int = Field(8, ge=1)
+    at_once: Integer = Field(8, ge=1)
     """Questions whose gradients a process computes at a time, which memory limits."""
-    validate_every: int | None = Field(None, ge=1)
+    validate_every: Integer | None = Field(None, ge=1)
     """Steps between validations, each of which saves the state; None for the end of every epoch."""
-    held_out: float = Field(0.1, gt=0, lt=1)
+    held_out: Number = Field(0.1, gt=0, lt=1)
     """Share of the people to validate with, if no feedback is given for that."""
-    seed: int = 0
+    seed: Integer = 0
 
     def steps_per_epoch(self, questions: int) -> int:
         return math.ceil(questions / self.batch_size)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.selecting import Inputs, SelectorManifest, inputs_of, longest_input
 from index.encoding.encoders import packaged_minilm
+from index.numbers import Integer, Number
 from training.errors import TrainingUnavailable
 from training.extras import require
 from training.folder import pin_configuration, replacing_folder
@@ -38,18 +39,18 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(20, ge=1)
-    batch_size: int = Field(8, ge=1)
+    epochs: Integer = Field(20, ge=1)
+    batch_size: Integer = Field(8, ge=1)
     """Questions on one device; each is read once for every member of the pool."""
-    gradient_accumulation: int = Field(8, ge=1)
-    learning_rate: float = Field(1e-5, gt=0)
-    warmup: float = Field(0.05, ge=0, lt=1)
+    gradient_accumulation: Integer = Field(8, ge=1)
+    learning_rate: Number = Field(1e-5, gt=0)
+    warmup: Number = Field(0.05, ge=0, lt=1)
     """Fraction of the steps."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: Number = Field(1.0, gt=0)
     """Sharpens the target, softmax(metric / temperature); scores from 0 to 1 make it nearly uniform at 1."""
-    max_tokens: int = Field(1_024, ge=8)
+    max_tokens: Integer = Field(1_024, ge=8)
     """Longest input; less if the encoder reads less."""
-    seed: int = 0
+    seed: Integer = 0
 
 
 @dataclass(frozen=True)
