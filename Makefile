@@ -80,7 +80,7 @@ test-learning: $(VENV)/.installed-test ## Run a small train-demo, one seed, and 
 
 test-retrievers: $(VENV)/.installed-test ## Train retrievers and selectors in made worlds with known answers, three seeds, without a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m training.retriever.demo
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s -m retrievers tests/training/selector
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -rP -m retrievers --numprocesses auto tests/training/selector
 
 bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped histories
 	$(BIN)/python -m benchmarks.locomo --data benchmarks/data/sessions.json

@@ -64,6 +64,15 @@ def retriever(
         int | None,
         typer.Option("--validate-every", min=1, help="Steps between validations; default once an epoch."),
     ] = None,
+    confidence: Annotated[
+        float,
+        typer.Option(
+            "--confidence",
+            min=0,
+            max=0.999,
+            help="With which a step must beat the encoder as it was; 0 keeps the best, as published.",
+        ),
+    ] = 0.95,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of split, order, draws and dropout.")] = 0,
     any_feedback: Annotated[
         bool, typer.Option("--any-feedback", help="Accept feedback of another encoder or task.")
@@ -73,8 +82,9 @@ def retriever(
     """Train an encoder to find what helps the LLM, and write it to a folder in DIR named after the method.
 
     The defaults are those published with ROPG. The weights with the highest utility on held-out people are
-    kept. A killed training goes on from its last validation; a changed configuration is refused. On several
-    GPUs: accelerate launch -m server.cli train retriever ...
+    kept if they are better than the encoder as it was, beyond chance. A killed training goes on from its last
+    validation; a changed configuration is refused. On several GPUs: accelerate launch -m server.cli train
+    retriever ...
     """
     with as_cli_errors():
         from training.folder import locked
@@ -94,6 +104,7 @@ def retriever(
             at_once=at_once,
             validate_every=validate_every,
             held_out=held_out,
+            confidence=confidence,
             seed=seed,
         )
         source = Source(feedback, encoder, validation, any_feedback)
@@ -128,7 +139,10 @@ def _print(trained: "Trained", method: str) -> None:
     for reason, count in trained.left_out.items():
         typer.echo(f"{count} left out: {reason}", err=True)
     if not trained.step:
-        typer.echo("No step was better than the encoder as it was, which is what was written.", err=True)
+        typer.echo(
+            "No step was better than the encoder as it was, beyond chance: that is what was written.",
+            err=True,
+        )
     typer.echo(
         f"{trained.folder}: step {trained.step} of {trained.steps}, utility {trained.utility:.4f}\n"
         "To use it beside the store's encoder, as a retriever of its own:\n"

@@ -41,6 +41,9 @@ class Recipe(BaseModel):
     """Steps between validations, each of which saves the state; None for the end of every epoch."""
     held_out: Number = Field(0.1, gt=0, lt=1)
     """Share of the people to validate with, if no feedback is given for that."""
+    confidence: Number = Field(0.95, ge=0, lt=1)
+    """With which a step must be better than the encoder as it was, on the held-out questions, to be kept in
+    its place. 0 keeps the best step, whatever its gain, as published."""
     seed: Integer = 0
 
     def steps_per_epoch(self, questions: int) -> int:

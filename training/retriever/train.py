@@ -44,7 +44,7 @@ class Trained:
 
     folder: Path
     step: int
-    """0 if no step was better than the encoder as it was."""
+    """0 if no step was better than the encoder as it was, beyond chance."""
     utility: float
     steps: int
     trained_on: int
@@ -83,9 +83,9 @@ def train(
         trainer.restore(torch.load(folder / STATE, map_location="cpu", weights_only=True))
     if processes.main:
         with _curves(folder / CURVES, trainer.step) as curves:
-            _run(trainer, recipe, [*watchers, curves], partial(_save, trainer, folder / STATE))
+            _run(trainer, [*watchers, curves], partial(_save, trainer, folder / STATE))
     else:
-        _run(trainer, recipe, [], lambda: None)
+        _run(trainer, [], lambda: None)
     best = trainer.keep_best()
     made = Trained(
         folder / recipe.method,
@@ -152,7 +152,7 @@ def _digest(feedback: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _run(trainer: Trainer, recipe: Recipe, watchers: Sequence[Watcher], save: Callable[[], None]) -> None:
+def _run(trainer: Trainer, watchers: Sequence[Watcher], save: Callable[[], None]) -> None:
     """Train to the end, validating before the first step, at intervals, and after the last step."""
 
     def validate() -> None:
@@ -165,12 +165,11 @@ def _run(trainer: Trainer, recipe: Recipe, watchers: Sequence[Watcher], save: Ca
         watcher.begun(trainer.step, trainer.steps)
     if trainer.best is None:
         validate()
-    every = recipe.validate_every or trainer.per_epoch
     while trainer.step < trainer.steps:
         loss = trainer.train()
         for watcher in watchers:
             watcher.trained(trainer.step, loss, trainer.rate())
-        if trainer.step % every == 0 or trainer.step == trainer.steps:
+        if trainer.step % trainer.every == 0 or trainer.step == trainer.steps:
             validate()
 
 

@@ -38,11 +38,24 @@ class Validation:
 
 @dataclass(frozen=True)
 class Best:
-    """The weights with the highest utility on the held-out questions so far. Step 0 is before training."""
+    """The weights that are kept so far, and their utility on the held-out questions; step 0 is untrained."""
 
     step: int
     utility: float
     weights: Weights
+
+
+def beyond_chance(gains: Sequence[float], confidence: float, looks: int) -> bool:
+    """Whether the mean of the questions' gains is above 0, by a one-sided t-test at this confidence.
+
+    The best of several `looks` at the same questions is above 0 by chance more often than one look is: each
+    gets its share of what is allowed to chance (Bonferroni).
+    """
+    from scipy import stats
+
+    if len(gains) < 2 or min(gains) == max(gains):
+        return len(gains) > 1 and min(gains) > 0
+    return bool(stats.ttest_1samp(gains, 0.0, alternative="greater").pvalue < (1 - confidence) / looks)
 
 
 def order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -71,20 +84,31 @@ class Trainer:
         self._optimizer = torch.optim.Adam(self._parameters)
         self.per_epoch = recipe.steps_per_epoch(len(questions))
         self.steps = recipe.epochs * self.per_epoch
+        self.every = recipe.validate_every or self.per_epoch
+        """Steps between validations."""
         self.step = 0
         self.best: Best | None = None
+        self._untrained: list[float] = []
+        """Utility of each held-out question before the first step."""
 
     def state(self) -> dict[str, Any]:
         """Everything that training goes on from, for `torch.save`."""
         best = None if self.best is None else vars(self.best)
         model, optimizer = self._model.state_dict(), self._optimizer.state_dict()
-        return {"step": self.step, "model": model, "optimizer": optimizer, "best": best}
+        return {
+            "step": self.step,
+            "model": model,
+            "optimizer": optimizer,
+            "best": best,
+            "untrained": self._untrained,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         self.best = None if state["best"] is None else Best(**state["best"])
+        self._untrained = state["untrained"]
 
     def keep_best(self) -> Best:
         """Put the best weights into the model. Raises ValueError if none were validated."""
@@ -134,19 +158,37 @@ class Trainer:
         return reinforce(similar, batch.utility, batch.judged, drawn, recipe.temperature)
 
     def validate(self) -> Validation:
-        """Rank the held-out questions; keep the weights if their utility is higher than the best so far."""
+        """Rank the held-out questions; keep the weights if they are the best so far.
+
+        A step only replaces step 0 if its gain is `beyond_chance`: the best of many steps that learned
+        nothing often seems better than the encoder as it was.
+        """
         self._model.eval()
-        total = torch.zeros(2, dtype=torch.float64, device=self._processes.device)
-        share = self._processes.share(self._held_out)
+        share = self._processes.share(range(len(self._held_out)))
+        # A row for the utility of each question, and one for whether its first document is still the first.
+        found = torch.zeros(2, len(self._held_out), dtype=torch.float64, device=self._processes.device)
         with torch.no_grad():
             for start in range(0, len(share), self._recipe.at_once):
-                batch = collate(share[start : start + self._recipe.at_once]).to(self._processes.device)
+                numbers = list(share[start : start + self._recipe.at_once])
+                batch = collate([self._held_out[number] for number in numbers]).to(self._processes.device)
                 similar = scores(self._model, self._manifest, batch).masked_fill(~batch.judged, -torch.inf)
                 first = similar.argmax(dim=1, keepdim=True)
-                total[0] += batch.utility.gather(1, first).sum()
-                total[1] += (first[:, 0] == batch.judged.int().argmax(dim=1)).sum()
-        utility, unchanged = (self._processes.total(total) / len(self._held_out)).tolist()
-        if self.best is None or utility > self.best.utility:
+                found[0, numbers] = batch.utility.gather(1, first)[:, 0].double()
+                found[1, numbers] = (first[:, 0] == batch.judged.int().argmax(dim=1)).double()
+        utilities, unchanged = self._processes.total(found)
+        validation = Validation(float(utilities.mean()), float(unchanged.mean()))
+        if self._is_best(validation.utility, utilities.tolist()):
             weights = {name: value.detach().clone() for name, value in self._model.state_dict().items()}
-            self.best = Best(self.step, utility, weights)
-        return Validation(utility, unchanged)
+            self.best = Best(self.step, validation.utility, weights)
+        return validation
+
+    def _is_best(self, utility: float, utilities: list[float]) -> bool:
+        if self.best is None:
+            self._untrained = utilities
+            return True
+        if utility <= self.best.utility:
+            return False
+        if self.best.step or not self._recipe.confidence:
+            return True
+        gains = [after - before for after, before in zip(utilities, self._untrained, strict=True)]
+        return beyond_chance(gains, self._recipe.confidence, -(-self.steps // self.every))

@@ -24,6 +24,7 @@ from training.retriever.questions import TooLittleFeedback, hold_out
 from training.retriever.recipe import Recipe
 from training.retriever.small import load_with_fixed_words
 from training.retriever.train import CURVES, STATE, Source, Trained, train
+from training.retriever.trainer import beyond_chance
 
 RECIPE = Recipe(
     method="ropg-rl",
@@ -34,6 +35,8 @@ RECIPE = Recipe(
     batch_size=7,
     at_once=3,
     held_out=0.3,
+    confidence=0,
+    seed=3,
 )
 
 
@@ -143,6 +146,36 @@ def test_steps_that_make_nothing_better_leave_the_encoder_as_it_was(
     trained = run(tmp_path, source, RECIPE.model_copy(update={"learning_rate": 1e-12, "epochs": 1}))
     assert trained.step == 0
     assert same(weights(trained), load_file(small / "model.safetensors"))
+
+
+def test_a_gain_that_may_be_chance_leaves_the_encoder_as_it_was(
+    whole: tuple[Trained, Recorder], source: Source, small: Path, tmp_path: Path
+) -> None:
+    watcher = Recorder()
+    trained = run(tmp_path, source, RECIPE.model_copy(update={"confidence": 0.99}), watcher)
+    assert watcher.utilities == whole[1].utilities
+    assert max(watcher.utilities) > watcher.utilities[0] == trained.utility
+    assert trained.step == 0
+    assert same(weights(trained), load_file(small / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("gains", "confidence", "looks", "expected"),
+    [
+        # 6 of 10 gain 1: t = .6 / (.516 / √10) = 3.67 with 9 degrees of freedom, p = .0026.
+        ([1.0] * 6 + [0.0] * 4, 0.95, 1, True),
+        ([1.0] * 6 + [0.0] * 4, 0.95, 19, True),
+        ([1.0] * 6 + [0.0] * 4, 0.95, 20, False),
+        ([-1.0] * 6 + [0.0] * 4, 0.95, 1, False),
+        ([1.0] * 5 + [-1.0] * 5, 0.5, 1, False),
+        ([0.25, 0.25], 0.99, 10, True),
+        ([0.0, 0.0], 0.5, 1, False),
+        ([1.0], 0.5, 1, False),
+        ([], 0.5, 1, False),
+    ],
+)
+def test_a_gain_is_beyond_chance(gains: list[float], confidence: float, looks: int, expected: bool) -> None:
+    assert beyond_chance(gains, confidence, looks) is expected
 
 
 @pytest.mark.parametrize("dies_at", [1, 4, 6])
@@ -297,5 +330,6 @@ def test_two_processes_train_the_same_weights(
     assert [process.wait() for process in processes] == [0, 0]
     alone, together = weights(whole[0]), weights(replace(whole[0], folder=tmp_path / "ropg-rl"))
     for name, values in alone.items():
-        torch.testing.assert_close(together[name], values, atol=1e-4, rtol=1e-3)
+        # Adam turns a difference in the rounding of a gradient near 0 into one of a part of the learning rate.
+        torch.testing.assert_close(together[name], values, atol=RECIPE.learning_rate / 10, rtol=1e-3)
     assert not (tmp_path / FEEDBACK).exists()
