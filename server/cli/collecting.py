@@ -22,12 +22,12 @@ from server.cli.lamp import LampOptions
 from server.cli.options import settings_of
 from server.cli.printable import one_line
 from server.cli.progress import bar
-from training.evaluation.profiles import KeptProfiles
+from training.evaluation.profiles import KeptProfiles, person_of
 from training.evaluation.task import Task, dataset_hash
 from training.feedback.collect import Collected, Source, collect
 from training.feedback.lamp import LampUtility
 from training.feedback.outputs import Outputs, Spent
-from training.feedback.ranking import first_documents, person, query
+from training.feedback.ranking import first_documents, query
 from training.feedback.rubric import RubricUtility
 from training.feedback.trajectories import feedback_from_run
 from training.feedback.utility import Utility
@@ -121,7 +121,7 @@ async def collected(out: Path, asked: Asked, flags: Mapping[str, Any], opening: 
                 asked.task.name,
                 asked.questions,
                 query,
-                person,
+                person_of,
                 first_documents(KeptProfiles(backend).keep, found, asked.documents),
                 manifest.to_dict() if manifest and alone else None,
             )
@@ -152,7 +152,7 @@ def from_run(out: Path, run: Path) -> None:
         (loaded,) = load_runs([run])
         dataset = loaded.manifest["dataset"]
         questions = task_named(loaded.dataset).read([], dataset.get("split") or "")
-        people = {question.id: person(question) for question in questions}
+        people = {question.id: person_of(question) for question in questions}
         counts = feedback_from_run(out, run, people.get)
     except ValueError as error:
         raise BadInput(str(error)) from None

@@ -73,6 +73,10 @@ def run(
         ),
     ] = None,
     most: Annotated[int | None, typer.Option("--limit", help="Only the first N questions.")] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option("--fold", metavar="N/K", help="Only the people of the Nth of K folds."),
+    ] = None,
     judge: judging.Kind = "lexical",
     judge_url: judging.Url = None,
     judge_model: judging.Model = "",
@@ -116,6 +120,7 @@ def run(
     of_lamp = lamp.LampOptions(task, separation, dates, engine, beams, tokenizer, prompt_tokens)
     with as_cli_errors():
         from training.evaluation.evaluate import Evaluation
+        from training.folds import Fold
         from training.tasks import task_named
 
         adapted: lamp.Adapted = nullcontext
@@ -132,6 +137,7 @@ def run(
             categories=category or [],
             split=split or ("validation" if benchmark == "lamp" else "test"),
             most=most,
+            fold=None if fold is None else Fold.parse(fold),
             retriever=retriever,
             limits=limits,
             seed=seed,

@@ -36,6 +36,14 @@ def retriever(
     held_out: Annotated[
         float, typer.Option("--held-out", min=0.01, max=0.99, help="Share of the people to validate with.")
     ] = 0.1,
+    fold: Annotated[
+        str | None,
+        typer.Option(
+            "--leave-out",
+            metavar="N/K",
+            help="Leave out the people of the Nth of K folds; see pr2 evaluate --fold.",
+        ),
+    ] = None,
     documents: Annotated[
         int | None, typer.Option("--documents", min=2, help="Only the first N of each question; default all.")
     ] = None,
@@ -88,6 +96,7 @@ def retriever(
     """
     with as_cli_errors():
         from training.folder import locked
+        from training.folds import Fold
         from training.retriever.recipe import Recipe
         from training.retriever.train import Source, train
 
@@ -107,14 +116,15 @@ def retriever(
             confidence=confidence,
             seed=seed,
         )
-        source = Source(feedback, encoder, validation, any_feedback)
+        left_out = None if fold is None else Fold.parse(fold)
+        source = Source(feedback, encoder, validation, any_feedback, left_out)
         if int(os.environ.get("RANK", "0")):
             # Of several processes, the first locks the folder, writes and reports for all of them.
             train(out, source, recipe, cpu=cpu)
             return
         with locked(out), bar("training", None) as (progress, task):
             trained = train(out, source, recipe, cpu=cpu, watchers=[_Watcher(progress, task)])
-    _print(trained, method)
+    _print(trained)
 
 
 class _Watcher:
@@ -134,8 +144,9 @@ class _Watcher:
         )
 
 
-def _print(trained: "Trained", method: str) -> None:
+def _print(trained: "Trained") -> None:
     typer.echo(f"{trained.trained_on} questions to train on, {trained.validated_with} to validate with")
+    name = trained.folder.name
     for reason, count in trained.left_out.items():
         typer.echo(f"{count} left out: {reason}", err=True)
     if not trained.step:
@@ -146,6 +157,6 @@ def _print(trained: "Trained", method: str) -> None:
     typer.echo(
         f"{trained.folder}: step {trained.step} of {trained.steps}, utility {trained.utility:.4f}\n"
         "To use it beside the store's encoder, as a retriever of its own:\n"
-        f"  pr2 profile reembed --space {method}={trained.folder}\n"
-        f"  pr2 serve --space {method}={trained.folder} --retriever {method}"
+        f"  pr2 profile reembed --space {name}={trained.folder}\n"
+        f"  pr2 serve --space {name}={trained.folder} --retriever {name}"
     )

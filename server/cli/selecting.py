@@ -21,7 +21,8 @@ Runs = Annotated[
     typer.Option(
         "--run",
         metavar="NAME=DIR",
-        help="A retriever, and the folder of pr2 evaluate --retriever NAME; once for each of the pool.",
+        help="A retriever, and the folder of pr2 evaluate --retriever NAME; once for each of the pool, or "
+        "for each fold of one.",
     ),
 ]
 ValidationRuns = Annotated[
@@ -168,7 +169,7 @@ def pool(
             )
         strategies = report.strategies(scores, reference)
         if dataset is not None:
-            flags = {"data": _folders(run)[data.members[0]].parent / "store", **flags}
+            flags = {"data": _folders(run)[data.members[0]][0].parent / "store", **flags}
             questions = _questions(dataset, split, lamp.LampOptions(task, separation, dates), data)
             rankings = asyncio.run(_rankings(questions, data.members, flags))
             strategies |= report.predictions(scores, rankings)
@@ -233,14 +234,12 @@ def _validation(runs: Sequence[str], data: "PoolData", rendering: str | None = N
     return found
 
 
-def _folders(runs: Sequence[str]) -> dict[str, Path]:
+def _folders(runs: Sequence[str]) -> dict[str, list[Path]]:
     """Folders by name. Raises BadInput."""
-    folders: dict[str, Path] = {}
+    folders: dict[str, list[Path]] = {}
     for one in runs:
         name, separator, folder = one.partition("=")
         if not (name and separator and folder):
             raise BadInput(f"{one!r} is not of the form NAME=DIR")
-        if name in folders:
-            raise BadInput(f"there are two runs for {name}")
-        folders[name] = Path(folder)
+        folders.setdefault(name, []).append(Path(folder))
     return folders

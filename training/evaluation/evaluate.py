@@ -20,10 +20,11 @@ from agent.trajectory import Trajectory
 from index.errors import InvalidDocument
 from training.errors import TrainingError
 from training.evaluation.answers import AnswerOptions, Answers, Unanswered, UnfitQuestion
-from training.evaluation.profiles import KeptProfiles, ProfileUnavailable
+from training.evaluation.profiles import KeptProfiles, ProfileUnavailable, person_of
 from training.evaluation.records import SCORE
 from training.evaluation.runs import RunOutcome, Watcher, open_run
 from training.evaluation.task import Metric, Q, Task, dataset_hash
+from training.folds import Fold
 from training.judging.judge import Judge
 
 _ORACLE = "planpers-oracle"
@@ -50,6 +51,8 @@ class Evaluation(Generic[Q]):
     """Ignored by tasks without splits."""
     most: int | None = None
     """Only the first so many questions; None for all."""
+    fold: Fold | None = None
+    """Of those, only the questions of the people in this fold."""
     retriever: str | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
     """Only those that differ from the defaults."""
@@ -61,9 +64,17 @@ class Evaluation(Generic[Q]):
     prices: tuple[float, float] | None = None
     """Per million prompt tokens and per million completion tokens; for the report."""
 
-    def questions(self) -> Iterator[Q]:
-        """Read the selected questions from the first. Raises DataError."""
+    def data(self) -> Iterator[Q]:
+        """Read the questions of all folds from the first. Raises DataError."""
         return islice(self.task.read(self.categories, self.split), self.most)
+
+    def asks(self, question: Q) -> bool:
+        """Whether the question is one of the fold's, if there is a fold."""
+        return self.fold is None or self.fold.holds(person_of(question))
+
+    def questions(self) -> Iterator[Q]:
+        """Read the questions to ask from the first. Raises DataError."""
+        return filter(self.asks, self.data())
 
 
 class EvaluationWatcher(Watcher, Protocol):
@@ -91,19 +102,20 @@ async def evaluate(
 
     def counted() -> Iterator[Q]:
         nonlocal count
-        for question in evaluation.questions():
-            count += 1
+        for position, question in enumerate(evaluation.data(), 1):
+            count += evaluation.asks(question)
             if method == _ORACLE and not task.plan(question):
                 raise EvaluationError(f"the task {task.name} has no plans, so there is no {_ORACLE}")
             try:
                 answers.check_question(question.question)
             except UnfitQuestion as error:
-                raise EvaluationError(f"record {count}, question {question.id}: {error}") from None
+                raise EvaluationError(f"record {position}, question {question.id}: {error}") from None
             yield question
 
     digest = dataset_hash(counted())
     if count == 0:
-        raise EvaluationError("there is no question to answer")
+        where = f" in fold {evaluation.fold}" if evaluation.fold else ""
+        raise EvaluationError(f"there is no question to answer{where}")
     answers.check(name, has_plan=method == _ORACLE)
     metrics = task.metrics(judge)
     split = task.split(evaluation.split)
@@ -115,6 +127,7 @@ async def evaluate(
             "questions": count,
         },
         "method": method,
+        **({"fold": str(evaluation.fold)} if evaluation.fold else {}),
         "seed": evaluation.seed,
         **answers.describe(evaluation.retriever, evaluation.limits),
         **_described(metrics),

@@ -76,6 +76,11 @@ def user_of(question: Question) -> str:
     return _name(question.profile)
 
 
+def person_of(question: Question) -> str:
+    """Identifies who asks: as published or, without that, by the profile."""
+    return getattr(question, "user_id", None) or user_of(question)
+
+
 def _name(profile: Sequence[Item]) -> str:
     items = [_document(item) or [item.id, item.text] for item in profile]
     # The prefix is older than other tasks; stores that were filled with it stay valid.

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from index.documents import Passage
-from training.evaluation.profiles import user_of
 from training.evaluation.task import Item, Question
 from training.tasks.lamp.data import Question as LampQuestion
 from training.tasks.lamp.inputs import query_of
@@ -20,11 +19,6 @@ def query(question: Any) -> str:
     if isinstance(question, LampQuestion):
         return query_of(int(question.category.removeprefix("LaMP_")), question.input)
     return str(question.question)
-
-
-def person(question: Any) -> str:
-    """Identifies who asks: as published or, without that, by the profile."""
-    return getattr(question, "user_id", None) or user_of(question)
 
 
 def first_documents(

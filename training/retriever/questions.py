@@ -11,6 +11,7 @@ from torch import Tensor
 
 from training.errors import TrainingError
 from training.feedback.records import Feedback
+from training.folds import Fold
 
 Method = Literal["ropg-rl", "ropg-kd"]
 
@@ -28,16 +29,21 @@ class Questions:
     """Numbers of questions that cannot be used, by reason."""
 
 
-def usable(records: Sequence[Feedback], method: Method, documents: int | None = None) -> Questions:
+def usable(
+    records: Sequence[Feedback], method: Method, documents: int | None = None, fold: Fold | None = None
+) -> Questions:
     """Cut the questions to their first `documents`, and leave out those that teach nothing.
 
-    A question needs feedback for two documents; with ROPG-RL also for the first one, the baseline.
+    A question needs feedback for two documents; with ROPG-RL also for the first one, the baseline. It must
+    not be asked by somebody in the `fold`.
     """
     used, left_out = [], Counter[str]()
     for record in records:
         cut = Feedback(record.id, record.query, record.documents[:documents], record.user)
         judged = [document.utility is not None for document in cut.documents]
-        if sum(judged) < 2:
+        if fold is not None and fold.holds(record.id if record.user is None else record.user):
+            left_out[f"in fold {fold}"] += 1
+        elif sum(judged) < 2:
             left_out["fewer than two documents have feedback"] += 1
         elif method == "ropg-rl" and not judged[0]:
             left_out["the first document, the baseline, has no feedback"] += 1

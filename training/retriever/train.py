@@ -15,6 +15,7 @@ from index.encoding.encoders import SentenceTransformerEncoder, load_encoder
 from training.extras import require
 from training.feedback.records import FEEDBACK, TASK, Feedback, read_feedback, read_manifest
 from training.folder import pin_configuration, replacing_folder
+from training.folds import Fold
 from training.retriever.origin import check_encoder, check_task, trained_task
 from training.retriever.processes import Processes
 from training.retriever.questions import TooLittleFeedback, hold_out, usable
@@ -36,6 +37,8 @@ class Source:
     """Feedback to validate with; None holds out some of the people."""
     any_feedback: bool = False
     """Train even if encoder or task of the feedback are others."""
+    fold: Fold | None = None
+    """People to leave out, so that others can see how the encoder serves people it was not trained on."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def train(
     watchers: Sequence[Watcher] = (),
     load: Callable[..., SentenceTransformerEncoder] = load_encoder,
 ) -> Trained:
-    """Train in `folder`, or go on there, and write the best encoder to a folder in it named after the method.
+    """Train in `folder`, or go on there, and write the best encoder to a folder in it named after the method
+    and the fold that was left out.
 
     Raises ForeignFeedback if the feedback is that of another encoder or task, TooLittleFeedback, and
     ChangedConfiguration if the folder was begun with another source or recipe. Every process that Accelerate
@@ -88,7 +92,7 @@ def train(
         _run(trainer, [], lambda: None)
     best = trainer.keep_best()
     made = Trained(
-        folder / recipe.method,
+        folder / (source.fold.named(recipe.method) if source.fold else recipe.method),
         best.step,
         best.utility,
         trainer.steps,
@@ -120,7 +124,7 @@ def _check(source: Source, encoder: SentenceTransformerEncoder) -> str:
 
 def _questions(source: Source, recipe: Recipe) -> tuple[list[Feedback], list[Feedback], Mapping[str, int]]:
     """Questions to train on and to validate with, and the numbers of those left out."""
-    found = usable(read_feedback(source.feedback), recipe.method, recipe.documents)
+    found = usable(read_feedback(source.feedback), recipe.method, recipe.documents, source.fold)
     if source.validation is None:
         questions, held_out = hold_out(found.used, recipe.held_out, recipe.seed)
         return questions, held_out, found.left_out
@@ -143,6 +147,7 @@ def _configuration(
         "encoder": encoder.manifest.to_dict(),
         "feedback": _digest(source.feedback),
         "validation": None if source.validation is None else _digest(source.validation),
+        **({"fold": str(source.fold)} if source.fold else {}),
         "recipe": recipe.model_dump(),
     }
 

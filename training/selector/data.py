@@ -1,7 +1,8 @@
 """A selector's data: for each question, the prompt, the output and the score of every member of a pool.
 
-They come from runs of `pr2 evaluate` that differ in their retriever alone, one run for each member. A member
-without a score (unjudged, or still owed) is masked: it is never a 0.
+They come from runs of `pr2 evaluate` that differ in their retriever alone, one for each member. A trained
+member may have one run for each fold instead, by a retriever that learned nothing from the fold's people. A
+member without a score (unjudged, or still owed) is masked: it is never a 0.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from index.documents import all_faults
 from training.evaluation.loading import LoadedRun, load_runs, read_trajectories
 from training.evaluation.records import Record
 from training.folder import replacing
+from training.folds import Fold
 from training.tasks.datasets import held_out
 from training.tasks.errors import DataError, InvalidRecord
 from training.tasks.lamp.answers import prompt_in
@@ -28,8 +30,9 @@ Render = Callable[[Record, Trajectory], str]
 Reward = Callable[[LoadedRun, Record], float | None]
 """The score of a response, from 0 to 1 (better); None if there is none."""
 
-_OWN = {"retriever"}
-"""The part of the configuration in which the runs of a pool differ."""
+_FOLD = "fold"
+_OWN = {"retriever", _FOLD}
+"""The parts of the configuration in which the runs of a pool differ."""
 
 
 class Candidate(BaseModel):
@@ -97,22 +100,28 @@ def reward(run: LoadedRun, record: Record) -> float | None:
     return record.score
 
 
-def collect(runs: Mapping[str, Path], render: Render = rendered, reward: Reward = reward) -> PoolData:
+def collect(
+    runs: Mapping[str, Sequence[Path]], render: Render = rendered, reward: Reward = reward
+) -> PoolData:
     """Read the runs of a pool, by the names of its members.
 
-    Raises DataError if the runs are not of the same questions, or differ in more than their retriever, and
-    if a run used another retriever than its name says.
+    Raises DataError if the runs are not of the same questions, or differ in more than their retriever, if a
+    run used another retriever than its name says, and if a member has several runs that are not its folds.
     """
     if len(runs) < 2:
         raise DataError("a pool has at least two members: give a run for each of them")
+    names = [name for name, folders in runs.items() for _ in folders]
     try:
-        loaded = dict(zip(runs, load_runs(list(runs.values())), strict=True))
+        loaded = load_runs([folder for folders in runs.values() for folder in folders])
     except ValueError as error:
         raise DataError(str(error)) from None
-    common = _common(loaded)
     members: dict[str, dict[str, Candidate]] = {}
     inputs: dict[str, str] = {}
-    for name, run in loaded.items():
+    named = list(zip(names, loaded, strict=True))
+    common = _common(named)
+    for name in runs:
+        _check_folds(name, [run for member, run in named if member == name])
+    for name, run in named:
         inputs |= {record.id: record.question for record in run.records}
         for question, candidate in _candidates(run, render, reward):
             members.setdefault(question, {})[name] = candidate
@@ -143,13 +152,14 @@ def _candidates(run: LoadedRun, render: Render, reward: Reward) -> Iterator[tupl
             raise DataError(f"{run.folder}: question {record.id!r}: {all_faults(error)}") from None
 
 
-def _common(runs: Mapping[str, LoadedRun]) -> dict[str, Any]:
+def _common(runs: Sequence[tuple[str, LoadedRun]]) -> dict[str, Any]:
     """The configuration of all runs but for their retrievers. Raises DataError, naming what differs."""
-    (first, reference), *others = ((name, _configuration(run)) for name, run in runs.items())
-    for name, run in runs.items():
-        used = run.manifest.get("retriever")
-        if used != name:
-            raise DataError(f"the run in {run.folder} used the retriever {used}, not {name}")
+    (first, reference), *others = ((name, _configuration(run)) for name, run in runs)
+    for name, run in runs:
+        used, fold = run.manifest.get("retriever"), run.manifest.get(_FOLD)
+        expected = Fold.parse(fold).named(name) if fold else name
+        if used != expected:
+            raise DataError(f"the run in {run.folder} used the retriever {used}, not {expected}")
     for name, configuration in others:
         for key in sorted(reference.keys() | configuration.keys()):
             if (one := reference.get(key)) != (other := configuration.get(key)):
@@ -161,7 +171,22 @@ def _common(runs: Mapping[str, LoadedRun]) -> dict[str, Any]:
 
 
 def _configuration(run: LoadedRun) -> dict[str, Any]:
-    return {key: run.manifest.get(key) for key in run.manifest.get("configured", ()) if key not in _OWN}
+    found = {key: run.manifest.get(key) for key in run.manifest.get("configured", ()) if key not in _OWN}
+    # The hash is that of all folds together.
+    dataset = {key: value for key, value in run.manifest["dataset"].items() if key != "questions"}
+    return {**found, "dataset": dataset}
+
+
+def _check_folds(name: str, runs: Sequence[LoadedRun]) -> None:
+    """Raises DataError unless there is one run of everything, or one for each fold."""
+    folds = sorted(run.manifest.get(_FOLD, "") for run in runs)
+    if folds == [""]:
+        return
+    if "" in folds:
+        raise DataError(f"there are {len(runs)} runs for {name}, which are not those of its folds")
+    count = Fold.parse(folds[0]).of
+    if folds != sorted(str(Fold(number, count)) for number in range(1, count + 1)):
+        raise DataError(f"the runs for {name} are of the folds {', '.join(folds)}: one for each is needed")
 
 
 def check_mode(mode: Mode, common: Mapping[str, Any]) -> None:

@@ -261,6 +261,7 @@ def test_a_judge_behind_a_server_is_asked_once_for_the_same(dataset: Path, tmp_p
         ((), "give --out DIR"),
         (("--out", "run", "--dataset", "nowhere.jsonl"), "nowhere.jsonl"),
         (("--out", "run", "--category", "artt"), "Art_and_Entertainment"),
+        (("--out", "run", "--fold", "3/2"), "3/2 is no fold"),
         (("--out", "run", "--judge", "openai"), "--judge-url"),
         (("--out", "run", "--judge", "openai", "--judge-url", "http://127.0.0.1:1/v1"), "the judge: "),
         (("--out", "run", "--judge", "vllm"), "--judge-model"),

@@ -133,7 +133,7 @@ def test_rankings_need_the_runs_own_data_set(root: Path, trained: Path, tmp_path
     [
         (["bm25"], "'bm25' is not of the form NAME=DIR"),
         (["bm25=", "none=x"], "'bm25=' is not of the form NAME=DIR"),
-        (["bm25=x", "bm25=y"], "there are two runs for bm25"),
+        (["bm25=x", "bm25=y"], "a pool has at least two members"),
         (["bm25=/nowhere", "none=/nowhere/else"], "holds no run"),
     ],
 )

@@ -17,12 +17,14 @@ from index.profiles import Profiles
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
 from training.evaluation.evaluate import Evaluation, EvaluationError, evaluate
+from training.evaluation.loading import load_runs
 from training.evaluation.local import LocalAnswers
 from training.evaluation.records import MANIFEST, RECORDS, Record, read_records
 from training.evaluation.runs import RunOutcome
 from training.evaluation.summary import CategoryScore, as_text, mean_score
 from training.evaluation.task import Direction, Records, Score
 from training.folder import ChangedConfiguration
+from training.folds import Fold
 from training.judging.judge import Judge
 from training.judging.lexical import LexicalJudge
 from training.tasks import TASKS, register, task_named
@@ -135,6 +137,25 @@ async def test_a_task_with_accuracy_is_evaluated_resumed_and_summarized(
     }
     assert (await run(out, profiles, most=1)).summary.macro.score == 1.0
     assert (out / RECORDS).read_bytes() == before
+
+
+@pytest.mark.usefixtures("registered")
+async def test_folds_share_the_data_and_no_question(tmp_path: Path, profiles: Profiles) -> None:
+    await run(tmp_path / "all", profiles)
+    whole = json.loads((tmp_path / "all" / MANIFEST).read_text())
+    assert "fold" not in whole
+    asked: list[str] = []
+    for number in (1, 2):
+        out = tmp_path / str(number)
+        await run(out, profiles, fold=Fold(number, 2))
+        manifest = json.loads((out / MANIFEST).read_text())
+        assert manifest["fold"] == f"{number}/2"
+        assert manifest["dataset"]["hash"] == whole["dataset"]["hash"]
+        assert manifest["dataset"]["questions"] > 0
+        asked += [record.id for record in load_runs([out])[0].records]
+    assert sorted(asked) == ["q1", "q2", "q3"]
+    with pytest.raises(EvaluationError, match="no question to answer in fold 1/1000"):
+        await run(tmp_path / "none", profiles, fold=Fold(1, 1000))
 
 
 @pytest.mark.usefixtures("registered")

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from agent.engines.text import ScriptedText
+from training.evaluation.profiles import person_of
 from training.evaluation.task import Item
 from training.feedback.collect import Collected, Source, Watcher, collect
 from training.feedback.lamp import LampUtility
 from training.feedback.outputs import Outputs
-from training.feedback.ranking import person, query
+from training.feedback.ranking import query
 from training.tasks.lamp.data import Entry, Question
 
 HEADLINES = ("Tea in Bergen", "Rain all week", "Boats for sale")
@@ -47,7 +48,7 @@ def source(
         read()
         return iter(questions)
 
-    return Source("lamp-4", asked, query, person, ranked, {"name": "hash"})
+    return Source("lamp-4", asked, query, person_of, ranked, {"name": "hash"})
 
 
 async def collected(

@@ -16,8 +16,16 @@ from safetensors.torch import load_file
 
 from agent.checkpoints import STAMP
 from index.encoding.encoders import load_encoder
-from training.feedback.records import FEEDBACK, MANIFEST, Feedback, read_feedback, write_feedback
+from training.feedback.records import (
+    FEEDBACK,
+    MANIFEST,
+    Feedback,
+    read_feedback,
+    read_manifest,
+    write_feedback,
+)
 from training.folder import ChangedConfiguration
+from training.folds import Fold
 from training.retriever.encoding import embed
 from training.retriever.origin import ForeignFeedback
 from training.retriever.questions import TooLittleFeedback, hold_out
@@ -146,6 +154,21 @@ def test_steps_that_make_nothing_better_leave_the_encoder_as_it_was(
     trained = run(tmp_path, source, RECIPE.model_copy(update={"learning_rate": 1e-12, "epochs": 1}))
     assert trained.step == 0
     assert same(weights(trained), load_file(small / "model.safetensors"))
+
+
+def test_the_people_of_a_fold_are_left_out(source: Source, tmp_path: Path) -> None:
+    fold = Fold(1, 3)
+    records = [replace(record, user=f"person {record.id}") for record in read_feedback(source.feedback)]
+    write_feedback(tmp_path / "named", read_manifest(source.feedback), records)
+    inside = [record for record in records if fold.holds(f"person {record.id}")]
+    assert 0 < len(inside) < len(records) - 2
+    quick = RECIPE.model_copy(update={"epochs": 1})
+    trained = run(tmp_path / "out", replace(source, feedback=tmp_path / "named", fold=fold), quick)
+    assert trained.folder.name == "ropg-rl-1-of-3"
+    assert trained.left_out == {"in fold 1/3": len(inside)}
+    assert trained.trained_on + trained.validated_with == len(records) - len(inside)
+    assert json.loads((trained.folder / STAMP).read_text("utf-8"))["fold"] == "1/3"
+    assert load_encoder(str(trained.folder)).manifest.name == "ropg-rl-1-of-3"
 
 
 def test_a_gain_that_may_be_chance_leaves_the_encoder_as_it_was(
@@ -330,6 +353,6 @@ def test_two_processes_train_the_same_weights(
     assert [process.wait() for process in processes] == [0, 0]
     alone, together = weights(whole[0]), weights(replace(whole[0], folder=tmp_path / "ropg-rl"))
     for name, values in alone.items():
-        # Adam turns a difference in the rounding of a gradient near 0 into one of a part of the learning rate.
+        # Adam turns the rounding of a gradient near 0 into a step that the learning rate bounds.
         torch.testing.assert_close(together[name], values, atol=RECIPE.learning_rate / 10, rtol=1e-3)
     assert not (tmp_path / FEEDBACK).exists()

@@ -1,6 +1,7 @@
 """Runs become a selector's data; runs that do not belong together are refused."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from training.selector.data import (
     RENDERINGS,
     Candidate,
     Example,
+    PoolData,
     check_mode,
     collect,
     parted,
@@ -63,12 +65,17 @@ def run(folder: Path, retriever: str, records: list[Record], /, **changes: Any) 
     return folder
 
 
+def pool(runs: Mapping[str, Path], *more: Any) -> PoolData:
+    """The pool of one run for each member."""
+    return collect({name: [folder] for name, folder in runs.items()}, *more)
+
+
 def test_members_are_joined_by_question_under_their_names(tmp_path: Path) -> None:
     runs = {
         "dense": run(tmp_path / "a", "dense", [record(2, 0.5), record(1, 1.0, "Yes.")]),
         "bm25": run(tmp_path / "b", "bm25", [record(1, 0.25, ""), record(2, 0.0)]),
     }
-    data = collect(runs)
+    data = pool(runs)
     assert data.members == ("dense", "bm25")
     assert [example.id for example in data.examples] == ["q1", "q2"]
     first = data.examples[0]
@@ -89,7 +96,7 @@ def test_members_without_a_score_are_masked_and_questions_with_one_member_are_le
         "b": run(tmp_path / "b", "b", [record(1, None), record(2, 0.1)]),
         "c": run(tmp_path / "c", "c", [record(1, 0.0)]),
     }
-    data = collect(runs)
+    data = pool(runs)
     assert {example.id: example.scores for example in data.examples} == {
         "q1": {"a": 0.5, "c": 0.0},
         "q2": {"a": 0.5, "b": 0.1},
@@ -102,7 +109,7 @@ def test_a_prompt_and_a_score_of_a_task_can_be_handed_in(tmp_path: Path) -> None
     runs = {
         name: run(tmp_path / name, name, [record(1, 3.0)], metrics={"exact": "lower"}) for name in ("a", "b")
     }
-    data = collect(runs, lambda one, _: f"as stored: {one.id}", lambda run, one: 1 - (one.score or 0) / 4)
+    data = pool(runs, lambda one, _: f"as stored: {one.id}", lambda run, one: 1 - (one.score or 0) / 4)
     assert data.examples[0].members["a"] == Candidate(prompt="as stored: q1", output="An answer.", score=0.25)
 
 
@@ -111,7 +118,7 @@ def test_errors_are_not_learned_as_gains(tmp_path: Path) -> None:
         name: run(tmp_path / name, name, [record(1, 0.5)], metrics={"exact": "lower"}) for name in ("a", "b")
     }
     with pytest.raises(DataError, match=r"lower scores of .*a are better"):
-        collect(runs)
+        pool(runs)
 
 
 def test_lamp_is_learned_from_its_own_prompts_and_rewards(tmp_path: Path) -> None:
@@ -123,8 +130,8 @@ def test_lamp_is_learned_from_its_own_prompts_and_rewards(tmp_path: Path) -> Non
             assessment=Assessment({"mae": abs(5 - float(rating))}, {"gold": "5"}),
         )
         runs[name] = run(tmp_path / name, name, [one], metrics={"mae": "lower"})
-    assert collect(runs).examples[0].scores == {"a": 0.75, "b": 0.0}
-    prompts = collect(runs, RENDERINGS[EXACT]).examples[0].members
+    assert pool(runs).examples[0].scores == {"a": 0.75, "b": 0.0}
+    prompts = pool(runs, RENDERINGS[EXACT]).examples[0].members
     assert {name: one.prompt for name, one in prompts.items()} == {
         name: f"The LLM reads what {name} found." for name in "ab"
     }
@@ -133,7 +140,7 @@ def test_lamp_is_learned_from_its_own_prompts_and_rewards(tmp_path: Path) -> Non
 def test_only_lamp_has_one_exact_prompt(tmp_path: Path) -> None:
     runs = {name: run(tmp_path / name, name, [record(1, 0.5)]) for name in "ab"}
     with pytest.raises(DataError, match="question 'q1' is not one of LaMP"):
-        collect(runs, RENDERINGS[EXACT])
+        pool(runs, RENDERINGS[EXACT])
 
 
 @pytest.mark.parametrize(
@@ -154,27 +161,27 @@ def test_runs_that_differ_in_more_than_their_retriever_are_refused(
         "b": run(tmp_path / "b", "b", [record(1, 0.5)], **changes),
     }
     with pytest.raises(DataError, match=why):
-        collect(runs)
+        pool(runs)
 
 
 def test_a_pool_needs_two_members_and_scores(tmp_path: Path) -> None:
     one = run(tmp_path / "a", "a", [record(1, None)])
     with pytest.raises(DataError, match="at least two members"):
-        collect({"a": one})
+        pool({"a": one})
     with pytest.raises(DataError, match="no question has a score for two members"):
-        collect({"a": one, "b": run(tmp_path / "b", "b", [record(1, 0.5)])})
+        pool({"a": one, "b": run(tmp_path / "b", "b", [record(1, 0.5)])})
     with pytest.raises(DataError, match="holds no run"):
-        collect({"a": one, "b": tmp_path / "nothing"})
+        pool({"a": one, "b": tmp_path / "nothing"})
 
 
 def test_a_score_out_of_range_and_a_lost_trajectory_are_named(tmp_path: Path) -> None:
     good = run(tmp_path / "a", "a", [record(1, 0.5)])
     with pytest.raises(DataError, match=r"question 'q1': score: .*less than or equal to 1"):
-        collect({"a": good, "b": run(tmp_path / "b", "b", [record(1, 2.0)])})
+        pool({"a": good, "b": run(tmp_path / "b", "b", [record(1, 2.0)])})
     lost = run(tmp_path / "c", "c", [record(1, 0.5)])
     (lost / TRAJECTORIES).write_text("", "utf-8")
     with pytest.raises(DataError, match="c: question 'q1' has no trajectory"):
-        collect({"a": good, "c": lost})
+        pool({"a": good, "c": lost})
 
 
 def test_pre_cannot_learn_from_queries_that_the_llm_wrote() -> None:
@@ -230,3 +237,37 @@ def test_a_line_that_is_no_example_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text('{"id": "q", "input": "?", "members": {"a": {}}}\n', "utf-8")
     with pytest.raises(InvalidRecord, match=r"train\.jsonl, record 1: .*members\.a\.prompt"):
         list(read_examples(tmp_path / "train.jsonl", ["a"]))
+
+
+def folded(folder: Path, number: int, records: list[Record], name: str = "own") -> Path:
+    """The run of one of two folds, by a retriever that was trained without it."""
+    return run(folder, f"{name}-{number}-of-2", records, fold=f"{number}/2")
+
+
+def test_the_folds_of_a_member_are_joined(tmp_path: Path) -> None:
+    first = folded(tmp_path / "1", 1, [record(1, 0.5)])
+    second = folded(tmp_path / "2", 2, [record(2, 0.25)])
+    whole = run(tmp_path / "bm25", "bm25", [record(1, 0.0), record(2, 1.0)])
+    data = collect({"own": [second, first], "bm25": [whole]})
+    assert data.members == ("own", "bm25")
+    assert [example.scores for example in data.examples] == [
+        {"own": 0.5, "bm25": 0.0},
+        {"own": 0.25, "bm25": 1.0},
+    ]
+    assert "fold" not in data.common
+
+
+def test_folds_that_do_not_make_a_whole_are_refused(tmp_path: Path) -> None:
+    first = folded(tmp_path / "1", 1, [record(1, 0.5)])
+    whole = run(tmp_path / "own", "own", [record(1, 0.0)])
+    other = run(tmp_path / "bm25", "bm25", [record(1, 0.0)])
+    with pytest.raises(DataError, match="the runs for own are of the folds 1/2: one for each is needed"):
+        collect({"own": [first], "bm25": [other]})
+    with pytest.raises(DataError, match="there are 2 runs for own, which are not those of its folds"):
+        collect({"own": [first, whole], "bm25": [other]})
+    again = run(tmp_path / "again", "bm25", [record(1, 0.0)])
+    with pytest.raises(DataError, match="there are 2 runs for bm25, which are not those of its folds"):
+        collect({"own": [whole], "bm25": [other, again]})
+    unfolded = run(tmp_path / "2", "own", [record(2, 0.5)], fold="2/2")
+    with pytest.raises(DataError, match="used the retriever own, not own-2-of-2"):
+        collect({"own": [first, unfolded], "bm25": [other]})
