@@ -275,7 +275,8 @@ def test_a_judge_behind_a_server_is_asked_once_for_the_same(dataset: Path, tmp_p
         (("report", "nowhere"), "nowhere"),
     ],
     ids=[
-        *("no folder", "no file", "misspelt category", "no judge url", "no judge", "no judge model"),
+        *("no folder", "no file", "misspelt category", "no fold", "no judge url"),
+        *("no judge", "no judge model"),
         *("no vllm", "no judge arguments", "no planner", "no searching policy", "no run"),
     ],
 )
