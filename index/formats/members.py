@@ -126,7 +126,7 @@ def opened_members(path: Path) -> Iterator[Members]:
         is_zip = start.read(4) in (b"PK\3\4", b"PK\5\6") and not _is_office(path)
     if not is_zip:
         size, _ = state = _state(path)
-        member = Member(path.name, size, size, partial(path.open, "rb"))
+        member = Member(path.name, size, size, partial(_open_file, path))
         yield Members(path.name, (member,), True, (), size, {path: state})
         return
     with ExitStack() as stack:
@@ -137,6 +137,10 @@ def opened_members(path: Path) -> Iterator[Members]:
                 f"{path.name} is a zip archive, but damaged or cut off ({error}): download or export it again"
             ) from None
         yield _of_archive(path, archive)
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _is_office(path: Path) -> bool:
@@ -173,7 +177,7 @@ def _of_folder(folder: Path) -> Members:
             elif not stat.S_ISREG(found.st_mode):
                 left_out.append(Skipped("not a regular file", shown))
             else:
-                members.append(Member(shown, found.st_size, found.st_size, partial(path.open, "rb")))
+                members.append(Member(shown, found.st_size, found.st_size, partial(_open_file, path)))
                 states[path] = (found.st_size, found.st_mtime_ns)
     stored = sum(member.stored for member in members)
     return Members(folder.resolve().name, tuple(members), False, tuple(left_out), stored, states)
