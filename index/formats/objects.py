@@ -66,7 +66,9 @@ class _Bounded:
         self._start = stream.read(len(_BOM)).removeprefix(_BOM)
         self._unquoted = 0
 
-    def read(self, count: int = -1) -> bytes:
+    def read(self, count: int) -> bytes:
+        if not count:  # The parser looks whether it gets bytes.
+            return b""
         start, self._start = self._start, b""
         data = start or self._stream.read(count)
         quote = data.rfind(b'"')
