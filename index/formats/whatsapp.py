@@ -96,9 +96,7 @@ class _Style:
             chosen = next(order for order in self.orders if order.day_first is given)
             # A few may be quoted from elsewhere.
             if chosen.unread * 10 > chosen.read:
-                raise InvalidDocument(
-                    f"{name}: {chosen.unread} of its dates cannot be read in the order given"
-                )
+                raise InvalidDocument(f"{name}: {chosen.unread} of its dates do not fit the order given")
             return given
         if not self.ambiguous:
             return True
