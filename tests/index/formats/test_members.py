@@ -216,8 +216,8 @@ def test_names_in_utf8_without_a_flag_are_read(tmp_path: Path) -> None:
 
 def test_json_that_ends_in_the_middle_gives_what_stands_before(tmp_path: Path) -> None:
     path = tmp_path / "conversations.json"
-    item = {"uuid": "c", "name": "n", "chat_messages": [{"uuid": "m", "text": "tea", "sender": "human"}]}
-    item["chat_messages"][0]["created_at"] = "2024-03-01T12:00:00Z"
+    message = {"uuid": "m", "text": "tea", "sender": "human", "created_at": "2024-03-01T12:00:00Z"}
+    item = {"uuid": "c", "name": "n", "chat_messages": [message]}
     path.write_text(json.dumps([item, item])[:-30])
     with opened_members(path) as members:
         [(_, source)] = read(recognize(members, FORMATS), members, Options("ana"))

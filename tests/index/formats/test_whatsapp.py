@@ -35,10 +35,10 @@ HEADS = {
 }
 
 
-def read(tmp_path: Path, text: str, **options: bool) -> Import:
+def read(tmp_path: Path, text: str, day_first: bool | None = None) -> Import:
     path = tmp_path / "WhatsApp Chat with Ben.txt"
     path.write_bytes(text.encode())
-    return imported(path, **options)
+    return imported(path, day_first=day_first)
 
 
 @pytest.mark.parametrize(("head", "time"), HEADS.values(), ids=HEADS)
