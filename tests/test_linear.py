@@ -23,7 +23,11 @@ LENGTH = 30
 GROWN = 10
 ALLOWED = 1.3 * GROWN
 
-MATCHED = {"agent.replies._NAMED", "agent.replies._XML_NAME"}
+MATCHED = {
+    "agent.replies._NAMED",
+    "agent.replies._XML_NAME",
+    *(f"index.formats.whatsapp.{name}" for name in ("_ATTACHED", "_AUTHOR", "_HEAD", "_NAMES")),
+}
 """Patterns that are tried at the beginning of a text only, never searched for."""
 
 UNITS = (
