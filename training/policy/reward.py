@@ -5,10 +5,14 @@ The parts are kept separate, so that a rising curve shows which of them rose.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 from agent.trajectory import Trajectory
 from index.numbers import Number
 from training.evaluation.records import AspectScore, rubric_score
+from training.judging.factory import JudgeConfiguration
+from training.policy.rows import Needs, Row
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,54 @@ class Reward:
         """Score plus bonuses minus costs. None if a part is missing: such a trajectory gets no advantage."""
         gained = added(self.score, *self.bonuses.values())
         return None if gained is None else gained - self.searches - self.violations - self.invalid
+
+
+class Quality(Protocol):
+    """Scores what an answer says."""
+
+    async def score(self, row: Row, answer: str) -> float | None:
+        """None if it could not be scored. Raises ValueError for a row without what it needs."""
+        ...
+
+    async def check(self) -> None:
+        """Raises TrainingError, saying what to do, if it cannot score."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections and files."""
+        ...
+
+
+class RewardFunction(Protocol):
+    """Rewards the trajectories of training. For use in one event loop."""
+
+    async def reward(self, row: Row, trajectory: Trajectory) -> Reward:
+        """Reward a trajectory. A part that could not be scored is None, never a number."""
+        ...
+
+    async def check(self) -> None:
+        """Raises TrainingError, saying what to do, if trajectories cannot be rewarded."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections and files."""
+        ...
+
+
+class RewardSettings(Protocol):
+    """The part of a configuration that chooses a reward, and opens it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs(self) -> Needs:
+        """What the reward needs of every row."""
+        ...
+
+    async def open(self, judge: JudgeConfiguration, verdicts: Path, costs: Costs) -> RewardFunction:
+        """Open the reward; `verdicts` is the file of the judge's verdicts. Raises TrainingError."""
+        ...
 
 
 def added(*parts: float | None) -> float | None:
