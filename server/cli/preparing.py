@@ -25,6 +25,9 @@ def prepare(
     dataset: options.LearnedFrom = "lamp-qa",
     validation: options.Validation = None,
     most: options.MostOfEach = None,
+    method: Annotated[
+        str, typer.Option("--method", help="Method that the policy is trained for: pr2, rag, prlm or none.")
+    ] = "pr2",
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out invalid records, and list them.")
     ] = False,
@@ -81,6 +84,7 @@ def prepare(
         limits = {name: value for name, value in given.items() if value is not None}
         configuration = Configuration(
             data=(out / STORE).resolve(),
+            method=method,
             encoder=encoder or "minilm",
             spaces=options.spaces_of(space),
             retriever=retriever or "hybrid",

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from agent.episode import Episode
+from agent.methods import METHODS
 from agent.trajectory import Limits
 from benchmarks.rollouts import Sampling as Sampling
 from index.documents import Document, parse_document
@@ -133,7 +134,8 @@ async def roll_out(
     async def opened() -> Environment:
         return environment
 
-    record = row.to_record(environment.configuration.limits)
+    configuration = environment.configuration
+    record = row.to_record(configuration.limits, METHODS[configuration.method])
     return await AgentExecutor(opened).execute(
         prompt=record["input"],
         label=record["label"],

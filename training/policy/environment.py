@@ -31,8 +31,8 @@ from training.policy.rubric_reward import RubricSettings
 CONFIGURATION = "PR2_TRAINING"
 """Environment variable with the path of the configuration file."""
 
-TRAINABLE = (DEFAULT_METHOD,)
-"""Methods that a policy can be trained for: it writes every turn and decides itself when to search."""
+TRAINABLE = tuple(name for name, method in METHODS.items() if not method.plans)
+"""Methods that a policy can be trained for: it writes every turn."""
 
 
 class InvalidConfiguration(TrainingError, ValueError):
@@ -68,6 +68,8 @@ class Configuration(BaseModel):
     @field_validator("method")
     @classmethod
     def _is_trainable(cls, name: str) -> str:
+        if name in METHODS and METHODS[name].plans:
+            raise ValueError(f"the plan of {name!r} is a model's of its own, which pr2 train planner trains")
         if name not in TRAINABLE:
             raise ValueError(f"no policy can be trained for {name!r}, only for {', '.join(TRAINABLE)}")
         return name

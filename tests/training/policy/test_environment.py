@@ -123,9 +123,12 @@ def test_only_a_method_that_can_be_trained_is_accepted(tmp_path: Path) -> None:
     file = tmp_path / "training.json"
     file.write_text(written, "utf-8")
     assert Configuration.read(file).method == "pr2"
-    for name in ("rag", "psychic"):
+    for name in ("rag", "prlm", "none"):
         file.write_text(json.dumps({**json.loads(written), "method": name}), "utf-8")
-        with pytest.raises(InvalidConfiguration, match=f"method: .*'{name}', only for pr2"):
+        assert Configuration.read(file).method == name
+    for name, why in (("psychic", "only for pr2, rag, prlm, none"), ("planpers", "pr2 train planner")):
+        file.write_text(json.dumps({**json.loads(written), "method": name}), "utf-8")
+        with pytest.raises(InvalidConfiguration, match=f"method: .*'{name}'.* {why}"):
             Configuration.read(file)
 
 
