@@ -7,7 +7,7 @@ from server.cli.launching import policy
 from server.cli.planner import planner
 from server.cli.preparing import prepare
 from server.cli.retriever import retriever
-from server.cli.rewarding import reward_server
+from server.cli.reward_serving import reward_server
 from server.cli.selecting import selector
 from server.cli.warmstart import warmstart
 
