@@ -7,6 +7,7 @@ from server.cli.launching import policy
 from server.cli.planner import planner
 from server.cli.preparing import prepare
 from server.cli.retriever import retriever
+from server.cli.reward_serving import reward_server
 from server.cli.selecting import selector
 from server.cli.warmstart import warmstart
 
@@ -16,6 +17,7 @@ train.command()(planner)
 train.command()(policy)
 train.command()(prepare)
 train.command()(retriever)
+train.command()(reward_server)
 train.command()(selector)
 train.command()(warmstart)
 

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 
 from agent.citations import without_marks
 from agent.trajectory import Information, Trajectory
@@ -89,7 +89,7 @@ class PrlmSettings(BaseModel):
     quality: Literal["rouge", "rouge-sum", "rubric"] = "rouge"
     """ROUGE against the reference (mean, or the paper's sum), or the judge's score by the rubric."""
     weights: Weights = Weights()
-    url: str = Field(min_length=1)
+    url: HttpUrl
     """Of `pr2 train reward-server`."""
     model: str = Field(min_length=1)
     """Fingerprint of the reward model; a server with another one is refused."""
@@ -110,7 +110,7 @@ class PrlmSettings(BaseModel):
             quality = JudgedQuality(await open_judge(judge, verdicts), judge.url)
         else:
             quality = RougeQuality(self.quality)
-        model = RewardClient(self.url, self.model, timeout_s=self.timeout_s, patience_s=self.patience_s)
+        model = RewardClient(str(self.url), self.model, timeout_s=self.timeout_s, patience_s=self.patience_s)
         return PrlmReward(quality, model, self.weights, costs)
 
 

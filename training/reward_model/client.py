@@ -56,24 +56,20 @@ class RewardClient:
     ) -> None:
         """`model` is the fingerprint of the expected model.
 
-        A call that finds no server, or a busy one, is repeated for `patience_s`. Raises ValueError if the URL
-        is invalid.
+        A call that finds no server, or a busy one, is repeated for `patience_s`.
         """
         self._url = url.rstrip("/")
         self._model = model
         self._patience_s = patience_s
         self._sleep = sleep
         self._clock = clock
-        try:
-            self._http = httpx.AsyncClient(
-                base_url=self._url,
-                timeout=timeout_s,
-                transport=transport,
-                # One call for each rollout: the server batches what waits.
-                limits=httpx.Limits(max_connections=None),
-            )
-        except httpx.InvalidURL as error:
-            raise ValueError(f"{url!r} is not a URL: {error}") from None
+        self._http = httpx.AsyncClient(
+            base_url=self._url,
+            timeout=timeout_s,
+            transport=transport,
+            # One call for each rollout: the server batches what waits.
+            limits=httpx.Limits(max_connections=None),
+        )
 
     async def score(self, response: Response) -> float:
         """See PreferenceModel."""
