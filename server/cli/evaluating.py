@@ -68,7 +68,7 @@ def run(
         typer.Option(
             "--method",
             help=f"{', '.join(METHODS)}; rag-random uses another person's passages, planpers-oracle the "
-            "rubric as the plan. Default: pr2; for LaMP rag, and none for the bare input.",
+            "rubric as the plan. Default: pr2; for LaMP rag, none for the bare input, or prlm.",
         ),
     ] = None,
     most: Annotated[int | None, typer.Option("--limit", help="Only the first N questions.")] = None,
@@ -120,7 +120,7 @@ def run(
         adapted: lamp.Adapted = nullcontext
         if benchmark == "lamp":
             chosen_task: Task[Any] = of_lamp.task(dataset)
-            adapted = of_lamp.answering(given, limits, local=server is None)
+            adapted = of_lamp.answering(given, limits, method, local=server is None)
         else:
             of_lamp.check_absent()
             chosen_task = task_named(dataset or "sample")
