@@ -32,6 +32,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 evaluate pool",
         "pr2 evaluate predictions",
         "pr2 evaluate report",
+        "pr2 evaluate sweep",
         "pr2 mcp",
         "pr2 profile",
         "pr2 profile delete",
