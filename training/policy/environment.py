@@ -25,14 +25,11 @@ from training.judging.factory import InvalidJudge, JudgeConfiguration
 from training.policy.advantage import Formula
 from training.policy.prlm_reward import PrlmSettings
 from training.policy.reward import Costs, Reward, RewardFunction
-from training.policy.rows import DEFAULT_METHOD, Row
+from training.policy.rows import DEFAULT_METHOD, TRAINABLE, Row
 from training.policy.rubric_reward import RubricSettings
 
 CONFIGURATION = "PR2_TRAINING"
 """Environment variable with the path of the configuration file."""
-
-TRAINABLE = tuple(name for name, method in METHODS.items() if not method.plans)
-"""Methods that a policy can be trained for: it writes every turn."""
 
 
 class InvalidConfiguration(TrainingError, ValueError):

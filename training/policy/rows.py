@@ -16,6 +16,8 @@ from training.tasks.lampqa.data import Question
 
 INPUT, LABEL = "input", "label"
 DEFAULT_METHOD = "pr2"
+TRAINABLE = tuple(name for name, method in METHODS.items() if not method.plans)
+"""Methods that a policy can be trained for: it writes every turn."""
 Needs = Literal["rubric", "reference"]
 """What a reward scores answers by."""
 

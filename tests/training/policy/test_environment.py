@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.episode import Episode
+from agent.methods import METHODS
+from agent.policies.scripted import ScriptedPolicy
+from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits
 from index.documents import Document
 from index.encoding.embedding import reembed
@@ -18,6 +21,8 @@ from index.profiles import Profiles
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
 from tests.openrlhf.judge_server import Handler
+from training.evaluation.answers import AnswerOptions
+from training.evaluation.local import LocalAnswers
 from training.judging.cache import CachedJudge, VerdictCache
 from training.judging.factory import JudgeConfiguration, JudgeUnavailable
 from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
@@ -30,7 +35,7 @@ from training.policy.environment import (
     check,
 )
 from training.policy.reward import Costs
-from training.policy.rows import Row
+from training.policy.rows import TRAINABLE, Row
 from training.policy.rubric_reward import RubricReward
 from training.tasks.lampqa.data import Aspect, Question
 
@@ -132,10 +137,26 @@ def test_only_a_method_that_can_be_trained_is_accepted(tmp_path: Path) -> None:
             Configuration.read(file)
 
 
-def test_the_episode_is_the_one_of_the_prompt(tmp_path: Path, profiles: Profiles) -> None:
+@pytest.mark.parametrize("method", TRAINABLE)
+async def test_the_episode_is_the_one_of_the_prompt_and_of_the_service(
+    tmp_path: Path, profiles: Profiles, method: str
+) -> None:
     limits = Limits(max_searches=1)
-    made = Environment(Configuration(data=tmp_path, limits=limits), profiles, rubric(LexicalJudge()))
-    assert made.episode(ROW).prompt == ROW.to_record(limits)["input"]
+    configuration = Configuration(data=tmp_path, method=method, limits=limits, retriever="bm25")
+    made = Environment(configuration, profiles, rubric(LexicalJudge()))
+    episode = made.episode(ROW)
+    assert episode.prompt == ROW.to_record(limits, METHODS[method])["input"]
+    if episode.pending:
+        found = await made.search(ROW.user, episode.pending.query, episode.passages_wanted, ())
+        episode.provide(found)
+    policy = ScriptedPolicy(["<think>So.</think><answer>Tea.</answer>"])
+    episode.feed("<think>So.</think><answer>Tea.</answer>")
+    options = AnswerOptions(method, "bm25", {"max_searches": 1})
+    served = await LocalAnswers(profiles, policy).answer(ROW.user, ROW.question.question, options)
+    assert [(one.author, one.text) for one in episode.segments] == [
+        (one.author, one.text) for one in served.segments
+    ]
+    assert (served.prompt_version, served.finish_reason) == (PROMPT_VERSION, "answered")
 
 
 async def test_queries_of_concurrent_rollouts_are_encoded_in_one_batch(
