@@ -21,7 +21,9 @@ def policy(
     ],
     preset: Annotated[
         str,
-        typer.Option("--preset", metavar="NAME|FILE", help="qwen2.5-7b, gemma-2-9b, tiny, or a TOML file."),
+        typer.Option(
+            "--preset", metavar="NAME|FILE", help="qwen2.5-7b, gemma-2-9b, tiny, prlm-…, or a TOML file."
+        ),
     ] = "qwen2.5-7b",
     method: Annotated[
         str | None,

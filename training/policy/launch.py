@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -55,10 +56,10 @@ def make_job(
 ) -> Job:
     """Set up the training of `model` on the folder `prepared`, which `pr2 train prepare` wrote.
 
-    Raises TrainingUnavailable if nothing was prepared, or not for `method`, or if the model was not warmed up
-    and `cold_start` is not set: a model that has never seen the tags rarely writes them, and learns nothing
-    from trajectories without them. Raises InvalidPreset, InvalidConfiguration, and EngineError if the model
-    was trained on other prompts.
+    Raises TrainingUnavailable if nothing was prepared, or not for `method` or the preset, or if the model was
+    not warmed up and `cold_start` is not set: a model that has never seen the tags rarely writes them, and
+    learns nothing from trajectories without them. Raises InvalidPreset, InvalidConfiguration, and EngineError
+    if the model was trained on other prompts.
     """
     if not all((prepared / name).is_file() for name in (ENVIRONMENT, TRAIN)):
         raise TrainingUnavailable(f"{prepared} is not prepared: run pr2 train prepare --out {prepared}")
@@ -68,6 +69,7 @@ def make_job(
             f"{prepared} is prepared for the method {configuration.method}: prepare another folder with "
             f"--method {method}"
         )
+    _check_prepared(preset, configuration, prepared)
     check_prompts(model)
     if prompt_version(model) is None and not cold_start:
         raise TrainingUnavailable(
@@ -81,6 +83,24 @@ def make_job(
     pinned = {name: value for name, value in preset.flags.items() if not name.startswith("logger.")}
     facts = {"model": model, "prompts": hashlib.sha256(prompts).hexdigest(), "flags": pinned}
     return Job(out, preset, words, variables, ray, facts | configuration.model_dump(mode="json"))
+
+
+def _check_prepared(preset: Preset, configuration: Configuration, prepared: Path) -> None:
+    """Raises TrainingUnavailable, naming the settings, if the preset is for others than these."""
+
+    def found(name: str) -> Any:
+        return reduce(lambda value, part: getattr(value, part, None), name.split("."), configuration)
+
+    wrong = [
+        f"{name} is {json.dumps(found(name))}, not {json.dumps(value)}"
+        for name, value in preset.prepared.items()
+        if found(name) != value
+    ]
+    if wrong:
+        raise TrainingUnavailable(
+            f"the preset is for another preparation than that of {prepared} ({'; '.join(wrong)}): prepare "
+            "another folder, or change the table [prepared] in a copy of the preset"
+        )
 
 
 def check_can_run(job: Job, name: str) -> None:
