@@ -17,7 +17,7 @@ from index.documents import Document
 from tests.openrlhf import model
 from tests.openrlhf.test_training import QUESTIONS_A_STEP, ROOT, Training
 from tests.openrlhf.world import made, row_of
-from tests.training.reward_model.test_model import make as make_reward_model
+from tests.training.reward_model.tiny import make as make_reward_model
 from training.policy.environment import CONFIGURATION, Configuration
 from training.policy.openrlhf.trainer import main
 from training.policy.prepare import write_prompts

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from server.cli import app
 from tests.server.cli.process import PR2, ROOT, environment
-from tests.training.reward_model.test_model import make
+from tests.training.reward_model.tiny import make
 from training.reward_model.client import InvalidScore, RewardClient, RewardModelUnavailable
 from training.reward_model.model import load_reward_model
 from training.reward_model.records import Response

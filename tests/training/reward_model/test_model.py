@@ -8,22 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
 
-from agent.checkpoints import STAMP
 from agent.crossencoder import Inputs
 from agent.engines.weights import fingerprint
 from tests.agent import tiny_selector
+from tests.training.reward_model.tiny import WORDS, make
 from training.reward_model.model import (
     ResponseInputs,
-    RewardModelManifest,
     UnfitRewardModel,
     load_reward_model,
-    weights_hash,
 )
 from training.reward_model.records import Response
 
-WORDS = ("tea", "strong", "black", "which", "rain", "north")
 RESPONSE = Response("which tea", "strong black tea", ("rain rain", "north"))
 TOKENIZER = tiny_selector.tokenizer_of(WORDS, 64)
 
@@ -34,23 +30,6 @@ def inputs(max_tokens: int, reads_history: bool = True) -> ResponseInputs:
 
 def text(row: tuple[list[int], list[int]]) -> str:
     return str(TOKENIZER.decode(row[0]))
-
-
-def make(folder: Path, *, reads_history: bool = True, **changes: Any) -> Path:
-    """Write an untrained reward model."""
-    tiny_selector.make(folder, None, words=WORDS)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1)
-    model.save_pretrained(folder)
-    manifest = RewardModelManifest(
-        base="minilm",
-        base_hash=None,
-        reads_history=reads_history,
-        negatives="plain",
-        max_tokens=24,
-        weights=weights_hash(model),
-    )
-    (folder / STAMP).write_text(manifest.model_copy(update=changes).model_dump_json(), "utf-8")
-    return folder
 
 
 @pytest.fixture(scope="module")
