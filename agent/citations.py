@@ -60,8 +60,8 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
 
 
 def without_marks(text: str) -> str:
-    """The text without any marks: the words alone, as a metric or a reward model should read them."""
-    return MARK.sub("", text).strip()
+    """Remove all marks: how an answer cites its passages is no part of what it says."""
+    return MARK.sub("", text)
 
 
 def _claims(gaps: Sequence[str]) -> list[str]:

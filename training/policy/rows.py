@@ -12,6 +12,7 @@ from agent.methods import METHODS, Method
 from agent.trajectory import Limits
 from index.documents import Text, first_fault
 from index.numbers import Number
+from training.tasks.lamp.data import Question as LampQuestion
 from training.tasks.lampqa.data import Question
 
 INPUT, LABEL = "input", "label"
@@ -31,6 +32,15 @@ class Referenced(BaseModel):
     question: Text
     category: Text
     reference: Text
+
+
+def bare(question: LampQuestion | Question) -> Question | Referenced:
+    """The question without its profile, as a row holds it."""
+    if isinstance(question, Question):
+        return question.model_copy(update={"profile": ()})
+    return Referenced(
+        id=question.id, question=question.question, category=question.category, reference=question.output
+    )
 
 
 class Row(BaseModel):

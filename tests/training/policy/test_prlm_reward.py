@@ -1,17 +1,21 @@
 """The reward `prlm`: its parts, its failures, and answers that try to get more of it than they deserve."""
 
 import math
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from agent.trajectory import Trajectory
+from index.storage.store import Store
+from tests.index.fakes import HashEncoder
 from tests.training.policy.episodes import played
 from tests.training.reward_model.scripted import MODEL, ScriptedScorer, client
 from training.judging.judge import RubricAspect, RubricQuestion, Unjudged
 from training.judging.lexical import LexicalJudge
-from training.policy.environment import Configuration
+from training.policy.environment import Configuration, check
 from training.policy.prlm import Weights
 from training.policy.prlm_reward import PrlmReward, PrlmSettings, RougeQuality, history_of
 from training.policy.reward import Costs, Quality, Reward
@@ -255,3 +259,36 @@ def test_the_settings_are_a_part_of_the_configuration_and_the_default_is_not_wri
     assert Configuration.read(file) == configuration
     assert settings.needs == "reference"
     assert settings.model_copy(update={"quality": "rubric"}).needs == plain.reward.needs == "rubric"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"url": "gpu-1:80"},
+        {"url": ""},
+        {"model": ""},
+        {"quality": "bleu"},
+        {"weights": {"format": -0.1}},
+        {"weights": {"preference": math.nan}},
+        {"patience_s": -1},
+        {"timeout_s": 0},
+        {"name": "psychic"},
+        {"scorer": "x"},
+    ],
+)
+def test_settings_that_are_invalid_are_refused(tmp_path: Path, changed: dict[str, object]) -> None:
+    reward = {"name": "prlm", "url": "http://127.0.0.1:8003", "model": MODEL, **changed}
+    with pytest.raises(ValidationError):
+        Configuration.model_validate({"data": tmp_path, "reward": reward})
+
+
+async def test_an_environment_checks_the_reward_server_before_anything_is_trained(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/pr2.db", HashEncoder().manifest)
+    store.open()
+    store.close()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    settings = PrlmSettings.model_validate({"url": url, "model": MODEL, "patience_s": 0})
+    with pytest.raises(RewardModelUnavailable, match="start it"):
+        await check(Configuration(data=tmp_path, retriever="bm25", reward=settings))

@@ -2,8 +2,9 @@ import pytest
 
 from agent.methods import METHODS
 from agent.trajectory import Limits
-from training.policy.rows import INPUT, LABEL, Row
-from training.tasks.lampqa.data import Aspect, Question
+from training.policy.rows import INPUT, LABEL, Row, bare
+from training.tasks.lamp.data import Question as LampQuestion
+from training.tasks.lampqa.data import Aspect, Item, Question
 
 QUESTION = Question(
     id="q1",
@@ -18,6 +19,21 @@ ROW = Row(user="ana", question=QUESTION, without_profile=0.25)
 
 def test_a_row_survives_the_prompt_file() -> None:
     assert Row.from_label(ROW.to_record(Limits())[LABEL]) == ROW
+
+
+def test_a_row_with_a_reference_survives_it_too() -> None:
+    question = LampQuestion(
+        id="7", input="Write a title: tea", profile=(), output="On tea", category="LaMP_4", user_id="u"
+    )
+    row = Row(user="ana", question=bare(question))
+    back = Row.from_label(row.to_record(Limits())[LABEL])
+    assert back == row
+    assert (back.question.id, back.question.question, back.reference) == ("7", "Write a title: tea", "On tea")
+
+
+def test_only_the_profile_is_left_out_of_a_question_with_a_rubric() -> None:
+    asked = QUESTION.model_copy(update={"profile": (Item(id="d", text="secret"),)})
+    assert bare(asked) == QUESTION
 
 
 def test_the_prompt_is_that_of_the_service() -> None:

@@ -1,5 +1,5 @@
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -82,7 +82,9 @@ async def test_a_server_that_fails_is_named_with_what_to_do(content: str, status
 
 
 async def test_a_lost_connection_is_retried_until_the_server_is_back() -> None:
-    outcomes = iter([httpx.ConnectError("refused"), httpx.ReadError("reset"), 503, 200])
+    outcomes: Iterator[Exception | int] = iter(
+        [httpx.ConnectError("refused"), httpx.ReadError("reset"), 503, 200]
+    )
 
     def handler(request: httpx.Request) -> httpx.Response:
         outcome = next(outcomes)
