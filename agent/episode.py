@@ -89,6 +89,7 @@ class Episode:
         self._blocks: list[InformationBlock] = []
         self._turn = tags.TagParser()
         self._turn_ids: list[int] = []
+        self.first_query = first_query
         self.pending = None if first_query is None else Search(first_query)
         """The search that is waiting for its passages."""
         self._last_turn = self.limits.max_searches == 0

@@ -35,6 +35,7 @@ class Method:
         question: str,
         limits: Limits,
         *,
+        query: str = "",
         conversation: Sequence[Message] = (),
         protocol: PolicyProtocol = "tags",
         plan: str = "",
@@ -42,7 +43,8 @@ class Method:
     ) -> Episode:
         """Start the episode of one question.
 
-        A given `plan` is used instead of writing one. Raises ValueError if the method uses no plan.
+        A method that opens with a search searches for `query`, or for the question if it is empty. A given
+        `plan` is used instead of writing one. Raises ValueError if the method uses no plan.
         """
         if plan and not self.plans:
             raise ValueError(f"the method {self.name} takes no plan")
@@ -52,7 +54,7 @@ class Method:
             self.instructions[protocol],
             limits=limits if self.searches else replace(limits, max_searches=0),
             conversation=conversation,
-            first_query=question if self.opens else None,
+            first_query=(query or question) if self.opens else None,
             protocol=protocol,
             plan=plan,
             planning=planning(question, limits, conversation=conversation, protocol=planner_protocol)

@@ -196,8 +196,8 @@ def chat_messages(episode: Episode) -> list[Json]:
     messages += [{"role": role, "content": text} for role, text in earlier if role != "system"]
     messages.append({"role": "user", "content": prompts.asked(episode.question, episode.plan)})
     information = iter(episode.information)
-    # A method that opens with passages has them before any search of the policy: the question was the query.
-    query = episode.question
+    # A method that opens with passages has them before any search of the policy.
+    query = episode.first_query or episode.question
     for step in episode.steps:
         if isinstance(step, Search):
             query = step.query

@@ -133,6 +133,17 @@ async def test_prlm_asks_for_reasoning_about_the_person_from_the_passages_of_one
     assert trajectory.segments[1:] == plain.segments[1:], "the passages are shown alike"
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_that_opens_looks_for_the_query_or_the_question(method: str) -> None:
+    with_query = METHODS[method].begin(QUESTION, Limits(), query="sister")
+    without = METHODS[method].begin(QUESTION, Limits())
+    opens = METHODS[method].opens
+    assert [episode.pending and episode.pending.query for episode in (with_query, without)] == (
+        ["sister", QUESTION] if opens else [None, None]
+    )
+    assert with_query.prompt == without.prompt
+
+
 @pytest.mark.parametrize("protocol", prompts.REASONING)
 def test_prlm_has_its_own_instructions_for_every_protocol(protocol: PolicyProtocol) -> None:
     own = METHODS["prlm"].begin(QUESTION, Limits(), protocol=protocol)

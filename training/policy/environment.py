@@ -140,7 +140,7 @@ class Environment:
 
     def episode(self, row: Row) -> Episode:
         """Begin the episode of the row's question exactly as the service does."""
-        return self._method.begin(row.question.question, self.configuration.limits)
+        return row.begin(self.configuration.limits, self._method)
 
     async def search(
         self, user: str, query: str, k: int, exclude: Collection[tuple[str, int]]

@@ -8,11 +8,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from agent.episode import Episode
 from agent.methods import METHODS, Method
 from agent.trajectory import Limits
 from index.documents import Text, first_fault
 from index.numbers import Number
 from training.tasks.lamp.data import Question as LampQuestion
+from training.tasks.lamp.inputs import query_of
+from training.tasks.lamp.schemas import number_of
 from training.tasks.lampqa.data import Question
 
 INPUT, LABEL = "input", "label"
@@ -32,6 +35,8 @@ class Referenced(BaseModel):
     question: Text
     category: Text
     reference: Text
+    query: str = ""
+    """What a method that opens with a search looks for; the question, if it is empty."""
 
 
 def bare(question: LampQuestion | Question) -> Question | Referenced:
@@ -39,7 +44,11 @@ def bare(question: LampQuestion | Question) -> Question | Referenced:
     if isinstance(question, Question):
         return question.model_copy(update={"profile": ()})
     return Referenced(
-        id=question.id, question=question.question, category=question.category, reference=question.output
+        id=question.id,
+        question=question.question,
+        category=question.category,
+        reference=question.output,
+        query=query_of(number_of(question.category), question.input),
     )
 
 
@@ -71,8 +80,12 @@ class Row(BaseModel):
 
     def to_record(self, limits: Limits, method: Method = METHODS[DEFAULT_METHOD]) -> dict[str, str]:
         """One line of OpenRLHF's prompt file, as JSON values."""
-        episode = method.begin(self.question.question, limits)
-        return {INPUT: episode.prompt, LABEL: self.model_dump_json()}
+        return {INPUT: self.begin(limits, method).prompt, LABEL: self.model_dump_json()}
+
+    def begin(self, limits: Limits, method: Method) -> Episode:
+        """Begin the episode of the question, as an evaluation does."""
+        query = self.question.query if isinstance(self.question, Referenced) else ""
+        return method.begin(self.question.question, limits, query=query)
 
     @classmethod
     def from_label(cls, label: str) -> "Row":

@@ -19,10 +19,9 @@ from training.evaluation.answers import AnswerOptions, UnfitMethod
 from training.evaluation.profiles import NOBODY
 from training.tasks.lamp.answers import ENTRIES, SEARCHING, SearchedAnswers
 from training.tasks.lamp.inputs import query_of
+from training.tasks.lamp.schemas import WRITTEN
 
 METHOD = "prlm"
-TASKS = (4, 5, 6, 7)
-"""Those whose outputs are texts (PrLM: 4, 5 and 7; 6 is not public). Labels and ratings need no words."""
 TOKENS = 768
 """The most tokens that the policy writes, as PrLM's completions have."""
 
@@ -48,9 +47,9 @@ class ReasonedAnswers:
 
     def check(self, method: str, *, has_plan: bool) -> None:
         """See Answers."""
-        if method != METHOD or has_plan or self.number not in TASKS:
+        if method != METHOD or has_plan or self.number not in WRITTEN:
             raise UnfitMethod(
-                f"{METHOD} answers LaMP's tasks {', '.join(map(str, TASKS))}, whose outputs are texts"
+                f"{METHOD} answers LaMP's tasks {', '.join(map(str, WRITTEN))}, whose outputs are texts"
             )
 
     def check_question(self, question: str) -> None:
@@ -78,12 +77,13 @@ class ReasonedAnswers:
     async def answer(self, user: str, question: str, options: AnswerOptions) -> Trajectory:
         """See Answers. Raises Unanswered if the search fails."""
         limits = _limits(options.limits)
-        episode = METHODS[options.method].begin(question, limits, protocol=self.protocol)
+        query = query_of(self.number, question)
+        episode = METHODS[options.method].begin(question, limits, query=query, protocol=self.protocol)
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             if user == NOBODY:
                 return []
-            return await self.within.search(user, query_of(self.number, question), k, options.retriever)
+            return await self.within.search(user, query, k, options.retriever)
 
         async with aclosing(drive(episode, self.policy, search)) as events:
             async for _ in events:

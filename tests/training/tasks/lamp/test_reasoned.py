@@ -24,7 +24,8 @@ from training.judging.lexical import LexicalJudge
 from training.tasks.lamp.data import Question
 from training.tasks.lamp.inputs import query_of
 from training.tasks.lamp.metrics import rouge
-from training.tasks.lamp.reasoned import TASKS, ReasonedAnswers
+from training.tasks.lamp.reasoned import ReasonedAnswers
+from training.tasks.lamp.schemas import WRITTEN
 from training.tasks.lamp.task import lamp_task
 
 
@@ -50,7 +51,7 @@ async def run(out: Path, within: Recorded, number: int, policy: Policy, **option
     return await evaluate(evaluation, ReasonedAnswers(within, number, policy), LexicalJudge())
 
 
-@pytest.mark.parametrize("number", TASKS)
+@pytest.mark.parametrize("number", WRITTEN)
 async def test_an_input_is_answered_by_the_services_episode(
     tmp_path: Path, profiles: Profiles, number: int
 ) -> None:
