@@ -70,7 +70,7 @@ class LampOptions:
             raise BadInput(f"{', '.join(given)}: only with --benchmark lamp")
 
     def answering(
-        self, flags: dict[str, Any], limits: Mapping[str, Any], method: str | None, *, local: bool
+        self, flags: dict[str, Any], limits: Mapping[str, Any], method: str | None = None, *, local: bool
     ) -> Adapted:
         """Return what makes LaMP's answers from those of the backend; see `policy` and `text_model`."""
         from training.tasks.lamp.prompts import TOKENS

@@ -42,12 +42,8 @@ def cells_of(methods: Sequence[str], retrievers: Sequence[str], top_ks: Sequence
             raise InvalidSweep(f"{name} reads no passages, so its score does not depend on them")
     if len(set(methods)) < 2 or not retrievers or not top_ks:
         raise InvalidSweep("a sweep takes at least two methods, a retriever and a number of passages")
-    return [
-        Cell(method, retriever, k)
-        for method, retriever, k in product(
-            *map(dict.fromkeys, (methods, retrievers, sorted(top_ks)))  # type: ignore[arg-type]
-        )
-    ]
+    combined = product(dict.fromkeys(methods), dict.fromkeys(retrievers), dict.fromkeys(sorted(top_ks)))
+    return [Cell(*one) for one in combined]
 
 
 async def run_cells(

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -89,7 +88,10 @@ def _check_prepared(preset: Preset, configuration: Configuration, prepared: Path
     """Raises TrainingUnavailable, naming the settings, if the preset is for others than these."""
 
     def found(name: str) -> Any:
-        return reduce(lambda value, part: getattr(value, part, None), name.split("."), configuration)
+        value: Any = configuration
+        for part in name.split("."):
+            value = getattr(value, part, None)
+        return value
 
     wrong = [
         f"{name} is {json.dumps(found(name))}, not {json.dumps(value)}"

@@ -16,7 +16,7 @@ from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.methods import METHODS
-from agent.policies.tools import CORRECTIONS, TOOLS, ToolsPolicy
+from agent.policies.tools import CORRECTIONS, TOOLS, ToolsPolicy, chat_messages
 from agent.tags import escape, escape_begun
 from agent.trajectory import Answer, AnswerDelta, Limits, Message, Search, Thought, Trajectory
 from index.documents import Passage
@@ -283,6 +283,13 @@ async def test_the_first_passages_of_a_method_come_as_a_call_for_the_question(me
     assert json.loads(calling["tool_calls"][0]["function"]["arguments"]) == {"query": question["content"]}
     assert told["content"].splitlines()[1:] == [prompts.ANSWER_NOW]
     assert len(asked.deltas) > 3
+
+
+def test_the_call_of_the_first_passages_is_for_what_was_looked_for() -> None:
+    episode = METHODS["prlm"].begin("A title for the article: tea", UNLIMITED, query="tea", protocol="tools")
+    episode.provide([])
+    calling = chat_messages(episode)[-2]
+    assert json.loads(calling["tool_calls"][0]["function"]["arguments"]) == {"query": "tea"}
 
 
 async def test_without_a_history_there_is_no_tool() -> None:
