@@ -78,10 +78,8 @@ class Episode:
         self._ended = self._began
         self.protocol = protocol
         self.conversation = tuple(conversation)
-        usual = prompts.BY_PROTOCOL[protocol]
-        self.instructions = usual if instructions is None else instructions
-        is_ours = self.instructions in (usual, prompts.REASONING[protocol])
-        self._version = prompts.PROMPT_VERSION if is_ours else "custom"
+        self.instructions = prompts.BY_PROTOCOL[protocol] if instructions is None else instructions
+        self._version = prompts.version_of(self.instructions, protocol)
         self.planning = planning
         """The episode that writes the plan; None once that is done."""
         self.now = now

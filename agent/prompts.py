@@ -106,6 +106,11 @@ PLAN_NOW = "Write the plan from what you have read."
 LEFT_OUT = "What was found here is left out, to make room."
 
 
+def version_of(instructions: str, protocol: PolicyProtocol) -> str:
+    """PROMPT_VERSION for the instructions of a method; "custom" for any others."""
+    return PROMPT_VERSION if instructions in (BY_PROTOCOL[protocol], REASONING[protocol]) else "custom"
+
+
 def opening(
     question: str,
     instructions: str,

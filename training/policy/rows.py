@@ -36,7 +36,7 @@ class Referenced(BaseModel):
     category: Text
     reference: Text
     query: str = ""
-    """What a method that opens with a search looks for; the question, if it is empty."""
+    """Query of a method that opens with a search; the question, if it is empty."""
 
 
 def bare(question: LampQuestion | Question) -> Question | Referenced:
