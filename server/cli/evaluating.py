@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress, TaskID
 
+from agent.methods import METHODS
 from server.cli import judging, lamp, options, texts
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from training.evaluation.runs import RunOutcome
     from training.evaluation.task import Task
     from training.judging.factory import JudgeConfiguration
-
-MethodName = Literal["none", "rag", "rag-random", "planpers", "planpers-oracle", "pr2"]
 
 evaluate = typer.Typer(help="Measure how well answers fit the person who asked, as LaMP-QA and LaMP do.")
 
@@ -65,11 +64,11 @@ def run(
     separation: lamp.Separation = None,
     dates: lamp.Dates = False,
     method: Annotated[
-        MethodName | None,
+        str | None,
         typer.Option(
             "--method",
-            help="rag-random uses another person's passages, planpers-oracle the rubric as the plan. "
-            "Default: pr2; for LaMP rag, and none for the bare input.",
+            help=f"{', '.join(METHODS)}; rag-random uses another person's passages, planpers-oracle the "
+            "rubric as the plan. Default: pr2; for LaMP rag, none for the bare input, or prlm.",
         ),
     ] = None,
     most: Annotated[int | None, typer.Option("--limit", help="Only the first N questions.")] = None,
@@ -121,7 +120,7 @@ def run(
         adapted: lamp.Adapted = nullcontext
         if benchmark == "lamp":
             chosen_task: Task[Any] = of_lamp.task(dataset)
-            adapted = of_lamp.answering(given, limits, local=server is None)
+            adapted = of_lamp.answering(given, limits, method, local=server is None)
         else:
             of_lamp.check_absent()
             chosen_task = task_named(dataset or "sample")

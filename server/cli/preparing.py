@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from agent.methods import METHODS
 from server.cli import judging, lamp, options, rewards
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
@@ -38,7 +39,12 @@ def prepare(
     validation: options.Validation = None,
     most: options.MostOfEach = None,
     method: Annotated[
-        str, typer.Option("--method", help="Method that the policy is trained for: pr2, rag, prlm or none.")
+        str,
+        typer.Option(
+            "--method",
+            help="Method that the policy is trained for: "
+            f"{', '.join(name for name, method in METHODS.items() if not method.plans)}.",
+        ),
     ] = "pr2",
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out invalid records, and list them.")

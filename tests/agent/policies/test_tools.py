@@ -268,15 +268,17 @@ async def test_after_a_call_that_is_not_offered_nothing_is_an_answer() -> None:
     assert asked.thoughts == ["You liked it."]
 
 
-async def test_in_rag_the_first_passages_come_as_a_call_for_the_question() -> None:
-    episode = METHODS["rag"].begin("Which <answer> café?", UNLIMITED, protocol="tools")
+@pytest.mark.parametrize("method", ["rag", "prlm"])
+async def test_the_first_passages_of_a_method_come_as_a_call_for_the_question(method: str) -> None:
+    episode = METHODS[method].begin("Which <answer> café?", UNLIMITED, protocol="tools")
     asked = await ask(says(ANSWER), episode=episode, after=says("Hello."))
     assert asked.outcome == ("answered", ANSWER)
     assert asked.trajectory.answer is not None
     assert [citation.document_id for citation in asked.trajectory.answer.citations] == ["d1"]
     (request,) = asked.requests
     assert "tools" not in request.json
-    _, question, calling, told = messages(request)
+    system, question, calling, told = messages(request)
+    assert system["content"].startswith(episode.instructions)
     assert question["content"] == "Which &lt;answer> café?"
     assert json.loads(calling["tool_calls"][0]["function"]["arguments"]) == {"query": question["content"]}
     assert told["content"].splitlines()[1:] == [prompts.ANSWER_NOW]
