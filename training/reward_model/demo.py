@@ -34,6 +34,8 @@ from training.reward_model.worlds import Person, Vocabulary, pairs, people, samp
 
 Variant = Literal["published", "user-aware"]
 
+Best = dict[int, list[float]]
+
 VARIANTS: tuple[Variant, ...] = ("published", "user-aware")
 OWN, ABOUT = 0.7, 0.05
 """The accuracy to reach where both answers follow a profile, and the distance from .5 that is about .5."""
@@ -51,7 +53,7 @@ class Plan:
     asked: int = 200
     """Held-out people who are answered many times, for the best of n."""
     copies: float = 0.1
-    """Share of those answers that copy a note of the person's history instead."""
+    """Share of those answers that copy a note of the person's history instead, in a second measurement."""
     epochs: int = 4
 
     def recipe(self, variant: Variant, seed: int) -> Recipe:
@@ -83,6 +85,8 @@ class Outcome:
     """The same, with the histories of others."""
     best: Mapping[int, Sequence[float]]
     """By n: the true score of each person's best of n answers."""
+    copied: Mapping[int, Sequence[float]]
+    """The same, where some answers are copies of notes, all manner and no content. No claim is made."""
 
     def gain(self, n: int, more: int) -> Interval:
         """95 % interval of what the best of `more` is worth beyond the best of n: paired, over people."""
@@ -135,7 +139,7 @@ def learn(encoder: Path, plan: Plan, task: tuple[int, Variant]) -> Outcome:
         _known(accuracy([one for one in plain if one.longer == 0])),
         _known(accuracy(judged(model, own))),
         _known(accuracy(judged(model, shuffled(own)))),
-        best_by_size(model, others[: plan.asked], plan.copies, held_out, random),
+        *best_by_size(model, others[: plan.asked], plan.copies, held_out, random),
     )
 
 
@@ -160,14 +164,20 @@ def best_by_size(
     copies: float,
     vocabulary: Vocabulary,
     random: np.random.Generator,
-) -> dict[int, list[float]]:
-    """By n: the true score of each person's best of n answers under the model."""
-    found: dict[int, list[float]] = {n: [] for n in SIZES}
+) -> tuple[Best, Best]:
+    """By n: the true score of each person's best of n answers under the model, without and with copies."""
+    most = SIZES[-1]
+    found: tuple[Best, Best] = ({n: [] for n in SIZES}, {n: [] for n in SIZES})
     for person in asking:
-        responses, worths = sampled(person, SIZES[-1], copies, vocabulary, random)
+        responses, worths = sampled(person, most, vocabulary, random)
         scores = model.scores(responses)
-        for n, values in found.items():
-            values.append(best_of(n, worths, scores))
+        written = list(range(most))
+        mixed = [
+            int(random.integers(most, len(responses))) if random.random() < copies else one for one in written
+        ]
+        for values, chosen in zip(found, (written, mixed), strict=True):
+            for n, of_people in values.items():
+                of_people.append(best_of(n, [worths[i] for i in chosen], [scores[i] for i in chosen]))
     return found
 
 
@@ -182,15 +192,16 @@ def accuracies(outcomes: Sequence[Outcome]) -> str:
 
 
 def worths(outcomes: Sequence[Outcome]) -> str:
-    """The true score of the best of n, one row for each reward model, in Markdown."""
-    rows = ["| seed | variant | " + " | ".join(f"best of {n}" for n in SIZES) + " |"]
-    rows.append("|" + "---|" * (2 + len(SIZES)))
+    """The true score of the best of n, two rows for each reward model, in Markdown."""
+    rows = ["| seed | variant | answers | " + " | ".join(f"best of {n}" for n in SIZES) + " |"]
+    rows.append("|" + "---|" * (3 + len(SIZES)))
     for outcome in outcomes:
-        cells = []
-        for n in SIZES:
-            low, high = bootstrap_interval([outcome.best[n]], seed=0) or (float("nan"), float("nan"))
-            cells.append(f"{np.mean(outcome.best[n]):.3f} [{low:.3f}, {high:.3f}]")
-        rows.append(f"| {outcome.seed} | {outcome.variant} | " + " | ".join(cells) + " |")
+        for answers, best in (("written", outcome.best), ("and copies", outcome.copied)):
+            cells = []
+            for n in SIZES:
+                low, high = bootstrap_interval([best[n]], seed=0) or (float("nan"), float("nan"))
+                cells.append(f"{np.mean(best[n]):.3f} [{low:.3f}, {high:.3f}]")
+            rows.append(f"| {outcome.seed} | {outcome.variant} | {answers} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
