@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner, Result
 
 from server.cli import app
 from tests.agent import tiny_selector
-from tests.engine import Engine
-from tests.server.cli.test_train import written
 from tests.tiny_t5 import make_t5
 from training.reward_model.model import load_reward_model
 from training.reward_model.records import read_pairs
@@ -20,15 +17,6 @@ def pr2(*arguments: object) -> Result:
 
 def pairs(out: Path, *arguments: object) -> Result:
     return pr2("train", "pairs", "--out", out, *arguments)
-
-
-def served(engine: Engine) -> tuple[object, ...]:
-    return ("--policy", "openai", "--base-url", engine.url, "--model", "tiny", "--protocol", "json")
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    return written(tmp_path / "own.jsonl", "ana", "ben", "cleo")
 
 
 def test_pairs_of_lamp_train_a_reward_model(tmp_path: Path) -> None:
