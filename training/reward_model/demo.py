@@ -27,7 +27,7 @@ from training.evaluation.statistics import Interval, bootstrap_interval, paired_
 from training.reward_model.contrasts import Contrast, contrasts, judged
 from training.reward_model.measures import Accuracy, accuracy, best_of
 from training.reward_model.model import RewardModel, load_reward_model
-from training.reward_model.records import Response, write_pairs
+from training.reward_model.records import write_pairs
 from training.reward_model.small import load_with_fixed_words, write_small_encoder
 from training.reward_model.train import Recipe, train
 from training.reward_model.worlds import Person, Vocabulary, pairs, people, sampled, vocabularies
@@ -129,12 +129,7 @@ def learn(encoder: Path, plan: Plan, task: tuple[int, Variant]) -> Outcome:
         trained = train(out, Path(folder) / "pairs", str(encoder), recipe, load=load_with_fixed_words)
         model = load_reward_model(trained.folder, base=str(encoder))
     plain = judged(model, contrasts(unseen, "plain"))
-    own = [
-        Contrast(one.user, Response(one.question, one.personalized, one.history), worse)
-        for one in unseen
-        if one.other is not None
-        for worse in [Response(one.question, one.other, one.history)]
-    ]
+    own = contrasts(unseen, "other")
     return Outcome(
         seed,
         variant,

@@ -36,7 +36,7 @@ def test_pairs_of_lamp_train_a_reward_model(tmp_path: Path) -> None:
     model = load_reward_model(tmp_path / "out" / "reward-model", base=str(encoder))
     assert (model.reads_history, model.manifest.negatives) == (True, "others")
     assert "held out" in result.output
-    for measure in ("accuracy", "length-controlled", "longer wins"):
+    for measure in ("accuracy", "length-controlled", "longer wins", "own profile"):
         assert measure in result.output
     assert f"{len(found)} histories are longer than the window" in result.output
 

@@ -101,7 +101,7 @@ def test_shuffled_histories_are_never_the_persons_own() -> None:
     random = np.random.default_rng(0)
     made = pairs(people(vocabularies(0)[0], 5, "a", random), 2, vocabularies(0)[0], random)
     histories = {pair.user: pair.history for pair in made}
-    found = contrasts(made, "others")
+    found = contrasts(made, "plain", "other")
     for before, after in zip(found, shuffled(found), strict=True):
         assert after.better.history == after.worse.history != histories[after.user]
         assert after == Contrast(
