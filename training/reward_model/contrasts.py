@@ -1,4 +1,4 @@
-"""Contrasts: two answers to one question, one of them better. Reward models learn and are measured by them."""
+"""Two answers to one question, one of them better: reward models learn from such contrasts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
