@@ -15,6 +15,7 @@ from training.judging.factory import JudgeConfiguration
 from training.policy.environment import Configuration
 from training.policy.rows import DEFAULT_METHOD, Referenced, Row, bare
 from training.tasks.datasets import Part
+from training.tasks.lamp.reasoned import TASKS as WRITTEN
 from training.tasks.lamp.schemas import number_of
 from training.tasks.lampqa.data import Question
 from training.tasks.survey import Survey
@@ -23,8 +24,6 @@ ENVIRONMENT = "environment.json"
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 STORE = "store"
 _PREPARED = "prepared.json"
-WRITTEN = (4, 5, 6, 7)
-"""LaMP's tasks whose outputs are texts."""
 
 Keep = Callable[[Question], Awaitable[str]]
 """Stores the profile of a question and returns its user."""

@@ -13,6 +13,8 @@ from agent.trajectory import Limits
 from index.documents import Text, first_fault
 from index.numbers import Number
 from training.tasks.lamp.data import Question as LampQuestion
+from training.tasks.lamp.inputs import query_of
+from training.tasks.lamp.schemas import number_of
 from training.tasks.lampqa.data import Question
 
 INPUT, LABEL = "input", "label"
@@ -68,6 +70,13 @@ class Row(BaseModel):
         if not isinstance(self.question, Referenced):
             raise ValueError(f"question {self.question.id!r} has no reference answer")
         return self.question.reference
+
+    def query(self, asked: str) -> str:
+        """The text to search for. An input of LaMP is searched by its own text, as in an evaluation."""
+        question = self.question
+        if isinstance(question, Referenced) and asked == question.question:
+            return query_of(number_of(question.category), asked)
+        return asked
 
     def to_record(self, limits: Limits, method: Method = METHODS[DEFAULT_METHOD]) -> dict[str, str]:
         """One line of OpenRLHF's prompt file, as JSON values."""

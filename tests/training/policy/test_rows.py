@@ -31,6 +31,15 @@ def test_a_row_with_a_reference_survives_it_too() -> None:
     assert (back.question.id, back.question.question, back.reference) == ("7", "Write a title: tea", "On tea")
 
 
+def test_an_input_of_lamp_is_searched_by_its_own_text_and_other_queries_as_they_are() -> None:
+    asked = "Generate a headline for the following article: Rain in Porto"
+    question = LampQuestion(id="7", input=asked, profile=(), output="Wet", category="LaMP_4")
+    row = Row(user="ana", question=bare(question))
+    assert row.query(asked) == "Rain in Porto"
+    assert row.query("Porto") == "Porto"
+    assert ROW.query(QUESTION.question) == QUESTION.question
+
+
 def test_only_the_profile_is_left_out_of_a_question_with_a_rubric() -> None:
     asked = QUESTION.model_copy(update={"profile": (Item(id="d", text="secret"),)})
     assert bare(asked) == QUESTION
