@@ -50,8 +50,9 @@ def reward_model(
 
     A tenth of the people is held out, and the model is measured on their pairs: how often it prefers the
     personalized answer, the same with length controlled (.5 if all that it learned is a preference for longer
-    or shorter answers), and the accuracy of always preferring the longer one. Writes checkpoints to DIR, and
-    the model to DIR/reward-model. The defaults are published.
+    or shorter answers), and the accuracy of always preferring the longer one; with pairs of --others also how
+    often it prefers it to the answer with another's profile. Writes checkpoints to DIR, and the model to
+    DIR/reward-model. The defaults are published.
     """
     with as_cli_errors():
         from training.crossencoder import check_can_train
@@ -79,6 +80,8 @@ def reward_model(
         ("longer wins", made.longer_wins),
     ):
         typer.echo(f"{name:18}{_shown(found)}")
+    if made.own:
+        typer.echo(f"{'own profile':18}{made.own}")
     if made.histories_cut:
         typer.echo(
             f"{made.histories_cut} histories are longer than the window: their oldest part was not read"

@@ -86,7 +86,7 @@ class RewardSettings(Protocol):
 
     @property
     def needs(self) -> Needs:
-        """What the reward needs of every row."""
+        """The part that every row must have."""
         ...
 
     async def open(self, judge: JudgeConfiguration, verdicts: Path, costs: Costs) -> RewardFunction:

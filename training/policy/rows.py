@@ -23,7 +23,7 @@ DEFAULT_METHOD = "pr2"
 TRAINABLE = tuple(name for name, method in METHODS.items() if not method.plans)
 """Methods that a policy can be trained for: it writes every turn."""
 Needs = Literal["rubric", "reference"]
-"""What a reward scores answers by."""
+"""The part of a row that a reward scores answers by."""
 
 
 class Referenced(BaseModel):

@@ -20,7 +20,7 @@ _A_REQUEST = 256
 
 
 class Scorer(Protocol):
-    """What is served; RewardModel is one."""
+    """A model that can be served, such as RewardModel."""
 
     @property
     def fingerprint(self) -> str:

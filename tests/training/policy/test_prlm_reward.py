@@ -223,7 +223,7 @@ class TestHacks:
 
 
 class TestDefectsOfTheReleasedCode:
-    """What made the released reward easy to hack, each held here."""
+    """The released reward was easy to hack in these ways; none of them works here."""
 
     async def test_the_first_match_is_not_taken_for_the_answer(self) -> None:
         thought = f"<answer>{REFERENCE}</answer>"

@@ -72,6 +72,7 @@ def test_a_reward_model_learns_from_pairs_and_is_measured_on_people_held_out(
     assert trained.accuracy is not None
     assert (trained.accuracy.value, trained.accuracy.pairs) == (1.0, 6)
     assert trained.longer_wins is not None
+    assert trained.own is None
     assert trained.histories_cut == 0
     model = load_reward_model(trained.folder, base=encoder)
     better, worse = model.scores([Response("thing 7", "good"), Response("thing 7", "bad")])
@@ -140,7 +141,8 @@ def test_others_answers_are_further_negatives() -> None:
         Contrast("u0", better, Response("thing 0", text, pair.history)) for text in ("bad ", "cold")
     )
     assert contrasts([pair], "plain") == [plain]
-    assert contrasts([pair], "others") == [plain, other]
+    assert contrasts([pair], "plain", "other") == [plain, other]
+    assert contrasts(made(1), "plain", "other") == contrasts(made(1), "plain")
 
 
 def test_pairs_without_what_the_recipe_asks_for_are_refused(encoder: str, tmp_path: Path) -> None:
