@@ -53,6 +53,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 train prepare",
         "pr2 train retriever",
         "pr2 train reward-model",
+        "pr2 train reward-server",
         "pr2 train selector",
         "pr2 train warmstart",
     ]
