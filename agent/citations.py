@@ -59,6 +59,11 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
     return "".join(pieces).strip(), tuple(citations.values()), dropped
 
 
+def without_marks(text: str) -> str:
+    """Remove all marks: how an answer cites its passages is no part of what it says."""
+    return MARK.sub("", text)
+
+
 def _claims(gaps: Sequence[str]) -> list[str]:
     """The claim of each mark: the words before it on its line or, if there are none, those after it.
 

@@ -78,9 +78,8 @@ class Episode:
         self._ended = self._began
         self.protocol = protocol
         self.conversation = tuple(conversation)
-        usual = prompts.BY_PROTOCOL[protocol]
-        self.instructions = usual if instructions is None else instructions
-        self._version = prompts.PROMPT_VERSION if self.instructions == usual else "custom"
+        self.instructions = prompts.BY_PROTOCOL[protocol] if instructions is None else instructions
+        self._version = prompts.version_of(self.instructions, protocol)
         self.planning = planning
         """The episode that writes the plan; None once that is done."""
         self.now = now
@@ -88,6 +87,7 @@ class Episode:
         self._blocks: list[InformationBlock] = []
         self._turn = tags.TagParser()
         self._turn_ids: list[int] = []
+        self.first_query = first_query
         self.pending = None if first_query is None else Search(first_query)
         """The search that is waiting for its passages."""
         self._last_turn = self.limits.max_searches == 0

@@ -22,6 +22,8 @@ from training.planner.sft import Recipe
 from training.policy.advantage import Formula
 from training.policy.environment import Configuration
 from training.policy.preset import GPUs, InvalidPreset, Size, changed, load_preset
+from training.policy.prlm import Weights
+from training.policy.prlm_reward import PrlmSettings
 from training.policy.reward import Costs
 from training.policy.rows import Row
 from training.policy.warmstart import WarmstartExample
@@ -41,6 +43,7 @@ READ: list[type] = [
     JudgeConfiguration,
     LimitSettings,
     Limits,
+    PrlmSettings,
     QuestionLimits,
     Recipe,
     ResponsesRequest,
@@ -51,6 +54,7 @@ READ: list[type] = [
     Settings,
     Size,
     WarmstartExample,
+    Weights,
     *(tool.arguments for tool in TOOLS),
 ]
 """Models and dataclasses that are read from what people and programs write."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.methods import METHODS
 from server.cli import options
 from server.cli.errors import as_cli_errors
 from server.cli.printable import one_line, to_json
@@ -22,7 +23,7 @@ def ask(
     server: options.Server = None,
     *,
     flags: options.Given,
-    method: Annotated[str | None, typer.Option(help="pr2, rag, planpers or none.")] = None,
+    method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)}.")] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also answer without the history, for comparison.")
     ] = False,

@@ -2,32 +2,31 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress, TaskID
 
+from agent.methods import METHODS
 from server.cli import judging, lamp, options, texts
 from server.cli.errors import BadInput, as_cli_errors
+from server.cli.evaluator import evaluator
 from server.cli.printable import one_line
-from server.cli.progress import bar
 from server.cli.selecting import pool
+from server.cli.sweeping import sweep
 
 if TYPE_CHECKING:
     from training.evaluation.evaluate import Evaluation
-    from training.evaluation.records import Record
     from training.evaluation.runs import RunOutcome
     from training.evaluation.task import Task
     from training.judging.factory import JudgeConfiguration
-
-MethodName = Literal["none", "rag", "rag-random", "planpers", "planpers-oracle", "pr2"]
 
 evaluate = typer.Typer(help="Measure how well answers fit the person who asked, as LaMP-QA and LaMP do.")
 
 
 evaluate.command()(pool)
+evaluate.command()(sweep)
 
 
 @evaluate.callback(invoke_without_command=True)
@@ -65,11 +64,11 @@ def run(
     separation: lamp.Separation = None,
     dates: lamp.Dates = False,
     method: Annotated[
-        MethodName | None,
+        str | None,
         typer.Option(
             "--method",
-            help="rag-random uses another person's passages, planpers-oracle the rubric as the plan. "
-            "Default: pr2; for LaMP rag, and none for the bare input.",
+            help=f"{', '.join(METHODS)}; rag-random uses another person's passages, planpers-oracle the "
+            "rubric as the plan. Default: pr2; for LaMP rag, none for the bare input, or prlm.",
         ),
     ] = None,
     most: Annotated[int | None, typer.Option("--limit", help="Only the first N questions.")] = None,
@@ -126,7 +125,7 @@ def run(
         adapted: lamp.Adapted = nullcontext
         if benchmark == "lamp":
             chosen_task: Task[Any] = of_lamp.task(dataset)
-            adapted = of_lamp.answering(given, limits, local=server is None)
+            adapted = of_lamp.answering(given, limits, method, local=server is None)
         else:
             of_lamp.check_absent()
             chosen_task = task_named(dataset or "sample")
@@ -249,50 +248,10 @@ async def _evaluate(
     flags: Mapping[str, Any],
     adapted: lamp.Adapted,
 ) -> "RunOutcome":
-    from server.cli.answers import BackendAnswers
-    from server.cli.backend import open_backend
-    from training.evaluation.evaluate import evaluate
-    from training.judging.factory import open_judge
-
     # Read one question first: a wrong name is reported before models are loaded.
     next(evaluation.questions(), None)
-    out = evaluation.out
-    # Verdicts are kept beside the runs, so that every run uses those that were paid for.
-    async with (
-        aclosing(await open_judge(judge, out.parent / "verdicts.db")) as opened,
-        open_backend(server, flags) as backend,
-        adapted(BackendAnswers(backend)) as answers,
-    ):
-        with bar(out.name, 1) as (progress, task):
-            return await evaluate(evaluation, answers, opened, _Watcher(progress, task))
-
-
-class _Watcher:
-    """Shows the mean score of this session in the progress bar."""
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress = progress
-        self._task = task
-        self._scores: list[float] = []
-        self._failed = 0
-
-    def started(self, questions: int, finished: int) -> None:
-        self._progress.update(self._task, total=questions, completed=finished)
-
-    def finished(self, record: "Record") -> None:
-        if record.score is not None:
-            self._scores.append(record.score)
-        self._show()
-
-    def failed(self, question_id: str, why: str) -> None:
-        self._failed += 1
-        self._progress.console.print(one_line(f"{question_id}: {why}"), style="red", highlight=False)
-        self._show()
-
-    def _show(self) -> None:
-        mean = f"score {sum(self._scores) / len(self._scores):.3f}" if self._scores else ""
-        failed = f", {self._failed} failed" if self._failed else ""
-        self._progress.update(self._task, advance=1, description=mean + failed)
+    async with evaluator(evaluation.out.parent, judge, server, flags, adapted) as run:
+        return await run(evaluation)
 
 
 def _print(outcome: "RunOutcome") -> None:

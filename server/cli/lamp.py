@@ -12,6 +12,7 @@ import typer
 from server.cli.errors import BadInput, as_cli_errors
 
 if TYPE_CHECKING:
+    from agent.engines.settings import EngineSettings
     from agent.engines.text import TextModel
     from server.cli.answers import BackendAnswers
     from training.evaluation.answers import Answers
@@ -68,14 +69,39 @@ class LampOptions:
         if given:
             raise BadInput(f"{', '.join(given)}: only with --benchmark lamp")
 
-    def answering(self, flags: dict[str, Any], limits: Mapping[str, Any], *, local: bool) -> Adapted:
-        """Return what makes LaMP's answers from those of the backend; see `text_model`."""
+    def answering(
+        self, flags: dict[str, Any], limits: Mapping[str, Any], method: str | None = None, *, local: bool
+    ) -> Adapted:
+        """Return what makes LaMP's answers from those of the backend; see `policy` and `text_model`."""
         from training.tasks.lamp.prompts import TOKENS
+        from training.tasks.lamp.reasoned import METHOD
 
         number = self.number
         assert number is not None
+        if method == METHOD:
+            settings = self.policy(flags, limits, local=local)
+            return lambda backend: _reasoned(backend, number, settings)
         model = self.text_model(flags, limits, local=local)
         return lambda backend: _answers(backend, number, model, self.prompt_tokens or TOKENS)
+
+    def policy(self, flags: dict[str, Any], limits: Mapping[str, Any], *, local: bool) -> "EngineSettings":
+        """The settings of the policy that the flags name; as for `text_model`, they leave `flags`.
+
+        Raises BadInput and ValidationError.
+        """
+        from server.settings import Settings
+
+        unfit = [name for name in ("engine", "beams", "tokenizer", "prompt_tokens") if getattr(self, name)]
+        unfit += [name for name in ("planner",) if name in flags]
+        unfit += [name for name in ("max_searches",) if name in limits]
+        if unfit:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in unfit)
+            raise BadInput(f"{options}: not for prlm, which is answered by the policy (--policy)")
+        settings = Settings(**flags).policy
+        flags.pop("policy", None)
+        if local:
+            flags["policy"] = {"engine": "extractive", "protocol": "tags"}
+        return settings
 
     def text_model(self, flags: dict[str, Any], limits: Mapping[str, Any], *, local: bool) -> "TextModel":
         """The text model that the policy's flags name.
@@ -113,6 +139,19 @@ async def _answers(
 
     async with aclosing(model):
         yield LampAnswers(backend, number, model, tokens, backend.chooser)
+
+
+@asynccontextmanager
+async def _reasoned(
+    backend: "BackendAnswers", number: int, settings: "EngineSettings"
+) -> AsyncIterator["Answers"]:
+    from agent.engines.factory import make_policy
+    from server.cli.answers import ENGINE
+    from training.tasks.lamp.reasoned import ReasonedAnswers
+
+    described = settings.model_dump(mode="json", include=ENGINE)
+    async with aclosing(make_policy(settings)) as policy:
+        yield ReasonedAnswers(backend, number, policy, settings.protocol, described)
 
 
 def predictions(

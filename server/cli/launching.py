@@ -21,8 +21,14 @@ def policy(
     ],
     preset: Annotated[
         str,
-        typer.Option("--preset", metavar="NAME|FILE", help="qwen2.5-7b, gemma-2-9b, tiny, or a TOML file."),
+        typer.Option(
+            "--preset", metavar="NAME|FILE", help="qwen2.5-7b, gemma-2-9b, tiny, prlm-…, or a TOML file."
+        ),
     ] = "qwen2.5-7b",
+    method: Annotated[
+        str | None,
+        typer.Option("--method", help="Method that PREPARED has to be for; default: whichever it is for."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Initial model: the folder of a warm start.")
     ] = None,
@@ -48,7 +54,9 @@ def policy(
         from training.policy.preset import changed, load_preset
 
         chosen = changed(load_preset(preset), flag or [])
-        job = launch.make_job(prepared, out, chosen, model or chosen.model, cold_start=cold_start, ray=ray)
+        job = launch.make_job(
+            prepared, out, chosen, model or chosen.model, method=method, cold_start=cold_start, ray=ray
+        )
         typer.echo(_needs(chosen, preset))
         typer.echo(launch.as_shell(job.command, {} if ray else job.variables))
         if dry_run:

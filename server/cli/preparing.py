@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from server.cli import judging, options
+from agent.methods import METHODS
+from server.cli import judging, lamp, options, rewards
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
 from server.cli.progress import bar
 
 if TYPE_CHECKING:
+    from training.evaluation.task import Task
     from training.policy.prepare import Preparation, Prompts
     from training.tasks.errors import InvalidRecord
 
@@ -22,9 +24,28 @@ _SHOWN = 20
 
 def prepare(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the prepared files.")],
-    dataset: options.LearnedFrom = "lamp-qa",
+    benchmark: lamp.Benchmark = "lamp-qa",
+    task: lamp.TaskNumber = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            metavar="NAME|PATH",
+            help="lamp-qa (default), sample, or a JSON or JSONL file. For LaMP: lamp-sample (default), lamp, "
+            "or a folder or file of its layout.",
+        ),
+    ] = None,
+    separation: lamp.Separation = None,
     validation: options.Validation = None,
     most: options.MostOfEach = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            help="Method that the policy is trained for: "
+            f"{', '.join(name for name, method in METHODS.items() if not method.plans)}.",
+        ),
+    ] = "pr2",
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out invalid records, and list them.")
     ] = False,
@@ -36,10 +57,19 @@ def prepare(
             help="Run of pr2 evaluate --method none with the initial policy; repeatable.",
         ),
     ] = None,
+    reward: rewards.Name = "rubric",
+    quality: rewards.Quality = None,
+    weight_format: rewards.Format = None,
+    weight_preference: rewards.Preference = None,
+    reward_model: rewards.Model = None,
+    reward_url: rewards.Url = None,
     formula: Annotated[
-        Literal["without_profile", "grpo", "released"],
-        typer.Option("--formula", help="Formula of the advantages."),
-    ] = "without_profile",
+        Literal["without_profile", "grpo", "released"] | None,
+        typer.Option(
+            "--formula",
+            help="Formula of the advantages; default: without_profile, for the reward prlm grpo.",
+        ),
+    ] = None,
     weight: Annotated[
         float,
         typer.Option(min=0, max=1, help="Weight of the score without profile in the baseline."),
@@ -50,7 +80,10 @@ def prepare(
     judge_args: judging.Arguments = "{}",
     cost_search: Annotated[float, typer.Option(min=0, help="Deducted per search.")] = 0.0,
     cost_violation: Annotated[float, typer.Option(min=0, help="Deducted per format violation.")] = 0.0,
-    cost_invalid: Annotated[float, typer.Option(min=0, help="Deducted if there is no answer.")] = 0.2,
+    cost_invalid: Annotated[
+        float | None,
+        typer.Option(min=0, help="Deducted if there is no answer; default: 0.2, for the reward prlm 0."),
+    ] = None,
     top_k: Annotated[int | None, typer.Option(help="Documents per search.")] = None,
     max_searches: Annotated[int | None, typer.Option(help="Maximum number of searches.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Maximum tokens of the policy.")] = None,
@@ -71,31 +104,51 @@ def prepare(
         from training.policy.environment import Configuration
         from training.policy.prepare import STORE, Preparation, scores_without_profile
         from training.policy.reward import Costs
+        from training.tasks import task_named
         from training.tasks.datasets import parts_of
         from training.tasks.survey import survey
 
         if judge == "openai" and not (judge_url and judge_model):
             raise BadInput("--judge openai needs --judge-url and --judge-model")
+        if reward == "prlm" and without_profile:
+            raise BadInput("--without-profile: its scores are not on the scale of --reward prlm")
+        of_lamp = lamp.LampOptions(task, separation)
+        source: Task[Any]
+        if benchmark == "lamp":
+            if validation is not None:
+                raise BadInput("--validation: for LaMP, which has its own division, there is no such file")
+            source = of_lamp.task(dataset)
+        else:
+            of_lamp.check_absent()
+            source = task_named(dataset or "lamp-qa")
         chosen = judging.judge_configuration(judge, judge_url, judge_model, judge_args)
+        # The paper's reward has neither costs nor a baseline beyond the group's mean.
+        if cost_invalid is None:
+            cost_invalid = 0.0 if reward == "prlm" else 0.2
+        formula = formula or ("grpo" if reward == "prlm" else "without_profile")
         given = {"top_k": top_k, "max_searches": max_searches, "max_tokens": max_tokens}
         limits = {name: value for name, value in given.items() if value is not None}
         configuration = Configuration(
             data=(out / STORE).resolve(),
+            method=method,
             encoder=encoder or "minilm",
             spaces=options.spaces_of(space),
             retriever=retriever or "hybrid",
             limits=QuestionLimits().limits(limits),
             judge=chosen,
             costs=Costs(search=cost_search, violation=cost_violation, invalid=cost_invalid),
+            reward=rewards.reward_settings(
+                reward, quality, weight_format, weight_preference, reward_model, reward_url
+            ),
             formula=Formula(formula, weight=weight),
         )
         faults: list[InvalidRecord] = []
         skip = faults.append if skip_invalid else None
-        parts, split = parts_of(dataset, validation, most, seed, skip)
+        parts, split = parts_of(source, validation, most, seed, skip)
         checked = {name: survey(part) for name, part in parts.items()}
         with locked(out):
             scores = scores_without_profile(without_profile or [], configuration.judge)
-            preparation = Preparation(dataset, split, checked, configuration, scores)
+            preparation = Preparation(source.name, split, checked, configuration, scores)
             preparation.pin(out)
             _print(out, preparation, asyncio.run(_write(out, preparation)))
         _report(faults)

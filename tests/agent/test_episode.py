@@ -24,7 +24,7 @@ from agent.trajectory import (
 )
 from index.documents import Passage
 from tests.agent import texts
-from tests.golden.cases import CASES, Case, comparable, golden_file, render, replay
+from tests.golden.cases import CASES, OPENED, Case, comparable, golden_file, render, replay
 
 TEA = Passage(
     "tea", "I drink green tea. I never drink coffee.", created_at="2024-05-01T00:00:00Z", title="Drinks"
@@ -727,12 +727,12 @@ def test_prompt_tokens_stand_in_the_trajectory() -> None:
     assert episode.trajectory.prompt_tokens == 12
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *OPENED], ids=lambda case: case.name)
 def test_a_golden_trajectory_is_reproduced_byte_for_byte(case: Case) -> None:
     assert golden_file(case).read_bytes() == render(case).encode()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *OPENED], ids=lambda case: case.name)
 def test_a_golden_trajectory_does_not_depend_on_how_the_text_arrives(case: Case) -> None:
     assert comparable(replay(case, list).to_dict()) == comparable(replay(case).to_dict())
 

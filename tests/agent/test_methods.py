@@ -60,9 +60,9 @@ def answer_of(trajectory: Trajectory) -> Answer:
 
 
 def test_each_method_is_listed_under_its_name_and_the_first_searches() -> None:
-    assert list(METHODS) == ["pr2", "rag", "planpers", "none"]
+    assert list(METHODS) == ["pr2", "rag", "planpers", "prlm", "none"]
     assert [method.name for method in METHODS.values()] == list(METHODS)
-    assert [method.reads for method in METHODS.values()] == [True, True, True, False]
+    assert [method.reads for method in METHODS.values()] == [True, True, True, True, False]
 
 
 async def test_pr2_searches_when_the_policy_does() -> None:
@@ -114,13 +114,50 @@ async def test_rag_reads_no_more_than_it_may(limits: Limits, k: int) -> None:
     assert trajectory.documents_read == ("n1", "n2", "n3")[:k]
 
 
-async def test_rag_answers_also_when_nothing_was_found() -> None:
-    trajectory = await ask("rag", ScriptedPolicy(["<think>b</think><answer>Soup [1].</answer>"]), Finds())
+@pytest.mark.parametrize("method", ["rag", "prlm"])
+async def test_it_answers_also_when_nothing_was_found(method: str) -> None:
+    trajectory = await ask(method, ScriptedPolicy(["<think>b</think><answer>Soup [1].</answer>"]), Finds())
     assert prompts.NOTHING_FOUND in trajectory.transcript
     assert (answer_of(trajectory).text, answer_of(trajectory).dropped_marks) == ("Soup.", 1)
 
 
-@pytest.mark.parametrize(("method", "before"), [("rag", ["information"]), ("none", [])])
+async def test_prlm_asks_for_reasoning_about_the_person_from_the_passages_of_one_search() -> None:
+    search = Finds(*HISTORY)
+    trajectory = await ask("prlm", ScriptedPolicy([ANSWER]), search)
+    assert search.calls == [(QUESTION, 5)]
+    assert kinds(trajectory) == ["information", "thought", "answer"]
+    assert trajectory.segments[0].text.startswith(prompts.REASONING_INSTRUCTIONS)
+    assert trajectory.prompt_version == prompts.PROMPT_VERSION
+    assert [citation.document_id for citation in answer_of(trajectory).citations] == ["n2", "n1"]
+    plain = await ask("rag", ScriptedPolicy([ANSWER]), Finds(*HISTORY))
+    assert trajectory.segments[1:] == plain.segments[1:], "the passages are shown alike"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_that_opens_looks_for_the_query_or_the_question(method: str) -> None:
+    with_query = METHODS[method].begin(QUESTION, Limits(), query="sister")
+    without = METHODS[method].begin(QUESTION, Limits())
+    opens = METHODS[method].opens
+    assert [episode.pending and episode.pending.query for episode in (with_query, without)] == (
+        ["sister", QUESTION] if opens else [None, None]
+    )
+    assert with_query.prompt == without.prompt
+
+
+@pytest.mark.parametrize("protocol", prompts.REASONING)
+def test_prlm_has_its_own_instructions_for_every_protocol(protocol: PolicyProtocol) -> None:
+    own = METHODS["prlm"].begin(QUESTION, Limits(), protocol=protocol)
+    assert own.instructions == prompts.REASONING[protocol]
+    assert own.trajectory.prompt_version == prompts.PROMPT_VERSION
+    others = {METHODS[name].begin(QUESTION, Limits(), protocol=protocol).instructions for name in METHODS}
+    assert others == {prompts.REASONING[protocol], prompts.BY_PROTOCOL[protocol]}
+    changed = Episode(QUESTION, own.instructions + "More.", protocol=protocol)
+    assert changed.trajectory.prompt_version == "custom"
+
+
+@pytest.mark.parametrize(
+    ("method", "before"), [("rag", ["information"]), ("prlm", ["information"]), ("none", [])]
+)
 async def test_a_policy_that_may_not_search_ends_when_it_tries(method: str, before: list[str]) -> None:
     search = Finds(*HISTORY)
     policy = ScriptedPolicy(["<think>a</think><search>more</search>"])
@@ -144,7 +181,7 @@ async def test_none_never_searches_and_is_asked_to_answer_at_once() -> None:
     assert (answer_of(trajectory).citations, answer_of(trajectory).dropped_marks) == ((), 2)
 
 
-@pytest.mark.parametrize(("method", "searches"), [("pr2", 4), ("rag", 0), ("none", 0)])
+@pytest.mark.parametrize(("method", "searches"), [("pr2", 4), ("rag", 0), ("prlm", 0), ("none", 0)])
 async def test_the_limits_are_those_asked_for_but_for_the_searches(method: str, searches: int) -> None:
     limits = Limits(4, 3, 7, 100, 5_000)
     trajectory = await ask(method, ScriptedPolicy([ANSWER]), Finds(*HISTORY), limits)
@@ -152,7 +189,7 @@ async def test_the_limits_are_those_asked_for_but_for_the_searches(method: str, 
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("protocol", ["tags", "tools"])
+@pytest.mark.parametrize("protocol", prompts.BY_PROTOCOL)
 def test_every_method_takes_the_conversation_and_the_protocol(method: str, protocol: PolicyProtocol) -> None:
     said = [Message("user", "Hello."), Message("assistant", "Hi.")]
     episode = METHODS[method].begin(QUESTION, Limits(), conversation=said, protocol=protocol)
@@ -204,8 +241,9 @@ async def test_without_a_model_pr2_looks_further_than_rag() -> None:
     assert searched == {"pr2": (3, 3, 6), "rag": (1, 0, 2), "none": (0, 0, 0)}
 
 
-async def test_without_a_model_rag_quotes_what_was_found_for_the_question() -> None:
-    trajectory = await ask("rag", ExtractivePolicy(), Finds(*HISTORY))
+@pytest.mark.parametrize("method", ["rag", "prlm"])
+async def test_without_a_model_it_quotes_what_was_found_for_the_question(method: str) -> None:
+    trajectory = await ask(method, ExtractivePolicy(), Finds(*HISTORY))
     assert kinds(trajectory) == ["information", "thought", "answer"]
     answer = answer_of(trajectory)
     assert answer.text.splitlines()[0] == "Your history says:"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.episode import Episode
+from agent.methods import METHODS
 from agent.trajectory import Limits, Search, Trajectory
 from index.dates import iso, read_date
 from index.documents import Passage, parse_document
@@ -31,6 +32,16 @@ class Case:
     """Ids of the documents that each search finds, best first."""
     documents: tuple[Mapping[str, Any], ...] = ()
     limits: Limits = field(default_factory=Limits)
+    method: str = "pr2"
+
+    @property
+    def queries(self) -> list[str]:
+        """The queries of all searches, with that for the question itself, if the method makes it."""
+        first = [self.question] if METHODS[self.method].opens else []
+        return first + [step.query for step in replay(self).steps if isinstance(step, Search)]
+
+    def begin(self) -> Episode:
+        return METHODS[self.method].begin(self.question, self.limits)
 
 
 HISTORY: tuple[Mapping[str, Any], ...] = (
@@ -165,6 +176,53 @@ CASES = (
     ),
 )
 
+OPENED = (
+    Case(
+        name="rag_answer",
+        question="Is tea or coffee better for me?",
+        turns=("<think>Clear.</think>\n<answer>Tea: coffee makes your hands shake [1].</answer>",),
+        found=(("n1", "n3"),),
+        documents=HISTORY,
+        method="rag",
+    ),
+    Case(
+        name="prlm_answer",
+        question="What can I cook for Anna in the cabin?",
+        turns=(
+            "<think>[3] says what there is to cook with, [2] what Anna eats. They write short sentences."
+            "</think>\n<answer>Fried mushrooms: Anna loves them [2]. No oven needed [3][7].</answer>",
+        ),
+        found=(("n3", "n5", "n4"),),
+        documents=HISTORY,
+        limits=Limits(top_k=3),
+        method="prlm",
+    ),
+    Case(
+        name="prlm_nothing_found",
+        question="Which automobile is mine?",
+        turns=("<think>No passage.</think>\n<answer>Your history does not tell.</answer>",),
+        found=((),),
+        documents=HISTORY,
+        method="prlm",
+    ),
+    Case(
+        name="prlm_search",
+        question="What do I drink?",
+        turns=("<think>I want more.</think>\n<search>green tea</search>",),
+        found=(("n5",),),
+        documents=HISTORY,
+        method="prlm",
+    ),
+    Case(
+        name="none_answer",
+        question="What do I drink?",
+        turns=("<think>I do not know them.</think>\n<answer>Water [1].</answer>",),
+        documents=HISTORY,
+        method="none",
+    ),
+)
+"""Cases of the methods whose policy does not search."""
+
 
 def whole(turn: str) -> list[str]:
     return [turn]
@@ -172,8 +230,10 @@ def whole(turn: str) -> list[str]:
 
 def replay(case: Case, cut: Callable[[str], list[str]] = whole) -> Trajectory:
     """The case's trajectory. `cut` splits each turn into the pieces that arrive."""
-    episode = Episode(case.question, limits=case.limits, clock=lambda: 0.0)
+    episode = case.begin()
     found = iter(case.found)
+    if episode.pending:
+        episode.provide(passages(case, next(found)))
     for turn in case.turns:
         actions = [action for piece in cut(turn) if (action := episode.feed(piece))]
         if isinstance(actions[0] if actions else episode.end_turn(), Search):
@@ -214,6 +274,8 @@ def expected(case: Case) -> dict[str, Any]:
 def render(case: Case) -> str:
     """The contents of the case's golden file."""
     values = asdict(case) | {"retriever": RETRIEVER, "expected": comparable(replay(case).to_dict())}
+    if case.method == "pr2":
+        del values["method"]
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -243,7 +305,7 @@ def _without_at(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    for case in CASES:
+    for case in (*CASES, *OPENED):
         if "--write" in sys.argv:
             golden_file(case).write_text(render(case), "utf-8")
         elif golden_file(case).read_text("utf-8") != render(case):

@@ -1,25 +1,24 @@
 """Train = serve: the same token ids, whether an episode is replayed, served, or run by OpenRLHF."""
 
 from dataclasses import replace
-from itertools import accumulate
 
 import pytest
 
 from agent.driver import drive
 from agent.engines.openai import OpenAIServer
-from agent.episode import Episode
 from agent.policies.tags import TagsPolicy
 from agent.trajectory import Search, Trajectory
 from tests.engine import VLLM, Engine, Tokenizer, samples, turns
 from tests.golden import tokens
-from tests.golden.cases import CASES, Case, comparable, expected
+from tests.golden.cases import CASES, OPENED, Case, comparable, expected
 from tests.golden.tokens import (
     BOS,
-    FILE,
+    FILES,
     decode,
     encode,
     expected_ids,
     expected_prompts,
+    expected_ranges,
     ids_of,
     joined,
     render,
@@ -41,14 +40,15 @@ class Golden:
 GOLDEN: Tokenizer = Golden()
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
+@pytest.fixture(params=[*CASES, *OPENED], ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
     chosen: Case = request.param
     return chosen
 
 
 def test_the_stored_token_ids_are_reproduced_byte_for_byte() -> None:
-    assert FILE.read_bytes() == render().encode()
+    for file, cases in FILES.items():
+        assert file.read_bytes() == render(cases).encode()
 
 
 async def test_a_replay_gives_the_token_ids(case: Case) -> None:
@@ -66,7 +66,7 @@ async def served(case: Case, *, by_token: bool) -> tuple[Trajectory, list[list[i
     script = turns(*(samples(*pieces) for pieces in replies))
     with Engine(script, dialect=replace(VLLM, tokenizer=GOLDEN)) as engine:
         policy = TagsPolicy(OpenAIServer(engine.base_url, "tiny"))
-        episode = Episode(case.question, limits=case.limits)
+        episode = case.begin()
         async for _ in drive(episode, policy, searcher(case)):
             pass
         await policy.aclose()
@@ -98,10 +98,14 @@ async def test_a_stream_of_single_tokens_gives_the_token_ids(case: Case) -> None
 
 async def test_openrlhfs_executor_gives_the_token_ids(case: Case) -> None:
     """The token handling of OpenRLHF's MultiTurnAgentExecutor.execute (0.11.2)."""
-    # `reset` returns the text of the first observation; the executor adds no special tokens to it.
-    episode = Episode(case.question, limits=case.limits)
+    # `reset` returns the text of the first observation; the executor adds no special tokens to it. Our
+    # tokenizer encodes its segments separately.
+    episode = case.begin()
     search = searcher(case)
     current_obs_tokens = encode(BOS + episode.prompt, opening=False)
+    if episode.pending is not None:
+        current_obs_tokens += encode(episode.provide(await search("", 5, ())), opening=False)
+    before = len(current_obs_tokens)
     action_ranges = []
     for number in range(len(case.turns)):
         action_tokens, action_text = sampled(case, number), written(case, number)
@@ -115,10 +119,9 @@ async def test_openrlhfs_executor_gives_the_token_ids(case: Case) -> None:
         current_obs_tokens = current_obs_tokens + action_tokens + encode(feedback_text, opening=False)
         if done:
             break
-    segments = expected_ids(case)
-    ends = list(accumulate(map(len, segments)))
-    assert current_obs_tokens == joined(segments)
-    assert action_ranges == list(zip(ends[::2], ends[1::2], strict=True))
+    assert current_obs_tokens == joined(expected_ids(case))
+    assert action_ranges == expected_ranges(case)
+    assert action_ranges[0][0] == before
     assert comparable(episode.trajectory.to_dict()) == expected(case)
 
 
@@ -130,8 +133,8 @@ async def test_a_text_that_is_encoded_again_would_show(case: Case) -> None:
         assert decode(policy_ids).removesuffix("\n") == written(case, number)
         if written(case, number).endswith("</search>"):
             assert decode(policy_ids[-1:]) == ">\n", "it reaches into what is not its own"
-        text = "".join(segment.text for segment in trajectory.segments[: 2 * number + 1])
         if number:
+            text = "".join(segment.text for segment in trajectory.segments[: 2 * number + 1])
             assert encode(text, opening=True) != ids
             bordered = "".join(
                 segment.text for segment in trajectory.segments[2 * number - 1 : 2 * number + 1]

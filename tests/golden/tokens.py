@@ -15,14 +15,16 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from agent.driver import Searcher
-from agent.episode import Episode
 from agent.tags import STOP
 from agent.tokens import prompt_ids
 from agent.trajectory import Trajectory
 from index.documents import Passage
-from tests.golden.cases import CASES, Case, passages
+from tests.golden.cases import CASES, OPENED, Case, passages, replay
 
-FILE = Path(__file__).with_name("tokens.json")
+FILES = {
+    Path(__file__).with_name("tokens.json"): CASES,
+    Path(__file__).with_name("tokens_opened.json"): OPENED,
+}
 
 BOS, EOS = "<s>", "</s>"
 _MERGES = (
@@ -93,14 +95,23 @@ def streamed(case: Case, turn_index: int) -> list[tuple[str, list[int]]]:
 
 def expected_ids(case: Case) -> list[list[int]]:
     """The tokens of each segment, as stored."""
-    stored: dict[str, list[list[int]]] = json.loads(FILE.read_text("utf-8"))
+    file = next(file for file, cases in FILES.items() if case in cases)
+    stored: dict[str, list[list[int]]] = json.loads(file.read_text("utf-8"))
     return stored[case.name]
 
 
 def expected_prompts(case: Case) -> list[list[int]]:
     """The prompt of each turn of the policy, in tokens."""
-    segments = expected_ids(case)
-    return [joined(segments[:end]) for end in range(1, len(segments), 2)]
+    segments, authors = expected_ids(case), [segment.author for segment in replay(case).segments]
+    return [joined(segments[:end]) for end, author in enumerate(authors) if author == "policy"]
+
+
+def expected_ranges(case: Case) -> list[tuple[int, int]]:
+    """Where each turn of the policy begins and ends, in tokens of the transcript."""
+    segments = zip(replay(case).segments, expected_ids(case), strict=True)
+    turns = [ids for segment, ids in segments if segment.author == "policy"]
+    starts = map(len, expected_prompts(case))
+    return [(start, start + len(turn)) for start, turn in zip(starts, turns, strict=True)]
 
 
 def joined(segments: Iterable[Sequence[int]]) -> list[int]:
@@ -123,15 +134,17 @@ async def replayed(case: Case) -> tuple[Trajectory, list[list[int]]]:
     async def encoded(text: str, opening: bool) -> list[int]:
         return encode(text, opening)
 
-    episode = Episode(case.question, limits=case.limits, clock=lambda: 0.0)
+    episode = case.begin()
     search = searcher(case)
-    prompts = []
-    for turn_index in range(len(case.turns)):
+    prompts: list[list[int]] = []
+    while episode.finish_reason is None:
+        if episode.pending is not None:
+            episode.provide(await search(episode.pending.query, case.limits.top_k, episode.passages_read))
+            continue
+        turn_index = len(prompts)
         prompts.append(await prompt_ids(episode, encoded))
         if episode.feed(written(case, turn_index), sampled(case, turn_index)) is None:
             episode.end_turn()
-        if episode.pending is not None:
-            episode.provide(await search(episode.pending.query, case.limits.top_k, episode.passages_read))
     return episode.trajectory, prompts
 
 
@@ -139,10 +152,10 @@ def ids_of(trajectory: Trajectory) -> list[list[int] | None]:
     return [None if segment.token_ids is None else list(segment.token_ids) for segment in trajectory.segments]
 
 
-def render() -> str:
-    """The contents of the golden file: one line per segment."""
+def render(golden: Iterable[Case]) -> str:
+    """The contents of a golden file: one line per segment."""
     cases = []
-    for case in CASES:
+    for case in golden:
         trajectory, _ = asyncio.run(replayed(case))
         segments = ",\n    ".join(json.dumps(ids, separators=(",", ":")) for ids in ids_of(trajectory))
         cases.append(f"  {json.dumps(case.name)}: [\n    {segments}\n  ]")
@@ -155,10 +168,11 @@ def _bytes(character: str) -> list[int]:
 
 
 def main() -> None:
-    if "--write" in sys.argv:
-        FILE.write_text(render(), "utf-8")
-    elif FILE.read_text("utf-8") != render():
-        sys.exit("the token ids have changed; --write accepts the change")
+    for file, cases in FILES.items():
+        if "--write" in sys.argv:
+            file.write_text(render(cases), "utf-8")
+        elif file.read_text("utf-8") != render(cases):
+            sys.exit("the token ids have changed; --write accepts the change")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A tiny model that searches before it answers in about half of its rollouts.
+"""A tiny model that looks into the history in about half of its rollouts, and answers.
 
-Both ways keep to the format, so that only the judge's scores can be learned from.
+Both ways keep to the format, so that only the scores of answers can be learned from.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from agent.episode import Episode
+from agent.methods import METHODS
 from agent.trajectory import Limits
 from index.documents import Passage
 from tests.engines import model as by_heart
@@ -37,8 +38,8 @@ TOPICS = (
 )
 
 
-def make(folder: Path) -> Path:
-    """Write the model and its tokenizer to `folder`."""
+def make(folder: Path, method: str = "pr2") -> Path:
+    """Write the model and its tokenizer to `folder`; it has seen the prompts of `pr2` or of `prlm`."""
     torch.manual_seed(0)
     tokenizer = by_heart.make_tokenizer()
     samples = [
@@ -49,7 +50,7 @@ def make(folder: Path) -> Path:
             ]
         )
         for topic in TOPICS
-        for script in (_curious(topic), _lazy(topic))
+        for script in ((_curious(topic), _lazy(topic)) if method == "pr2" else _reading(topic, method))
     ]
     model = by_heart.make_model(tokenizer, CONTEXT)
     _learn(model, samples)
@@ -63,9 +64,22 @@ def _curious(topic: Topic) -> list[tuple[str, bool]]:
     looks = f"<think>I look.</think><search>{topic.query}</search>"
     opening = episode.prompt
     episode.feed(looks)
-    found = episode.provide([Passage(document_id=topic.document, text=DOCUMENTS[topic.document], rank=1)])
+    found = episode.provide(_passages(topic))
     says = f"<think>There.</think><answer>{topic.answer}</answer>"
     return [(opening, False), (looks, True), (found, False), (says, True)]
+
+
+def _reading(topic: Topic, method: str) -> list[list[tuple[str, bool]]]:
+    """Both ways to answer after the passages that the method opens with."""
+    episode = METHODS[method].begin(topic.question, LIMITS)
+    opening = episode.prompt
+    found = episode.provide(_passages(topic))
+    says = f"<think>There.</think><answer>{topic.answer}</answer>"
+    return [[(opening, False), (found, False), (text, True)] for text in (says, _LAZY)]
+
+
+def _passages(topic: Topic) -> list[Passage]:
+    return [Passage(document_id=topic.document, text=DOCUMENTS[topic.document], rank=1)]
 
 
 def _lazy(topic: Topic) -> list[tuple[str, bool]]:

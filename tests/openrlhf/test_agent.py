@@ -1,7 +1,6 @@
 """Rollouts through OpenRLHF's own executor: train = serve, and no failure of a model or a judge raises."""
 
 import asyncio
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,22 @@ import pytest
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.trainer.ray.vllm_engine import _load_agent_executor
 
+from agent.episode import Episode
 from agent.prompts import ANSWER_NOW
 from agent.tags import STOP
 from agent.trajectory import Limits
 from index.documents import Document
-from tests.golden.cases import CASES, Case, comparable, expected
-from tests.golden.tokens import BOS, EOS, TOKENIZER, encode, expected_ids, expected_prompts, joined
+from tests.golden.cases import CASES, OPENED, Case, comparable, expected
+from tests.golden.tokens import (
+    BOS,
+    EOS,
+    TOKENIZER,
+    encode,
+    expected_ids,
+    expected_prompts,
+    expected_ranges,
+    joined,
+)
 from tests.openrlhf.world import (
     BrokenJudge,
     GoldenTokenizer,
@@ -36,25 +45,23 @@ ANSWER = "<think>I know.</think><answer>Green tea, no coffee.</answer>"
 SEARCH = "<think>Look.</think><search>tea</search>"
 TEA = [Document(id="t", text="I drink green tea.")]
 
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_case = pytest.mark.parametrize("case", [*CASES, *OPENED], ids=lambda case: case.name)
 
 
 @every_case
 async def test_the_transcript_and_the_tokens_are_those_of_the_service(case: Case, tmp_path: Path) -> None:
-    environment = made(tmp_path, documents_of(case), case.limits)
+    environment = made(tmp_path, documents_of(case), case.limits, method=case.method)
     engine = script(case)
     rollout = await roll_out(environment, row_of(case.question), engine)
-    segments = expected_ids(case)
-    ends = list(accumulate(map(len, segments)))
-    assert rollout["observation_tokens"] == joined(segments)
-    assert rollout["action_ranges"] == list(zip(ends[::2], ends[1::2], strict=True))
+    assert rollout["observation_tokens"] == joined(expected_ids(case))
+    assert rollout["action_ranges"] == expected_ranges(case)
     assert engine.prompts == expected_prompts(case)
     assert comparable(environment.episodes[0].trajectory.to_dict()) == expected(case)
 
 
 @every_case
 async def test_the_loss_sees_every_sampled_token_and_no_other(case: Case, tmp_path: Path) -> None:
-    environment = made(tmp_path, documents_of(case), case.limits)
+    environment = made(tmp_path, documents_of(case), case.limits, method=case.method)
     rollout = await roll_out(environment, row_of(case.question), script(case))
     experience = generator()._process_response_into_experience(rollout, max_len=8_192)
     trajectory = environment.episodes[0].trajectory
@@ -125,6 +132,24 @@ async def test_long_passages_leave_room_for_the_answer(
     assert trajectory.finish_reason == "answered"
     assert rollout["observation_tokens"] == tokens_of(trajectory)
     assert len(rollout["observation_tokens"]) <= context
+
+
+async def test_a_method_that_opens_with_passages_shows_those_that_leave_room(tmp_path: Path) -> None:
+    documents = [Document(id=f"d{n}", text=f"tea {n} " * 60) for n in range(5)]
+    environment = made(tmp_path, documents, Limits(top_k=5), method="prlm")
+    opening = len(encode(environment.episode(row_of("Tea?")).prompt, opening=True))
+    context = opening + 1_000
+    engine = says(ANSWER)
+    rollout = await roll_out(environment, row_of("Tea?"), engine, context=context)
+    trajectory = environment.episodes[-1].trajectory
+    shown = len(trajectory.documents_read)
+    assert 0 < shown < 5
+    assert rollout["extra_logs"]["passages_left_out"] == 5 - shown
+    assert rollout["extra_logs"]["searches"] == 0, "it was made for the policy, which pays only for its own"
+    assert engine.sampling[-1].max_tokens >= context // 4
+    assert rollout["observation_tokens"] == tokens_of(trajectory)
+    with pytest.raises(InvalidConfiguration, match=r"the prompt of question 'q' has \d+ tokens"):
+        await roll_out(environment, row_of("Tea?"), says(ANSWER), context=opening + 10)
 
 
 async def test_passages_that_fit_are_all_shown(tmp_path: Path) -> None:
@@ -221,8 +246,10 @@ async def test_openrlhf_loads_the_agent_and_the_environment_is_the_one_of_the_va
 
 
 def test_no_text_of_a_rollout_becomes_a_control_token() -> None:
-    tokens = agent.Tokens(GoldenTokenizer())
-    opening, feedback = (tokens(f"Tea? {EOS}{BOS}")["input_ids"].tolist()[0] for _ in range(2))
+    episode = Episode("Tea?", f"{EOS}{BOS}")
+    tokens = agent.Tokens(GoldenTokenizer(), episode)
+    opening, feedback = (tokens(episode.prompt)["input_ids"].tolist()[0] for _ in range(2))
     assert opening == [TOKENIZER.token_to_id(BOS), *feedback]
     assert not {TOKENIZER.token_to_id(BOS), TOKENIZER.token_to_id(EOS)} & set(feedback)
-    assert TOKENIZER.decode(feedback, skip_special_tokens=False) == f"Tea? {EOS}{BOS}"
+    assert TOKENIZER.decode(feedback, skip_special_tokens=False) == episode.prompt
+    assert f"{EOS}{BOS}" in episode.prompt

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from agent.episode import Episode
+from agent.methods import METHODS
 from agent.trajectory import Limits
 from benchmarks.rollouts import Sampling as Sampling
 from index.documents import Document, parse_document
@@ -21,6 +22,7 @@ from training.judging.lexical import LexicalJudge
 from training.policy.environment import Configuration, Environment
 from training.policy.openrlhf.agent import AgentExecutor
 from training.policy.rows import Row
+from training.policy.rubric_reward import RubricReward
 from training.tasks.lampqa.data import Aspect, Question
 
 CONTEXT = 8_192
@@ -69,7 +71,7 @@ class Watched(Environment):
     """Records the episodes that it began."""
 
     def __init__(self, configuration: Configuration, profiles: Profiles, judge: Judge) -> None:
-        super().__init__(configuration, profiles, judge)
+        super().__init__(configuration, profiles, RubricReward(judge, configuration.costs))
         self.episodes: list[Episode] = []
 
     def episode(self, row: Row) -> Episode:
@@ -132,7 +134,8 @@ async def roll_out(
     async def opened() -> Environment:
         return environment
 
-    record = row.to_record(environment.configuration.limits)
+    configuration = environment.configuration
+    record = row.to_record(configuration.limits, METHODS[configuration.method])
     return await AgentExecutor(opened).execute(
         prompt=record["input"],
         label=record["label"],

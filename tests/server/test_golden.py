@@ -17,13 +17,13 @@ from server.cli import app
 from server.http.app import create_app
 from server.service import Service
 from tests.engine import Engine, turns, writes
-from tests.golden.cases import CASES, RETRIEVER, Case, comparable, expected
+from tests.golden.cases import CASES, OPENED, RETRIEVER, Case, comparable, expected
 from tests.server.live import serving
 
 USER = "ana"
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
+@pytest.fixture(params=[*CASES, *OPENED], ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
     chosen: Case = request.param
     return chosen
@@ -46,7 +46,13 @@ def url(service: Service) -> Iterator[str]:
 
 def flags(case: Case) -> list[str]:
     limits = asdict(case.limits).items()
-    return ["--retriever", RETRIEVER, *(f"--{name.replace('_', '-')}={value}" for name, value in limits)]
+    return [
+        "--retriever",
+        RETRIEVER,
+        "--method",
+        case.method,
+        *(f"--{name.replace('_', '-')}={value}" for name, value in limits),
+    ]
 
 
 def asked(*arguments: str) -> dict[str, Any]:
@@ -56,7 +62,12 @@ def asked(*arguments: str) -> dict[str, Any]:
 
 
 def test_through_the_api(case: Case, url: str) -> None:
-    body = {"question": case.question, "retriever": RETRIEVER, "limits": asdict(case.limits)}
+    body = {
+        "question": case.question,
+        "method": case.method,
+        "retriever": RETRIEVER,
+        "limits": asdict(case.limits),
+    }
     record = httpx.post(f"{url}/v1/users/{USER}/answers", json=body).json()
     assert comparable(record["trajectory"]) == expected(case)
     streamed = httpx.post(f"{url}/v1/users/{USER}/answers", json=body | {"stream": True}).text

@@ -64,6 +64,17 @@ class Evaluation(Generic[Q]):
     prices: tuple[float, float] | None = None
     """Per million prompt tokens and per million completion tokens; for the report."""
 
+    def __post_init__(self) -> None:
+        """Raises EvaluationError if there is no such method."""
+        if self.answering not in METHODS:
+            known = ", ".join((*METHODS, *_METHOD_OF))
+            raise EvaluationError(f"there is no method {self.method!r}; there are {known}")
+
+    @property
+    def answering(self) -> str:
+        """The method of agent.methods.METHODS by which questions are answered."""
+        return _METHOD_OF.get(self.method, self.method)
+
     def data(self) -> Iterator[Q]:
         """Read the questions of all folds from the first. Raises DataError."""
         return islice(self.task.read(self.categories, self.split), self.most)
@@ -93,11 +104,7 @@ async def evaluate(
     Raises EvaluationError, UnfitMethod, UnfitQuestion, DataError, FolderInUse, ChangedConfiguration,
     CacheUnavailable.
     """
-    task, method = evaluation.task, evaluation.method
-    name = _METHOD_OF.get(method, method)
-    if name not in METHODS:
-        known = ", ".join((*METHODS, *_METHOD_OF))
-        raise EvaluationError(f"there is no method {method!r}; there are {known}")
+    task, method, name = evaluation.task, evaluation.method, evaluation.answering
     count = 0
 
     def counted() -> Iterator[Q]:

@@ -44,17 +44,31 @@ class Job:
 
 
 def make_job(
-    prepared: Path, out: Path, preset: Preset, model: str, *, cold_start: bool = False, ray: str | None = None
+    prepared: Path,
+    out: Path,
+    preset: Preset,
+    model: str,
+    *,
+    method: str | None = None,
+    cold_start: bool = False,
+    ray: str | None = None,
 ) -> Job:
     """Set up the training of `model` on the folder `prepared`, which `pr2 train prepare` wrote.
 
-    Raises TrainingUnavailable if nothing was prepared, or if the model was not warmed up and `cold_start` is
-    not set: a model that has never seen the tags rarely writes them, and learns nothing from trajectories
-    without them. Raises InvalidPreset, InvalidConfiguration, and EngineError if the model was trained on
-    other prompts.
+    Raises TrainingUnavailable if nothing was prepared, or not for `method` or the preset, or if the model was
+    not warmed up and `cold_start` is not set: a model that has never seen the tags rarely writes them, and
+    learns nothing from trajectories without them. Raises InvalidPreset, InvalidConfiguration, and EngineError
+    if the model was trained on other prompts.
     """
     if not all((prepared / name).is_file() for name in (ENVIRONMENT, TRAIN)):
         raise TrainingUnavailable(f"{prepared} is not prepared: run pr2 train prepare --out {prepared}")
+    configuration = Configuration.read(prepared / ENVIRONMENT)
+    if method not in (None, configuration.method):
+        raise TrainingUnavailable(
+            f"{prepared} is prepared for the method {configuration.method}: prepare another folder with "
+            f"--method {method}"
+        )
+    _check_prepared(preset, configuration, prepared)
     check_prompts(model)
     if prompt_version(model) is None and not cold_start:
         raise TrainingUnavailable(
@@ -67,8 +81,28 @@ def make_job(
     # Logging may change between runs, and its keys must not be written to disk.
     pinned = {name: value for name, value in preset.flags.items() if not name.startswith("logger.")}
     facts = {"model": model, "prompts": hashlib.sha256(prompts).hexdigest(), "flags": pinned}
-    configuration = facts | Configuration.read(prepared / ENVIRONMENT).model_dump(mode="json")
-    return Job(out, preset, words, variables, ray, configuration)
+    return Job(out, preset, words, variables, ray, facts | configuration.model_dump(mode="json"))
+
+
+def _check_prepared(preset: Preset, configuration: Configuration, prepared: Path) -> None:
+    """Raises TrainingUnavailable, naming the settings, if the preset is for others than these."""
+
+    def found(name: str) -> Any:
+        value: Any = configuration
+        for part in name.split("."):
+            value = getattr(value, part, None)
+        return value
+
+    wrong = [
+        f"{name} is {json.dumps(found(name))}, not {json.dumps(value)}"
+        for name, value in preset.prepared.items()
+        if found(name) != value
+    ]
+    if wrong:
+        raise TrainingUnavailable(
+            f"the preset is for another preparation than that of {prepared} ({'; '.join(wrong)}): prepare "
+            "another folder, or change the table [prepared] in a copy of the preset"
+        )
 
 
 def check_can_run(job: Job, name: str) -> None:

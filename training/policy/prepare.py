@@ -13,8 +13,9 @@ from training.evaluation.records import MANIFEST, read_records
 from training.folder import pin_configuration, replacing, write_json
 from training.judging.factory import JudgeConfiguration
 from training.policy.environment import Configuration
-from training.policy.rows import DEFAULT_METHOD, Row
+from training.policy.rows import DEFAULT_METHOD, Referenced, Row, bare
 from training.tasks.datasets import Part
+from training.tasks.lamp.schemas import WRITTEN, number_of
 from training.tasks.lampqa.data import Question
 from training.tasks.survey import Survey
 
@@ -27,6 +28,10 @@ Keep = Callable[[Question], Awaitable[str]]
 """Stores the profile of a question and returns its user."""
 Scores = Mapping[tuple[str, str], float]
 """Scores from 0 to 1, by id and text of the question."""
+
+
+class UnfitQuestions(TrainingError, ValueError):
+    """The questions lack what the reward scores answers by; the message says what to change."""
 
 
 class UnfitRun(TrainingError, ValueError):
@@ -55,7 +60,11 @@ class Preparation:
     without_profile: Scores
 
     def pin(self, out: Path) -> None:
-        """Bind the folder to this preparation. Raises ChangedConfiguration if it holds another one."""
+        """Bind the folder to this preparation.
+
+        Raises UnfitQuestions, and ChangedConfiguration if the folder holds another one.
+        """
+        self._check_fits()
         scores = hashlib.sha256(repr(sorted(self.without_profile.items())).encode()).hexdigest()
         pin_configuration(
             out / _PREPARED,
@@ -80,14 +89,38 @@ class Preparation:
             for question in part.questions():
                 user = await keep(question)
                 score = self.without_profile.get((question.id, question.question))
-                bare = question.model_copy(update={"profile": ()})
-                rows.append(Row(user=user, question=bare, without_profile=score))
+                rows.append(Row(user=user, question=bare(question), without_profile=score))
                 finished()
             file = out / f"{name}.jsonl"
             count = write_prompts(file, rows, self.configuration.limits, method)
             written.append(Prompts(file, count, sum(row.without_profile is not None for row in rows)))
         write_json(out / ENVIRONMENT, self.configuration.model_dump(mode="json"))
         return written
+
+    def _check_fits(self) -> None:
+        """Raises UnfitQuestions. All questions of a part are of one kind."""
+        reward = self.configuration.reward
+        for part in self.parts.values():
+            question = next(part.questions(), None)
+            if question is None:
+                continue
+            found = bare(question)
+            kind = found.category if isinstance(found, Referenced) else "LaMP-QA's format"
+            if reward.needs == "rubric" and isinstance(found, Referenced):
+                raise UnfitQuestions(
+                    f"{self.dataset} ({kind}) has references but no rubrics: train with --reward prlm and "
+                    "--quality rouge, or on questions with rubrics"
+                )
+            if reward.needs == "reference" and not isinstance(found, Referenced):
+                raise UnfitQuestions(
+                    f"{self.dataset} ({kind}) has rubrics but no references: train with --quality rubric, or "
+                    "on a task of LaMP (--benchmark lamp)"
+                )
+            if isinstance(found, Referenced) and number_of(found.category) not in WRITTEN:
+                raise UnfitQuestions(
+                    f"{self.dataset} ({kind}) has labels or ratings, which no overlap of words scores: train "
+                    f"on one of LaMP's tasks {', '.join(map(str, WRITTEN))}"
+                )
 
 
 def scores_without_profile(runs: Iterable[Path], judge: JudgeConfiguration) -> Scores:

@@ -51,6 +51,8 @@ class Preset(BaseModel):
     model: str
     size: Size
     gpus: GPUs
+    prepared: Annotated[dict[str, Any], BeforeValidator(lambda tables: _flattened(tables))] = {}
+    """Settings of the environment that the preset is for, by dotted name, such as `reward.quality`."""
     flags: Annotated[dict[str, Any], BeforeValidator(lambda tables: _flattened(tables))]
     """By dotted name, such as `train.batch_size`. TOML files may group them in tables."""
 

@@ -19,10 +19,9 @@ from training.errors import TrainingError
 from training.evaluation.loading import LoadedRun, load_runs, read_trajectories
 from training.evaluation.records import Record
 from training.folder import pin_configuration, replacing
+from training.policy.rows import DEFAULT_METHOD, TRAINABLE
 
 DATA, WARMSTART_MANIFEST = "sft.jsonl", "warmstart.json"
-_METHOD = "pr2"
-"""The method whose transcripts begin as in training, and in which the policy decides when to search."""
 
 
 class NothingToLearnFrom(TrainingError, ValueError):
@@ -96,7 +95,7 @@ def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_que
             {
                 "folder": str(run.folder),
                 "dataset": run.manifest["dataset"]["hash"],
-                "judge": run.manifest["judge"],
+                "judge": run.manifest.get("judge"),
                 "policy": run.manifest.get("policy"),
             }
             for run in runs
@@ -106,6 +105,8 @@ def write_data(out: Path, folders: Sequence[Path], *, least: float, most_per_que
         "prompt_version": PROMPT_VERSION,
         "counts": asdict(counts),
     }
+    if runs[0].method != DEFAULT_METHOD:
+        configuration["method"] = runs[0].method
     pin_configuration(out / WARMSTART_MANIFEST, configuration)
     with replacing(out / DATA) as lines:
         lines.writelines(example.model_dump_json() + "\n" for example in examples)
@@ -118,17 +119,20 @@ def _runs(folders: Sequence[Path]) -> list[LoadedRun]:
     # One by one: unlike the runs of a report, they may be on different questions.
     runs = [run for folder in folders for run in load_runs([folder])]
     for run in runs:
-        if run.manifest["method"] != _METHOD:
+        if run.method not in TRAINABLE:
             raise NothingToLearnFrom(
-                f"{run.folder} is a run of the method {run.manifest['method']}, but only transcripts of "
-                f"{_METHOD} can be learned from"
+                f"{run.folder} is a run of the method {run.method}, but only transcripts of "
+                f"{', '.join(TRAINABLE)} begin as in training"
             )
         if run.manifest["dataset"].get("split") == "test":
             raise NothingToLearnFrom(
                 f"{run.folder} answers LaMP-QA's test questions: a model trained on them cannot be "
                 "evaluated on them"
             )
-    judges = sorted({str(run.manifest["judge"]["name"]) for run in runs})
+    methods = list(dict.fromkeys(run.method for run in runs))
+    if len(methods) > 1:
+        raise NothingToLearnFrom(f"a policy is trained for one method, but runs are of {', '.join(methods)}")
+    judges = sorted({str(run.judge) for run in runs})
     if len(judges) > 1:
         raise NothingToLearnFrom(f"scores of different judges cannot be compared: {', '.join(judges)}")
     return runs

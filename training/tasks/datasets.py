@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from training.evaluation.profiles import user_of
+from training.evaluation.task import Task
 from training.tasks import task_named
 from training.tasks.errors import DataError, Skip
 from training.tasks.lampqa.data import Question
@@ -28,21 +29,33 @@ def questions_of(
 
 
 def parts_of(
-    dataset: str, validation: Path | None, most: int | None, seed: int, skip: Skip | None = None
+    dataset: str | Task[Any],
+    validation: Path | None,
+    most: int | None,
+    seed: int,
+    skip: Skip | None = None,
 ) -> tuple[dict[Part, Questions], str]:
     """The questions to train on and to validate with, and a description of how they were split.
 
-    LaMP-QA has its own split; of other data, the questions of a tenth of the profiles are for validation.
+    Published data have their own split; of other data, the questions of a tenth of the profiles are for
+    validation.
     """
+    task = task_named(dataset) if isinstance(dataset, str) else dataset
 
     def part(questions: Questions, keep: Callable[[Question], bool] = lambda question: True) -> Questions:
         return lambda: islice(filter(keep, questions()), most)
 
-    every = questions_of(dataset, [], "train", None, skip)
-    if validation is not None or task_named(dataset).split("validation"):
-        named = str(validation or dataset)
-        other = questions_of(named, [], "validation", None, skip)
-        split = named if validation else "LaMP-QA's own split"
+    def every() -> Iterator[Any]:
+        return task.read([], "train", skip)
+
+    if validation is not None or task.split("validation"):
+        held_back = task if validation is None else task_named(str(validation))
+        owner = "LaMP-QA" if task.name == "lamp-qa" else task.name
+        split = str(validation) if validation else f"{owner}'s own split"
+
+        def other() -> Iterator[Any]:
+            return held_back.read([], "validation", skip)
+
         return {"train": part(every), "validation": part(other)}, split
     people = {user_of(question) for question in every()}
     held = held_out(people, seed)

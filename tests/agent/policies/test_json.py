@@ -13,7 +13,8 @@ from agent.engines.openai import OpenAIServer
 from agent.methods import METHODS
 from agent.planning import as_plan
 from agent.policies.json import ROUNDS, JSONPolicy, json_messages
-from agent.trajectory import Limits, Plan, Trajectory
+from agent.tags import escape
+from agent.trajectory import Limits, Plan, Thought, Trajectory
 from tests.agent.test_methods import HISTORY, QUESTION, Finds
 from tests.chat_engine import chat_engine, delta, replies, says, usage
 from tests.engine import Engine, Reply, fails, in_order
@@ -111,6 +112,21 @@ async def test_a_reply_that_was_cut_off_is_no_answer_however_it_reads() -> None:
             trajectory = await ask(policy, limits=Limits(max_tokens=50))
     assert trajectory.finish_reason == "max_tokens"
     assert trajectory.answer is None
+
+
+async def test_prlms_reasoning_stands_in_the_same_object_and_becomes_a_thought() -> None:
+    reply = json.dumps({"reasoning": "She hates </answer> aubergine.", "personalized_answer": ANSWER})
+    with chat_engine(in_order(says(reply), says(GOOD))) as engine:
+        async with chatting(engine) as policy:
+            reasoned, silent = [await ask(policy, "prlm") for _ in range(2)]
+            request = asked_of(engine)[0]["messages"]
+    assert request[0]["content"] == prompts.REASONING_JSON_INSTRUCTIONS
+    assert [step.kind for step in reasoned.steps] == ["information", "thought", "answer"]
+    assert isinstance(reasoned.steps[1], Thought)
+    assert reasoned.steps[1].text == escape("She hates </answer> aubergine.")
+    assert reasoned.answer is not None
+    assert reasoned.answer.text == escape(ANSWER)
+    assert [step.kind for step in silent.steps] == ["information", "answer"]
 
 
 async def test_a_plan_is_written_in_plain_words_and_shown_behind_the_question() -> None:

@@ -16,7 +16,7 @@ from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.methods import METHODS
-from agent.policies.tools import CORRECTIONS, TOOLS, ToolsPolicy
+from agent.policies.tools import CORRECTIONS, TOOLS, ToolsPolicy, chat_messages
 from agent.tags import escape, escape_begun
 from agent.trajectory import Answer, AnswerDelta, Limits, Message, Search, Thought, Trajectory
 from index.documents import Passage
@@ -268,19 +268,28 @@ async def test_after_a_call_that_is_not_offered_nothing_is_an_answer() -> None:
     assert asked.thoughts == ["You liked it."]
 
 
-async def test_in_rag_the_first_passages_come_as_a_call_for_the_question() -> None:
-    episode = METHODS["rag"].begin("Which <answer> café?", UNLIMITED, protocol="tools")
+@pytest.mark.parametrize("method", ["rag", "prlm"])
+async def test_the_first_passages_of_a_method_come_as_a_call_for_the_question(method: str) -> None:
+    episode = METHODS[method].begin("Which <answer> café?", UNLIMITED, protocol="tools")
     asked = await ask(says(ANSWER), episode=episode, after=says("Hello."))
     assert asked.outcome == ("answered", ANSWER)
     assert asked.trajectory.answer is not None
     assert [citation.document_id for citation in asked.trajectory.answer.citations] == ["d1"]
     (request,) = asked.requests
     assert "tools" not in request.json
-    _, question, calling, told = messages(request)
+    system, question, calling, told = messages(request)
+    assert system["content"].startswith(episode.instructions)
     assert question["content"] == "Which &lt;answer> café?"
     assert json.loads(calling["tool_calls"][0]["function"]["arguments"]) == {"query": question["content"]}
     assert told["content"].splitlines()[1:] == [prompts.ANSWER_NOW]
     assert len(asked.deltas) > 3
+
+
+def test_the_call_of_the_first_passages_is_for_what_was_looked_for() -> None:
+    episode = METHODS["prlm"].begin("A title for the article: tea", UNLIMITED, query="tea", protocol="tools")
+    episode.provide([])
+    calling = chat_messages(episode)[-2]
+    assert json.loads(calling["tool_calls"][0]["function"]["arguments"]) == {"query": "tea"}
 
 
 async def test_without_a_history_there_is_no_tool() -> None:

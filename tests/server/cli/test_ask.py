@@ -196,7 +196,7 @@ def test_no_answer_is_exit_code_1_with_the_reason(
         (["ana", "Why?", "--retriever", "oracle"], "oracle"),
         (
             ["ana", "Why?", "--method", "magic"],
-            "there is no method 'magic'; there are pr2, rag, planpers, none",
+            "there is no method 'magic'; there are pr2, rag, planpers, prlm, none",
         ),
         (["ana", "Why?", "--top-k", "0"], "top_k: Input should be greater than or equal to 1"),
         (["..", "Why?"], "'..' cannot be an id"),

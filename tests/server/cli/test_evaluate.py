@@ -272,12 +272,13 @@ def test_a_judge_behind_a_server_is_asked_once_for_the_same(dataset: Path, tmp_p
             ("--out", "run", "--policy", "openai", "--protocol", "json"),
             "a policy with the protocol json cannot",
         ),
+        (("--out", "run", "--method", "psychic"), "there is no method 'psychic'; there are pr2, rag, "),
         (("report", "nowhere"), "nowhere"),
     ],
     ids=[
-        *("no folder", "no file", "misspelt category", "no fold", "no judge url"),
-        *("no judge", "no judge model"),
-        *("no vllm", "no judge arguments", "no planner", "no searching policy", "no run"),
+        *("no folder", "no file", "misspelt category", "no fold", "no judge url", "no judge"),
+        *("no judge model", "no vllm", "no judge arguments", "no planner", "no searching policy"),
+        *("no method", "no run"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(

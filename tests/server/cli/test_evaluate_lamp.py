@@ -108,6 +108,17 @@ def test_a_folder_without_the_task_is_refused_by_name(engine: Engine, tmp_path: 
     assert "time/LaMP_4/dev/dev_questions.json" in result.output
 
 
+def test_prlm_is_answered_by_the_policy_and_not_by_a_text_model(tmp_path: Path) -> None:
+    run = ["--benchmark", "lamp", "--task", 7, "--method", "prlm", "--limit", 2, "--out", tmp_path / "run"]
+    result = evaluate(*run, "--retriever", "recency", "--top-k", 1)
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert (manifest["policy"]["engine"], manifest["limits"]["top_k"]) == ("extractive", 1)
+    for option in (["--engine", "openai"], ["--beams", 2], ["--max-searches", 3]):
+        refused = evaluate(*run, *option)
+        assert (refused.exit_code, f"{option[0]}: not for prlm" in refused.output) == (2, True)
+
+
 def test_other_methods_are_refused(engine: Engine, tmp_path: Path) -> None:
     arguments = ["--benchmark", "lamp", "--task", 4, "--method", "pr2", "--out", tmp_path / "run"]
     result = evaluate(*arguments, *by_server(engine))

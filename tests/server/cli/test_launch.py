@@ -37,7 +37,7 @@ def train(*arguments: object) -> Result:
 
 
 def test_the_command_and_what_it_needs_are_shown(prepared: Path, warm: Path, tmp_path: Path) -> None:
-    asked = (prepared, "--out", tmp_path / "out", "--preset", "tiny", "--model", warm)
+    asked = (prepared, "--out", tmp_path / "out", "--preset", "tiny", "--method", "pr2", "--model", warm)
     result = train(*asked, "--flag", "actor.adam.lr=3e-6", "--dry-run")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("tiny: 1 GPU of 24 GiB; estimated peak use 1")
@@ -86,6 +86,7 @@ def test_a_training_that_cannot_start_is_one_line(prepared: Path, warm: Path, tm
         ((tmp_path, "--model", warm), "is not prepared: run pr2 train prepare"),
         ((prepared, "--model", cold), "warm it up first"),
         ((prepared, "--model", old), f"this is version {PROMPT_VERSION}"),
+        ((prepared, "--model", warm, "--method", "prlm"), "is prepared for the method pr2"),
         ((prepared, "--model", warm, "--preset", "huge"), "'huge' is neither a preset"),
         ((prepared, "--model", warm, "--flag", "lr"), "use NAME=VALUE"),
         ((prepared, "--model", warm, "--flag", "vllm.num_engines=4"), "the same number"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from agent.methods import METHODS
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
 from index.storage.store import Store
@@ -156,3 +157,18 @@ def test_a_judge_without_an_address_is_refused(dataset: Path, tmp_path: Path) ->
     result = prepare("--dataset", dataset, "--out", tmp_path / "out", "--judge", "openai")
     assert result.exit_code == 2
     assert "--judge-url" in result.stderr
+
+
+def test_a_policy_is_prepared_for_the_method_that_is_asked_for(dataset: Path, tmp_path: Path) -> None:
+    asked = ("--dataset", dataset, "--out", tmp_path / "out", "--formula", "grpo")
+    refused = prepare(*asked, "--method", "planpers")
+    assert refused.exit_code == 2
+    assert "pr2 train planner" in refused.stderr
+    result = prepare(*asked, "--method", "prlm")
+    assert result.exit_code == 0, result.output
+    configuration = Configuration.read(tmp_path / "out" / ENVIRONMENT)
+    assert configuration.method == "prlm"
+    for line in (tmp_path / "out" / TRAIN).read_text("utf-8").splitlines():
+        question = Row.from_label(json.loads(line)[LABEL]).question.question
+        begun = METHODS["prlm"].begin(question, configuration.limits)
+        assert json.loads(line)["input"] == begun.prompt

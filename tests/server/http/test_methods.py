@@ -74,6 +74,7 @@ def kinds(outcome: Any) -> list[str]:
     [
         ("pr2", ["thought", "search", "information", "thought", "answer"], 1, "She likes pears [1]."),
         ("rag", ["information", "thought", "answer"], 0, "She likes pears [1]."),
+        ("prlm", ["information", "thought", "answer"], 0, "She likes pears [1]."),
         ("none", ["thought", "answer"], 0, "Most people like apples."),
     ],
 )
@@ -117,7 +118,7 @@ async def test_rag_reads_what_the_question_finds_with_the_retriever_and_limits_t
         assert body["trajectory"]["limits"]["max_searches"] == 0
 
 
-@pytest.mark.parametrize("method", ["rag", "none"])
+@pytest.mark.parametrize("method", ["rag", "prlm", "none"])
 async def test_a_search_where_none_is_allowed_ends_the_answer(make_service: MakeService, method: str) -> None:
     async with api_of(make_service(ScriptedPolicy([THINK_SEARCH]))) as api:
         body = await body_of(api, False, method=method)

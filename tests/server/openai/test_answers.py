@@ -51,7 +51,9 @@ def test_the_client_asks_and_streams_over_a_socket(make_service: MakeService) ->
             chunks = list(stream)
         with client.chat.completions.stream(model="pr2", messages=QUESTION, user="ana") as events:
             gathered = events.get_final_completion()
-        assert [model.id for model in client.models.list()] == ["pr2", "pr2-rag", "pr2-planpers", "pr2-none"]
+        assert [model.id for model in client.models.list()] == [
+            *("pr2", "pr2-rag", "pr2-planpers", "pr2-prlm", "pr2-none")
+        ]
         link = completion.choices[0].message.annotations[0].url_citation.url  # type: ignore[index]
         assert httpx.get(link).json() == ANA[0]
         answer_id = completion.id.removeprefix("chatcmpl-")
@@ -204,14 +206,18 @@ async def test_models_are_the_methods(bare: Chat) -> None:
     assert [model.id for model in models] == list(MODELS)
     assert {(model.object, model.owned_by) for model in models} == {("model", "pr2")}
     assert await bare.client.models.retrieve("pr2-rag") == models[1]
-    with pytest.raises(openai.NotFoundError, match="pr2, pr2-rag, pr2-planpers, pr2-none") as raised:
+    with pytest.raises(
+        openai.NotFoundError, match="pr2, pr2-rag, pr2-planpers, pr2-prlm, pr2-none"
+    ) as raised:
         await bare.client.models.retrieve("gpt-5")
     assert (raised.value.code, raised.value.param) == ("model_not_found", "model")
     error = await bare.refusal(openai.NotFoundError, model="gpt-5")
     assert (error["type"], error["code"], error["param"]) == ("not_found_error", "model_not_found", "model")
 
 
-@pytest.mark.parametrize(("model", "steps"), [("pr2-rag", ["information"]), ("pr2-none", [])])
+@pytest.mark.parametrize(
+    ("model", "steps"), [("pr2-rag", ["information"]), ("pr2-prlm", ["information"]), ("pr2-none", [])]
+)
 async def test_a_model_answers_in_its_methods_way(
     make_service: MakeService, model: str, steps: list[str]
 ) -> None:

@@ -174,8 +174,8 @@ async def test_records_without_rubrics_come_back_as_they_were(tmp_path: Path, pr
 async def test_a_task_without_plans_has_no_oracle(tmp_path: Path, profiles: Profiles) -> None:
     with pytest.raises(EvaluationError, match="preferences has no plans"):
         await run(tmp_path / "run", profiles, method="planpers-oracle")
-    with pytest.raises(EvaluationError, match="there is no method 'prlm'; there are pr2, "):
-        await run(tmp_path / "run", profiles, method="prlm")
+    with pytest.raises(EvaluationError, match="there is no method 'psychic'; there are pr2, "):
+        await run(tmp_path / "run", profiles, method="psychic")
 
 
 @pytest.mark.usefixtures("registered")

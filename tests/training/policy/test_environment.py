@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.episode import Episode
+from agent.methods import METHODS
+from agent.policies.scripted import ScriptedPolicy
+from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits
 from index.documents import Document
 from index.encoding.embedding import reembed
@@ -18,6 +21,8 @@ from index.profiles import Profiles
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
 from tests.openrlhf.judge_server import Handler
+from training.evaluation.answers import AnswerOptions
+from training.evaluation.local import LocalAnswers
 from training.judging.cache import CachedJudge, VerdictCache
 from training.judging.factory import JudgeConfiguration, JudgeUnavailable
 from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
@@ -29,7 +34,9 @@ from training.policy.environment import (
     InvalidConfiguration,
     check,
 )
-from training.policy.rows import Row
+from training.policy.reward import Costs
+from training.policy.rows import TRAINABLE, Row
+from training.policy.rubric_reward import RubricReward
 from training.tasks.lampqa.data import Aspect, Question
 
 ROW = Row(
@@ -98,8 +105,12 @@ class Failing:
         pass
 
 
+def rubric(judge: Judge, address: str | None = None) -> RubricReward:
+    return RubricReward(judge, Costs(), address)
+
+
 def environment(folder: Path, profiles: Profiles, judge: Judge | None = None) -> Environment:
-    return Environment(configured(folder), profiles, judge or LexicalJudge())
+    return Environment(configured(folder), profiles, rubric(judge or LexicalJudge()))
 
 
 async def test_the_configured_environment_searches_and_scores(tmp_path: Path, profiles: Profiles) -> None:
@@ -117,22 +128,41 @@ def test_only_a_method_that_can_be_trained_is_accepted(tmp_path: Path) -> None:
     file = tmp_path / "training.json"
     file.write_text(written, "utf-8")
     assert Configuration.read(file).method == "pr2"
-    for name in ("rag", "psychic"):
+    for name in ("rag", "prlm", "none"):
         file.write_text(json.dumps({**json.loads(written), "method": name}), "utf-8")
-        with pytest.raises(InvalidConfiguration, match=f"method: .*'{name}', only for pr2"):
+        assert Configuration.read(file).method == name
+    for name, why in (("psychic", "only for pr2, rag, prlm, none"), ("planpers", "pr2 train planner")):
+        file.write_text(json.dumps({**json.loads(written), "method": name}), "utf-8")
+        with pytest.raises(InvalidConfiguration, match=f"method: .*'{name}'.* {why}"):
             Configuration.read(file)
 
 
-def test_the_episode_is_the_one_of_the_prompt(tmp_path: Path, profiles: Profiles) -> None:
+@pytest.mark.parametrize("method", TRAINABLE)
+async def test_the_episode_is_the_one_of_the_prompt_and_of_the_service(
+    tmp_path: Path, profiles: Profiles, method: str
+) -> None:
     limits = Limits(max_searches=1)
-    made = Environment(Configuration(data=tmp_path, limits=limits), profiles, LexicalJudge())
-    assert made.episode(ROW).prompt == ROW.to_record(limits)["input"]
+    configuration = Configuration(data=tmp_path, method=method, limits=limits, retriever="bm25")
+    made = Environment(configuration, profiles, rubric(LexicalJudge()))
+    episode = made.episode(ROW)
+    assert episode.prompt == ROW.to_record(limits, METHODS[method])["input"]
+    if episode.pending:
+        found = await made.search(ROW.user, episode.pending.query, episode.passages_wanted, ())
+        episode.provide(found)
+    policy = ScriptedPolicy(["<think>So.</think><answer>Tea.</answer>"])
+    episode.feed("<think>So.</think><answer>Tea.</answer>")
+    options = AnswerOptions(method, "bm25", {"max_searches": 1})
+    served = await LocalAnswers(profiles, policy).answer(ROW.user, ROW.question.question, options)
+    assert [(one.author, one.text) for one in episode.segments] == [
+        (one.author, one.text) for one in served.segments
+    ]
+    assert (served.prompt_version, served.finish_reason) == (PROMPT_VERSION, "answered")
 
 
 async def test_queries_of_concurrent_rollouts_are_encoded_in_one_batch(
     tmp_path: Path, profiles: Profiles, encoder: HashEncoder
 ) -> None:
-    made = Environment(Configuration(data=tmp_path, retriever="dense"), profiles, LexicalJudge())
+    made = Environment(Configuration(data=tmp_path, retriever="dense"), profiles, rubric(LexicalJudge()))
     encoder.calls.clear()
     encoder.hold = threading.Event()
     encoder.entered.clear()
@@ -199,7 +229,7 @@ async def test_a_judge_that_refuses_is_named_before_anything_is_trained(
 
     configuration = configured(tmp_path, JudgeConfiguration(url="http://judge/v1"))
     with pytest.raises(JudgeUnavailable, match="http://judge/v1 gave no verdict: it has no model 'judge'"):
-        await Environment(configuration, profiles, Refusing()).check()
+        await Environment(configuration, profiles, rubric(Refusing(), "http://judge/v1")).check()
 
 
 async def test_a_judge_needs_an_address(tmp_path: Path, profiles: Profiles) -> None:

@@ -1,13 +1,34 @@
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.trajectory import Limits
+from training.errors import TrainingUnavailable
 from training.policy import launch
 from training.policy import preset as presets
+from training.policy.advantage import Formula
+from training.policy.environment import Configuration
+from training.policy.prepare import ENVIRONMENT, TRAIN
 from training.policy.preset import InvalidPreset, load_preset, memory_needed
+from training.policy.prlm_reward import PrlmSettings
+from training.policy.rubric_reward import RubricSettings
 
 PRESETS = presets.names()
+PUBLISHED = {
+    "rollout.n_samples_per_prompt": 4,
+    "rollout.temperature": 0.7,
+    "train.batch_size": 4,
+    "train.num_episodes": 5,
+    "train.seed": 42,
+    "actor.adam.lr": 1e-6,
+    "actor.lr_scheduler": "cosine_with_min_lr",
+    "actor.min_lr_ratio": 0.1,
+    "actor.lr_warmup_ratio": 0.1,
+}
+"""Of PrLM (arXiv 2508.07342)."""
 GOOD = {name: load_preset(name) for name in PRESETS}
 
 
@@ -20,7 +41,13 @@ FLAT = (
 
 
 def test_the_documented_presets_are_packaged() -> None:
-    assert PRESETS == ["gemma-2-9b", "qwen2.5-7b", "tiny"]
+    assert PRESETS == [
+        "gemma-2-9b",
+        "prlm-deepseek-r1-distill-qwen-1.5b",
+        "prlm-qwen2.5-7b",
+        "qwen2.5-7b",
+        "tiny",
+    ]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -125,7 +152,7 @@ def test_an_invalid_preset_is_refused_naming_the_field(tmp_path: Path, content: 
 
 
 def test_an_unknown_preset_is_refused_naming_the_known_ones() -> None:
-    with pytest.raises(InvalidPreset, match=r"neither a preset \(gemma-2-9b, qwen2\.5-7b, tiny\) nor a file"):
+    with pytest.raises(InvalidPreset, match=re.escape(f"neither a preset ({', '.join(PRESETS)}) nor a file")):
         load_preset("qwen")
 
 
@@ -133,3 +160,38 @@ def test_a_preset_can_be_loaded_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text(Path("training/policy/presets/tiny.toml").read_text("utf-8"))
     assert load_preset(str(file)) == GOOD["tiny"]
+
+
+def test_prlms_own_preset_has_the_papers_values() -> None:
+    preset = GOOD["prlm-deepseek-r1-distill-qwen-1.5b"]
+    assert {name: preset.flag(name) for name in PUBLISHED} == PUBLISHED
+    assert preset.prepared["limits.max_tokens"] == 768
+    assert preset.flag("data.max_len") >= 512 + 768
+    assert (preset.prepared["reward.quality"], preset.prepared["formula.name"]) == ("rouge-sum", "grpo")
+    weights = {"reward.weights.format": 0.1, "reward.weights.preference": 0.1}
+    assert weights.items() <= preset.prepared.items()
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if GOOD[name].prepared])
+def test_a_preset_takes_only_a_folder_that_was_prepared_for_it(name: str, tmp_path: Path) -> None:
+    preset = GOOD[name]
+    (tmp_path / TRAIN).write_text("{}\n" * 40)
+
+    def job(**changed: Any) -> launch.Job:
+        reward = PrlmSettings(quality=preset.prepared["reward.quality"], url="http://rm", model="fingerprint")
+        fitting = {
+            "method": "prlm",
+            "reward": reward,
+            "formula": Formula("grpo"),
+            "limits": Limits(max_tokens=768),
+        }
+        configuration = Configuration(data=tmp_path, **(fitting | changed))
+        (tmp_path / ENVIRONMENT).write_text(configuration.model_dump_json())
+        return launch.make_job(tmp_path, tmp_path / "out", preset, "model", cold_start=True)
+
+    configured = job().configuration
+    assert configured["reward"]["weights"] == {"format": 0.1, "preference": 0.1}
+    with pytest.raises(TrainingUnavailable, match='method is "rag", not "prlm"'):
+        job(method="rag")
+    with pytest.raises(TrainingUnavailable, match=r'"rubric", not "prlm"; reward\.quality is null'):
+        job(reward=RubricSettings())

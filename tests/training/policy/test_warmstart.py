@@ -10,13 +10,13 @@ import pytest
 
 from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Trajectory
-from tests.golden.cases import CASES, Case, replay
+from tests.golden.cases import CASES, OPENED, Case, replay
 from tests.training.evaluation.fabricated_runs import write_run
 from training.evaluation.records import TRAJECTORIES, AspectScore, Record, by_rubric
 from training.folder import ChangedConfiguration
 from training.policy.warmstart import DATA, WARMSTART_MANIFEST, Counts, NothingToLearnFrom, write_data
 
-CASE: dict[str, Case] = {case.name: case for case in CASES}
+CASE: dict[str, Case] = {case.name: case for case in (*CASES, *OPENED)}
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,8 @@ def test_trajectories_of_other_prompts_are_refused(
 
 def test_runs_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
     good = run(tmp_path / "good", Rolled("q", (2,)))
-    rag = run(tmp_path / "rag", Rolled("q", (2,)), method="rag")
-    with pytest.raises(NothingToLearnFrom, match=f"{rag} is a run of the method rag"):
+    rag = run(tmp_path / "rag", Rolled("q", (2,)), method="rag-random")
+    with pytest.raises(NothingToLearnFrom, match=f"{rag} is a run of the method rag-random"):
         made(tmp_path / "out", good, rag)
     other = run(tmp_path / "other", Rolled("q", (2,)), judge={"name": "openai", "comparable": True})
     with pytest.raises(NothingToLearnFrom, match="different judges cannot be compared: lexical, openai"):
@@ -234,3 +234,14 @@ def test_test_questions_are_refused(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", Rolled("q", (2,)), dataset=data)
     with pytest.raises(NothingToLearnFrom, match="answers LaMP-QA's test questions"):
         made(tmp_path / "out", folder)
+
+
+def test_a_policy_is_warmed_up_for_one_method(tmp_path: Path) -> None:
+    reasoned = run(tmp_path / "prlm", Rolled("q", (2,), case="prlm_answer"), method="prlm")
+    assert made(tmp_path / "out", reasoned).kept == 1
+    [row] = rows(tmp_path / "out")
+    assert [one["author"] for one in row["segments"]] == ["environment", "environment", "policy"]
+    assert json.loads((tmp_path / "out" / WARMSTART_MANIFEST).read_text())["method"] == "prlm"
+    searching = run(tmp_path / "pr2", Rolled("q", (2,)))
+    with pytest.raises(NothingToLearnFrom, match="runs are of prlm, pr2"):
+        made(tmp_path / "both", reasoned, searching)

@@ -44,13 +44,19 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
         self._left_out = 0
 
     async def reset(self, states: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Returns the first text of the transcript."""
+        """Returns the transcript before the first turn, with the passages that the method opens with.
+
+        Raises InvalidConfiguration if it leaves no room for a turn.
+        """
+        self._check_room(self._room())
+        if self.episode.pending is not None:
+            self._check_room(self._room(await self._searched()))
         return {"observation": self.episode.prompt}
 
     async def step(self, states: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Returns the result of the turn: an information block, or the end of the rollout with its reward.
 
-        If the judge fails, the sample is marked `unjudged`: an exception would end the training.
+        If a part of the reward fails, the sample is marked `unjudged`: an exception would end the training.
         """
         episode, sampled = self.episode, self._engine.sampled
         ids = tuple(sampled.token_ids)
@@ -58,10 +64,7 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
         episode.take(Chunk(sampled.text, len(ids), finish, ids))
         feedback = ""
         if episode.pending is not None:
-            found = await self._environment.search(
-                self._row.user, episode.pending.query, episode.passages_wanted, episode.passages_read
-            )
-            feedback = self._provide(found)
+            feedback = await self._searched()
             if self._room(feedback) <= 0 or episode.tokens_left <= 0:
                 episode.cut_off("max_tokens")
         done = episode.finish_reason is not None
@@ -78,6 +81,13 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
             "extra_logs": logs,
         }
 
+    async def _searched(self) -> str:
+        """Answer the pending search. Returns the information block."""
+        pending = self.episode.pending
+        assert pending is not None
+        wanted, read = self.episode.passages_wanted, self.episode.passages_read
+        return self._provide(await self._environment.search(self._row.user, pending.query, wanted, read))
+
     def _provide(self, found: Sequence[Passage]) -> str:
         """Show as many passages as leave room for the answer; if some are withheld, ask for the answer.
 
@@ -93,8 +103,17 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
         self._left_out += withheld
         return self.episode.provide(shown, last=len(shown) < len(found))
 
-    def _room(self, feedback: str) -> int:
+    def _room(self, feedback: str = "") -> int:
         return self._engine.context - self._engine.length - len(self._tokens.encode(feedback))
+
+    def _check_room(self, room: int) -> None:
+        if room <= 0:
+            # OpenRLHF would truncate it from the left, and lose the instructions.
+            context = self._engine.context
+            raise InvalidConfiguration(
+                f"the prompt of question {self._row.question.id!r} has {context - room} tokens; "
+                f"--data.max_len is {context}"
+            )
 
 
 class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
@@ -127,14 +146,7 @@ class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
                 "the prompt differs from the episode's: prepare the prompts with this configuration, and "
                 "give OpenRLHF no template for them"
             )
-        tokens = Tokens(hf_tokenizer)
-        opening = len(tokens.encode(prompt, opening=True))
-        if opening >= max_length:
-            # OpenRLHF would truncate it from the left, and lose the instructions.
-            raise InvalidConfiguration(
-                f"the prompt of question {row.question.id!r} has {opening} tokens; "
-                f"--data.max_len is {max_length}"
-            )
+        tokens = Tokens(hf_tokenizer, episode)
         # All samples of a prompt share one object, which the parent class modifies.
         sampling = deepcopy(sampling_params)
         turn_tokens, sampling.max_tokens = sampling.max_tokens, 1
@@ -142,6 +154,7 @@ class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
         sampling.stop, sampling.include_stop_str_in_output = list(STOP), True
         sampling.skip_special_tokens = True
         engine = Turns(llm_engine, episode, max_length, turn_tokens)
+        engine.length = len(tokens.encode(prompt, opening=True))
         one = MultiTurnAgentExecutor(AgentInstance)
         one.agent_instance_cls = lambda: AgentInstance(environment, row, episode, engine, tokens)
         rollout: dict[str, Any] = await one.execute(
@@ -160,7 +173,7 @@ class Turns:
     def __init__(self, engine: Any, episode: Episode, context: int, turn_tokens: int | None) -> None:
         self.context = context
         self.length = 0
-        """Tokens of the transcript up to the end of the last turn."""
+        """Tokens of the transcript up to the end of the last turn; before the first, of the prompt."""
         self.sampled: Any = None
         self._engine = engine
         self._episode = episode
@@ -179,16 +192,22 @@ class Turns:
 class Tokens:
     """The tokenizer of one rollout: it adds the model's BOS token to the opening, and to nothing else.
 
-    The parent class would add none; see agent/tokens.py for the rule.
+    The parent class would add none, and would encode the opening together with the passages of the first
+    search; see agent/tokens.py for the rule.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, episode: Episode) -> None:
         self._tokenizer = text_tokenizer(tokenizer)
+        self._episode = episode
         self._has_begun = False
 
     def __call__(self, text: str, **_: Any) -> dict[str, torch.Tensor]:
-        ids = self.encode(text, opening=not self._has_begun)
-        self._has_begun = True
+        """Encode the first observation, whose segments the episode knows, and then each feedback."""
+        texts = [text] if self._has_begun else [segment.text for segment in self._episode.segments]
+        ids: list[int] = []
+        for part in texts:
+            ids += self.encode(part, opening=not self._has_begun)
+            self._has_begun = True
         return {"input_ids": torch.tensor([ids])}
 
     def encode(self, text: str, *, opening: bool = False) -> list[int]:
@@ -199,7 +218,7 @@ def extra_logs(row: Row, trajectory: Trajectory, reward: Reward) -> dict[str, fl
     """The log entries of a sample; the keys are always the same, as OpenRLHF requires."""
     known = row.without_profile is not None
     return {
-        UNJUDGED: float(reward.score is None),
+        UNJUDGED: float(reward.total is None),
         WITHOUT_PROFILE: row.without_profile or 0.0,
         IS_KNOWN: float(known),
         "answered": float(trajectory.answer is not None),
@@ -211,6 +230,8 @@ def extra_logs(row: Row, trajectory: Trajectory, reward: Reward) -> dict[str, fl
         "cost_searches": reward.searches,
         "cost_violations": reward.violations,
         "cost_invalid": reward.invalid,
+        **{f"bonus_{name}": bonus or 0.0 for name, bonus in reward.bonuses.items()},
+        **{f"{name}_failed": float(bonus is None) for name, bonus in reward.bonuses.items()},
     }
 
 

@@ -34,10 +34,10 @@ ENTRIES = 4
 """The published number of entries in a prompt (arXiv 2404.05970)."""
 PROMPTS = 1
 """Version of the prompts' wording and budget, for the run's manifest."""
-_SEARCHING = ("server", "encoder", "retriever", "selector")
+SEARCHING = ("server", "encoder", "retriever", "selector")
 """The parts of the configuration that the passages depend on."""
 METHODS = ("rag", "none")
-"""With the profile, and the bare input."""
+"""With the profile, and the bare input. For the method prlm, see training.tasks.lamp.reasoned."""
 
 
 class SearchedAnswers(Answers, Protocol):
@@ -73,7 +73,9 @@ class LampAnswers:
     def check(self, method: str, *, has_plan: bool) -> None:
         """See Answers."""
         if method not in METHODS or has_plan:
-            raise UnfitMethod(f"LaMP is answered by the methods {' and '.join(METHODS)}, without plans")
+            raise UnfitMethod(
+                f"LaMP is answered by the methods {' and '.join(METHODS)}, without plans; texts by prlm"
+            )
 
     def check_question(self, question: str) -> None:
         """See Answers. An input of any length is accepted; see the rules of the budget."""
@@ -84,7 +86,7 @@ class LampAnswers:
         return {
             "policy": dict(self.model.description),
             "prompts": {"version": PROMPTS, "tokens": self.tokens, "entries": limits.get("top_k", ENTRIES)},
-            **{name: value for name, value in searching.items() if name in _SEARCHING},
+            **{name: value for name, value in searching.items() if name in SEARCHING},
         }
 
     async def document(self, user: str, document_id: str, /) -> Document:

@@ -33,6 +33,8 @@ TAGS = (
 """The labels of task 2."""
 REFERENCES = ("[1]", "[2]")
 """The labels of task 1: the first and the second candidate."""
+WRITTEN = (4, 5, 6, 7)
+"""The tasks whose outputs are texts."""
 LOWEST, HIGHEST = 1, 5
 """The ratings of task 3."""
 

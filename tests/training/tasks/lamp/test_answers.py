@@ -188,7 +188,9 @@ async def test_the_manifest_says_what_the_outputs_depend_on(tmp_path: Path, prof
     assert manifest["dataset"]["name"] == "lamp-sample-3"
 
 
-@pytest.mark.parametrize(("method", "plan"), [("pr2", False), ("planpers", False), ("rag", True)])
+@pytest.mark.parametrize(
+    ("method", "plan"), [("pr2", False), ("planpers", False), ("prlm", False), ("rag", True)]
+)
 def test_other_methods_are_refused(profiles: Profiles, method: str, plan: bool) -> None:
     with pytest.raises(UnfitMethod, match="rag and none"):
         answering(profiles, ScriptedText(str), 4).check(method, has_plan=plan)

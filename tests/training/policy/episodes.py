@@ -1,0 +1,31 @@
+"""Plays the turns of a policy that is written out."""
+
+from collections.abc import Mapping, Sequence
+
+from agent.episode import Episode
+from agent.methods import METHODS
+from agent.trajectory import Limits, Trajectory
+from index.documents import Passage
+
+
+def played(
+    turns: Sequence[str],
+    question: str = "?",
+    passages: Sequence[str] = (),
+    method: str = "pr2",
+    dates: Mapping[str, str | None] | None = None,
+) -> Trajectory:
+    """The trajectory of these turns; each search finds `passages`, with these dates."""
+    episode: Episode = METHODS[method].begin(question, Limits())
+    found = [
+        Passage(document_id=f"d{number}", text=text, rank=number, created_at=(dates or {}).get(text))
+        for number, text in enumerate(passages, 1)
+    ]
+    if episode.pending:
+        episode.provide(found)
+    for turn in turns:
+        episode.feed(turn)
+        episode.end_turn()
+        if episode.pending:
+            episode.provide(found)
+    return episode.trajectory
