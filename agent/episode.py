@@ -80,7 +80,8 @@ class Episode:
         self.conversation = tuple(conversation)
         usual = prompts.BY_PROTOCOL[protocol]
         self.instructions = usual if instructions is None else instructions
-        self._version = prompts.PROMPT_VERSION if self.instructions == usual else "custom"
+        is_ours = self.instructions in (usual, prompts.REASONING[protocol])
+        self._version = prompts.PROMPT_VERSION if is_ours else "custom"
         self.planning = planning
         """The episode that writes the plan; None once that is done."""
         self.now = now

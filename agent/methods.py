@@ -1,8 +1,9 @@
 """The methods of answering: how much of the user's history they read, and who decides what to look for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from agent import prompts
 from agent.episode import Episode
 from agent.planning import planning
 from agent.trajectory import Limits, Message, PolicyProtocol
@@ -20,6 +21,9 @@ class Method:
     """Whether the policy may search."""
     plans: bool = False
     """Whether a plan precedes the answer, written from the passages of the first search."""
+    instructions: Mapping[PolicyProtocol, str] = field(
+        default_factory=lambda: prompts.BY_PROTOCOL, hash=False
+    )
 
     @property
     def reads(self) -> bool:
@@ -45,6 +49,7 @@ class Method:
         to_plan = self.plans and not plan
         return Episode(
             question,
+            self.instructions[protocol],
             limits=limits if self.searches else replace(limits, max_searches=0),
             conversation=conversation,
             first_query=question if self.opens else None,
@@ -62,6 +67,13 @@ METHODS: Mapping[str, Method] = {
         Method("pr2", "The policy thinks, searches, reads, and answers", opens=False, searches=True),
         Method("rag", "Passages for the question, then one answer", opens=True, searches=False),
         Method("planpers", "Passages, a plan from them, then one answer", True, searches=False, plans=True),
+        Method(
+            "prlm",
+            "Passages for the question, reasoning about the person from them, then one answer",
+            opens=True,
+            searches=False,
+            instructions=prompts.REASONING,
+        ),
         Method("none", "One answer, without the person's history", opens=False, searches=False),
     )
 }

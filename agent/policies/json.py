@@ -25,6 +25,7 @@ ROUNDS = 20
 _STEP, _HOTTEST = 0.1, 1.0
 _DECODER = json.JSONDecoder(strict=False)
 """Not strict: models do not escape the line breaks of a longer answer."""
+_ASKING_FOR_JSON = (prompts.JSON_INSTRUCTIONS, prompts.REASONING_JSON_INSTRUCTIONS)
 
 
 class JSONPolicy:
@@ -61,13 +62,16 @@ class JSONPolicy:
             text, usage, is_whole = await self._reply(messages, room, temperature)
             written = (usage and usage.completion_tokens) or estimated(text)
             read = (usage and usage.prompt_tokens) or _size(messages)
-            if episode.instructions == prompts.JSON_INSTRUCTIONS:
-                answer = _answer(without_thoughts(text))
+            reasoning = ""
+            if episode.instructions in _ASKING_FOR_JSON:
+                reasoning, answer = _said(without_thoughts(text))
             else:
                 reply = read_reply(text)
                 answer = "" if reply.call else reply.text.strip()
             if answer and is_whole:
-                yield Chunk(f"<answer>{escape(answer)}</answer>", written, "stop", prompt_tokens=read)
+                thought = f"<think>{escape(reasoning)}</think>" if reasoning else ""
+                tags = f"{thought}<answer>{escape(answer)}</answer>"
+                yield Chunk(tags, written, "stop", prompt_tokens=read)
                 return
             yield Chunk("", written, prompt_tokens=read)
             room -= written
@@ -126,8 +130,11 @@ def json_messages(episode: Episode) -> list[Json]:
     ]
 
 
-def _answer(text: str) -> str:
-    """The answer in the first JSON object that has one, ignoring text around it; '' if there is none."""
+def _said(text: str) -> tuple[str, str]:
+    """The reasoning and the answer in the first JSON object that has an answer; '' for what is missing.
+
+    Text around the object is ignored.
+    """
     at = text.find("{")
     while at >= 0:
         try:
@@ -135,9 +142,10 @@ def _answer(text: str) -> str:
         except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict) and isinstance(answer := found.get(prompts.JSON_KEY), str):
-            return answer.strip()
+            reasoning = found.get(prompts.REASONING_KEY)
+            return reasoning.strip() if isinstance(reasoning, str) else "", answer.strip()
         at = text.find("{", at + 1)
-    return ""
+    return "", ""
 
 
 def _size(messages: list[Json]) -> int:

@@ -46,8 +46,9 @@ class ToolsPolicy:
 
     While tools are offered, only the end of a reply shows whether its content is the answer or precedes a
     call. Until then it is held back: an answer that is given before the searches are used up arrives in one
-    piece, after its last word. Without tools (after the last search, and in `rag` and `none`) answers are
-    streamed. Close to the deadline, held-back text is released, so that a partial answer is kept.
+    piece, after its last word. Without tools (after the last search, and in methods whose policy does not
+    search) answers are streamed. Close to the deadline, held-back text is released, so that a partial answer
+    is kept.
 
     Some chat templates open a thought, which the reply only closes. Whether this model's does is learned from
     its first complete reply, which is therefore held back as well, as are later ones until they close it.
@@ -195,7 +196,7 @@ def chat_messages(episode: Episode) -> list[Json]:
     messages += [{"role": role, "content": text} for role, text in earlier if role != "system"]
     messages.append({"role": "user", "content": prompts.asked(episode.question, episode.plan)})
     information = iter(episode.information)
-    # In `rag`, the first passages come before any search of the policy: the question was the query.
+    # A method that opens with passages has them before any search of the policy: the question was the query.
     query = episode.question
     for step in episode.steps:
         if isinstance(step, Search):

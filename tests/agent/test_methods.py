@@ -60,9 +60,9 @@ def answer_of(trajectory: Trajectory) -> Answer:
 
 
 def test_each_method_is_listed_under_its_name_and_the_first_searches() -> None:
-    assert list(METHODS) == ["pr2", "rag", "planpers", "none"]
+    assert list(METHODS) == ["pr2", "rag", "planpers", "prlm", "none"]
     assert [method.name for method in METHODS.values()] == list(METHODS)
-    assert [method.reads for method in METHODS.values()] == [True, True, True, False]
+    assert [method.reads for method in METHODS.values()] == [True, True, True, True, False]
 
 
 async def test_pr2_searches_when_the_policy_does() -> None:
