@@ -5,7 +5,6 @@ the member leads to (`pre`), or by that prompt and the LLM's output (`post`), an
 Prompts are rendered and encoded here for training and for use, so that a selector sees the same tokens.
 """
 
-import inspect
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,22 +13,19 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from agent.checkpoints import STAMP
+from agent.crossencoder import CrossEncoderUnavailable, inputs_of, load_crossencoder, scored
 from agent.information import passage_line, unread
 from agent.prompts import NOTHING_FOUND, asked
-from agent.tokenizer import text_tokenizer
 from agent.trajectory import Information, Trajectory
 from index.documents import Passage, all_faults
-from index.encoding.encoders import batches
 
 Mode = Literal["pre", "post"]
 
 RENDERING = "passages-1"
 """Names the format of `render`. Changing any word of it requires a new name."""
-_BATCH = 4_096
-"""Tokens scored at a time, padding included: the prompts of a pool of eight, of 512 tokens each."""
 
 
-class SelectorUnavailable(Exception):
+class SelectorUnavailable(CrossEncoderUnavailable):
     """A folder holds no selector that can be used here; the message says why."""
 
 
@@ -98,74 +94,6 @@ class SelectorManifest(BaseModel):
     """Encoder, data, and settings."""
 
 
-class Inputs:
-    """Makes a model's inputs of prompts and outputs. No text can spell one of its control tokens."""
-
-    def __init__(self, tokenizer: Any, max_tokens: int, *, global_attention: bool = False) -> None:
-        """Raises SelectorUnavailable if the tokenizer does not separate two texts.
-
-        With `global_attention`, the first token attends to all others, and they to it (Longformer).
-        """
-        self._texts = text_tokenizer(tokenizer)
-        self._max_tokens = max_tokens
-        self._padding = tokenizer.pad_token_id or 0
-        self._global = global_attention
-        self._types = "token_type_ids" in tokenizer.model_input_names
-        self._one, self._two = _frame(tokenizer, "a"), _frame(tokenizer, "a", "a")
-        if not self._one[0] or not self._two[1]:
-            raise SelectorUnavailable("the encoder's tokenizer has no first token, or no separator")
-
-    def encode(self, prompt: str, output: str | None = None) -> tuple[list[int], list[int]]:
-        """Token ids and their types (0 up to the separator). Too long a prompt loses its end.
-
-        The output is cut only if it does not fit even without the prompt.
-        """
-        frame = self._one if output is None else self._two
-        room = self._max_tokens - sum(map(len, frame))
-        written = [] if output is None else self._texts.encode(output, False)[:room]
-        read = self._texts.encode(prompt, False)[: room - len(written)]
-        head, *rest = frame
-        first = [*head, *read, *rest[0]]
-        second = [] if output is None else [*written, *rest[1]]
-        return [*first, *second], [0] * len(first) + [1] * len(second)
-
-    def batch(self, rows: Sequence[tuple[list[int], list[int]]]) -> dict[str, Any]:
-        """Pad encoded rows to tensors of shape (rows, tokens), by the names of a model's parameters."""
-        import torch
-
-        longest = max(len(ids) for ids, _ in rows)
-
-        def padded(values: Sequence[list[int]], padding: int) -> Any:
-            return torch.tensor([[*row, *[padding] * (longest - len(row))] for row in values])
-
-        batch = {
-            "input_ids": padded([ids for ids, _ in rows], self._padding),
-            "attention_mask": padded([[1] * len(ids) for ids, _ in rows], 0),
-        }
-        if self._types:
-            batch["token_type_ids"] = padded([types for _, types in rows], 0)
-        if self._global:
-            batch["global_attention_mask"] = padded([[1] for _ in rows], 0)
-        return batch
-
-
-def inputs_of(model: Any, tokenizer: Any, max_tokens: int) -> Inputs:
-    """The inputs of a sequence classifier of transformers, with global attention where it has that.
-
-    Raises SelectorUnavailable if it cannot read so many tokens.
-    """
-    if max_tokens > (most := longest_input(model, tokenizer)):
-        raise SelectorUnavailable(f"the encoder reads at most {most} tokens, not {max_tokens}")
-    has_global = "global_attention_mask" in inspect.signature(model.forward).parameters
-    return Inputs(tokenizer, max_tokens, global_attention=has_global)
-
-
-def longest_input(model: Any, tokenizer: Any) -> int:
-    """The number of tokens that the model can read, special tokens included."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    return min(int(tokenizer.model_max_length), positions or int(tokenizer.model_max_length))
-
-
 class TrainedSelector:
     """A selector with the weights of a folder."""
 
@@ -179,21 +107,12 @@ class TrainedSelector:
 
     def scores(self, prompts: Sequence[str], outputs: Sequence[str] | None) -> list[float]:
         """See Selector."""
-        import torch
-
         if (outputs is None) != (self.mode == "pre"):
             wrong = "needs" if outputs is None else "takes no"
             raise ValueError(f"a selector of the mode {self.mode} {wrong} outputs")
         written = [None] * len(prompts) if outputs is None else outputs
         rows = [self._inputs.encode(*pair) for pair in zip(prompts, written, strict=True)]
-        scores = [0.0] * len(rows)
-        for positions in batches([len(ids) for ids, _ in rows], _BATCH):
-            batch = self._inputs.batch([rows[position] for position in positions])
-            with torch.inference_mode():
-                found = self._model(**{name: values.to(self._model.device) for name, values in batch.items()})
-            for position, score in zip(positions, found.logits[:, 0].tolist(), strict=True):
-                scores[position] = score
-        return scores
+        return scored(self._model, self._inputs, rows)
 
 
 def load_selector(
@@ -219,21 +138,10 @@ def load_selector(
             f"the selector in {folder} chooses among {', '.join(manifest.members)}, but there is no "
             f"retriever {' or '.join(missing)}; there are {', '.join(known)}"
         )
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise SelectorUnavailable(f"the selector in {folder} cannot be loaded: {error}") from None
-    if model.config.num_labels != 1:
-        raise SelectorUnavailable(f"the model in {folder} has {model.config.num_labels} outputs, not one")
-    return TrainedSelector(
-        manifest, model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
-    )
+        return TrainedSelector(manifest, *load_crossencoder(folder, device))
+    except CrossEncoderUnavailable as error:
+        raise SelectorUnavailable(str(error)) from None
 
 
 def read_manifest(folder: Path) -> SelectorManifest:
@@ -256,16 +164,3 @@ def check_pool(members: Collection[str], pool: Collection[str]) -> None:
             f"the selector was trained to choose among {', '.join(members)}, and this pool is "
             f"{', '.join(pool)}"
         )
-
-
-def _frame(tokenizer: Any, *texts: str) -> list[list[int]]:
-    """The control tokens before, between and after the texts."""
-    found = tokenizer(*texts)
-    frame: list[list[int]] = [[] for _ in range(len(texts) + 1)]
-    place = 0
-    for token, text in zip(found["input_ids"], found.sequence_ids(0), strict=True):
-        if text is None:
-            frame[place].append(token)
-        else:
-            place = text + 1
-    return frame

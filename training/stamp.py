@@ -7,7 +7,7 @@ from agent.checkpoints import STAMP
 from agent.prompts import PROMPT_VERSION
 from training.folder import write_json
 
-Kind = Literal["planner", "policy", "retriever", "selector"]
+Kind = Literal["planner", "policy", "retriever", "reward-model", "selector"]
 
 
 def stamp(folder: Path, kind: Kind, **facts: Any) -> None:

@@ -34,8 +34,8 @@ def as_cli_errors() -> Iterator[None]:
 def explain(error: Exception) -> str | None:
     """The message of an expected error; None for an unexpected one."""
     # Imported here because they load much of the service, and most commands succeed.
+    from agent.crossencoder import CrossEncoderUnavailable
     from agent.engines.errors import EngineError
-    from agent.selecting import SelectorUnavailable
     from server.client import ApiError
     from server.service import InvalidQuestion
     from training.errors import TrainingError
@@ -49,7 +49,7 @@ def explain(error: Exception) -> str | None:
             return f"pr2.toml: {error}"
         case BadInput() | ProfileError() | ApiError() | InvalidQuestion() | EngineError() | SettingsError():
             return str(error)
-        case TrainingError() | SelectorUnavailable():
+        case TrainingError() | CrossEncoderUnavailable():
             return str(error)
         case ExceptionGroup():
             # From concurrent tasks: the first error cancelled the others.

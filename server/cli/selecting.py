@@ -75,9 +75,10 @@ def selector(
     """
     with as_cli_errors():
         from agent.selecting import RENDERING
+        from training.crossencoder import check_can_train
         from training.selector.data import EXACT, check_mode, parted
         from training.selector.prepare import prepare
-        from training.selector.train import Recipe, check_can_train, train
+        from training.selector.train import Recipe, train
         from training.trainer import working
 
         check_can_train()

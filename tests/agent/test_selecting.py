@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from agent.checkpoints import STAMP
+from agent.crossencoder import Inputs, inputs_of
 from agent.methods import METHODS
 from agent.selecting import (
     RENDERING,
-    Inputs,
     SelectorManifest,
     SelectorUnavailable,
     check_pool,
     choose,
-    inputs_of,
     load_selector,
     render,
     render_trajectory,

@@ -12,16 +12,14 @@ from agent.prompts import PROMPT_VERSION
 from agent.selecting import RENDERING, Mode, choose, load_selector
 from tests.agent import tiny_selector
 from tests.training.notes import Notes
+from training.crossencoder import CHECKPOINTS, LOGS, load_encoder
 from training.errors import TrainingUnavailable
 from training.folder import ChangedConfiguration
 from training.selector.data import Candidate, Example, PoolData
 from training.selector.prepare import MANIFEST, TRAIN, VALIDATION, prepare
 from training.selector.train import (
-    CHECKPOINTS,
-    LOGS,
     KeptSelector,
     Recipe,
-    load_encoder,
     train,
 )
 from training.tasks.errors import DatasetUnavailable, InvalidRecord

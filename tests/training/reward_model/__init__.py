@@ -1,0 +1,1 @@
+"""Tests of reward models: pairs, training, scores, and the made world."""

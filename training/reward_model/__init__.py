@@ -1,0 +1,1 @@
+"""Reward models: trained to tell answers that fit a person from those that do not."""

@@ -1,0 +1,233 @@
+"""`python -m training.reward_model.demo`: trains small reward models in a made world, and measures them.
+
+Prints two tables, and fails, saying why, if one of these claims does not hold for one of the seeds. People,
+manners and things are held out. Of answers of equal length, the model prefers the personalized one, with a
+lower bound above .5. Where both answers follow somebody's profile, the model that reads the history prefers
+the person's own in .70 of the pairs, and in about .5 with the histories of others. The true score of the
+best of n answers under the model does not fall from n = 1 to 64.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise, product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+
+from training.evaluation.statistics import Interval, bootstrap_interval, paired_bootstrap
+from training.reward_model.contrasts import Contrast, contrasts, judged
+from training.reward_model.measures import Accuracy, accuracy, best_of
+from training.reward_model.model import RewardModel, load_reward_model
+from training.reward_model.records import Response, write_pairs
+from training.reward_model.small import load_with_fixed_words, write_small_encoder
+from training.reward_model.train import Recipe, train
+from training.reward_model.worlds import Person, Vocabulary, pairs, people, sampled, vocabularies
+
+Variant = Literal["published", "user-aware"]
+
+VARIANTS: tuple[Variant, ...] = ("published", "user-aware")
+OWN, ABOUT = 0.7, 0.05
+"""The accuracy to reach where both answers follow a profile, and the distance from .5 that is about .5."""
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes, and the settings of both variants."""
+
+    people: int = 300
+    held_out: int = 400
+    questions: int = 2
+    """Of each person."""
+    asked: int = 200
+    """Held-out people who are answered many times, for the best of n."""
+    copies: float = 0.1
+    """Share of those answers that copy a note of the person's history instead."""
+    epochs: int = 4
+
+    def recipe(self, variant: Variant, seed: int) -> Recipe:
+        """A rate for a small encoder and few steps."""
+        aware = variant == "user-aware"
+        return Recipe(
+            epochs=self.epochs,
+            batch_size=32,
+            learning_rate=1e-3,
+            warmup=0.1,
+            max_tokens=96,
+            seed=seed,
+            history=aware,
+            negatives="others" if aware else "plain",
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Measures of one reward model on people who were held out."""
+
+    seed: int
+    variant: Variant
+    matched: Accuracy
+    """Personalized against plain answers of the same length."""
+    own: Accuracy
+    """Answers with the person's own profile against answers with another's."""
+    shuffled: Accuracy
+    """The same, with the histories of others."""
+    best: Mapping[int, Sequence[float]]
+    """By n: the true score of each person's best of n answers."""
+
+    def gain(self, n: int, more: int) -> Interval:
+        """95 % interval of what the best of `more` is worth beyond the best of n: paired, over people."""
+        found = paired_bootstrap([self.best[more]], [self.best[n]], seed=0)
+        assert found is not None
+        return found
+
+    def shortfalls(self) -> Iterator[str]:
+        """Claims that do not hold."""
+        where = f"seed {self.seed}, {self.variant}:"
+        if _low(self.matched) <= 0.5:
+            yield f"{where} length-matched accuracy {self.matched}"
+        if self.variant == "published":
+            return
+        if self.own.value < OWN or _low(self.own) <= 0.5:
+            yield f"{where} own against another's profile {self.own}"
+        if abs(self.shuffled.value - 0.5) > ABOUT:
+            yield f"{where} with the histories of others {self.shuffled}"
+        if self.gain(SIZES[0], SIZES[-1])[0] <= 0:
+            yield f"{where} the best of {SIZES[-1]} is worth no more than any answer"
+        for n, more in pairwise(SIZES):
+            if self.gain(n, more)[1] < 0:
+                yield f"{where} the best of {more} is worth less than the best of {n}"
+
+
+def learn(encoder: Path, plan: Plan, task: tuple[int, Variant]) -> Outcome:
+    """Train on people of one vocabulary, and measure with people of the other."""
+    seed, variant = task
+    random = np.random.default_rng([seed, 1])
+    trained_on, held_out = vocabularies(seed)
+    made = pairs(people(trained_on, plan.people, "a", random), plan.questions, trained_on, random)
+    others = people(held_out, plan.held_out, "b", random)
+    unseen = pairs(others, plan.questions, held_out, random)
+    with TemporaryDirectory() as folder:
+        write_pairs(Path(folder) / "pairs", {"dataset": "made"}, made)
+        out = Path(folder) / "out"
+        recipe = plan.recipe(variant, seed)
+        trained = train(out, Path(folder) / "pairs", str(encoder), recipe, load=load_with_fixed_words)
+        model = load_reward_model(trained.folder, base=str(encoder))
+    plain = judged(model, contrasts(unseen, "plain"))
+    own = [
+        Contrast(one.user, Response(one.question, one.personalized, one.history), worse)
+        for one in unseen
+        if one.other is not None
+        for worse in [Response(one.question, one.other, one.history)]
+    ]
+    return Outcome(
+        seed,
+        variant,
+        _known(accuracy([one for one in plain if one.longer == 0])),
+        _known(accuracy(judged(model, own))),
+        _known(accuracy(judged(model, shuffled(own)))),
+        best_by_size(model, others[: plan.asked], plan.copies, held_out, random),
+    )
+
+
+def shuffled(found: Sequence[Contrast]) -> list[Contrast]:
+    """Give every person the history of the next one."""
+    histories = {one.user: one.better.history for one in found}
+    users = list(histories)
+    strangers = dict(zip(users, [*users[1:], users[0]], strict=True))
+    return [
+        replace(
+            one,
+            better=replace(one.better, history=histories[strangers[one.user]]),
+            worse=replace(one.worse, history=histories[strangers[one.user]]),
+        )
+        for one in found
+    ]
+
+
+def best_by_size(
+    model: RewardModel,
+    asking: Sequence[Person],
+    copies: float,
+    vocabulary: Vocabulary,
+    random: np.random.Generator,
+) -> dict[int, list[float]]:
+    """By n: the true score of each person's best of n answers under the model."""
+    found: dict[int, list[float]] = {n: [] for n in SIZES}
+    for person in asking:
+        responses, worths = sampled(person, SIZES[-1], copies, vocabulary, random)
+        scores = model.scores(responses)
+        for n, values in found.items():
+            values.append(best_of(n, worths, scores))
+    return found
+
+
+def accuracies(outcomes: Sequence[Outcome]) -> str:
+    """One row for each reward model, in Markdown."""
+    rows = ["| seed | variant | length-matched | own or another's profile | histories of others |"]
+    rows.append("|" + "---|" * 5)
+    rows += [
+        f"| {one.seed} | {one.variant} | {one.matched} | {one.own} | {one.shuffled} |" for one in outcomes
+    ]
+    return "\n".join(rows)
+
+
+def worths(outcomes: Sequence[Outcome]) -> str:
+    """The true score of the best of n, one row for each reward model, in Markdown."""
+    rows = ["| seed | variant | " + " | ".join(f"best of {n}" for n in SIZES) + " |"]
+    rows.append("|" + "---|" * (2 + len(SIZES)))
+    for outcome in outcomes:
+        cells = []
+        for n in SIZES:
+            low, high = bootstrap_interval([outcome.best[n]], seed=0) or (float("nan"), float("nan"))
+            cells.append(f"{np.mean(outcome.best[n]):.3f} [{low:.3f}, {high:.3f}]")
+        rows.append(f"| {outcome.seed} | {outcome.variant} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _known(found: Accuracy | None) -> Accuracy:
+    assert found is not None
+    return found
+
+
+def _low(found: Accuracy) -> float:
+    return found.interval[0] if found.interval else 0.0
+
+
+def main() -> int:
+    """Return 0 if all claims hold; else print those that do not and return 1."""
+    parser = argparse.ArgumentParser(prog="python -m training.reward_model.demo", description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    seeds: list[int] = parser.parse_args().seeds
+    began = time.monotonic()
+    with TemporaryDirectory() as folder:
+        encoder = write_small_encoder(Path(folder) / "small")
+        tasks = list(product(seeds, VARIANTS))
+        outcomes = []
+        with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
+            for outcome in processes.map(partial(learn, encoder, Plan()), tasks):
+                outcomes.append(outcome)
+                print(
+                    f"{len(outcomes)} of {len(tasks)}: seed {outcome.seed}, {outcome.variant}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    print(accuracies(outcomes), worths(outcomes), sep="\n\n")
+    print(f"\n{(time.monotonic() - began) / 60:.1f} minutes")
+    missing = [words for outcome in outcomes for words in outcome.shortfalls()]
+    for words in missing:
+        print(words, file=sys.stderr)
+    return bool(missing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
