@@ -59,6 +59,11 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
     return "".join(pieces).strip(), tuple(citations.values()), dropped
 
 
+def without_marks(text: str) -> str:
+    """The text without any marks: the words alone, as a metric or a reward model should read them."""
+    return MARK.sub("", text).strip()
+
+
 def _claims(gaps: Sequence[str]) -> list[str]:
     """The claim of each mark: the words before it on its line or, if there are none, those after it.
 

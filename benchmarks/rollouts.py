@@ -28,7 +28,9 @@ from index.storage.store import Store
 from training.judging.judge import RubricAspect, RubricQuestion
 from training.policy.environment import Configuration, Environment
 from training.policy.openrlhf.agent import AgentExecutor
+from training.policy.reward import Costs
 from training.policy.rows import Row
+from training.policy.rubric_reward import RubricReward
 from training.tasks.lampqa.data import Aspect, Question
 
 ROLLOUTS, TURN_S, JUDGE_S, ASPECTS = 64, 0.2, 0.3, 5
@@ -145,10 +147,12 @@ def figures(count: int) -> list[Figure]:
         for user in range(USERS):
             texts = (f"Note {n}: my sister liked the olives of shop {n}." for n in range(DOCUMENTS))
             profiles.put(f"user-{user}", [Document(id=str(n), text=text) for n, text in enumerate(texts)])
-        environment = Environment(Configuration(data=Path(folder), limits=LIMITS), profiles, judge)
+        environment = Environment(
+            Configuration(data=Path(folder), limits=LIMITS), profiles, RubricReward(judge, Costs())
+        )
         first = asyncio.run(measured(environment, count))
         # A second environment, for its own event loop; now profiles are in memory, as after a first step.
-        environment = Environment(environment.configuration, profiles, judge)
+        environment = Environment(environment.configuration, profiles, RubricReward(judge, Costs()))
         wall = asyncio.run(measured(environment, count))
         profiles.store.close()
     detail = f"{count} at once: {wall:.2f} s, {first:.2f} s with cold profiles; the bound is {bound:.2f} s"

@@ -21,6 +21,7 @@ from training.judging.lexical import LexicalJudge
 from training.policy.environment import Configuration, Environment
 from training.policy.openrlhf.agent import AgentExecutor
 from training.policy.rows import Row
+from training.policy.rubric_reward import RubricReward
 from training.tasks.lampqa.data import Aspect, Question
 
 CONTEXT = 8_192
@@ -69,7 +70,7 @@ class Watched(Environment):
     """Records the episodes that it began."""
 
     def __init__(self, configuration: Configuration, profiles: Profiles, judge: Judge) -> None:
-        super().__init__(configuration, profiles, judge)
+        super().__init__(configuration, profiles, RubricReward(judge, configuration.costs))
         self.episodes: list[Episode] = []
 
     def episode(self, row: Row) -> Episode:

@@ -1,14 +1,13 @@
-"""The training environment of a policy: the service's own episodes, a store of profiles, and the judge.
+"""The training environment of a policy: the service's own episodes, a store of profiles, and the reward.
 
 Each process that rolls out opens one. The store is prepared in advance and only read.
 """
 
 import asyncio
-import logging
 import os
-import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -21,22 +20,19 @@ from index.profiles import Profiles, open_profiles
 from index.ranking.retrievers import Retrievers
 from index.searching import AsyncSearch
 from index.storage.location import FILE, file_url
-from training.cachefile import CacheUnavailable
 from training.errors import TrainingError
-from training.judging.factory import InvalidJudge, JudgeConfiguration, JudgeUnavailable, open_judge
-from training.judging.judge import Judge, Unjudged, judged
+from training.judging.factory import InvalidJudge, JudgeConfiguration
 from training.policy.advantage import Formula
-from training.policy.reward import Costs, Reward, reward
+from training.policy.prlm_reward import PrlmSettings
+from training.policy.reward import Costs, Reward, RewardFunction
 from training.policy.rows import DEFAULT_METHOD, Row
-from training.tasks.lampqa.data import Aspect, Question
+from training.policy.rubric_reward import RubricSettings
 
 CONFIGURATION = "PR2_TRAINING"
 """Environment variable with the path of the configuration file."""
 
 TRAINABLE = (DEFAULT_METHOD,)
 """Methods that a policy can be trained for: it writes every turn and decides itself when to search."""
-
-_log = logging.getLogger(__name__)
 
 
 class InvalidConfiguration(TrainingError, ValueError):
@@ -61,6 +57,10 @@ class Configuration(BaseModel):
     limits: Limits = Limits()
     judge: JudgeConfiguration = JudgeConfiguration()
     costs: Costs = Costs()
+    reward: Annotated[RubricSettings | PrlmSettings, Field(discriminator="name")] = Field(
+        RubricSettings(), exclude_if=lambda settings: settings.name == "rubric"
+    )
+    """The reward, by its name. As with `method`, the default is not written."""
     formula: Formula = Formula("without_profile")
     """Formula that turns rewards into advantages."""
     prompt_version: str = PROMPT_VERSION
@@ -94,24 +94,24 @@ class Configuration(BaseModel):
 
 
 class Environment:
-    """Begins episodes, searches profiles and scores answers. For use in one event loop."""
+    """Begins episodes, searches profiles and rewards trajectories. For use in one event loop."""
 
     def __init__(
         self,
         configuration: Configuration,
         profiles: Profiles,
-        judge: Judge,
+        rewards: RewardFunction,
     ) -> None:
-        """See `open`, which creates the profiles and the judge. `aclose` closes both."""
+        """See `open`, which creates the profiles and the reward. `aclose` closes both."""
         self.configuration = configuration
         self._method = METHODS[configuration.method]
         self._profiles = profiles
-        self._judge = judge
+        self._rewards = rewards
         self._search = AsyncSearch(profiles)
 
     @classmethod
     async def open(cls, configuration: Configuration) -> "Environment":
-        """Open the store, load the encoder, and reach the judge.
+        """Open the store, load the encoder, and reach what the reward needs.
 
         Raises InvalidConfiguration, JudgeUnavailable, CacheUnavailable, EncoderUnavailable, EncoderMismatch,
         StoreUnavailable, UnknownRetriever.
@@ -124,32 +124,20 @@ class Environment:
         profiles = await asyncio.to_thread(_profiles, configuration)
         try:
             # Next to the store, so that other processes and later runs use the verdicts.
-            judge = await open_judge(configuration.judge, configuration.data / "verdicts.db")
+            rewards = await configuration.reward.open(
+                configuration.judge, configuration.data / "verdicts.db", configuration.costs
+            )
         except InvalidJudge as error:
             profiles.store.close()
             raise InvalidConfiguration(str(error)) from None
         except BaseException:
             profiles.store.close()
             raise
-        return cls(configuration, profiles, judge)
+        return cls(configuration, profiles, rewards)
 
     async def check(self) -> None:
-        """Have the judge grade an answer that no cache can hold. Raises JudgeUnavailable."""
-        aspect = Aspect(aspect="It greets", reason="", evidence="")
-        question = Question(
-            id="check",
-            question="What do you say to me?",
-            category="",
-            narrative="",
-            rubric_aspects=(aspect,),
-            profile=(),
-        )
-        try:
-            await self._judge.judge(question, aspect, f"Hello, {uuid.uuid4().hex}!")
-        except Unjudged as error:
-            raise JudgeUnavailable(
-                f"the judge {self._judge.name} at {self.configuration.judge.url} gave no verdict: {error}"
-            ) from None
+        """Raises TrainingError if the reward's judge or reward model does not answer, or not with a score."""
+        await self._rewards.check()
 
     def episode(self, row: Row) -> Episode:
         """Begin the episode of the row's question exactly as the service does."""
@@ -163,26 +151,20 @@ class Environment:
         return found[0]
 
     async def reward(self, row: Row, trajectory: Trajectory) -> Reward:
-        """Reward the trajectory; its score is None if the judge failed.
+        """Reward the trajectory; its total is None if the judge or the reward model failed.
 
-        The judge sees only the answer, as in an evaluation.
+        Only the answer is scored, as in an evaluation.
         """
-        aspects = None
-        if trajectory.answer is not None:
-            try:
-                aspects = await judged(self._judge, row.question, trajectory.answer.text)
-            except CacheUnavailable as error:
-                _log.warning("an answer is left unjudged: %s", error)
-        return reward(trajectory, aspects, self.configuration.costs)
+        return await self._rewards.reward(row, trajectory)
 
     async def aclose(self) -> None:
         """Close connections and files."""
-        await self._judge.aclose()
+        await self._rewards.aclose()
         self._profiles.store.close()
 
 
 async def check(configuration: Configuration) -> None:
-    """Open an environment and check its judge, before hours of training. Raises what both raise."""
+    """Open an environment and check its reward, before hours of training. Raises what both raise."""
     environment = await Environment.open(configuration)
     try:
         await environment.check()

@@ -29,7 +29,9 @@ from training.policy.environment import (
     InvalidConfiguration,
     check,
 )
+from training.policy.reward import Costs
 from training.policy.rows import Row
+from training.policy.rubric_reward import RubricReward
 from training.tasks.lampqa.data import Aspect, Question
 
 ROW = Row(
@@ -98,8 +100,12 @@ class Failing:
         pass
 
 
+def rubric(judge: Judge, address: str | None = None) -> RubricReward:
+    return RubricReward(judge, Costs(), address)
+
+
 def environment(folder: Path, profiles: Profiles, judge: Judge | None = None) -> Environment:
-    return Environment(configured(folder), profiles, judge or LexicalJudge())
+    return Environment(configured(folder), profiles, rubric(judge or LexicalJudge()))
 
 
 async def test_the_configured_environment_searches_and_scores(tmp_path: Path, profiles: Profiles) -> None:
@@ -125,14 +131,14 @@ def test_only_a_method_that_can_be_trained_is_accepted(tmp_path: Path) -> None:
 
 def test_the_episode_is_the_one_of_the_prompt(tmp_path: Path, profiles: Profiles) -> None:
     limits = Limits(max_searches=1)
-    made = Environment(Configuration(data=tmp_path, limits=limits), profiles, LexicalJudge())
+    made = Environment(Configuration(data=tmp_path, limits=limits), profiles, rubric(LexicalJudge()))
     assert made.episode(ROW).prompt == ROW.to_record(limits)["input"]
 
 
 async def test_queries_of_concurrent_rollouts_are_encoded_in_one_batch(
     tmp_path: Path, profiles: Profiles, encoder: HashEncoder
 ) -> None:
-    made = Environment(Configuration(data=tmp_path, retriever="dense"), profiles, LexicalJudge())
+    made = Environment(Configuration(data=tmp_path, retriever="dense"), profiles, rubric(LexicalJudge()))
     encoder.calls.clear()
     encoder.hold = threading.Event()
     encoder.entered.clear()
@@ -199,7 +205,7 @@ async def test_a_judge_that_refuses_is_named_before_anything_is_trained(
 
     configuration = configured(tmp_path, JudgeConfiguration(url="http://judge/v1"))
     with pytest.raises(JudgeUnavailable, match="http://judge/v1 gave no verdict: it has no model 'judge'"):
-        await Environment(configuration, profiles, Refusing()).check()
+        await Environment(configuration, profiles, rubric(Refusing(), "http://judge/v1")).check()
 
 
 async def test_a_judge_needs_an_address(tmp_path: Path, profiles: Profiles) -> None:

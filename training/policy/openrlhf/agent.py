@@ -50,7 +50,7 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
     async def step(self, states: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Returns the result of the turn: an information block, or the end of the rollout with its reward.
 
-        If the judge fails, the sample is marked `unjudged`: an exception would end the training.
+        If a part of the reward fails, the sample is marked `unjudged`: an exception would end the training.
         """
         episode, sampled = self.episode, self._engine.sampled
         ids = tuple(sampled.token_ids)
@@ -199,7 +199,7 @@ def extra_logs(row: Row, trajectory: Trajectory, reward: Reward) -> dict[str, fl
     """The log entries of a sample; the keys are always the same, as OpenRLHF requires."""
     known = row.without_profile is not None
     return {
-        UNJUDGED: float(reward.score is None),
+        UNJUDGED: float(reward.total is None),
         WITHOUT_PROFILE: row.without_profile or 0.0,
         IS_KNOWN: float(known),
         "answered": float(trajectory.answer is not None),
@@ -211,6 +211,8 @@ def extra_logs(row: Row, trajectory: Trajectory, reward: Reward) -> dict[str, fl
         "cost_searches": reward.searches,
         "cost_violations": reward.violations,
         "cost_invalid": reward.invalid,
+        **{f"bonus_{name}": bonus or 0.0 for name, bonus in reward.bonuses.items()},
+        **{f"{name}_failed": float(bonus is None) for name, bonus in reward.bonuses.items()},
     }
 
 

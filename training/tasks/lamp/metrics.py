@@ -17,7 +17,7 @@ from training.extras import require
 from training.tasks.lamp.data import Question, leaks
 from training.tasks.lamp.schemas import HIGHEST, LOWEST, SCHEMAS, number_of
 
-RougeKind = Literal["rouge1", "rougeL"]
+RougeKind = Literal["rouge1", "rouge2", "rougeL"]
 GOLD, USABLE = "gold", "usable"
 
 
@@ -48,7 +48,7 @@ def rating_error(gold: float, response: str) -> float:
 
 
 def rouge(kind: RougeKind, gold: str, response: str) -> float:
-    """F1 of ROUGE-1 or ROUGE-L by rouge_score: lower case, no stemmer."""
+    """F1 of ROUGE by rouge_score: lower case, no stemmer. LaMP reports 1 and L; rewards use 2 as well."""
     return float(_rouge_scorer(kind).score(gold.strip(), response.strip())[kind].fmeasure)
 
 
