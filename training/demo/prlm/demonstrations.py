@@ -7,10 +7,11 @@ also writes it down in the thought, before the answer.
 import random
 from collections.abc import Iterator, Sequence
 
+from agent.methods import METHODS
+from index.documents import Document, Passage, iso
 from training.demo.prlm.people import (
     Manner,
     Person,
-    Task,
     likes,
     random_manner,
     sample_task,
@@ -20,8 +21,6 @@ from training.demo.prlm.rollout import LIMITS, NONE, PRLM, RAG
 from training.demo.trainer import Sample, sample_from
 from training.demo.vocabulary import END_OF_QUESTION, QUESTION, Vocabulary
 from training.demo.world import FIRST_NAMES, STYLES, TOPICS, VALUES
-from agent.methods import METHODS
-from index.documents import Document, Passage, iso
 
 _OWN, _ANY = 0.35, 0.15
 """Probabilities that an answer with passages is in the person's manner, as far as the passages show it, and

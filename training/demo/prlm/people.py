@@ -99,9 +99,7 @@ def person(rng: random.Random, split: Split, number: int) -> Person:
         topic = rng.choice(TOPICS)
         texts.append(_shown(rng, manner)(likes(name, topic, world.taste(rng, topic, split))))
     texts += [_shown(rng, manner)(f"i went to {rng.choice(PLACES)}") for _ in range(_VISITS)]
-    texts += [
-        f"what {rng.choice(TOPICS)} would i like {rng.choice(TIMES)}?" for _ in range(_PAST_QUESTIONS)
-    ]
+    texts += [f"what {rng.choice(TOPICS)} would i like {rng.choice(TIMES)}?" for _ in range(_PAST_QUESTIONS)]
     rng.shuffle(texts)
     days = sorted(rng.sample(DATES, len(texts)))
     notes = tuple(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from agent.driver import Searcher, drive
 from agent.episode import Episode
@@ -17,7 +17,7 @@ from index.ranking.profile import Profile
 from index.ranking.retrievers import Query, Retriever
 from training.demo.prlm.people import WORDS, Task, manner_score, without_manner
 from training.demo.vocabulary import Vocabulary
-from training.demo.prlm.standin import rouge
+from training.policy.prlm import rouge_quality
 
 LIMITS = Limits(max_searches=0, top_k=4, max_documents=8, max_tokens=48, deadline_ms=3_600_000)
 """The deadline is out of reach, so that no result depends on speed."""
@@ -29,6 +29,12 @@ def vocabulary() -> Vocabulary:
     """The tokens of this world; each method's prompt is one of them."""
     openings = dict.fromkeys(METHODS[name].begin("", LIMITS).prompt for name in (PRLM, RAG, NONE))
     return Vocabulary(tuple(openings), WORDS)
+
+
+@lru_cache(1 << 16)
+def content_score(words: str, content: str) -> float:
+    """The quality of PrLM's reward. Kept, because the same few answers are scored again and again."""
+    return rouge_quality(words, content)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Outcome:
     @cached_property
     def content(self) -> float:
         """Mean of ROUGE-1, ROUGE-2 and ROUGE-L (F) of the answer's words without its manner, 0 to 1."""
-        return rouge(without_manner(self.answer), self.task.content)
+        return content_score(without_manner(self.answer), self.task.content)
 
     @cached_property
     def manner(self) -> float:
@@ -66,13 +72,13 @@ class Searching:
     profiles: Mapping[str, Profile]
     """By the person's name."""
     vectors: Mapping[str, Vectors]
-    """Vectors of the questions, shape (1, dimension), for a retriever that needs them."""
+    """Vectors of the questions, shape (dimension,), for a retriever that needs them."""
 
     def of(self, task: Task) -> Searcher:
         profile = self.profiles[task.person.name]
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            asked = Query(query, self.vectors[query][0] if self.retriever.needs_vectors else None)
+            asked = Query(query, self.vectors[query] if self.retriever.needs_vectors else None)
             (ranking,) = self.retriever.rank(profile, [asked], len(profile))
             found = [profile.passage(at, rank, score) for rank, (at, score) in enumerate(ranking, 1)]
             return [passage for passage in found if passage.key not in exclude][:k]
