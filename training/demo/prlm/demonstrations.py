@@ -6,12 +6,16 @@ also writes it down in the thought, before the answer.
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from agent.methods import METHODS
 from index.documents import Document, Passage, iso
 from training.demo.prlm.people import (
+    STYLES,
+    VALUES,
     Manner,
     Person,
+    Task,
     likes,
     random_manner,
     sample_task,
@@ -20,7 +24,7 @@ from training.demo.prlm.people import (
 from training.demo.prlm.rollout import LIMITS, NONE, PRLM, RAG
 from training.demo.trainer import Sample, sample_from
 from training.demo.vocabulary import END_OF_QUESTION, QUESTION, Vocabulary
-from training.demo.world import FIRST_NAMES, STYLES, TOPICS, VALUES
+from training.demo.world import TOPICS
 
 _OWN, _ANY = 0.35, 0.15
 """Probabilities that an answer with passages is in the person's manner, as far as the passages show it, and
@@ -29,6 +33,8 @@ _ANY_WITHOUT = 0.3
 """Probability that an answer without passages has a manner drawn at random."""
 _QUESTIONS = 6
 """Questions about the same passages, so that each row teaches more reading."""
+_KNOWN = 0.85
+"""Probability that a question is one that the passages answer, if they answer any."""
 _WITHOUT, _RAG = 0.12, 0.44
 """Fractions of the rows that are answered by the methods."""
 
@@ -43,21 +49,35 @@ def demonstration(
     episode = METHODS[method].begin(task.question, LIMITS)
     read: list[Document] = []
     if METHODS[method].reads:
-        read = rng.sample(task.person.notes, rng.randint(1, most))
+        read = _read(rng, task, rng.randint(1, most))
         episode.provide(_passage(note) for note in read)
-    pieces = [(episode.prompt, False), (_turn(rng, "i", task.topic, task.person, read, method), True)]
+    turn = partial(_turn, rng, person=task.person, read=read, method=method)
+    pieces = [(episode.prompt, False), (turn(task.topic), True)]
     for _ in range(_QUESTIONS - 1):
-        who, topic = _asked(rng, read)
-        question = f"what {topic} would {who} like?"
-        pieces.append((f"{END_OF_QUESTION}{QUESTION} {question}{END_OF_QUESTION}", False))
-        pieces.append((_turn(rng, who, topic, task.person, read, method), True))
+        topic = rng.choice((rng.random() < _KNOWN and _told(read)) or TOPICS)
+        asked = Task(task.person, topic).question
+        pieces.append((f"{END_OF_QUESTION}{QUESTION} {asked}{END_OF_QUESTION}", False))
+        pieces.append((turn(topic), True))
     return sample_from(pieces, vocabulary)
 
 
-def _turn(
-    rng: random.Random, who: str, topic: str, person: Person, read: Sequence[Document], method: str
-) -> str:
-    fact = likes(who, topic, "")
+def _read(rng: random.Random, task: Task, number: int) -> list[Document]:
+    """Draw notes of the person, mostly with the one that answers."""
+    notes = rng.sample(task.person.notes, number)
+    if task.topic not in _told(notes) and rng.random() < _KNOWN:
+        notes[rng.randrange(number)] = next(
+            note for note in task.person.notes if _told([note]) == [task.topic]
+        )
+    return notes
+
+
+def _told(notes: Sequence[Document]) -> list[str]:
+    """Topics whose taste the notes tell."""
+    return [topic for topic in TOPICS if any(_plain(note).startswith(likes(topic)) for note in notes)]
+
+
+def _turn(rng: random.Random, topic: str, *, person: Person, read: Sequence[Document], method: str) -> str:
+    fact = f"{likes(topic)} "
     known = [text for text in map(_plain, read) if text.startswith(fact)]
     thought = f"{known[0]}." if known else "it is not known."
     words = known[0].removeprefix(fact) if known else f"{rng.choice(STYLES)} {rng.choice(VALUES[topic])}"
@@ -83,15 +103,6 @@ def _stated(manner: Manner) -> Iterator[str]:
         yield f"i begin with {manner.opening}."
     if manner.closing:
         yield f"i end with {manner.closing}."
-
-
-def _asked(rng: random.Random, read: Sequence[Document]) -> tuple[str, str]:
-    """Draw whose taste is asked for, mostly one that a note tells."""
-    told = [text.split() for text in map(_plain, read) if text.startswith("for a ")]
-    if told and rng.random() < 0.85:
-        words = rng.choice(told)
-        return words[3], words[2]
-    return rng.choice(("i", *FIRST_NAMES)), rng.choice(TOPICS)
 
 
 def _plain(note: Document) -> str:
