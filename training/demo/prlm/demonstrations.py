@@ -11,13 +11,12 @@ from functools import partial
 from agent.methods import METHODS
 from index.documents import Document, Passage, iso
 from training.demo.prlm.people import (
-    STYLES,
-    VALUES,
     Manner,
     Person,
     Task,
     likes,
     random_manner,
+    random_taste,
     sample_task,
     without_manner,
 )
@@ -80,7 +79,7 @@ def _turn(rng: random.Random, topic: str, *, person: Person, read: Sequence[Docu
     fact = f"{likes(topic)} "
     known = [text for text in map(_plain, read) if text.startswith(fact)]
     thought = f"{known[0]}." if known else "it is not known."
-    words = known[0].removeprefix(fact) if known else f"{rng.choice(STYLES)} {rng.choice(VALUES[topic])}"
+    words = known[0].removeprefix(fact) if known else random_taste(rng, topic)
     manner = _manner(rng, person, read)
     if method == PRLM:
         thought = " ".join([thought, *_stated(manner)])

@@ -93,8 +93,8 @@ class Task:
 
 def person(rng: random.Random, split: Split, number: int) -> Person:
     """Draw a person. Held-out people have pairs of markers, and tastes, that no training shows."""
-    manner = Manner(*_pair(rng, split, OPENINGS, CLOSINGS))
-    tastes = {topic: " ".join(_pair(rng, split, STYLES, VALUES[topic])) for topic in TOPICS}
+    manner = random_manner(rng, split)
+    tastes = {topic: random_taste(rng, topic, split) for topic in TOPICS}
     texts = [f"{likes(topic)} {words}" for topic, words in tastes.items()]
     texts += [f"i went to {rng.choice(PLACES)}" for _ in range(_VISITS)]
     texts = [_shown(rng, manner)(text) for text in texts]
@@ -121,9 +121,14 @@ def likes(topic: str) -> str:
     return f"i like as a {topic}"
 
 
-def random_manner(rng: random.Random) -> Manner:
-    """Draw a pair of markers that training may show."""
-    return Manner(*_pair(rng, "train", OPENINGS, CLOSINGS))
+def random_manner(rng: random.Random, split: Split = "train") -> Manner:
+    """Draw a pair of markers that the split may show."""
+    return Manner(*_pair(rng, split, OPENINGS, CLOSINGS))
+
+
+def random_taste(rng: random.Random, topic: str, split: Split = "train") -> str:
+    """Draw a pair of style and value that the split may show."""
+    return " ".join(_pair(rng, split, STYLES, VALUES[topic]))
 
 
 def without_manner(text: str) -> str:

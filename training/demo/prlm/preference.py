@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
-
+from agent.policy import Policy
 from agent.trajectory import Information
-from training.demo.engine import BatchedPolicy
-from training.demo.model import TinyLlama
 from training.demo.prlm.people import Person, Task, sample_task
-from training.demo.prlm.rollout import NONE, PRLM, Outcome, Searching, roll_out, vocabulary
+from training.demo.prlm.rollout import NONE, PRLM, Outcome, Searching, roll_out
 from training.reward_model.model import RewardModel, load_reward_model
 from training.reward_model.records import Pair, Response, write_pairs
 from training.reward_model.small import load_with_fixed_words, write_small_encoder
@@ -32,14 +29,13 @@ def response(outcome: Outcome) -> Response:
 
 
 def collect(
-    model: TinyLlama, people: Sequence[Person], searching: Searching, number: int, seed: int
+    policy: Policy, people: Sequence[Person], searching: Searching, number: int, seed: int
 ) -> list[Pair]:
-    """Answer questions of the people, sampled, with the three kinds of passages.
+    """Answer questions of the people with their own passages, without any, and with another person's.
 
     A question with an empty answer is left out, so there may be fewer pairs than `number`.
     """
     rng = random.Random(f"pairs {seed}")
-    policy = BatchedPolicy(model, vocabulary(), torch.Generator().manual_seed(seed))
     tasks = [sample_task(rng, people) for _ in range(number)]
     strangers = [
         Task(rng.choice([one for one in people if one is not task.person]), task.topic) for task in tasks

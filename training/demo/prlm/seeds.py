@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +11,7 @@ import torch
 from pydantic import TypeAdapter
 
 from index.encoding.encoders import load_encoder
+from training.demo.engine import BatchedPolicy
 from training.demo.prlm.experiment import (
     WITHOUT,
     Plan,
@@ -25,7 +26,7 @@ from training.demo.prlm.experiment import (
 )
 from training.demo.prlm.preference import VARIANTS, Variant, collect, train_reward_models
 from training.demo.prlm.robustness import sweep
-from training.demo.prlm.rollout import PRLM, RAG
+from training.demo.prlm.rollout import PRLM, RAG, vocabulary
 from training.folder import pin_configuration, write_json
 from training.policy.prlm import Weights
 from training.reward_model.contrasts import Contrast, contrasts, judged
@@ -75,24 +76,19 @@ def pin(folder: Path, plan: Plan) -> None:
     pin_configuration(folder / "settings.json", asdict(plan))
 
 
-def run(folder: Path, plan: Plan, seed: int) -> Result:
-    """Run a seed, or read what it came to before."""
-    file = folder / f"seed-{seed}.json"
-    if not file.exists():
-        write_json(file, _RESULT.dump_python(learn(plan, seed), mode="json"))
-    return _RESULT.validate_json(file.read_bytes())
-
-
 def learn(plan: Plan, seed: int) -> Result:
     """Make the warm start and the reward models, train from the one with each reward, and measure."""
     began = time.monotonic()
     setting = Setting.of(seed, plan)
     model = warm_start(seed, setting, plan, _log)
     with TemporaryDirectory() as folder:
-        pairs = collect(model, setting.people, setting.training, plan.pairs, seed)
+        policy = BatchedPolicy(model, vocabulary(), torch.Generator().manual_seed(seed))
+        pairs = collect(policy, setting.people, setting.training, plan.pairs, seed)
         rewards = train_reward_models(Path(folder), pairs, plan.epochs, seed)
     _log(f"seed {seed}: {len(pairs)} pairs, reward models after {time.monotonic() - began:.0f} s")
-    unseen = collect(model, [task.person for task in setting.held_out], setting.training, plan.held_out, seed)
+    unseen = collect(
+        policy, [task.person for task in setting.held_out], setting.training, plan.held_out, seed
+    )
     judging = {variant: _judging(rewards[variant], unseen) for variant in VARIANTS}
     published, aware = (Preference(rewards[variant].scores, Weights()) for variant in VARIANTS)
     trainings = {
@@ -117,6 +113,14 @@ def learn(plan: Plan, seed: int) -> Result:
         sweep(systems, held_out, load_encoder(device="cpu"), seed),
         time.monotonic() - began,
     )
+
+
+def run(folder: Path, plan: Plan, seed: int, learned: Callable[[Plan, int], Result] = learn) -> Result:
+    """Run a seed, or read what it came to before."""
+    file = folder / f"seed-{seed}.json"
+    if not file.exists():
+        write_json(file, _RESULT.dump_python(learned(plan, seed), mode="json"))
+    return _RESULT.validate_json(file.read_bytes())
 
 
 def _judging(model: RewardModel, pairs: Sequence[Pair]) -> Judging:
