@@ -26,7 +26,7 @@ Log = Callable[[str], None]
 Scorer = Callable[[Sequence[Response]], list[float]]
 """Scores responses as a reward model does."""
 
-SHAPE = Shape(width=64, layers=3, heads=2, hidden=168, products=torch.float32)
+SHAPE = Shape(width=96, layers=2, heads=3, hidden=256, products=torch.float32)
 """float32, since only some CPUs are faster with bfloat16."""
 
 
@@ -50,8 +50,8 @@ class Plan:
     held_out: int = 150
     """Held-out people, with one question each."""
     warm_steps: int = 800
-    warm_batch: int = 8
-    pairs: int = 800
+    warm_batch: int = 6
+    pairs: int = 600
     epochs: int = 4
     """Of the reward models."""
     steps: int = 25

@@ -98,7 +98,7 @@ def person(rng: random.Random, split: Split, number: int) -> Person:
     texts = [f"{likes(topic)} {words}" for topic, words in tastes.items()]
     texts += [f"i went to {rng.choice(PLACES)}" for _ in range(_VISITS)]
     texts = [_shown(rng, manner)(text) for text in texts]
-    texts += [f"what {rng.choice(TOPICS)} would i like {rng.choice(TIMES)}?" for _ in range(_PAST_QUESTIONS)]
+    texts += [f"what {rng.choice(TOPICS)} is it {rng.choice(TIMES)}?" for _ in range(_PAST_QUESTIONS)]
     rng.shuffle(texts)
     days = sorted(rng.sample(DATES, len(texts)))
     notes = tuple(
