@@ -34,7 +34,7 @@ def main() -> int:
                 running = [processes.submit(run, folder, Plan(), seed) for seed in chosen.seeds]
                 # Written after each seed, so that those that are finished can be read.
                 for number, _ in enumerate(as_completed(running), 1):
-                    found = [job.result() for job in running if job.done()]
+                    found = sorted((job.result() for job in running if job.done()), key=lambda one: one.seed)
                     write(folder, found)
                     print(f"{number} of {len(running)} seeds", file=sys.stderr, flush=True)
     except TrainingError as error:
