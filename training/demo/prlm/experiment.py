@@ -54,13 +54,13 @@ class Plan:
     pairs: int = 600
     epochs: int = 4
     """Of the reward models."""
-    steps: int = 25
+    steps: int = 40
     """Steps of reinforcement learning, with one update each."""
     groups: int = 16
     """Questions per step."""
     samples: int = 8
     """Trajectories per question."""
-    evaluate_every: int = 5
+    evaluate_every: int = 10
 
 
 @dataclass(frozen=True)
