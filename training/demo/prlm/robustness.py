@@ -18,26 +18,28 @@ Grid = Mapping[str, Mapping[int, Sequence[float]]]
 """Scores of the held-out questions, in their order, by retriever and number of passages."""
 
 
-def sweep(
-    systems: Mapping[str, tuple[TinyLlama, str]], tasks: Sequence[Task], encoder: Encoder, seed: int
-) -> dict[str, Grid]:
-    """Score the answers of each system, a model with its method, to the same questions.
-
-    `encoder` makes the vectors for `dense`: the service's own one, whose meanings of the words have nothing
-    to do with the tiny model. Answers are sampled.
-    """
+def searchings(tasks: Sequence[Task], encoder: Encoder) -> dict[str, Searching]:
+    """Search the histories of those who ask with each of the retrievers; `dense` uses the encoder."""
     notes = [note.text for task in tasks for note in task.person.notes]
-    vectors = np.split(encoder.encode_documents(notes), np.cumsum([len(t.person.notes) for t in tasks])[:-1])
+    ends = np.cumsum([len(task.person.notes) for task in tasks])
+    vectors = np.split(encoder.encode_documents(notes), ends[:-1])
     profiles = {
         task.person.name: task.person.profile(found) for task, found in zip(tasks, vectors, strict=True)
     }
     questions = list(dict.fromkeys(task.question for task in tasks))
     asked = dict(zip(questions, encoder.encode_queries(questions), strict=True))
-    grids: dict[str, Grid] = {}
-    for name, (model, method) in systems.items():
-        grids[name] = {
+    return {name: Searching(Retrievers().get(name), profiles, asked) for name in RETRIEVERS}
+
+
+def sweep(
+    systems: Mapping[str, tuple[TinyLlama, str]], tasks: Sequence[Task], encoder: Encoder, seed: int
+) -> dict[str, Grid]:
+    """Score sampled answers of each system, a model with its method, to the same questions."""
+    found = searchings(tasks, encoder)
+    return {
+        name: {
             retriever: {k: measure(model, method, tasks, searching, k=k, seed=seed).score for k in PASSAGES}
-            for retriever in RETRIEVERS
-            for searching in [Searching(Retrievers().get(retriever), profiles, asked)]
+            for retriever, searching in found.items()
         }
-    return grids
+        for name, (model, method) in systems.items()
+    }
