@@ -80,6 +80,8 @@ def pin(folder: Path, plan: Plan) -> None:
 def learn(plan: Plan, seed: int) -> Result:
     """Make the warm start and the reward models, train from the one with each reward, and measure."""
     began = time.monotonic()
+    encoder = load_encoder(device="cpu")
+    prepare_process()  # Again, as the encoder has taken all cores for itself.
     setting = Setting.of(seed, plan)
     model = warm_start(seed, setting, plan, _log)
     with TemporaryDirectory() as folder:
@@ -111,7 +113,7 @@ def learn(plan: Plan, seed: int) -> Result:
         {name: measure(*system, held_out, searching) for name, system in systems.items()},
         judging,
         curves,
-        sweep(systems, held_out, load_encoder(device="cpu"), seed),
+        sweep(systems, held_out, encoder, seed),
         time.monotonic() - began,
     )
 
