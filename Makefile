@@ -85,6 +85,9 @@ test-retrievers: $(VENV)/.installed-test ## Train retrievers and selectors in ma
 	OMP_NUM_THREADS=1 $(BIN)/python -m training.retriever.demo
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s -m retrievers tests/training/selector
 
+test-reward-model: $(VENV)/.installed-test ## Train reward models in a made world with known answers, three seeds, without a GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m training.reward_model.demo
+
 bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped histories
 	$(BIN)/python -m benchmarks.locomo --data benchmarks/data/sessions.json
 	$(BIN)/python -m benchmarks.speed
@@ -95,4 +98,4 @@ bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped hist
 clean: ## Remove the virtual environment and caches; DATA is kept
 	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help install serve test test-fast test-wheel test-engines test-openrlhf evaluate train-demo train-prlm test-learning test-retrievers bench clean
+.PHONY: help install serve test test-fast test-wheel test-engines test-openrlhf evaluate train-demo train-prlm test-learning test-retrievers test-reward-model bench clean

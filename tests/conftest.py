@@ -98,6 +98,7 @@ SLOW = (
     "tests/training/judging/test_llm.py::test_a_server_that_fails_stalls",
     "tests/training/planner",
     "tests/training/retriever",
+    "tests/training/reward_model",
     "tests/training/selector",
     "tests/training/tasks/lamp",
     "tests/training/tasks/test_data.py",

@@ -4,18 +4,22 @@ import typer
 
 from server.cli.feedback import feedback
 from server.cli.launching import policy
+from server.cli.pairs import pairs
 from server.cli.planner import planner
 from server.cli.preparing import prepare
 from server.cli.retriever import retriever
+from server.cli.rewarding import reward_model
 from server.cli.selecting import selector
 from server.cli.warmstart import warmstart
 
 train = typer.Typer()
 train.command()(feedback)
 train.command()(planner)
+train.command()(pairs)
 train.command()(policy)
 train.command()(prepare)
 train.command()(retriever)
+train.command()(reward_model)
 train.command()(selector)
 train.command()(warmstart)
 

@@ -1,11 +1,15 @@
-"""What a reward model is trained and measured on: two answers to one question, one of them better."""
+"""Two answers to one question, one of them better: reward models learn from such contrasts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from training.reward_model.measures import Judged
-from training.reward_model.model import Negatives, RewardModel
+from training.reward_model.model import RewardModel
 from training.reward_model.records import Pair, Response
+
+Loser = Literal["plain", "other"]
+"""The answer without a profile, or that with another person's."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +21,17 @@ class Contrast:
     worse: Response
 
 
-def contrasts(pairs: Iterable[Pair], negatives: Negatives) -> list[Contrast]:
-    """Compare each personalized answer with the plain one and, for `others`, with that of another profile."""
+def contrasts(pairs: Iterable[Pair], *losers: Loser) -> list[Contrast]:
+    """Compare each personalized answer with the other answers of its pair that are there."""
     found = []
     for pair in pairs:
-        losers = [pair.plain]
-        if negatives == "others" and pair.other is not None:
-            losers.append(pair.other)
         better = Response(pair.question, pair.personalized, pair.history)
-        found += [Contrast(pair.user, better, Response(pair.question, text, pair.history)) for text in losers]
+        worse = (pair.plain if loser == "plain" else pair.other for loser in losers)
+        found += [
+            Contrast(pair.user, better, Response(pair.question, answer, pair.history))
+            for answer in worse
+            if answer is not None
+        ]
     return found
 
 

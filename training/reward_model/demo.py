@@ -27,12 +27,14 @@ from training.evaluation.statistics import Interval, bootstrap_interval, paired_
 from training.reward_model.contrasts import Contrast, contrasts, judged
 from training.reward_model.measures import Accuracy, accuracy, best_of
 from training.reward_model.model import RewardModel, load_reward_model
-from training.reward_model.records import Response, write_pairs
+from training.reward_model.records import write_pairs
 from training.reward_model.small import load_with_fixed_words, write_small_encoder
 from training.reward_model.train import Recipe, train
 from training.reward_model.worlds import Person, Vocabulary, pairs, people, sampled, vocabularies
 
 Variant = Literal["published", "user-aware"]
+
+Best = dict[int, list[float]]
 
 VARIANTS: tuple[Variant, ...] = ("published", "user-aware")
 OWN, ABOUT = 0.7, 0.05
@@ -42,7 +44,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes, and the settings of both variants."""
+    """Sizes, and what both variants have in common."""
 
     people: int = 300
     held_out: int = 400
@@ -51,16 +53,18 @@ class Plan:
     asked: int = 200
     """Held-out people who are answered many times, for the best of n."""
     copies: float = 0.1
-    """Share of those answers that copy a note of the person's history instead."""
+    """Share of those answers that copy a note of the person's history instead, in a second measurement."""
     epochs: int = 4
+    batch_size: int = 32
+    learning_rate: float = 1e-3
 
     def recipe(self, variant: Variant, seed: int) -> Recipe:
-        """A rate for a small encoder and few steps."""
+        """The settings of a variant: more steps and a higher rate than published, for a small encoder."""
         aware = variant == "user-aware"
         return Recipe(
             epochs=self.epochs,
-            batch_size=32,
-            learning_rate=1e-3,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
             warmup=0.1,
             max_tokens=96,
             seed=seed,
@@ -83,6 +87,8 @@ class Outcome:
     """The same, with the histories of others."""
     best: Mapping[int, Sequence[float]]
     """By n: the true score of each person's best of n answers."""
+    copied: Mapping[int, Sequence[float]]
+    """The same, where some answers are copies of notes, all manner and no content. No claim is made."""
 
     def gain(self, n: int, more: int) -> Interval:
         """95 % interval of what the best of `more` is worth beyond the best of n: paired, over people."""
@@ -123,19 +129,14 @@ def learn(encoder: Path, plan: Plan, task: tuple[int, Variant]) -> Outcome:
         trained = train(out, Path(folder) / "pairs", str(encoder), recipe, load=load_with_fixed_words)
         model = load_reward_model(trained.folder, base=str(encoder))
     plain = judged(model, contrasts(unseen, "plain"))
-    own = [
-        Contrast(one.user, Response(one.question, one.personalized, one.history), worse)
-        for one in unseen
-        if one.other is not None
-        for worse in [Response(one.question, one.other, one.history)]
-    ]
+    own = contrasts(unseen, "other")
     return Outcome(
         seed,
         variant,
         _known(accuracy([one for one in plain if one.longer == 0])),
         _known(accuracy(judged(model, own))),
         _known(accuracy(judged(model, shuffled(own)))),
-        best_by_size(model, others[: plan.asked], plan.copies, held_out, random),
+        *best_by_size(model, others[: plan.asked], plan.copies, held_out, random),
     )
 
 
@@ -160,14 +161,20 @@ def best_by_size(
     copies: float,
     vocabulary: Vocabulary,
     random: np.random.Generator,
-) -> dict[int, list[float]]:
-    """By n: the true score of each person's best of n answers under the model."""
-    found: dict[int, list[float]] = {n: [] for n in SIZES}
+) -> tuple[Best, Best]:
+    """By n: the true score of each person's best of n answers under the model, without and with copies."""
+    most = SIZES[-1]
+    found: tuple[Best, Best] = ({n: [] for n in SIZES}, {n: [] for n in SIZES})
     for person in asking:
-        responses, worths = sampled(person, SIZES[-1], copies, vocabulary, random)
+        responses, worths = sampled(person, most, vocabulary, random)
         scores = model.scores(responses)
-        for n, values in found.items():
-            values.append(best_of(n, worths, scores))
+        written = list(range(most))
+        mixed = [
+            int(random.integers(most, len(responses))) if random.random() < copies else one for one in written
+        ]
+        for values, chosen in zip(found, (written, mixed), strict=True):
+            for n, of_people in values.items():
+                of_people.append(best_of(n, [worths[i] for i in chosen], [scores[i] for i in chosen]))
     return found
 
 
@@ -182,15 +189,16 @@ def accuracies(outcomes: Sequence[Outcome]) -> str:
 
 
 def worths(outcomes: Sequence[Outcome]) -> str:
-    """The true score of the best of n, one row for each reward model, in Markdown."""
-    rows = ["| seed | variant | " + " | ".join(f"best of {n}" for n in SIZES) + " |"]
-    rows.append("|" + "---|" * (2 + len(SIZES)))
+    """The true score of the best of n, two rows for each reward model, in Markdown."""
+    rows = ["| seed | variant | answers | " + " | ".join(f"best of {n}" for n in SIZES) + " |"]
+    rows.append("|" + "---|" * (3 + len(SIZES)))
     for outcome in outcomes:
-        cells = []
-        for n in SIZES:
-            low, high = bootstrap_interval([outcome.best[n]], seed=0) or (float("nan"), float("nan"))
-            cells.append(f"{np.mean(outcome.best[n]):.3f} [{low:.3f}, {high:.3f}]")
-        rows.append(f"| {outcome.seed} | {outcome.variant} | " + " | ".join(cells) + " |")
+        for answers, best in (("written", outcome.best), ("and copies", outcome.copied)):
+            cells = []
+            for n in SIZES:
+                low, high = bootstrap_interval([best[n]], seed=0) or (float("nan"), float("nan"))
+                cells.append(f"{np.mean(best[n]):.3f} [{low:.3f}, {high:.3f}]")
+            rows.append(f"| {outcome.seed} | {outcome.variant} | {answers} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 

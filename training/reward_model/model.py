@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from agent.checkpoints import STAMP
+from agent.citations import without_marks
 from agent.crossencoder import CrossEncoderUnavailable, Inputs, Row, inputs_of, load_crossencoder, scored
 from agent.engines.weights import fingerprint
 from index.documents import all_faults
@@ -73,14 +74,19 @@ class ResponseInputs:
 
     def encode(self, response: Response) -> Encoded:
         """Encode one response."""
-        answer = self.inputs.tokens(response.answer)
+        answer = self.answer(response.answer)
         room = self.inputs.room_for_two
         written = answer[:room]
         question = self.inputs.tokens(response.question)[: room - len(written)]
-        history, lost = [], 0
+        history: list[int] = []
+        lost = 0
         if self._reads_history:
             history, lost = self._history(response.history, room - len(written) - len(question))
         return Encoded(self.inputs.join([*history, *question], written), len(answer), lost)
+
+    def answer(self, text: str) -> list[int]:
+        """The tokens of an answer without its citation marks, which only answers with passages have."""
+        return self.inputs.tokens(without_marks(text))
 
     def _history(self, documents: Sequence[str], room: int) -> tuple[list[int], int]:
         """The newest tokens, with a separator after each document, and the number that did not fit."""
@@ -124,7 +130,7 @@ class RewardModel:
 
     def length(self, answer: str) -> int:
         """Tokens of an answer."""
-        return len(self._inputs.inputs.tokens(answer))
+        return len(self._inputs.answer(answer))
 
 
 def weights_hash(model: Any) -> str:

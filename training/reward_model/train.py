@@ -5,7 +5,7 @@ measures in part what was memorized.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from index.numbers import Integer, Number
 from training.crossencoder import CHECKPOINTS, CrossEncoderRecipe, encoder_source, load_encoder, make_trainer
 from training.errors import TrainingError
 from training.folder import pin_configuration, replacing_folder
-from training.reward_model.contrasts import Contrast, contrasts, judged
+from training.reward_model.contrasts import Contrast, Loser, contrasts, judged
 from training.reward_model.measures import Accuracy, accuracy, length_controlled, longer_wins
 from training.reward_model.model import (
     Negatives,
@@ -34,6 +34,7 @@ from training.trainer import Watcher, last_checkpoint, notifying
 
 REWARD_MODEL = "reward-model"
 TRAINING_MANIFEST = "training.json"
+LOSERS: Mapping[Negatives, Sequence[Loser]] = {"plain": ("plain",), "others": ("plain", "other")}
 
 
 class UnfitPairs(TrainingError, ValueError):
@@ -66,13 +67,17 @@ class TrainedRewardModel:
     folder: Path
     step: int
     people: int
-    """People to train on; so many more are held out:"""
+    """People whose pairs it was trained on."""
     held_out: int
+    """People whose pairs it was measured on."""
     accuracy: Accuracy | None
+    """Against plain answers, like the next two, so that the variants can be compared."""
     length_controlled: Accuracy | None
     """See `measures.length_controlled`."""
     longer_wins: Accuracy | None
     """The accuracy of preferring the longer answer."""
+    own: Accuracy | None
+    """The accuracy against answers with another person's profile; None if the pairs have none."""
     histories_cut: int
     """Pairs, in training or held out, whose history is longer than the window."""
 
@@ -101,11 +106,15 @@ def train(
     pin_configuration(folder / TRAINING_MANIFEST, settings)
     people = {pair.user for pair in found}
     away = held_out(people, recipe.seed)
-    learned = contrasts((pair for pair in found if pair.user not in away), recipe.negatives)
-    unseen = contrasts((pair for pair in found if pair.user in away), recipe.negatives)
+    unseen = [pair for pair in found if pair.user in away]
+    losers = LOSERS[recipe.negatives]
+    parts = [
+        contrasts((pair for pair in found if pair.user not in away), *losers),
+        contrasts(unseen, *losers),
+    ]
     encoder, tokenizer, longest = load(model, recipe)
     inputs = ResponseInputs(inputs_of(encoder, tokenizer, longest), recipe.history)
-    trainer = _trainer(folder, encoder, [_Dataset(each, inputs) for each in (learned, unseen)], recipe)
+    trainer = _trainer(folder, encoder, [_Dataset(part, inputs) for part in parts], recipe)
     if watcher is not None:
         trainer.add_callback(notifying(watcher))
     last = last_checkpoint(folder / CHECKPOINTS)
@@ -126,7 +135,7 @@ def train(
             tokenizer.save_pretrained(part)
             stamp(part, **manifest.model_dump(mode="json"))
     made = RewardModel(manifest, trained, tokenizer)
-    margins = judged(made, unseen)
+    margins = judged(made, contrasts(unseen, "plain"))
     return TrainedRewardModel(
         folder / REWARD_MODEL,
         trainer.state.global_step,
@@ -135,6 +144,7 @@ def train(
         accuracy(margins),
         length_controlled(margins),
         longer_wins(margins),
+        accuracy(judged(made, contrasts(unseen, "other"))),
         made.histories_cut([one.better for one in contrasts(found, "plain")]),
     )
 

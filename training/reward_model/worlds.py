@@ -183,17 +183,13 @@ def pairs(
 
 
 def sampled(
-    person: Person, count: int, copies: float, vocabulary: Vocabulary, random: np.random.Generator
+    person: Person, count: int, vocabulary: Vocabulary, random: np.random.Generator
 ) -> tuple[list[Response], list[float]]:
-    """Draw many answers to one question, and what each is worth. A share of them copies a note instead."""
+    """Draw many answers to one question, and then copies of the person's notes; and what each is worth."""
     kind = str(random.choice(list(vocabulary.kinds)))
     question = str(random.choice(QUESTIONS)).format(kind=kind)
-    answers = [
-        str(random.choice(person.history))
-        if random.random() < copies
-        else write(kind, person.manner, SAMPLING, vocabulary, random)
-        for _ in range(count)
-    ]
+    answers = [write(kind, person.manner, SAMPLING, vocabulary, random) for _ in range(count)]
+    answers += person.history
     responses = [Response(question, answer, person.history) for answer in answers]
     return responses, [worth(person, kind, answer) for answer in answers]
 

@@ -46,10 +46,12 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 serve",
         "pr2 train",
         "pr2 train feedback",
+        "pr2 train pairs",
         "pr2 train planner",
         "pr2 train policy",
         "pr2 train prepare",
         "pr2 train retriever",
+        "pr2 train reward-model",
         "pr2 train selector",
         "pr2 train warmstart",
     ]

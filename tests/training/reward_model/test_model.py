@@ -89,6 +89,11 @@ def test_what_is_read_of_a_history_is_its_end(history: list[str], window: int) -
     assert encoded.row[0][1:] == whole.row[0][1 + encoded.lost :]
 
 
+def test_citation_marks_do_not_give_an_answer_with_passages_away() -> None:
+    cited = replace(RESPONSE, answer="strong [1] black tea [2, 3]【4†L2】")
+    assert inputs(24).encode(cited) == inputs(24).encode(RESPONSE)
+
+
 def test_the_published_variant_ignores_the_history() -> None:
     plain = inputs(24, reads_history=False)
     assert plain.encode(RESPONSE) == plain.encode(replace(RESPONSE, history=()))
