@@ -30,10 +30,10 @@ from training.demo.prlm.robustness import sweep
 from training.demo.prlm.rollout import PRLM, RAG, vocabulary
 from training.folder import pin_configuration, write_json
 from training.policy.prlm import Weights
-from training.reward_model.contrasts import Contrast, contrasts, judged
+from training.reward_model.contrasts import contrasts, judged
 from training.reward_model.measures import Accuracy, accuracy
 from training.reward_model.model import RewardModel
-from training.reward_model.records import Pair, Response
+from training.reward_model.records import Pair
 
 RAG_BEFORE, PRLM_BEFORE = "rag, untrained", "prlm, untrained"
 CONTENT = "prlm, content alone"
@@ -49,7 +49,7 @@ class Judging:
     plain: Accuracy | None
     """Answers with the person's passages against those without any."""
     others: Accuracy | None
-    """Answers with the person's passages against those with another person's."""
+    """Answers with the person's passages against those with another person's that differ."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,22 @@ def learn(plan: Plan, seed: int) -> Result:
         curves,
         sweep(systems, held_out, encoder, seed),
         time.monotonic() - began,
+    )
+
+
+def run(folder: Path, plan: Plan, seed: int, learned: Callable[[Plan, int], Result] = learn) -> Result:
+    """Run a seed, or read what it came to before."""
+    file = folder / f"seed-{seed}.json"
+    if not file.exists():
+        write_json(file, _RESULT.dump_python(learned(plan, seed), mode="json"))
+    return _RESULT.validate_json(file.read_bytes())
+
+
+def _judging(model: RewardModel, pairs: Sequence[Pair]) -> Judging:
+    differing = [pair for pair in pairs if pair.other != pair.personalized]
+    return Judging(
+        accuracy(judged(model, contrasts(pairs, "plain"))),
+        accuracy(judged(model, contrasts(differing, "other"))),
     )
 
 
