@@ -115,6 +115,7 @@ def draw(file: Path, results: Sequence[Result]) -> None:
     axes[0].set(title="held-out score (content and manner)", xlabel="step", ylim=(0, 1))
     axes[0].legend(fontsize=7)
     for axis, retriever in zip(axes[1:], RETRIEVERS, strict=True):
+        axis.sharey(axes[1])
         for number, (first, second) in enumerate(ROBUSTNESS):
             cells = [_cell(results, first, second, retriever, k) for k in PASSAGES]
             means = [cell.mean for cell in cells]

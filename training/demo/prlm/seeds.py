@@ -134,27 +134,6 @@ def _judging(model: RewardModel, pairs: Sequence[Pair]) -> Judging:
     )
 
 
-def run(folder: Path, plan: Plan, seed: int, learned: Callable[[Plan, int], Result] = learn) -> Result:
-    """Run a seed, or read what it came to before."""
-    file = folder / f"seed-{seed}.json"
-    if not file.exists():
-        write_json(file, _RESULT.dump_python(learned(plan, seed), mode="json"))
-    return _RESULT.validate_json(file.read_bytes())
-
-
-def _judging(model: RewardModel, pairs: Sequence[Pair]) -> Judging:
-    own = [
-        Contrast(
-            pair.user,
-            Response(pair.question, pair.personalized, pair.history),
-            Response(pair.question, pair.other or "", pair.history),
-        )
-        for pair in pairs
-        if pair.other != pair.personalized
-    ]
-    return Judging(accuracy(judged(model, contrasts(pairs, "plain"))), accuracy(judged(model, own)))
-
-
 def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
