@@ -32,7 +32,7 @@ SHAPE = Shape(width=96, layers=2, heads=3, hidden=256, products=torch.float32)
 
 @dataclass(frozen=True)
 class Preference:
-    """What a training adds to the content: a scorer, and its weight in the reward."""
+    """The scorer that a training adds to the content, and its weight in the reward."""
 
     scorer: Scorer
     weights: Weights

@@ -1,4 +1,4 @@
-"""Writes what the seeds came to: tables, the figures as JSON, and a picture."""
+"""Writes the results of the seeds: tables, the figures as JSON, and a picture."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -45,9 +45,9 @@ class Difference:
 
     mean: float
     questions: Interval | None
-    """Bootstrap over the questions of these seeds: what other people would have come to."""
+    """Bootstrap over the questions of these seeds: the results with other people."""
     seeds: Interval | None
-    """Student's t over the seeds' means: what other trainings would have come to. None for one seed."""
+    """Student's t over the seeds' means: the results of other trainings. None for one seed."""
 
     def __str__(self) -> str:
         return f"{self.mean:+.3f} | {_shown(self.questions)} | {_shown(self.seeds)}"

@@ -119,7 +119,7 @@ def learn(plan: Plan, seed: int) -> Result:
 
 
 def run(folder: Path, plan: Plan, seed: int, learned: Callable[[Plan, int], Result] = learn) -> Result:
-    """Run a seed, or read what it came to before."""
+    """Run a seed, or read its result if it has one."""
     file = folder / f"seed-{seed}.json"
     if not file.exists():
         write_json(file, _RESULT.dump_python(learned(plan, seed), mode="json"))
