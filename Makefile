@@ -75,6 +75,9 @@ evaluate: $(VENV)/.installed ## Evaluate four methods on the sample data set, wi
 train-demo: $(VENV)/.installed-test ## Train a tiny model through the service's own episodes, three seeds, without a GPU
 	$(BIN)/python -m training.demo --seeds 0 1 2 --out train-demo
 
+train-prlm: $(VENV)/.installed-test ## Train with and without PrLM's reward model in a made world, five seeds, without a GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m training.demo.prlm --seeds 0 1 2 3 4 --out train-prlm
+
 test-learning: $(VENV)/.installed-test ## Run a small train-demo, one seed, and require that it learns
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m learning tests/training/demo
 
@@ -95,4 +98,4 @@ bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped hist
 clean: ## Remove the virtual environment and caches; DATA is kept
 	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help install serve test test-fast test-wheel test-engines test-openrlhf evaluate train-demo test-learning test-retrievers test-reward-model bench clean
+.PHONY: help install serve test test-fast test-wheel test-engines test-openrlhf evaluate train-demo train-prlm test-learning test-retrievers test-reward-model bench clean

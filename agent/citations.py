@@ -61,7 +61,7 @@ def resolve(text: str, reads: Mapping[int, tuple[Read, int]]) -> tuple[str, tupl
 
 def without_marks(text: str) -> str:
     """Remove all marks: how an answer cites its passages is no part of what it says."""
-    return MARK.sub("", text)
+    return MARK.sub("", text).strip()
 
 
 def _claims(gaps: Sequence[str]) -> list[str]:

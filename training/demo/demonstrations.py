@@ -11,7 +11,7 @@ from agent.episode import Episode
 from agent.policy import Chunk
 from index.documents import Passage
 from training.demo import world
-from training.demo.trainer import Sample
+from training.demo.trainer import Sample, sample_from
 from training.demo.vocabulary import END_OF_QUESTION, INSTRUCTIONS, LIMITS, QUESTION, Vocabulary
 
 _GOOD_QUERY, _GOOD_NEXT_QUERY, _QUESTION_AS_QUERY = 0.38, 0.65, 0.88
@@ -114,10 +114,4 @@ def reading(rng: random.Random, vocabulary: Vocabulary, documents: int) -> Sampl
         if number:
             pieces.append((f"{END_OF_QUESTION}{QUESTION} {question}{END_OF_QUESTION}", False))
         pieces.append((_turn(text, answer=answer), True))
-    ids: list[int] = []
-    sampled: list[bool] = []
-    for text, trained in pieces:
-        piece = vocabulary.encode(text)
-        ids += piece
-        sampled += [trained] * len(piece)
-    return Sample(tuple(ids), tuple(sampled))
+    return sample_from(pieces, vocabulary)

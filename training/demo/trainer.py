@@ -5,7 +5,7 @@ mean of each group. The score of the answer without the profile is constant with
 as part of the baseline. Here the advantages are used unchanged.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from agent.trajectory import Trajectory
 from training.demo.model import TinyLlama
+from training.demo.vocabulary import Vocabulary
 
 _TOKENS_AT_ONCE = 4096
 
@@ -45,6 +46,20 @@ def sample_of(trajectory: Trajectory, weight: float = 1.0) -> Sample:
         ids += segment.token_ids
         written += [segment.author == "policy"] * len(segment.token_ids)
     return Sample(tuple(ids), tuple(written), weight)
+
+
+def sample_from(pieces: Iterable[tuple[str, bool]], vocabulary: Vocabulary) -> Sample:
+    """Encode pieces of text, each with whether it is to be imitated.
+
+    Raises ValueError if a piece contains text that is no token.
+    """
+    ids: list[int] = []
+    written: list[bool] = []
+    for text, imitated in pieces:
+        piece = vocabulary.encode(text)
+        ids += piece
+        written += [imitated] * len(piece)
+    return Sample(tuple(ids), tuple(written))
 
 
 def loss(model: TinyLlama, samples: Sequence[Sample]) -> Tensor:

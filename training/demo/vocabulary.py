@@ -16,17 +16,18 @@ LIMITS = Limits(max_searches=4, top_k=2, max_documents=8, max_tokens=80, deadlin
 """Limits of an episode with searches. The deadline is out of reach, so that no result depends on speed."""
 
 QUESTION, END_OF_QUESTION = "Question:", "\n\n"
-_SEARCHES = (LIMITS.max_searches, 0)
+OPENINGS = tuple(prompts.opening("", INSTRUCTIONS, searches) for searches in (LIMITS.max_searches, 0))
 
 
 class Vocabulary:
-    """All tokens, by id. Encoding raises ValueError if the text contains anything else."""
+    """All tokens, by id. Encoding raises ValueError if the text contains anything else.
 
-    def __init__(self) -> None:
-        openings = [
-            prompts.opening("", INSTRUCTIONS, searches).removesuffix(f"{QUESTION} {END_OF_QUESTION}")
-            for searches in _SEARCHES
-        ]
+    `openings` are the prompts that an episode may begin with, for an empty question; `words` the words of the
+    world.
+    """
+
+    def __init__(self, openings: Sequence[str] = OPENINGS, words: Sequence[str] = world.WORDS) -> None:
+        openings = [opening.removesuffix(f"{QUESTION} {END_OF_QUESTION}") for opening in openings]
         blocks = ["\n<information>\n", "\n</information>\n", prompts.ANSWER_NOW, prompts.NOTHING_FOUND]
         marks = [f"[{number}]" for number in range(1, LIMITS.max_documents + 1)]
         opened = [tag.replace("/", "") for tag in ("</think>", *tags.STOP)]
@@ -40,7 +41,7 @@ class Vocabulary:
             "</think>",
             *tags.STOP,
             *(f" ({date})" for date in world.DATES),
-            *(f" {word}" for word in world.WORDS),
+            *(f" {word}" for word in words),
             ".",
             "?",
             "\n",

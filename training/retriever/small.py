@@ -16,6 +16,14 @@ _SPREAD = 0.5
 """Standard deviation of the embeddings."""
 
 
+def reduced(words: torch.Tensor, width: int) -> torch.Tensor:
+    """Reduce word embeddings, of shape (words, dimensions), to `width` principal components."""
+    centred = words - words.mean(dim=0)
+    _, directions = torch.linalg.eigh(centred.T @ centred)
+    components = centred @ directions[:, -width:]
+    return components / components.std() * _SPREAD
+
+
 def write_small_encoder(folder: Path, seed: int = 0) -> None:
     """Write it to a folder, for `load_encoder`."""
     from sentence_transformers import SentenceTransformer
@@ -24,9 +32,6 @@ def write_small_encoder(folder: Path, seed: int = 0) -> None:
 
     packaged = load_encoder("minilm", device="cpu").model
     words = packaged[0].model.embeddings.word_embeddings.weight.detach()
-    centred = words - words.mean(dim=0)
-    _, directions = torch.linalg.eigh(centred.T @ centred)
-    reduced = centred @ directions[:, -_WIDTH:]
     torch.manual_seed(seed)
     network = BertModel(
         BertConfig(
@@ -41,7 +46,7 @@ def write_small_encoder(folder: Path, seed: int = 0) -> None:
         )
     )
     with torch.no_grad():
-        network.embeddings.word_embeddings.weight.copy_(reduced / reduced.std() * _SPREAD)
+        network.embeddings.word_embeddings.weight.copy_(reduced(words, _WIDTH))
         for layer in network.encoder.layer:
             layer.attention.output.dense.weight.zero_()
             layer.output.dense.weight.zero_()

@@ -78,7 +78,8 @@ class ResponseInputs:
         room = self.inputs.room_for_two
         written = answer[:room]
         question = self.inputs.tokens(response.question)[: room - len(written)]
-        history, lost = [], 0
+        history: list[int] = []
+        lost = 0
         if self._reads_history:
             history, lost = self._history(response.history, room - len(written) - len(question))
         return Encoded(self.inputs.join([*history, *question], written), len(answer), lost)

@@ -12,8 +12,6 @@ from index.encoding.encoders import packaged_minilm
 from training.crossencoder import CrossEncoderRecipe, load_encoder
 
 _WIDTH, _HEADS, _LENGTH = 128, 4, 96
-_SPREAD = 0.5
-"""Standard deviation of the embeddings."""
 
 
 def write_small_encoder(folder: Path, seed: int = 0) -> Path:
@@ -21,10 +19,9 @@ def write_small_encoder(folder: Path, seed: int = 0) -> Path:
     import torch
     from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
+    from training.retriever.small import reduced
+
     words = AutoModel.from_pretrained(packaged_minilm()).embeddings.word_embeddings.weight.detach()
-    centred = words - words.mean(dim=0)
-    _, directions = torch.linalg.eigh(centred.T @ centred)
-    reduced = centred @ directions[:, -_WIDTH:]
     torch.manual_seed(seed)
     network = BertModel(
         BertConfig(
@@ -39,7 +36,7 @@ def write_small_encoder(folder: Path, seed: int = 0) -> Path:
         )
     )
     with torch.no_grad():
-        network.embeddings.word_embeddings.weight.copy_(reduced / reduced.std() * _SPREAD)
+        network.embeddings.word_embeddings.weight.copy_(reduced(words, _WIDTH))
         attention = network.encoder.layer[0].attention.self
         for weights in (attention.query.weight, attention.key.weight):
             weights.copy_(torch.eye(_WIDTH))
