@@ -3,6 +3,7 @@
 ProfileError
 ├── InvalidName          a user or document id that breaks the rule for names, or a name that is taken
 ├── InvalidDocument      a document that does not fit the schema
+├── UnreadableImport     a file or archive that cannot be imported
 ├── Abandoned            an import that was stopped
 ├── WouldReplace         stored documents that a put may not replace
 ├── NotFound
@@ -34,6 +35,10 @@ class InvalidDocument(ProfileError, ValueError):
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
         self.line = line
+
+
+class UnreadableImport(ProfileError, ValueError):
+    """A file, folder or archive cannot be imported; the message says why and how it can be."""
 
 
 class Abandoned(ProfileError):

@@ -12,7 +12,7 @@ from index.encoding.encoders import Vectors
 from index.encoding.shared import SharedEncoder
 from index.encoding.spool import Spool
 from index.errors import Abandoned, InvalidDocument
-from index.storage.profiles import EncodedDocument
+from index.storage.profiles import EncodedDocument, NotStored
 from index.storage.store import Store
 from index.threads import Run, to_end
 from index.values import Changes, Progress, PutItems, PutReport, Tally
@@ -23,7 +23,8 @@ T = TypeVar("T")
 class Import:
     """One put: all documents are read, then encoded, then written, or none of them is.
 
-    Reading and encoding go part by part. An invalid last document is found before anything is encoded.
+    Reading and encoding go part by part. An invalid last document is found before anything is encoded. What
+    is stored already with the same contents is not encoded again.
     Close it, best by a `with` block. After `stop`, which may be called at any time, it raises Abandoned as
     soon as it can, and nothing is written.
     """
@@ -56,6 +57,9 @@ class Import:
         self._read = Spool()
         self._encoded = Spool()
         self._unencoded: Iterator[list[Document]] = iter(self._read)
+        self._part: list[Document] = []
+        """The part in progress, with the documents that are stored already."""
+        self._compares = True
         self._stopped = False
 
     def __enter__(self) -> Self:
@@ -75,14 +79,16 @@ class Import:
         """Import everything. Raises InvalidDocument and what Store.put raises."""
         while self._read_more():
             pass
-        while (part := self._split_more()) is not None:
-            vectors = self._encoder.encoded("imports", self._user, part.texts)
-            further = {
-                name: self._spaces[name].encoded("imports", self._user, texts)
-                for name, texts in part.space_texts.items()
-            }
-            self._take(part, vectors, further)
-        return self._write()
+        while True:
+            while (part := self._split_more()) is not None:
+                vectors = self._encoder.encoded("imports", self._user, part.texts)
+                further = {
+                    name: self._spaces[name].encoded("imports", self._user, texts)
+                    for name, texts in part.space_texts.items()
+                }
+                self._take(part, vectors, further)
+            if (report := self._write()) is not None:
+                return report
 
     async def finish_in(self, run: Run) -> PutReport:
         """Import everything. Each step waits for its turn in a thread, each part for its turn at the encoder.
@@ -96,14 +102,16 @@ class Import:
 
         while await step(self._read_more):
             pass
-        while (part := await step(self._split_more)) is not None:
-            vectors = await asyncio.wrap_future(self._encoder.encode("imports", self._user, part.texts))
-            further = {
-                name: await asyncio.wrap_future(self._spaces[name].encode("imports", self._user, texts))
-                for name, texts in part.space_texts.items()
-            }
-            await step(partial(self._take, part, vectors, further))
-        return await step(self._write)
+        while True:
+            while (part := await step(self._split_more)) is not None:
+                vectors = await asyncio.wrap_future(self._encoder.encode("imports", self._user, part.texts))
+                further = {
+                    name: await asyncio.wrap_future(self._spaces[name].encode("imports", self._user, texts))
+                    for name, texts in part.space_texts.items()
+                }
+                await step(partial(self._take, part, vectors, further))
+            if (report := await step(self._write)) is not None:
+                return report
 
     def _read_more(self) -> bool:
         """Read and check the next documents. False after the last one."""
@@ -113,23 +121,42 @@ class Import:
         return part is not None
 
     def _split_more(self) -> Split | None:
-        """The next documents, split into passages; None after the last one."""
+        """The next documents that are not stored as they are, in passages; None after the last part."""
         self._go_on()
         part = next(self._unencoded, None)
+        if part is None:
+            return None
+        same = self._store.unchanged(self._user, part) if self._compares else set()
+        # Of two documents with one id the last counts: it may be the one that is stored, after another one.
+        same -= self._repeated
+        self._part = part
+        new = [document for document in part if document.id not in same]
         spaces = {name: shared.encoder for name, shared in self._spaces.items()}
-        return None if part is None else split_documents(self._encoder.encoder, part, spaces)
+        return split_documents(self._encoder.encoder, new, spaces)
 
     def _take(self, part: Split, vectors: Vectors, further: Mapping[str, Vectors]) -> None:
         """Keep a part with the vectors of its texts until all can be written."""
-        self._encoded.add(part.encoded(vectors, further))
+        encoded: dict[int, EncodedDocument] = {
+            id(new.document): new for new in part.encoded(vectors, further)
+        }
+        self._encoded.add([encoded.get(id(each)) or EncodedDocument(each, None) for each in self._part])
         if self._progress:
-            self._progress(len(part.documents))
+            self._progress(len(self._part))
 
-    def _write(self) -> PutReport:
-        """Write all parts in one transaction."""
+    def _write(self) -> PutReport | None:
+        """Write all parts in one transaction. None if everything has to be encoded first.
+
+        This is so when another writer has just changed a document that was found to be stored already.
+        """
         changes = Changes()
         if self._seen:
-            self._store.put(self._user, self._spooled(), changes, replace=self._replace)
+            try:
+                self._store.put(self._user, self._spooled(), changes, replace=self._replace)
+            except NotStored:
+                self._compares = False
+                self._encoded.clear()
+                self._unencoded = iter(self._read)
+                return None
         return PutReport(
             len(self._seen),
             self._duplicates.first,

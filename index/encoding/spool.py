@@ -36,6 +36,11 @@ class Spool:
         except OSError as error:
             raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
 
+    def clear(self) -> None:
+        """Remove all items."""
+        self._file.seek(0)
+        self._file.truncate()
+
     def __iter__(self) -> Iterator[Any]:
         self._file.seek(0)
         while True:

@@ -1,7 +1,8 @@
 """File readers for user histories, one module per format.
 
 A reader yields documents and, in place of each invalid item, an InvalidDocument with its line; the caller
-decides how to handle those. To add a format, write its module and register it in FORMATS.
+decides how to handle those. What a format leaves out on purpose is Skipped, with the reason. To add a format,
+write its module and register it in FORMATS.
 """
 
 from collections.abc import Mapping
@@ -10,17 +11,28 @@ from index.formats.csv import CSV, read_csv
 from index.formats.items import ITEM_CHARACTERS
 from index.formats.json import JSON, read_json
 from index.formats.locomo import LOCOMO, locomo_date, read_locomo
+from index.formats.members import Member, Members, opened_members
 from index.formats.ndjson import NDJSON, read_ndjson
-from index.formats.source import Documents, File, Format, Source
+from index.formats.recognition import Claim, Recognition, read, recognize
+from index.formats.source import Beginning, Documents, Format, Items, Options, Skipped, Source
 
 __all__ = [
     "FORMATS",
     "ITEM_CHARACTERS",
+    "Beginning",
+    "Claim",
     "Documents",
-    "File",
     "Format",
+    "Items",
+    "Member",
+    "Members",
+    "Options",
+    "Recognition",
+    "Skipped",
     "Source",
     "locomo_date",
+    "opened_members",
+    "read",
     "read_csv",
     "read_json",
     "read_locomo",
@@ -28,12 +40,5 @@ __all__ = [
     "recognize",
 ]
 
-FORMATS: Mapping[str, Format] = {found.name: found for found in (NDJSON, JSON, CSV, LOCOMO)}
-
-
-def recognize(file: str, beginning: str) -> Format | None:
-    """Find the format by the file's suffix or else by its first character. None if neither is known."""
-    for known in FORMATS.values():
-        if known.suffix and file.endswith(known.suffix):
-            return known
-    return next((known for known in FORMATS.values() if beginning and known.beginning == beginning), None)
+FORMATS: Mapping[str, Format] = {found.name: found for found in (LOCOMO, NDJSON, JSON, CSV)}
+"""The first that recognizes a file reads it, so the particular come before the general."""

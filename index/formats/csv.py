@@ -7,7 +7,9 @@ from typing import Any
 from index.documents import TEXT_CHARACTERS
 from index.errors import InvalidDocument
 from index.formats.items import parsed, without_bom
-from index.formats.source import Documents, File, Format, Source
+from index.formats.members import Member
+from index.formats.reading import each
+from index.formats.source import Beginning, Documents, Format, Options
 
 FIELDS = ("id", "text", "created_at", "title", "source")
 
@@ -50,10 +52,21 @@ def read_csv(lines: Iterable[str], columns: Mapping[str, str] | None = None) -> 
         yield parsed(data | ({"metadata": metadata} if metadata else {}), line)
 
 
-def _sources(file: File) -> list[Source]:
-    # An upper bound: the header is not a document, and a quoted field may hold line breaks.
-    total = None if file.line_count is None else max(file.line_count - 1, 0)
-    return [Source(file.user, read_csv(file.lines, file.columns), total)]
+def _read(member: Member, options: Options) -> Documents:
+    return read_csv(member.lines(), options.columns)
 
 
-CSV = Format("csv", _sources, suffix=".csv", takes_columns=True)
+def _recognizes(beginning: Beginning) -> bool:
+    header = next(csv.reader(beginning.text.splitlines()[:1]), [])
+    return beginning.suffix == ".csv" and "text" in header
+
+
+CSV = Format(
+    "csv",
+    "CSV",
+    each(_read, counts_lines=True),
+    recognizes=_recognizes,
+    suffix=".csv",
+    takes_columns=True,
+    exported=False,
+)

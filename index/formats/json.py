@@ -1,10 +1,13 @@
 """Reads a JSON array of documents of any length, one element at a time."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 
 from index.errors import InvalidDocument
 from index.formats.items import ITEM_CHARACTERS, MOST_STRUCTURE, TOO_LARGE, loaded, parsed, without_bom
-from index.formats.source import Documents, File, Format, Source
+from index.formats.members import Member
+from index.formats.reading import each
+from index.formats.source import Beginning, Documents, Format, Options
 from index.formats.structure import Structure
 
 _DEEPEST = 500
@@ -87,8 +90,18 @@ def _reader(pieces: Iterable[str]) -> Callable[[int], str]:
     return read
 
 
-def _sources(file: File) -> list[Source]:
-    return [Source(file.user, read_json(file.lines))]
+def _is_array(beginning: Beginning) -> bool:
+    """Whether the first element is an object with a text."""
+    text = beginning.text.lstrip()
+    try:
+        first, _ = json.JSONDecoder().raw_decode(text[1:].lstrip())
+    except (ValueError, RecursionError):
+        return False
+    return text.startswith("[") and isinstance(first, dict) and "text" in first
 
 
-JSON = Format("json", _sources, beginning="[")
+def _read(member: Member, options: Options) -> Documents:
+    return read_json(member.lines())
+
+
+JSON = Format("json", "JSON", each(_read), recognizes=_is_array, first="[", exported=False)

@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from index.dates import iso, read_date
 from index.errors import InvalidDocument
 from index.formats.items import parsed
-from index.formats.source import Documents, File, Format, Source
+from index.formats.members import Member
+from index.formats.source import Documents, Format, Options, Source
 
 
 def read_locomo(sample: Mapping[str, Any]) -> Documents:
@@ -59,29 +60,38 @@ def locomo_date(text: str | None) -> str | None:
         return None
 
 
-def _sources(file: File) -> list[Source]:
-    """Return the conversation whose sample_id is `file.user`, or all conversations for `all`."""
+def _sources(members: Sequence[Member], options: Options) -> list[Source]:
+    """Return the conversation whose sample_id is the user, or all conversations for `all`."""
+    named: dict[str, Any] = {}
+    for member in members:
+        named |= _samples(member)
+    user = options.user
+    if user == "all":
+        chosen = named
+    elif user in named or len(named) == 1:
+        # If there is only one conversation, any user can have it.
+        chosen = {user: named.get(user) or next(iter(named.values()))}
+    else:
+        files = ", ".join(member.name for member in members)
+        raise InvalidDocument(
+            f"{files} has no conversation {user!r}; it has {', '.join(named)} (or say 'all')"
+        )
+    return [_conversation(name, sample) for name, sample in chosen.items()]
+
+
+def _samples(member: Member) -> dict[str, Any]:
     try:
-        found = json.loads("".join(file.lines))
+        found = json.loads("".join(member.lines()))
     except (ValueError, RecursionError) as error:
-        raise InvalidDocument(f"{file.name} is not JSON: {error}") from None
+        raise InvalidDocument(f"{member.name} is not JSON: {error}") from None
     named: dict[str, Any] = {}
     for number, sample in enumerate(found if isinstance(found, list) else [found], 1):
         if not isinstance(sample, dict) or not isinstance(sample.get("conversation"), dict):
             raise InvalidDocument(
-                f"item {number} of {file.name} is not a LoCoMo conversation: it has no 'conversation'"
+                f"item {number} of {member.name} is not a LoCoMo conversation: it has no 'conversation'"
             )
         named[str(sample.get("sample_id", f"conversation-{number}"))] = sample
-    if file.user == "all":
-        chosen = named
-    elif file.user in named or len(named) == 1:
-        # If there is only one conversation, any user can have it.
-        chosen = {file.user: named.get(file.user) or next(iter(named.values()))}
-    else:
-        raise InvalidDocument(
-            f"{file.name} has no conversation {file.user!r}; it has {', '.join(named)} (or say 'all')"
-        )
-    return [_conversation(name, sample) for name, sample in chosen.items()]
+    return named
 
 
 def _conversation(name: str, sample: Mapping[str, Any]) -> Source:
@@ -92,4 +102,10 @@ def _conversation(name: str, sample: Mapping[str, Any]) -> Source:
     return Source(name, documents, len(documents))
 
 
-LOCOMO = Format("locomo", _sources)
+LOCOMO = Format(
+    "locomo",
+    "LoCoMo conversation",
+    _sources,
+    recognizes=lambda beginning: beginning.has_keys("conversation", "session_1", "dia_id"),
+    exported=False,
+)

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from index.errors import InvalidDocument
 from index.formats.items import loaded, parsed, without_bom
-from index.formats.source import Documents, File, Format, Source
+from index.formats.members import Member
+from index.formats.reading import each
+from index.formats.source import Beginning, Documents, Format, Options
 
 
 def read_ndjson(lines: Iterable[str | bytes]) -> Documents:
@@ -20,8 +22,14 @@ def read_ndjson(lines: Iterable[str | bytes]) -> Documents:
         yield parsed(data, number)
 
 
-def _sources(file: File) -> list[Source]:
-    return [Source(file.user, read_ndjson(file.lines), file.line_count)]
+def _read(member: Member, options: Options) -> Documents:
+    return read_ndjson(member.lines())
 
 
-NDJSON = Format("ndjson", _sources, beginning="{")
+def _recognizes(beginning: Beginning) -> bool:
+    return beginning.suffix in (".ndjson", ".jsonl") and beginning.has_keys("text")
+
+
+NDJSON = Format(
+    "ndjson", "NDJSON", each(_read, counts_lines=True), recognizes=_recognizes, first="{", exported=False
+)

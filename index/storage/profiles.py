@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -37,7 +37,12 @@ class EncodedPassage:
 @dataclass(frozen=True)
 class EncodedDocument:
     document: Document
-    passages: tuple[EncodedPassage, ...]
+    passages: tuple[EncodedPassage, ...] | None
+    """None for a document that is stored with the same contents, whose vectors were not made again."""
+
+
+class NotStored(Exception):
+    """A document without vectors is not stored with these contents any more: it has to be encoded."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +88,14 @@ def put(
     replace: bool,
     spaces: Collection[str] = (),
 ) -> int:
-    """See Store.put. `spaces` names the further spaces of the store."""
+    """See Store.put. `spaces` names the further spaces of the store. Raises NotStored."""
     version, start = _claimed(connection, user)
     position = start
     differs: dict[str, bool] = {}
     for batch in batches:
         _compare(connection, user, batch, start, differs, changes.added)
-        position = _put_batch(connection, user, batch, position, spaces)
+        new = [encoded for encoded in batch if encoded.passages is not None]
+        position = _put_batch(connection, user, new, position, spaces)
     for document_id, changed in differs.items():
         (changes.replaced if changed else changes.unchanged).add(document_id)
     if changes.replaced.count and not replace:
@@ -246,22 +252,39 @@ def _compare(
 
     A document that was stored gets an entry in `differs`; one that is new is added to `added`.
     """
+    latest = {encoded.document.id: encoded for encoded in batch}
+    for document_id, row in _rows(connection, user, latest):
+        encoded = latest[document_id]
+        changed = row is None or not _same(row, encoded.document)
+        if changed and encoded.passages is None:
+            raise NotStored
+        if row is None:
+            added.add(document_id)
+        elif row.position < start:
+            differs[document_id] = differs.get(document_id, False) or changed
+
+
+def unchanged(connection: Connection, user: str, documents: Iterable[Document]) -> set[str]:
+    """Return the ids of those documents that are stored with the same contents."""
+    latest = {document.id: document for document in documents}
+    rows = _rows(connection, user, latest)
+    return {document_id for document_id, row in rows if row is not None and _same(row, latest[document_id])}
+
+
+def _rows(connection: Connection, user: str, document_ids: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Yield each id with its stored row, None if there is none."""
     columns = schema.documents.c
-    latest = {encoded.document.id: encoded.document for encoded in batch}
-    ids = list(latest)
+    ids = list(document_ids)
     for first in range(0, len(ids), AT_ONCE):
         some = ids[first : first + AT_ONCE]
-        rows = connection.execute(
-            select(schema.documents).where(columns.user == user, columns.id.in_(some))
-        ).all()
-        stored = {row.id: row for row in rows}
+        query = select(schema.documents).where(columns.user == user, columns.id.in_(some))
+        stored = {row.id: row for row in connection.execute(query)}
         for document_id in some:
-            row = stored.get(document_id)
-            if row is None:
-                added.add(document_id)
-            elif row.position < start:
-                changed = _document(row).to_dict() != latest[document_id].to_dict()
-                differs[document_id] = differs.get(document_id, False) or changed
+            yield document_id, stored.get(document_id)
+
+
+def _same(row: Any, document: Document) -> bool:
+    return _document(row).to_dict() == document.to_dict()
 
 
 def _would_replace(replaced: Tally[str]) -> str:
@@ -296,7 +319,7 @@ def _put_batch(
         _key(user, positions[name], passage)
         | {"end": passage.end, "vector": vectors.to_bytes(passage.vector)}
         for name, encoded in latest.items()
-        for passage in encoded.passages
+        for passage in encoded.passages or ()
     ]
     if passage_rows:
         connection.execute(insert(schema.passages), passage_rows)
@@ -330,7 +353,7 @@ def _put_vectors(
         _key(user, positions[encoded.document.id], passage)
         | {"space": space, "vector": vectors.to_bytes(passage.spaces[space])}
         for encoded in batch
-        for passage in encoded.passages
+        for passage in encoded.passages or ()
         for space in spaces
     ]
     if rows:

@@ -127,8 +127,9 @@ class Store:
         """Insert or replace documents in one transaction; a replaced document keeps its position.
 
         `batches` is read inside the transaction, so it should be quick. What changed is added to `changes`.
-        Returns the new version. Raises WouldReplace, without `replace`, if contents would be lost, and
-        EncoderMismatch if the store has a space that this one was opened without.
+        Returns the new version. Raises WouldReplace, without `replace`, if contents would be lost,
+        EncoderMismatch if the store has a space that this one was opened without, and NotStored if a document
+        that comes without vectors is not stored as it is.
         """
         with self._write() as connection:
             opening.read_encoder(connection, self._expected, lock="share")
@@ -139,6 +140,11 @@ class Store:
             return profiles.put(
                 connection, user, batches, changes or Changes(), replace=replace, spaces=spaces
             )
+
+    def unchanged(self, user: str, documents: Iterable[Document]) -> set[str]:
+        """Return the ids of those documents that are stored with the same contents."""
+        with self._read() as connection:
+            return profiles.unchanged(connection, user, documents)
 
     def spaces(self) -> dict[str, EncoderManifest]:
         """Return the encoders of the further spaces that every passage has a vector in, by name."""

@@ -1,14 +1,18 @@
-"""`pr2 profile import`: stores a file's documents, with a progress bar and a report."""
+"""`pr2 profile import`: stores a file, folder or archive, with a progress bar and a report."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import tzinfo
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from index.formats import FORMATS, Source
-from index.values import PutReport, Tally
+from index.documents import Document
+from index.errors import InvalidDocument
+from index.formats import FORMATS, Claim, Format, Options, Skipped, Source
+from index.values import PutItems, PutReport, Tally
 from server.cli import options
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.printable import one_line
@@ -16,12 +20,21 @@ from server.cli.progress import bar
 from server.cli.sources import AUTO, opened
 
 _FORMATS = (AUTO, *FORMATS)
+_NAMED = 3
+"""Files that the report names for each reason."""
 
 
 def _known_format(name: str) -> str:
     if name not in _FORMATS:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(_FORMATS)}")
     return name
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise typer.BadParameter(f"{name!r} is not a time zone, like Europe/Berlin") from None
 
 
 def import_(
@@ -33,8 +46,13 @@ def import_(
             show_default=False,
         ),
     ],
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="File in UTF-8; - for stdin.", show_default=False)
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="File, folder, or .zip as an app exported it; - for stdin.",
+            show_default=False,
+        ),
     ],
     form: Annotated[
         str,
@@ -42,7 +60,7 @@ def import_(
             "--format",
             metavar=f"[{'|'.join(_FORMATS)}]",
             callback=_known_format,
-            help="Format of the file; auto recognizes it by its name and first character.",
+            help="Format of the file; auto recognizes it by its content.",
         ),
     ] = AUTO,
     columns: Annotated[
@@ -51,37 +69,104 @@ def import_(
             "--map", metavar="FIELD=COLUMN", help="CSV: column of a field, like text=BODY. Repeatable."
         ),
     ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            "--time-zone",
+            metavar="NAME",
+            parser=_zone,
+            help="Time zone of an export that names none, like Europe/Berlin; by default this machine's.",
+        ),
+    ] = None,
+    day_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--day-first/--month-first",
+            help="Order of dates like 03/04/2024 in an export whose dates could be read in both.",
+        ),
+    ] = None,
     on_error: Annotated[
-        Literal["fail", "skip"],
-        typer.Option(help="For an invalid document: store nothing, or leave it out."),
-    ] = "fail",
+        Literal["fail", "skip"] | None,
+        typer.Option(
+            help="For an invalid document: store nothing, or leave it out. By default, broken items of an "
+            "app's export are left out, and other files are stored as a whole."
+        ),
+    ] = None,
     server: options.Server = None,
     data: options.Data = None,
     encoder: options.Encoder = None,
     space: options.Space = None,
 ) -> None:
-    """Store the documents of a file. Documents with a known id are replaced.
+    """Store the documents of a file, a folder, or an app's export. Documents with a known id are replaced.
 
-    NDJSON and JSON take objects with text and, optionally, id, created_at, title, source, metadata. Without
-    an id, one is made from the contents.
+    An export of the same account that is imported later adds what is new. NDJSON and JSON take objects with
+    text and, optionally, id, created_at, title, source, metadata. Without an id, one is made from the
+    contents.
     """
     flags = options.flags(data=data, encoder=encoder, space=space)
-    with as_cli_errors(), opened(user, file, form, _mapping(columns or [])) as sources:
-        asyncio.run(_import(server, flags, sources, on_error))
+    with as_cli_errors():
+        options_ = Options(user, _mapping(columns or []), cast("tzinfo | None", zone), day_first)
+        with opened(path, form, options_) as (recognition, sources):
+            for claim in recognition.claims:
+                typer.echo(_recognized(path, claim), err=True)
+            asyncio.run(_import(server, flags, sources, on_error))
+            LeftOut(recognition.left_out).print()
 
 
 async def _import(
-    server: str | None, flags: Mapping[str, Any], sources: Sequence[Source], on_error: str
+    server: str | None,
+    flags: Mapping[str, Any],
+    sources: Sequence[tuple[Format, Source]],
+    on_error: str | None,
 ) -> None:
     from server.cli.backend import open_backend
 
     async with open_backend(server, flags) as backend:
-        for source in sources:
+        for form, source in sources:
+            left_out = LeftOut()
             with bar(source.user, source.total) as (progress, task):
                 report = await backend.put(
-                    source.user, source.documents, on_error=on_error, progress=partial(progress.advance, task)
+                    source.user,
+                    left_out.without(source.documents),
+                    on_error=on_error or ("skip" if form.exported else "fail"),
+                    progress=partial(progress.advance, task),
                 )
             _print(source.user, report)
+            left_out.print()
+
+
+def _recognized(path: str, claim: Claim) -> str:
+    files = "" if len(claim.members) == 1 else f" in {len(claim.members)} files"
+    return one_line(f"{path}: {claim.form.title}{files}")
+
+
+class LeftOut:
+    """Counts what is left out, by reason."""
+
+    def __init__(self, skipped: Iterable[Skipped] = ()) -> None:
+        self._reasons: dict[str, Tally[str]] = {}
+        for item in skipped:
+            self._add(item)
+
+    def without(self, items: Iterable[Document | InvalidDocument | Skipped]) -> PutItems:
+        """Yield the documents and faults; the others are counted."""
+        for item in items:
+            if isinstance(item, Skipped):
+                self._add(item)
+            else:
+                yield item
+
+    def print(self) -> None:
+        for reason, tally in self._reasons.items():
+            named = ", ".join(tally.first[:_NAMED])
+            more = f" and {tally.count - _NAMED} more" if tally.count > _NAMED and named else ""
+            typer.echo(one_line(f"left out {tally.count}: {reason}{f' ({named}{more})' if named else ''}"))
+
+    def _add(self, item: Skipped) -> None:
+        tally = self._reasons.setdefault(item.reason, Tally())
+        tally.count += 1
+        if item.where and len(tally.first) < _NAMED:
+            tally.first.append(item.where)
 
 
 def _mapping(pairs: Sequence[str]) -> dict[str, str]:
@@ -110,7 +195,8 @@ def _print(user: str, report: PutReport) -> None:
         named = _named(Tally(report.duplicate_count, report.duplicates))
         typer.echo(f"came more than once, the last one counts: {named}")
     for skipped in report.skipped:
-        typer.echo(f"skipped line {skipped.line}: {one_line(str(skipped))}")
+        where = "" if skipped.line is None else f" line {skipped.line}"
+        typer.echo(f"skipped{where}: {one_line(str(skipped))}")
     if report.skipped_count > len(report.skipped):
         typer.echo(f"and skipped {report.skipped_count - len(report.skipped)} more lines")
 

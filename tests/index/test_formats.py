@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from index.documents import Document
 from index.errors import InvalidDocument
-from index.formats import FORMATS, locomo_date, read_csv, read_json, read_locomo, read_ndjson, recognize
+from index.formats import locomo_date, read_csv, read_json, read_locomo, read_ndjson
 from index.formats.items import MOST_STRUCTURE, TOO_LARGE
 from index.formats.json import elements
 
@@ -285,9 +285,3 @@ def test_an_invalid_locomo_turn_is_reported() -> None:
 )
 def test_locomo_dates_without_an_offset_are_utc(text: str | None, moment: str | None) -> None:
     assert locomo_date(text) == moment
-
-
-def test_formats_are_recognized_by_the_name_and_then_by_the_first_character() -> None:
-    found = [recognize(*asked) for asked in (("a.csv", "{"), ("a.txt", "{"), ("-", "["), ("a.json", "x"))]
-    assert [known and known.name for known in found] == ["csv", "ndjson", "json", None]
-    assert {name: known.name for name, known in FORMATS.items()} == {name: name for name in FORMATS}

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from index.documents import Document
-from index.encoding.embedding import MOST_DOCUMENTS
+from index.encoding.embedding import MOST_CHARACTERS, MOST_DOCUMENTS
 from index.errors import Abandoned, InvalidDocument
 from index.profiles import Profiles
 from index.storage.store import Store
@@ -196,3 +196,41 @@ def test_an_invalid_last_document_is_found_before_anything_is_encoded(
     with pytest.raises(InvalidDocument, match="bad"):
         profiles.put("ana", [*documents(500), InvalidDocument("bad", 501)])
     assert encoder.batches == []
+
+
+async def test_what_is_stored_already_is_not_encoded_again(profiles: Profiles, encoder: Counting) -> None:
+    await put(profiles, documents(20))
+    encoder.batches.clear()
+    changed = Document(id="7", text="other")
+    with profiles.importing("ana", [*documents(20)[:7], changed, *documents(22)[8:]]) as work:
+        changes = (await work.finish_in(run_at_once)).changes
+    assert sorted(text for batch in encoder.batches for text in batch) == ["other", "x" * 400, "x" * 400]
+    assert (changes.added.first, changes.replaced.first) == (["20", "21"], ["7"])
+    assert changes.unchanged.first == [str(number) for number in range(20) if number != 7]
+    assert [document.id for _, document in profiles.store.documents("ana")] == [str(n) for n in range(22)]
+    assert len(profiles.store.load("ana").vectors) == 22
+
+
+def test_a_document_that_another_writer_changes_meanwhile_is_encoded_after_all(
+    profiles: Profiles, encoder: Counting
+) -> None:
+    profiles.put("ana", documents(20))
+    encoder.batches.clear()
+    deleted = iter(["3"])
+
+    def progress(done: int) -> None:
+        for document_id in deleted:
+            profiles.delete_document("ana", document_id)
+
+    changes = profiles.put("ana", documents(20), progress=progress).changes
+    assert sum(map(len, encoder.batches)) == 20
+    assert (changes.added.first, changes.unchanged.count) == (["3"], 19)
+    assert profiles.store.count("ana") == 20
+
+
+def test_the_last_of_two_documents_with_one_id_counts_even_if_it_is_stored(profiles: Profiles) -> None:
+    # Each is a part of its own.
+    stored, other = (Document(id="a", text=word * MOST_CHARACTERS) for word in ("a ", "b "))
+    profiles.put("ana", [stored])
+    changes = profiles.put("ana", [stored, other, stored]).changes
+    assert (profiles.store.document("ana", "a"), changes.replaced.first) == (stored, ["a"])
