@@ -11,6 +11,7 @@ from index.formats.csv import CSV, read_csv
 from index.formats.items import ITEM_CHARACTERS
 from index.formats.json import JSON, read_json
 from index.formats.locomo import LOCOMO, locomo_date, read_locomo
+from index.formats.mail import MAIL, MBOX
 from index.formats.members import Member, Members, opened_members
 from index.formats.ndjson import NDJSON, read_ndjson
 from index.formats.recognition import Claim, Recognition, read, recognize
@@ -40,5 +41,5 @@ __all__ = [
     "recognize",
 ]
 
-FORMATS: Mapping[str, Format] = {found.name: found for found in (LOCOMO, NDJSON, JSON, CSV)}
+FORMATS: Mapping[str, Format] = {found.name: found for found in (LOCOMO, MBOX, MAIL, NDJSON, JSON, CSV)}
 """The first that recognizes a file reads it, so the particular come before the general."""

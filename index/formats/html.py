@@ -14,7 +14,7 @@ _BLOCKS = frozenset(
 )
 _UNSEEN = frozenset("head script style template title noscript".split())
 _QUOTING = ("gmail_quote", "yahoo_quoted", "moz-cite-prefix")
-_DEEPEST = 100
+_DEEPEST = 10
 """Divisions within a quotation that may be left open when it ends."""
 _NAME = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]{0,20})")
 _SPACE = re.compile(r"[ \t\r\n\f]+")
