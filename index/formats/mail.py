@@ -93,7 +93,7 @@ def read_message(raw: bytes, number: int) -> Items:
         yield InvalidDocument(f"a broken mail: {error or type(error).__name__}", number)
         return
     yield from attachments
-    yield parsed(data, number) if data["text"] else Skipped("a mail without text", data.get("title", ""))
+    yield parsed(data, number) if "text" in data else Skipped("a mail without text", data.get("title", ""))
 
 
 def _document(message: Message, text: str) -> dict[str, Any]:
