@@ -7,15 +7,24 @@ write its module and register it in FORMATS.
 
 from collections.abc import Mapping
 
+from index.formats.chatgpt import CHATGPT
+from index.formats.claude import CLAUDE
 from index.formats.csv import CSV, read_csv
+from index.formats.discord import DISCORD
 from index.formats.items import ITEM_CHARACTERS
 from index.formats.json import JSON, read_json
 from index.formats.locomo import LOCOMO, locomo_date, read_locomo
 from index.formats.mail import MAIL, MBOX
 from index.formats.members import Member, Members, opened_members
 from index.formats.ndjson import NDJSON, read_ndjson
+from index.formats.people import LIFEBENCH, LONGMEMEVAL, PERSONAMEM
 from index.formats.recognition import Claim, Recognition, read, recognize
+from index.formats.signal import SIGNAL
+from index.formats.slack import SLACK
+from index.formats.sms import SMS
 from index.formats.source import Beginning, Documents, Format, Items, Options, Skipped, Source
+from index.formats.telegram import TELEGRAM
+from index.formats.whatsapp import WHATSAPP
 
 __all__ = [
     "FORMATS",
@@ -41,5 +50,26 @@ __all__ = [
     "recognize",
 ]
 
-FORMATS: Mapping[str, Format] = {found.name: found for found in (LOCOMO, MBOX, MAIL, NDJSON, JSON, CSV)}
+FORMATS: Mapping[str, Format] = {
+    found.name: found
+    for found in (
+        WHATSAPP,
+        TELEGRAM,
+        SIGNAL,
+        SLACK,
+        DISCORD,
+        CHATGPT,
+        CLAUDE,
+        SMS,
+        MBOX,
+        MAIL,
+        LOCOMO,
+        LIFEBENCH,
+        LONGMEMEVAL,
+        PERSONAMEM,
+        NDJSON,
+        JSON,
+        CSV,
+    )
+}
 """The first that recognizes a file reads it, so the particular come before the general."""

@@ -15,8 +15,8 @@ from typing import IO, Any
 from index.dates import date_if_read
 from index.documents import LABEL_CHARACTERS
 from index.errors import InvalidDocument
+from index.formats.chats import identity
 from index.formats.html import plain_text
-from index.formats.identity import made_from
 from index.formats.items import parsed
 from index.formats.members import Member
 from index.formats.reading import each
@@ -101,18 +101,18 @@ def _document(message: Message, text: str) -> dict[str, Any]:
     author = name or address
     subject = _header(message, "Subject")
     title = ": ".join(filter(None, (author, subject)))
-    date, identity = _header(message, "Date"), _header(message, "Message-ID")
+    date, message_id = _header(message, "Date"), _header(message, "Message-ID")
     created_at = date_if_read(date)
     references = _header(message, "References").split() + _header(message, "In-Reply-To").split()
     metadata = {
         "author": author,
         "from": address,
         "to": ", ".join(shown or to for shown, to in getaddresses([_header(message, "To")])),
-        "thread": _header(message, "X-GM-THRID") or next(iter(references), identity),
+        "thread": _header(message, "X-GM-THRID") or next(iter(references), message_id),
         "labels": _header(message, "X-Gmail-Labels"),
     }
     data = {
-        "id": made_from("mail", identity) if identity else made_from("mail", date, address, subject, text),
+        "id": identity("mail", message_id) if message_id else identity("mail", date, address, subject, text),
         "text": text,
         "title": title[:LABEL_CHARACTERS],
         "source": f"mail/{_thread(subject)}"[:LABEL_CHARACTERS],

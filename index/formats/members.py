@@ -42,6 +42,13 @@ class Member:
     stored: int
     """Bytes on disk: less than `size` in an archive."""
     _open: Callable[[], IO[bytes]]
+    within: str = ""
+    """Name of the folder or archive that was given; of a single file, the folder that it lies in."""
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that the file lies in; for one at the top, of what was given."""
+        return self.name.rpartition("/")[0].rpartition("/")[2] or self.within
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -126,7 +133,8 @@ def opened_members(path: Path) -> Iterator[Members]:
         is_zip = start.read(4) in (b"PK\3\4", b"PK\5\6") and not _is_office(path)
     if not is_zip:
         size, _ = state = _state(path)
-        member = Member(path.name, size, size, partial(_open_file, path))
+        within = path.resolve().parent.name
+        member = Member(path.name, size, size, partial(_open_file, path), within)
         yield Members(path.name, (member,), True, (), size, {path: state})
         return
     with ExitStack() as stack:
@@ -160,6 +168,7 @@ def _of_folder(folder: Path) -> Members:
     members: list[Member] = []
     left_out: list[Skipped] = []
     states: dict[Path, tuple[int, int]] = {}
+    own = folder.resolve().name
 
     def failed(error: OSError) -> None:
         left_out.append(Skipped(f"a folder that cannot be read: {error.strerror}", str(error.filename)))
@@ -177,10 +186,10 @@ def _of_folder(folder: Path) -> Members:
             elif not stat.S_ISREG(found.st_mode):
                 left_out.append(Skipped("not a regular file", shown))
             else:
-                members.append(Member(shown, found.st_size, found.st_size, partial(_open_file, path)))
+                members.append(Member(shown, found.st_size, found.st_size, partial(_open_file, path), own))
                 states[path] = (found.st_size, found.st_mtime_ns)
     stored = sum(member.stored for member in members)
-    return Members(folder.resolve().name, tuple(members), False, tuple(left_out), stored, states)
+    return Members(own, tuple(members), False, tuple(left_out), stored, states)
 
 
 def _of_archive(path: Path, archive: zipfile.ZipFile) -> Members:
@@ -195,7 +204,7 @@ def _of_archive(path: Path, archive: zipfile.ZipFile) -> Members:
             left_out.append(Skipped(reason, name))
         else:
             opened = partial(archive.open, entry)
-            members.append(Member(name, entry.file_size, entry.compress_size, opened))
+            members.append(Member(name, entry.file_size, entry.compress_size, opened, path.stem))
     size, _ = state = _state(path)
     return Members(path.name, tuple(members), False, tuple(left_out), size, {path: state})
 

@@ -1,0 +1,1 @@
+"""Readers of exported histories, over files as the apps write them."""

@@ -1,73 +1,60 @@
-"""Reads a path as `pr2 profile import` does, and stores it to see what changes."""
+"""Reads exports as `pr2 profile import` does."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from zoneinfo import ZoneInfo
 
-from index.dates import iso
-from index.documents import Document
+from index.documents import Document, iso
 from index.errors import InvalidDocument
 from index.formats import FORMATS, Options, Skipped, opened_members, read, recognize
-from index.profiles import Profiles
-from index.storage.store import Store
-from tests.index.fakes import HashEncoder
+
+BERLIN = ZoneInfo("Europe/Berlin")
 
 
 @dataclass
-class Found:
-    """All that an import yields, by kind."""
+class Import:
+    """All that an import of one path gives."""
 
     formats: list[str] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+    faults: list[InvalidDocument] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
 
-    def times(self) -> list[str | None]:
-        return [document.created_at and iso(document.created_at) for document in self.documents]
-
+    @property
     def texts(self) -> list[str]:
         return [document.text for document in self.documents]
 
+    @property
+    def times(self) -> list[str | None]:
+        return [document.created_at and iso(document.created_at) for document in self.documents]
 
-def found(path: Path, name: str | None = None, **options: Any) -> Found:
-    """Read a file, folder or archive, in the format `name` or in the recognized ones."""
-    result = Found()
+    @property
+    def errors(self) -> list[str]:
+        return [str(fault) for fault in self.faults]
+
+
+def imported(
+    path: Path,
+    *,
+    user: str = "ana",
+    form: str | None = None,
+    zone: ZoneInfo | None = BERLIN,
+    day_first: bool | None = None,
+) -> Import:
+    """Recognize and read the path, counting everything."""
+    found = Import()
     with opened_members(path) as members:
-        recognition = recognize(members, FORMATS, name)
-        result.skipped = [skipped.reason for skipped in recognition.left_out]
-        for form, source in read(recognition, members, Options(options.pop("user", "ana"), **options)):
-            result.formats.append(form.name)
+        recognition = recognize(members, FORMATS, form)
+        found.formats = [claim.form.name for claim in recognition.claims]
+        found.left_out = [(skipped.reason, skipped.where) for skipped in recognition.left_out]
+        for _, source in read(recognition, members, Options(user, zone=zone, day_first=day_first)):
             for item in source.documents:
                 match item:
                     case Document():
-                        result.documents.append(item)
-                    case InvalidDocument():
-                        result.faults.append(str(item))
+                        found.documents.append(item)
                     case Skipped():
-                        result.skipped.append(item.reason)
-    return result
-
-
-class Stored:
-    """A profile that imports are put into, one after the other."""
-
-    def __init__(self, profiles: Profiles) -> None:
-        self.profiles = profiles
-
-    def put(self, path: Path, name: str | None = None, **options: Any) -> tuple[int, int, int]:
-        """Import `path`. Return how many documents were added, unchanged and replaced."""
-        changes = self.profiles.put("ana", found(path, name, **options).documents).changes
-        return changes.added.count, changes.unchanged.count, changes.replaced.count
-
-
-@contextmanager
-def opened_profile(folder: Path) -> Iterator[Stored]:
-    encoder = HashEncoder()
-    store = Store(f"sqlite:///{folder / 'profile.db'}", encoder.manifest)
-    store.open()
-    try:
-        yield Stored(Profiles(store, encoder))
-    finally:
-        store.close()
+                        found.skipped.append(item.reason)
+                    case InvalidDocument():
+                        found.faults.append(item)
+    return found

@@ -13,7 +13,8 @@ from index.documents import Document
 from index.errors import InvalidDocument, UnreadableImport
 from index.formats.mail import read_message, split_mbox
 from index.formats.source import Skipped
-from tests.index.formats.reading import Stored, found, opened_profile
+from tests.index.formats.reading import imported
+from tests.index.formats.storing import Stored, opened_profile
 
 LUNCH = b"""\
 Received: from mx.example.org by example.net; Tue, 05 Mar 2024 10:15:09 +0100
@@ -93,14 +94,14 @@ def profile(tmp_path: Path) -> Iterator[Stored]:
 def test_a_mailbox_is_read_with_writers_times_and_threads(tmp_path: Path) -> None:
     path = tmp_path / "All mail.mbox"
     path.write_bytes(mbox(LUNCH, REPLY, LATER))
-    result = found(path)
+    result = imported(path)
     assert result.formats == ["mbox"]
-    assert result.texts() == [
+    assert result.texts == [
         "Shall we have lunch on Friday? I know a place with café crème.\n\nFrom there we can walk.",
         "Friday is fine.",
         "See you Monday – or Tuesday.",
     ]
-    assert result.times() == [
+    assert result.times == [
         "2024-03-05T10:15:00+01:00",
         "2024-03-05T20:30:00-08:00",
         "2024-03-12T09:00:00+01:00",
@@ -123,10 +124,10 @@ def test_a_mailbox_adds_nothing_twice_and_a_week_later_only_that_week(
 ) -> None:
     path = tmp_path / "mbox"
     path.write_bytes(mbox(LUNCH, REPLY))
-    assert profile.put(path) == (2, 0, 0)
-    assert profile.put(path) == (0, 2, 0)
+    assert profile.put(imported(path)) == (2, 0, 0)
+    assert profile.put(imported(path)) == (0, 2, 0)
     path.write_bytes(mbox(LUNCH, REPLY, LATER))
-    assert profile.put(path) == (1, 2, 0)
+    assert profile.put(imported(path)) == (1, 2, 0)
 
 
 def test_mbox_maildir_and_single_files_are_the_same_mails(tmp_path: Path, profile: Stored) -> None:
@@ -141,12 +142,12 @@ def test_mbox_maildir_and_single_files_are_the_same_mails(tmp_path: Path, profil
     with zipfile.ZipFile(tmp_path / "mails.zip", "w") as archive:
         archive.writestr("inbox/lunch.eml", LUNCH)
         archive.writestr("inbox/photo.jpg", b"\xff\xd8\xff\xe0")
-    assert profile.put(tmp_path / "mbox") == (2, 0, 0)
-    assert found(tmp_path / "Maildir").formats == ["mail"]
-    assert profile.put(tmp_path / "Maildir") == (0, 2, 0)
-    assert profile.put(eml) == (0, 2, 0)
-    assert profile.put(eml / "lunch.eml") == (0, 1, 0)
-    assert profile.put(tmp_path / "mails.zip") == (0, 1, 0)
+    assert profile.put(imported(tmp_path / "mbox")) == (2, 0, 0)
+    assert imported(tmp_path / "Maildir").formats == ["mail"]
+    assert profile.put(imported(tmp_path / "Maildir")) == (0, 2, 0)
+    assert profile.put(imported(eml)) == (0, 2, 0)
+    assert profile.put(imported(eml / "lunch.eml")) == (0, 1, 0)
+    assert profile.put(imported(tmp_path / "mails.zip")) == (0, 1, 0)
 
 
 def test_what_the_mailbox_of_python_writes_is_read(tmp_path: Path) -> None:
@@ -157,9 +158,9 @@ def test_what_the_mailbox_of_python_writes_is_read(tmp_path: Path) -> None:
     box.add(message)
     box.add(message)
     box.close()
-    result = found(tmp_path / "box")
-    assert result.times() == ["1995-12-31T23:59:00Z"] * 2
-    assert result.texts()[0] == "Dear all,\n\nFrom 10:15 on 5 March 1996 we are closed.\n" + "ü" * 300
+    result = imported(tmp_path / "box")
+    assert result.times == ["1995-12-31T23:59:00Z"] * 2
+    assert result.texts[0] == "Dear all,\n\nFrom 10:15 on 5 March 1996 we are closed.\n" + "ü" * 300
     # Without a Message-ID, equal contents are one mail.
     assert result.documents[0].id == result.documents[1].id
 
@@ -168,10 +169,10 @@ def test_a_broken_message_is_reported_and_the_rest_goes_in(tmp_path: Path) -> No
     nul = b"Message-ID: <n@x>\nFrom: a@b.c\n\nzero \0 byte\n"
     path = tmp_path / "mbox"
     path.write_bytes(mbox(LUNCH, b"\n\x80\x81 no headers\n", nul, LATER))
-    result = found(path)
+    result = imported(path)
     assert len(result.documents) == 2
-    assert result.faults[0] == "a broken mail: it has no headers"
-    assert "NUL" in result.faults[1]
+    assert result.errors[0] == "a broken mail: it has no headers"
+    assert "NUL" in result.errors[1]
 
 
 @pytest.mark.parametrize(
@@ -245,9 +246,9 @@ def test_a_note_that_quotes_a_header_is_not_mail(tmp_path: Path) -> None:
     path = tmp_path / "note"
     path.write_text("From: the beginning\nwe walked, Subject: to rain.\n\nIt was nice.")
     with pytest.raises(UnreadableImport, match="seems to be text"):
-        found(path)
+        imported(path)
     with pytest.raises(InvalidDocument, match="not mbox"):
-        found(path, "mbox")
+        imported(path, form="mbox")
 
 
 def test_a_deep_message_is_a_fault() -> None:
