@@ -38,8 +38,8 @@ class Style:
     """Numbers are days of a spreadsheet, counted from 1900; their fraction is the time of day."""
     coarse: bool = False
     """A year or a month is accepted, and stands for its first day."""
-    zone: tzinfo = UTC
-    """Zone of a time that is written without an offset."""
+    zone: tzinfo | None = UTC
+    """Zone of a time that is written without an offset. None is the zone of this machine."""
 
 
 STRICT = Style()
@@ -102,12 +102,12 @@ def read_date(value: Any, style: Style = STRICT) -> datetime:
     """
     try:
         moment = _read(value, style)
-    except (ValueError, OverflowError):
+        if moment is not None and moment.tzinfo is None:
+            moment = moment.astimezone() if style.zone is None else moment.replace(tzinfo=style.zone)
+    except (ValueError, OverflowError, OSError):  # The last one for years that the machine's zone lacks.
         moment = None
     if moment is None:
         raise ValueError(_refusal(value, style))
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=style.zone)
     try:
         moment.astimezone(UTC)
     except OverflowError:

@@ -29,6 +29,7 @@ ALLOWED = 1.3 * GROWN
 MATCHED = {
     *("agent.replies._NAMED", "agent.replies._XML_NAME"),
     *("index.dates._SLASHES", "index.dates._WORDS", "index.formats.mail._HEADER"),
+    *(f"index.formats.notes.{name}" for name in ("_FENCE", "_HEADING", "_MINUTE", "_PROPERTY")),
 }
 """Patterns that are tried at the beginning of a text only, never searched for."""
 

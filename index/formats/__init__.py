@@ -17,6 +17,7 @@ from index.formats.locomo import LOCOMO, locomo_date, read_locomo
 from index.formats.mail import MAIL, MBOX
 from index.formats.members import Member, Members, opened_members
 from index.formats.ndjson import NDJSON, read_ndjson
+from index.formats.notes import MARKDOWN
 from index.formats.people import LIFEBENCH, LONGMEMEVAL, PERSONAMEM
 from index.formats.recognition import Claim, Recognition, read, recognize
 from index.formats.signal import SIGNAL
@@ -63,6 +64,7 @@ FORMATS: Mapping[str, Format] = {
         SMS,
         MBOX,
         MAIL,
+        MARKDOWN,
         LOCOMO,
         LIFEBENCH,
         LONGMEMEVAL,
