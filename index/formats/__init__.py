@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from index.formats.chatgpt import CHATGPT
 from index.formats.claude import CLAUDE
-from index.formats.csv import CSV, read_csv
+from index.formats.csv import CSV, TSV, read_csv
 from index.formats.discord import DISCORD
 from index.formats.items import ITEM_CHARACTERS
 from index.formats.json import JSON, read_json
@@ -26,6 +26,7 @@ from index.formats.sms import SMS
 from index.formats.source import Beginning, Documents, Format, Items, Options, Skipped, Source
 from index.formats.telegram import TELEGRAM
 from index.formats.whatsapp import WHATSAPP
+from index.formats.xlsx import XLSX
 
 __all__ = [
     "FORMATS",
@@ -72,6 +73,8 @@ FORMATS: Mapping[str, Format] = {
         NDJSON,
         JSON,
         CSV,
+        TSV,
+        XLSX,
     )
 }
 """The first that recognizes a file reads it, so the particular come before the general."""
