@@ -7,8 +7,10 @@ write its module and register it in FORMATS.
 
 from collections.abc import Mapping
 
+from index.formats.calendar import ICS
 from index.formats.chatgpt import CHATGPT
 from index.formats.claude import CLAUDE
+from index.formats.contacts import VCARD
 from index.formats.csv import CSV, TSV, read_csv
 from index.formats.discord import DISCORD
 from index.formats.items import ITEM_CHARACTERS
@@ -24,6 +26,7 @@ from index.formats.signal import SIGNAL
 from index.formats.slack import SLACK
 from index.formats.sms import SMS
 from index.formats.source import Beginning, Documents, Format, Items, Options, Skipped, Source
+from index.formats.takeout import ACTIVITY, ACTIVITY_PAGE, KEEP
 from index.formats.telegram import TELEGRAM
 from index.formats.whatsapp import WHATSAPP
 from index.formats.xlsx import XLSX
@@ -64,6 +67,11 @@ FORMATS: Mapping[str, Format] = {
         CLAUDE,
         SMS,
         MBOX,
+        ICS,
+        VCARD,
+        ACTIVITY,
+        ACTIVITY_PAGE,
+        KEEP,
         MAIL,
         MARKDOWN,
         LOCOMO,

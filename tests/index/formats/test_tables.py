@@ -150,7 +150,7 @@ def test_keys_of_json_are_mapped_too(tmp_path: Path, name: str) -> None:
 
 
 def workbook(**sheets: list[list[str | float | None]]) -> bytes:
-    """An .xlsx as Excel writes it, with a style for dates; a cell that is a number of more than 40,000 has it."""
+    """An .xlsx as Excel writes it; numbers of more than 40,000 have the style of dates."""
 
     def cell(value: str | float | None) -> str:
         match value:
