@@ -9,8 +9,10 @@ from index.errors import InvalidDocument
 
 MOST_VALUES = 1_000_000
 """Values of one object, or between two of them."""
-LONGEST_STRING = 64 * 2**20
+LONGEST_STRING = 16 * 2**20
 _DEEPEST = 500
+_PIECE = 2**20
+"""Bytes that are read at a time. The parser's time for a long string is their number, squared."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -24,7 +26,7 @@ def objects(stream: IO[bytes], places: Collection[str]) -> Iterator[tuple[str, A
     building: ijson.ObjectBuilder | None = None
     place, depth, outer, count = "", 0, 0, 0
     try:
-        for prefix, event, value in ijson.parse(_Bounded(stream), use_float=True):
+        for prefix, event, value in ijson.parse(_Bounded(stream), buf_size=_PIECE, use_float=True):
             count += 1
             if event in ("start_map", "start_array"):
                 depth += 1
@@ -44,18 +46,12 @@ def objects(stream: IO[bytes], places: Collection[str]) -> Iterator[tuple[str, A
             if depth == outer:
                 yield place, building.value
                 building, count = None, 0
-    except ijson.IncompleteJSONError as error:
-        if "lexical error" in str(error):
-            raise _not_json(error) from None
-        raise InvalidDocument("the file ends in the middle: export it again") from None
-    except (ijson.JSONError, UnicodeDecodeError, ValueError) as error:
-        if isinstance(error, InvalidDocument):
-            raise
-        raise _not_json(error) from None
-
-
-def _not_json(error: Exception) -> InvalidDocument:
-    return InvalidDocument(f"not JSON: {str(error).splitlines()[0].strip()}")
+    except InvalidDocument:
+        raise
+    except (ijson.JSONError, ValueError) as error:
+        if "premature EOF" in str(error) or "Incomplete JSON" in str(error):
+            raise InvalidDocument("the file ends in the middle: export it again") from None
+        raise InvalidDocument(f"not JSON: {str(error).splitlines()[0].strip()}") from None
 
 
 class _Bounded:

@@ -17,7 +17,7 @@ def each(read_one: Reader, counts_lines: bool = False) -> Sources:
     """
 
     def sources(members: Sequence[Member], options: Options) -> list[Source]:
-        total = sum(member.line_count() for member in members) if counts_lines else None
+        total = _line_count(members) if counts_lines else None
         return [Source(options.user, items(members, options), total)]
 
     def items(members: Sequence[Member], options: Options) -> Items:
@@ -25,6 +25,13 @@ def each(read_one: Reader, counts_lines: bool = False) -> Sources:
             yield from located(member.name if len(members) > 1 else "", read_one(member, options))
 
     return sources
+
+
+def _line_count(members: Sequence[Member]) -> int | None:
+    try:
+        return sum(member.line_count() for member in members)
+    except InvalidDocument:
+        return None  # The reader reports the damage where it is.
 
 
 def located(name: str, items: Items) -> Iterator[Document | InvalidDocument | Skipped]:

@@ -65,7 +65,7 @@ class _Workspace:
             return self.channels.get(target[1:]) or f"#{label or target[1:]}"
         if target.startswith("!"):
             return label or f"@{target[1:].partition('^')[0]}"
-        return f"{label} ({target})" if label and label not in target else target
+        return f"{label} ({target})" if label and not target.rstrip("/").endswith(label) else target
 
 
 def _sources(members: Sequence[Member], options: Options) -> list[Source]:

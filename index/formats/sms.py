@@ -18,7 +18,7 @@ _LONGEST = 4 * TEXT_CHARACTERS
 """Bytes of an attribute that are read: a text may have as many, an attachment has more and is not read."""
 _SURROGATES = re.compile(rb"&#(5[5-7]\d{3});&#(5[5-7]\d{3});")
 """Characters beyond 16 bits, which the app writes as two halves, and no XML parser accepts."""
-_HALF = re.compile(rb"(?:&(?:#\d{0,5};?(?:&(?:#\d{0,5})?)?)?)?\Z")
+_HALF = re.compile(rb"(?:&#5(?:5\d\d\d|6[0-2]\d\d|63[01]\d);)?(?:&(?:#\d{0,5})?)?\Z")
 """The beginning of such a pair at the end of a piece, or nothing."""
 _MARKUP = re.compile(rb"<[!?]?|[>\"']")
 _ENDS = [

@@ -31,7 +31,7 @@ _HEAD = re.compile(
 )
 _AUTHOR = re.compile(r"([^\n\"“”„«»]{1,100}?)\s?:(?:\s|$)")
 """Up to the first colon. Quotation marks are in lines of the app: Ana named the group "Rome: plans"."""
-_OMITTED = re.compile(r"<[^<>\n]*[^\W\d]{3}[^<>\n]*>")
+_OMITTED = re.compile(r"<[^<>\n]{3,80}>")
 """Placeholder of a photo or recording in an export without media."""
 _OWN_WORDS = re.compile(r"\u200e<[^<>\n]{1,200}>")
 """Notes of the app within a message: an attached file, or that the message was edited."""
@@ -96,9 +96,7 @@ class _Style:
             chosen = next(order for order in self.orders if order.day_first is given)
             # A few may be quoted from elsewhere.
             if chosen.unread * 10 > chosen.read:
-                raise InvalidDocument(
-                    f"{name}: {chosen.unread} of its dates cannot be read in the order given"
-                )
+                raise InvalidDocument(f"{name}: {chosen.unread} of its dates do not fit the order given")
             return given
         if not self.ambiguous:
             return True
@@ -226,7 +224,8 @@ def _said(text: str) -> str | None:
     elif text.startswith("\u200e"):
         return None
     text = text.replace("\u200e", "").strip()
-    return None if not text or _OMITTED.fullmatch(text) else text
+    omitted = _OMITTED.fullmatch(text) and sum(map(str.isalpha, text)) >= 3
+    return None if omitted or not text else text
 
 
 def _chat(member: Member) -> str:

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import tzinfo
+from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -28,13 +28,6 @@ def _known_format(name: str) -> str:
     if name not in _FORMATS:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(_FORMATS)}")
     return name
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise typer.BadParameter(f"{name!r} is not a time zone, like Europe/Berlin") from None
 
 
 def import_(
@@ -76,7 +69,6 @@ def import_(
         typer.Option(
             "--time-zone",
             metavar="NAME",
-            parser=_zone,
             help="Time zone of an export that names none, like Europe/Berlin; by default this machine's.",
         ),
     ] = None,
@@ -107,10 +99,10 @@ def import_(
     """
     flags = options.flags(data=data, encoder=encoder, space=space)
     with as_cli_errors():
-        options_ = Options(user, _mapping(columns or []), cast("tzinfo | None", zone), day_first)
-        with opened(path, form, options_) as (recognition, sources):
+        read_as = Options(user, _mapping(columns or []), _zone(zone), day_first)
+        with opened(path, form, read_as) as (recognition, sources):
             for claim in recognition.claims:
-                typer.echo(_recognized(path, claim), err=True)
+                typer.echo(_recognized(path, claim, zone), err=True)
             asyncio.run(_import(server, flags, sources, on_error))
             LeftOut(recognition.left_out).print()
 
@@ -137,9 +129,12 @@ async def _import(
             left_out.print()
 
 
-def _recognized(path: str, claim: Claim) -> str:
+def _recognized(path: str, claim: Claim, zone: str | None) -> str:
+    """Say which format was recognized and, for an app's export, the zone of times that name none."""
     files = "" if len(claim.members) == 1 else f" in {len(claim.members)} files"
-    return one_line(f"{path}: {claim.form.title}{files}")
+    place = zone or f"this machine's time zone, {datetime.now().astimezone().tzname()}"
+    zoned = f"; times without a zone are in {place}" if claim.form.exported else ""
+    return one_line(f"{path}: {claim.form.title}{files}{zoned}")
 
 
 class LeftOut:
@@ -169,6 +164,13 @@ class LeftOut:
         tally.count += 1
         if item.where and len(tally.first) < _NAMED:
             tally.first.append(item.where)
+
+
+def _zone(name: str | None) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name) if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadInput(f"{name!r} is not a time zone, like Europe/Berlin") from None
 
 
 def _mapping(pairs: Sequence[str]) -> dict[str, str]:

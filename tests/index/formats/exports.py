@@ -55,7 +55,10 @@ def _whatsapp_ios(folder: Path, weeks: int) -> Path:
         local = moment + timedelta(hours=1)
         stamp = f"[{local:%d.%m.%y, %H:%M:%S}]"
         lines += [f"{stamp} Ben: tea?", f"\u200e{stamp} Ana: \u200e<attached: 1.jpg>"]
-    files = {"_chat.txt": "".join(f"{line}\r\n" for line in lines), "1.jpg": b"\xff\xd8\xff"}
+    files: dict[str, str | bytes] = {
+        "_chat.txt": "".join(f"{line}\r\n" for line in lines),
+        "1.jpg": b"\xff\xd8\xff",
+    }
     return zipped(folder / "WhatsApp Chat - Ben.zip", files)
 
 
@@ -103,7 +106,7 @@ def _telegram_all(folder: Path, weeks: int) -> Path:
 def _signal(folder: Path, weeks: int) -> Path:
     chat = folder / "signal" / "Ben"
     chat.mkdir(parents=True)
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "date": f"{(moment + timedelta(hours=1)).replace(tzinfo=None).isoformat()}.250000",
             "sender": "Ben",

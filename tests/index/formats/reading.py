@@ -27,7 +27,7 @@ class Import:
 
     @property
     def times(self) -> list[str | None]:
-        return [document.created_at and iso(document.created_at) for document in self.documents]
+        return [iso(at) if (at := document.created_at) else None for document in self.documents]
 
     @property
     def errors(self) -> list[str]:
