@@ -30,7 +30,7 @@ Items = Iterator[Document | InvalidDocument | Skipped]
 
 @dataclass(frozen=True)
 class Options:
-    """What a file does not say by itself."""
+    """Facts that a file does not state itself."""
 
     user: str
     """Owner of the documents. A format with several people per file may use this to choose among them."""

@@ -1,4 +1,4 @@
-"""What becomes of single messages of each app: names, references, branches, and broken ones."""
+"""Messages of each app: names, references, branches; and broken ones."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""WhatsApp's dates and lines, in the forms of its languages and systems."""
+"""Dates and lines of WhatsApp, in the forms of its languages and systems."""
 
 from datetime import date
 from pathlib import Path
