@@ -185,9 +185,11 @@ def _read_single(member: Member, options: Options) -> Items:
 
 def _is_message(beginning: Beginning) -> bool:
     """Whether a file begins with the headers of a mail."""
-    head = beginning.data.decode("latin-1").replace("\r\n", "\n").partition("\n\n")[0].split("\n")
-    lines = [line for line in head[1 if head[0].strip().isdigit() else 0 :] if line[:1] not in (" ", "\t")]
-    found = [_HEADER.match(line) for line in lines[:-1] or lines]
+    head, blank, _ = beginning.data.decode("latin-1").replace("\r\n", "\n").partition("\n\n")
+    lines = head.split("\n")
+    # The length that Apple Mail writes before, and a header that is cut off.
+    lines = lines[1 if lines[0].strip().isdigit() else 0 : None if blank else -1]
+    found = [_HEADER.match(line) for line in lines if line[:1] not in (" ", "\t")]
     names = {match[1].lower() for match in found if match}
     return all(found) and len(names & _KNOWN) >= 3 and bool(names & {"from", "received", "return-path"})
 

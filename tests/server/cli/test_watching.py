@@ -35,10 +35,10 @@ class Kept:
         await asyncio.to_thread(self.profiles.store.delete_document, user, document_id)
 
     def ids(self) -> set[str]:
-        return {document.id for document in self.profiles.store.documents("ana")}
+        return {document.id for _, document in self.profiles.store.documents("ana")}
 
     def texts(self) -> set[str]:
-        return {document.text for document in self.profiles.store.documents("ana")}
+        return {document.text for _, document in self.profiles.store.documents("ana")}
 
 
 @pytest.fixture
