@@ -72,7 +72,9 @@ def _occurrences(series: "list[Component]", exported: datetime | None) -> "Itera
         return
     first = next(event for event in series if event.get("RRULE"))
     hostile = any(
-        isinstance(rule, list) or rule.get("FREQ", [""])[0] not in _RARE or any(key in rule for key in _FAST)
+        not isinstance(rule, dict)
+        or rule.get("FREQ", [""])[0] not in _RARE
+        or any(key in rule for key in _FAST)
         for rule in rules
     )
     if hostile:
@@ -101,14 +103,15 @@ def _expanded(
     for event in series:
         calendar.add_component(event)
     expansion = of(calendar)
-    start = min(_instant(event["DTSTART"].dt) for event in series) - timedelta(days=1)
-    end = exported or _instant(first["DTSTART"].dt)
+    begin = _instant(_when(first, "DTSTART"))
+    start = min(_instant(_when(event, "DTSTART")) for event in series) - timedelta(days=1)
+    end = exported or begin
     seen: set[Any] = set()
     while start < end:
         # Year by year, so that a series is no longer in memory than it is read.
         until = min(start + _YEAR, end)
         for event in expansion.between(start, until):
-            key = _instant((event.get("RECURRENCE-ID") or event["DTSTART"]).dt)
+            key = _instant(_when(event, "RECURRENCE-ID" if "RECURRENCE-ID" in event else "DTSTART"))
             if key not in seen:
                 seen.add(key)
                 yield event
@@ -123,19 +126,20 @@ def _document(event: "Component", source: str, options: Options, number: int) ->
     if "DTSTART" not in event or event.errors:
         wrong = "; ".join(f"{name}: {why}" for name, why in event.errors) or "it has no beginning"
         return InvalidDocument(f"a broken event: {wrong}", number)
-    start, end = event["DTSTART"].dt, event.get("DTEND")
+    start, end = _when(event, "DTSTART"), _when(event, "DTEND") if "DTEND" in event else None
     moment = _local(start, options)
     title = " ".join(str(event.get("SUMMARY", "")).split())
     people = [_person(value) for value in _listed(event.get("ATTENDEE"))]
     parts = {
         "": title,
-        "When: ": _shown(start, end.dt if end is not None else None),
+        "When: ": _shown(start, end),
         "Where: ": str(event.get("LOCATION", "")).strip(),
         "With: ": ", ".join(filter(None, people)),
         "Notes: ": str(event.get("DESCRIPTION", "")).strip(),
     }
-    uid, occurrence = event.get("UID"), event.get("RECURRENCE-ID")
-    key = iso(_local(occurrence.dt, options).astimezone(UTC)) if occurrence is not None else ""
+    uid, key = event.get("UID"), ""
+    if "RECURRENCE-ID" in event:
+        key = iso(_local(_when(event, "RECURRENCE-ID"), options).astimezone(UTC))
     return parsed(
         {
             "id": identity("event", str(uid), key) if uid else identity("event", iso(moment), title),
@@ -171,6 +175,14 @@ def _listed(value: Any) -> list[Any]:
 def _stamp(event: "Component") -> datetime | None:
     stamp = getattr(event.get("DTSTAMP"), "dt", None)
     return _instant(stamp) if isinstance(stamp, date) else None
+
+
+def _when(event: "Component", name: str) -> date:
+    """Return the day or the time of a property. Raises ValueError if it has neither."""
+    moment = getattr(event.get(name), "dt", None)
+    if not isinstance(moment, date):
+        raise ValueError(f"{name} is not one day or time")
+    return moment
 
 
 def _instant(moment: date) -> datetime:

@@ -56,7 +56,7 @@ def read_note(path: str, text: str, dates: Style, number: int = 1) -> Items:
     for index, (headings, section) in enumerate(sections):
         count = seen[headings] = seen.get(headings, 0) + 1
         # The first part has the identity of the whole note, which it replaces when the note grows long.
-        parts = (*headings, count) if index else ()
+        parts: tuple[str | int, ...] = (*headings, count) if index else ()
         label = " > ".join((title, *(heading for heading in headings if heading != title)))
         item = {
             "id": identity("note", path, *parts),

@@ -95,7 +95,8 @@ def _read_page(member: Member, options: Options) -> Items:
 
 def _cells(page: str) -> Iterator[tuple[str, list[str], str]]:
     """Yield the product, the lines and the first link of each activity on a page."""
-    product, heading, cell, url = "", False, None, ""
+    product, heading, url = "", False, ""
+    cell: list[str] | None = None
     for part in parts(page):
         if isinstance(part, str):
             if heading:
@@ -138,7 +139,7 @@ def _read_note(member: Member, options: Options) -> Items:
         note = loaded(stream.read())
     if not isinstance(note, dict):
         raise InvalidDocument("a note of Keep is a JSON object")
-    title = note.get("title") if isinstance(note.get("title"), str) else ""
+    title = note["title"] if isinstance(note.get("title"), str) else ""
     if note.get("isTrashed") is True:
         yield Skipped("a note in the trash", title or member.name)
         return

@@ -73,7 +73,7 @@ def documents(text: str) -> list[Document]:
 
 
 def times(found: list[Document]) -> list[str | None]:
-    return [document.created_at and iso(document.created_at) for document in found]
+    return [iso(document.created_at) if document.created_at else None for document in found]
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def texts(items: list[Document | InvalidDocument | Skipped]) -> list[str]:
 
 
 def times(items: list[Document | InvalidDocument | Skipped]) -> list[str | None]:
-    return [item.created_at and iso(item.created_at) for item in items if isinstance(item, Document)]
+    return [iso(item.created_at) if item.created_at else None for item in items if isinstance(item, Document)]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
