@@ -165,7 +165,7 @@ def _slack(folder: Path, weeks: int) -> Path:
 
 def _discord(folder: Path, weeks: int) -> Path:
     author = {"id": "9", "name": "ben", "discriminator": "0000", "nickname": "Ben", "isBot": False}
-    messages = [
+    messages: list[dict[str, Any]] = [
         {
             "id": "100",
             "type": "GuildMemberJoin",
