@@ -19,7 +19,9 @@ from server.cli.watching import STATE, FolderWatch, Synced, changes_of
 from tests.index.fakes import HashEncoder
 from tests.index.formats.reading import BERLIN, imported
 
-MAIL = "Message-ID: <{0}@example.org>\nFrom: ana@example.org\nDate: Tue, 5 Mar 2024 10:15:00 +0100\n\nMail {0}\n"
+MAIL = (
+    "Message-ID: <{0}@example.org>\nFrom: ana@example.org\nDate: Tue, 5 Mar 2024 10:15:00 +0100\n\nMail {0}\n"
+)
 
 
 class Kept:
@@ -105,9 +107,7 @@ async def test_a_folder_of_notes_is_kept_in_step(kept: Kept, folder: Path) -> No
         assert kept.texts() == {"Lunch with Bob"}
 
 
-async def test_a_maildir_is_kept_in_step_and_a_mail_stays_the_same(
-    kept: Kept, folder: Path
-) -> None:
+async def test_a_maildir_is_kept_in_step_and_a_mail_stays_the_same(kept: Kept, folder: Path) -> None:
     for name in ("cur", "new", "tmp"):
         (folder / name).mkdir()
     (folder / "new" / "1").write_text(MAIL.format(1))
