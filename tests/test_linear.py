@@ -15,8 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from index.formats.html import plain_text
+from index.formats.replies import own_text
 from index.text.sentences import spans
 from tests.regex_steps import StepCounter
+from tests.work import calls
 
 ROOT = Path(__file__).parent.parent
 LENGTH = 30
@@ -24,8 +27,9 @@ GROWN = 10
 ALLOWED = 1.3 * GROWN
 
 MATCHED = {
-    "agent.replies._NAMED",
-    "agent.replies._XML_NAME",
+    *("agent.replies._NAMED", "agent.replies._XML_NAME"),
+    *("index.dates._SLASHES", "index.dates._WORDS", "index.formats.mail._HEADER"),
+    *(f"index.formats.notes.{name}" for name in ("_FENCE", "_HEADING", "_MINUTE", "_PROPERTY")),
     *(f"index.formats.whatsapp.{name}" for name in ("_ATTACHED", "_AUTHOR", "_HEAD", "_NAMES")),
 }
 """Patterns that are tried at the beginning of a text only, never searched for."""
@@ -131,3 +135,28 @@ def test_sentences_are_found_by_looking_at_a_text_once(unit: str) -> None:
     spans(few)
     spans(many)
     assert many.cut <= ALLOWED * few.cut
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *(
+            "<",
+            "<a ",
+            "<a '",
+            '<a b="',
+            "<!--",
+            "<!",
+            "</",
+            "&",
+            "<div>",
+            "<blockquote><div>",
+            "<div></blockquote>",
+        ),
+        *("<script>", "\n", ">\n", "> a\n", "a:\n", "2024:\n>\n", "From: a\nTo: b\n", "a 2024,\n", "--\n"),
+    ],
+)
+def test_mail_and_pages_are_read_in_linear_time(unit: str) -> None:
+    for read in (plain_text, own_text):
+        few = calls(lambda read=read: read(unit * 100))  # type: ignore[misc]
+        assert calls(lambda read=read: read(unit * 1_000)) <= ALLOWED * few  # type: ignore[misc]

@@ -7,23 +7,29 @@ write its module and register it in FORMATS.
 
 from collections.abc import Mapping
 
+from index.formats.calendar import ICS
 from index.formats.chatgpt import CHATGPT
 from index.formats.claude import CLAUDE
-from index.formats.csv import CSV, read_csv
+from index.formats.contacts import VCARD
+from index.formats.csv import CSV, TSV, read_csv
 from index.formats.discord import DISCORD
 from index.formats.items import ITEM_CHARACTERS
 from index.formats.json import JSON, read_json
 from index.formats.locomo import LOCOMO, locomo_date, read_locomo
+from index.formats.mail import MAIL, MBOX
 from index.formats.members import Member, Members, opened_members
 from index.formats.ndjson import NDJSON, read_ndjson
+from index.formats.notes import MARKDOWN
 from index.formats.people import LIFEBENCH, LONGMEMEVAL, PERSONAMEM
 from index.formats.recognition import Claim, Recognition, read, recognize
 from index.formats.signal import SIGNAL
 from index.formats.slack import SLACK
 from index.formats.sms import SMS
 from index.formats.source import Beginning, Documents, Format, Items, Options, Skipped, Source
+from index.formats.takeout import ACTIVITY, ACTIVITY_PAGE, KEEP
 from index.formats.telegram import TELEGRAM
 from index.formats.whatsapp import WHATSAPP
+from index.formats.xlsx import XLSX
 
 __all__ = [
     "FORMATS",
@@ -60,6 +66,14 @@ FORMATS: Mapping[str, Format] = {
         CHATGPT,
         CLAUDE,
         SMS,
+        MBOX,
+        ICS,
+        VCARD,
+        ACTIVITY,
+        ACTIVITY_PAGE,
+        KEEP,
+        MAIL,
+        MARKDOWN,
         LOCOMO,
         LIFEBENCH,
         LONGMEMEVAL,
@@ -67,6 +81,8 @@ FORMATS: Mapping[str, Format] = {
         NDJSON,
         JSON,
         CSV,
+        TSV,
+        XLSX,
     )
 }
 """The first that recognizes a file reads it, so the particular come before the general."""

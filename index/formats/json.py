@@ -1,9 +1,11 @@
 """Reads a JSON array of documents of any length, one element at a time."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from index.dates import STRICT, Style
 from index.errors import InvalidDocument
+from index.formats.columns import check_fields, dates_of, object_fields
 from index.formats.items import ITEM_CHARACTERS, MOST_STRUCTURE, TOO_LARGE, loaded, parsed, without_bom
 from index.formats.members import Member
 from index.formats.reading import each
@@ -14,18 +16,22 @@ _DEEPEST = 500
 """Levels of nesting, within what Python's JSON parser can read."""
 
 
-def read_json(pieces: Iterable[str]) -> Documents:
+def read_json(
+    pieces: Iterable[str], columns: Mapping[str, str] | None = None, dates: Style = STRICT
+) -> Documents:
     """Yield the documents of an array that comes in pieces of any length; items count from 1.
 
-    Raises InvalidDocument for text that is not an array; the documents before the fault come first.
+    `columns` maps fields to the keys of other objects. Raises InvalidDocument for text that is not an array;
+    the documents before the fault come first.
     """
+    check_fields(columns or {})
     for number, element in elements(pieces, ITEM_CHARACTERS, MOST_STRUCTURE):
         try:
             data = loaded(element, number)
         except InvalidDocument as error:
             yield error
             continue
-        yield parsed(data, number)
+        yield parsed(object_fields(data, columns or {}, dates), number)
 
 
 def elements(
@@ -101,7 +107,9 @@ def _is_array(beginning: Beginning) -> bool:
 
 
 def _read(member: Member, options: Options) -> Documents:
-    return read_json(member.lines())
+    return read_json(member.lines(), options.columns, dates_of(options))
 
 
-JSON = Format("json", "JSON", each(_read), recognizes=_is_array, first="[", exported=False)
+JSON = Format(
+    "json", "JSON", each(_read), recognizes=_is_array, first="[", takes_columns=True, exported=False
+)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
+from index.dates import Order, Style
 from index.documents import Document
 from index.errors import InvalidDocument
 
@@ -40,6 +41,12 @@ class Options:
     day_first: bool | None = None
     """Order of ambiguous dates like 03/04/2024. None: settled from the file, which is refused if it cannot
     be."""
+
+    @property
+    def dates(self) -> Style:
+        """How `read_date` reads the dates of the files."""
+        order: dict[bool | None, Order | None] = {None: None, True: "day-first", False: "month-first"}
+        return Style(order[self.day_first], zone=self.zone)
 
     def local(self, moment: datetime) -> datetime:
         """Give a time without an offset the one that it had in the zone. Raises ValueError out of range."""

@@ -59,7 +59,9 @@ def import_(
     columns: Annotated[
         list[str] | None,
         typer.Option(
-            "--map", metavar="FIELD=COLUMN", help="CSV: column of a field, like text=BODY. Repeatable."
+            "--map",
+            metavar="FIELD=COLUMN",
+            help="Tables and JSON: column or key of a field, like text=BODY. Repeatable.",
         ),
     ] = None,
     zone: Annotated[

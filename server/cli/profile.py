@@ -16,9 +16,11 @@ from server.cli.errors import BadInput, as_cli_errors
 from server.cli.importing import import_
 from server.cli.printable import one_line, to_json
 from server.cli.reembedding import reembed, spaces
+from server.cli.watching import watch
 
 profile = typer.Typer(help="Import, export, show, search and delete what is stored for a person.")
 profile.command("import")(import_)
+profile.command()(watch)
 profile.command()(reembed)
 profile.command()(spaces)
 

@@ -31,7 +31,7 @@ def opened(
             unmapped = [claim.form for claim in recognition.claims if not claim.form.takes_columns]
             if options.columns and unmapped:
                 raise BadInput(
-                    f"--map names the columns of a CSV file; {path} is read as {unmapped[0].title}"
+                    f"--map is for CSV, TSV, Excel and JSON; {path} is read as {unmapped[0].title}"
                 )
             yield recognition, read(recognition, members, options)
     except OSError as error:

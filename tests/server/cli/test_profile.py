@@ -201,8 +201,8 @@ def test_a_wrong_mapping_names_the_columns_that_there_are(here: list[str], tmp_p
     )
     assert "unknown field: body" in fail("import", "ana", file, "--map", "body=BODY", *here)
     assert "--map takes FIELD=COLUMN, not 'id'" in fail("import", "ana", file, "--map", "id", *here)
-    other = written(tmp_path / "x.ndjson", lines(*ANA))
-    assert "--map names the columns of a CSV file" in fail("import", "a", other, "--map", "id=ID", *here)
+    other = written(tmp_path / "x.md", "A note")
+    assert "--map is for CSV, TSV, Excel and JSON" in fail("import", "a", other, "--map", "id=ID", *here)
 
 
 def test_locomo_conversations_become_users(here: list[str], tmp_path: Path) -> None:
