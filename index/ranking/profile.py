@@ -17,8 +17,11 @@ from index.ranking.lexical import LexicalIndex
 from index.ranking.vectors import VectorIndex
 from index.storage.profiles import StoredProfile
 from index.text.sentences import SPEAKER
-from index.text.words import terms
+from index.text.languages import ENGLISH
+from index.text.words import detect, terms
 
+_TYPICAL = 50_000
+"""Characters of a profile, spread over it, that tell the language of sources too short to tell their own."""
 _SITTING = timedelta(hours=6)
 """Documents of one source with a longer gap between them are not context for each other."""
 
@@ -111,7 +114,38 @@ class Profile:
 
     @cached_property
     def lexical(self) -> LexicalIndex:
-        return LexicalIndex([terms(self.encoded_text(i)) for i in range(len(self))])
+        """Words of each passage, as terms of its language."""
+        return LexicalIndex(list(map(terms, map(self.encoded_text, range(len(self))), self.languages)))
+
+    def by_language(self, score: Callable[[str], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the score of each passage, shape (passages,), by `score` of its language.
+
+        `score` analyses a query in a language (ISO 639-1) as the passages of that language were analysed.
+        """
+        if len(self._spoken) == 1:
+            return score(*self._spoken)
+        scores = np.zeros(len(self), np.float32)
+        for language, own in self._spoken.items():
+            scores[own] = score(language)[own]
+        return scores
+
+    @cached_property
+    def _spoken(self) -> dict[str, NDArray[np.bool_]]:
+        """Languages with the passages that are in them, shape (passages,)."""
+        languages = np.array(self.languages, object)
+        return {language: languages == language for language in dict.fromkeys(self.languages)}
+
+    @cached_property
+    def languages(self) -> list[str]:
+        """Language (ISO 639-1) of each passage: that of its source, or that of the profile if the source is
+        too short to tell, or English if that is, too."""
+        of_source: dict[str | None, list[str]] = {}
+        for document in self.documents:
+            of_source.setdefault(document.source, []).append(document.text)
+        step = 1 + self._text_bytes // _TYPICAL
+        typical = detect("\n".join(document.text for document in self.documents[::step])) or ENGLISH
+        found = {source: detect("\n".join(texts)) or typical for source, texts in of_source.items()}
+        return [found[self.document(i).source] for i in range(len(self))]
 
     @cached_property
     def recency(self) -> NDArray[np.float64]:

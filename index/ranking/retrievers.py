@@ -91,7 +91,12 @@ def dense(profile: Profile, queries: Sequence[Query], depth: int) -> list[Rankin
 
 def bm25(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
     """Rank by BM25 over stemmed words, leaving out passages without any word of the query."""
-    return [_best(profile.lexical.scores(terms(query.text)), depth) for query in queries]
+    index = profile.lexical
+
+    def scores(text: str) -> NDArray[np.float32]:
+        return profile.by_language(lambda language: index.scores(terms(text, language)))
+
+    return [_best(scores(query.text), depth) for query in queries]
 
 
 def recency(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
