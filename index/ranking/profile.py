@@ -16,8 +16,8 @@ from index.errors import SpaceUnavailable
 from index.ranking.lexical import LexicalIndex
 from index.ranking.vectors import VectorIndex
 from index.storage.profiles import StoredProfile
-from index.text.sentences import SPEAKER
 from index.text.languages import ENGLISH
+from index.text.sentences import SPEAKER
 from index.text.words import detect, terms
 
 _TYPICAL = 50_000

@@ -46,12 +46,12 @@ _BY_SCRIPT: Mapping[str, tuple[str, ...]] = {
 """Languages that are told apart, by the first word of their letters' Unicode names."""
 
 _WEIGHTS = {"HANGUL": 2, "HIRAGANA": 4, "KATAKANA": 4, "CJK": 2}
-"""Letters that a letter of a script counts for: one of these says more, and kana settles that Han is Japanese."""
+"""Letters that a letter of a script counts for: one of these says more, and Han with kana is Japanese."""
 _SAMPLE = 20_000
 """Characters of a text that are looked at."""
 _EVIDENCE, _MARGIN = 3.0, 1.05
 """Function words that a language needs, and how many times those of the next one."""
-_SHORT = threading.local()
+_STEMMER_OF = threading.local()
 
 
 def detect(text: str, words: Callable[[str], Sequence[str]]) -> str | None:
@@ -88,11 +88,11 @@ def stem(words: Sequence[str], language: str) -> list[str]:
     name = STEMMERS.get(language)
     if name is None:
         return list(words)
-    stemmer = getattr(_SHORT, name, None)
+    stemmer = getattr(_STEMMER_OF, name, None)
     if stemmer is None:
         # A stemmer has state, so each thread has its own.
         stemmer = Stemmer.Stemmer(name)
-        setattr(_SHORT, name, stemmer)
+        setattr(_STEMMER_OF, name, stemmer)
     return list(stemmer.stemWords(list(words)))
 
 

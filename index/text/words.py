@@ -17,18 +17,16 @@ POSSESSIVE = re.compile(r"['’]s$")
 _GERSHAYIM = re.compile("(?<=[א-ת])[\"'״׳](?=[א-ת])")
 _NASAL = re.compile("[ङञणनम]\u094d(?=[क-भ])")
 """A nasal before a consonant of its class, which Hindi also writes as a dot over the letter before it."""
-_UNSPACED = (
-    "\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff",
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f",
-)
-"""Characters of scripts without spaces: Han, kana and Hangul, whose single characters mean something; Thai,
-Lao, Burmese and Khmer, whose characters are letters."""
-_RUN = re.compile("([{0}]+)|([{1}]+)|[^{0}{1}]+".format(*_UNSPACED))
-_SPACED = re.compile("[^{0}{1}]*".format(*_UNSPACED))
+_SYLLABLES = r"\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Han, kana and Hangul: scripts without spaces whose single characters mean something."""
+_LETTERS = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"
+"""Thai, Lao, Burmese and Khmer: scripts without spaces whose characters are letters."""
+_RUN = re.compile(rf"([{_SYLLABLES}]+)|([{_LETTERS}]+)|[^{_SYLLABLES}{_LETTERS}]+")
+_SPACED = re.compile(rf"[^{_SYLLABLES}{_LETTERS}]*")
 _LONGEST = 64
 """Longest word that is composed: normalizing sorts the accents, which is quadratic in the length of a run."""
 
-_LETTERS = {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe",
+_FOLDED_LETTERS = {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe",
             "þ": "th", "й": "й", "ة": "ه", "ى": "ي", "ی": "ي", "ک": "ك",
             "\u0901": "", "\u0902": "", "\u0949": "\u093e"}  # fmt: skip
 """Letters without a decomposition or with one that people do not leave out, and spellings that vary."""
@@ -163,10 +161,10 @@ def _whole(character: str) -> str:
 
 def _base(character: str) -> str:
     """Return a letter without its accents."""
-    if character in _LETTERS:
-        return _LETTERS[character]
+    if character in _FOLDED_LETTERS:
+        return _FOLDED_LETTERS[character]
     parts = unicodedata.normalize("NFKD", character)
-    kept = "".join(_LETTERS.get(part, part) for part in parts if not _is_accent(part))
+    kept = "".join(_FOLDED_LETTERS.get(part, part) for part in parts if not _is_accent(part))
     return unicodedata.normalize("NFC", kept)
 
 
@@ -192,9 +190,10 @@ def _without_accents(language: str) -> frozenset[str]:
 
 
 def _light(word: str, language: str) -> str:
-    """Return a word without the particles and endings that Snowball leaves, in the spelling of most people."""
-    if particle := _PARTICLES.get(language):
-        return particle.sub("", word, count=1) if particle.match(word) else word
+    """Return a word in its common spelling, without the particles and endings that Snowball leaves."""
+    if language in _PARTICLES:
+        particle = _PARTICLES[language].match(word)
+        return word[particle.end() :] if particle else word
     if language == "el":
         return word.rstrip(_GREEK_ENDINGS) if len(word) > 3 else word
     for digraph, letter in _DIGRAPHS.get(language, ()):
