@@ -97,7 +97,7 @@ def _turn(episode: Episode) -> str:
 
 def _language_of(question: str, reads: Sequence[Read]) -> str:
     """Return the language (ISO 639-1) of a question or, if it is too short to tell, of the passages."""
-    return detect(question) or _spoken(reads)
+    return detect(question, short=True) or _spoken(reads)
 
 
 def _spoken(reads: Sequence[Read]) -> str:

@@ -28,7 +28,7 @@ _BY_SCRIPT: Mapping[str, tuple[str, ...]] = {
         *("ca", "cs", "da", "de", "en", "eo", "es", "et", "eu", "fi", "fr", "ga", "hr", "hu", "id", "it"),
         *("lt", "lv", "nl", "no", "pl", "pt", "ro", "sk", "sl", "sv", "tr", "vi"),
     ),
-    "CYRILLIC": ("bg", "ru", "uk"),
+    "CYRILLIC": ("ru", "bg", "uk"),
     "ARABIC": ("ar", "fa", "ur"),
     "DEVANAGARI": ("hi", "mr"),
     "GREEK": ("el",),
@@ -43,7 +43,8 @@ _BY_SCRIPT: Mapping[str, tuple[str, ...]] = {
     "KHMER": ("km",),
     "MYANMAR": ("my",),
 }
-"""Languages that are told apart, by the first word of their letters' Unicode names."""
+"""Languages that are told apart, by the first word of their letters' Unicode names. Where function words are
+too few to tell, the first one of a script other than Latin, which has the most writers, is taken."""
 
 _WEIGHTS = {"HANGUL": 2, "HIRAGANA": 4, "KATAKANA": 4, "CJK": 2}
 """Letters that a letter of a script counts for: one of these says more, and Han with kana is Japanese."""
@@ -51,10 +52,12 @@ _SAMPLE = 20_000
 """Characters of a text that are looked at."""
 _EVIDENCE, _MARGIN = 3.0, 1.05
 """Function words that a language needs, and how many times those of the next one."""
+_LITTLE_EVIDENCE, _WIDE_MARGIN = 0.5, 1.2
+"""The same for one short text, such as a question."""
 _STEMMER_OF = threading.local()
 
 
-def detect(text: str, words: Callable[[str], Sequence[str]]) -> str | None:
+def detect(text: str, words: Callable[[str], Sequence[str]], *, short: bool = False) -> str | None:
     """Return the ISO 639-1 code of the language that most of `text` is written in, None if too little tells.
 
     `words` splits a text into words in lower case with their accents. The script decides where it can; else
@@ -72,15 +75,20 @@ def detect(text: str, words: Callable[[str], Sequence[str]]) -> str | None:
     languages = _BY_SCRIPT[max(known)[1]]
     if len(languages) == 1:
         return languages[0]
+    if short:
+        # One name may be a function word of some language.
+        first, *others = sample.split()
+        sample = " ".join([first, *(word for word in others if not word[0].isupper())])
     scores = dict.fromkeys(languages, 0.0)
     for word, count in Counter(words(sample)).items():
         having = [language for language in _having(word) if language in scores]
         for language in having:
             scores[language] += count / len(having)
     best, second = sorted(scores, key=lambda language: -scores[language])[:2]
-    if scores[best] >= _EVIDENCE and scores[best] >= _MARGIN * scores[second]:
+    evidence, margin = (_LITTLE_EVIDENCE, _WIDE_MARGIN) if short else (_EVIDENCE, _MARGIN)
+    if scores[best] >= evidence and scores[best] >= margin * scores[second]:
         return best
-    return None
+    return None if languages is _BY_SCRIPT["LATIN"] else languages[0]
 
 
 def stem(words: Sequence[str], language: str) -> list[str]:

@@ -101,9 +101,12 @@ def content_terms(text: str, language: str = ENGLISH) -> list[str]:
     return list(dict.fromkeys(terms(" ".join(kept) or text, language)))
 
 
-def detect(text: str) -> str | None:
-    """Return the language (ISO 639-1) that most of `text` is written in, None if too little tells."""
-    return languages.detect(text, _tokens)
+def detect(text: str, *, short: bool = False) -> str | None:
+    """Return the language (ISO 639-1) that most of `text` is written in, None if too little tells.
+
+    With `short`, less is enough: for one question, whose language nothing else tells.
+    """
+    return languages.detect(text, _tokens, short=short)
 
 
 def _accented(text: str) -> list[str]:
@@ -113,10 +116,9 @@ def _accented(text: str) -> list[str]:
         if word.isascii() or _SPACED.fullmatch(word):
             found.append(word)
         else:
-            for match in _RUN.finditer(word):
-                found += (
-                    _grams(match.group(), single=match.lastindex == 1) if match.lastindex else [match.group()]
-                )
+            for match in filter(_has_letters, _RUN.finditer(word)):
+                run, unspaced = match.group(), match.lastindex
+                found += _grams(run, single=unspaced == 1) if unspaced else [run]
     return found
 
 
@@ -128,12 +130,16 @@ def _tokens(text: str) -> list[str]:
     if "\u094d" in text:
         text = _NASAL.sub("\u0902", text)
     found = [POSSESSIVE.sub("", word) for word in _WORD.findall(text)]
-    return [word if word.isascii() or word.isalnum() else _composed(word) for word in found if _is_word(word)]
+    return [word if word.isascii() else _composed(word) for word in found if _is_word(word)]
 
 
 def _is_word(word: str) -> bool:
     """Whether a word has anything but marks."""
     return word.isascii() or any(map(str.isalnum, word))
+
+
+def _has_letters(match: re.Match[str]) -> bool:
+    return _is_word(match.group())
 
 
 def _composed(word: str) -> str:
