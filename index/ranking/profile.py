@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, cast
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from index.documents import Document, Passage, iso
 from index.errors import SpaceUnavailable
+from index.ranking.duplicates import normalized
 from index.ranking.lexical import LexicalIndex
 from index.ranking.vectors import VectorIndex
 from index.storage.profiles import StoredProfile
@@ -95,7 +96,7 @@ class Profile:
         index, start, _ = self._spans[position]
         return (self.documents[index].id, start)
 
-    def passage(self, position: int, rank: int, score: float) -> Passage:
+    def passage(self, position: int, rank: int, score: float, copies: int = 1) -> Passage:
         document = self.document(position)
         return Passage(
             document_id=document.id,
@@ -106,11 +107,18 @@ class Profile:
             source=document.source,
             rank=rank,
             score=score,
+            copies=copies,
         )
 
     def positions(self, document_id: str) -> list[int]:
         """Return the positions of a document's passages; empty if there is no such document."""
         return self._by_document.get(document_id, [])
+
+    @cached_property
+    def copies(self) -> Mapping[int, int]:
+        """How often texts that stand in the profile more than once do, by the hash of the normalized text."""
+        counts = Counter(hash(normalized(self.text(i))) for i in range(len(self)))
+        return {text: count for text, count in counts.items() if count > 1}
 
     @cached_property
     def lexical(self) -> LexicalIndex:

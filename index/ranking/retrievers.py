@@ -183,6 +183,9 @@ def _vectors(queries: Sequence[Query]) -> Vectors:
 
 
 DEFAULT = "hybrid"
+SHOWN_ONCE = frozenset({"bm25", "rrf", "hybrid"})
+"""Retrievers for people, whose results show a text once however often it stands in the profile. The others
+rank as publications do, where each document counts."""
 
 BUILT_IN = (
     BuiltIn("dense", dense, needs_vectors=True),
