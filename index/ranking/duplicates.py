@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 
 SIMILAR = 0.9
-"""Jaccard similarity of two texts' 5-grams from which they are the same to a reader. Their digits must be equal,
-too: receipts and reminders differ in nothing else."""
+"""Jaccard similarity of two texts' 5-grams from which they are the same to a reader. Their digits must be
+equal, too: receipts and reminders differ in nothing else."""
 _GRAM = 5
 
 

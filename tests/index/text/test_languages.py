@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.text.languages import STEMMERS, stem, stopwords
@@ -45,6 +45,7 @@ def test_the_language_of_a_question_is_detected(question: str, language: str | N
     assert detect(question, short=True) == language
 
 
+@settings(deadline=None)
 @given(st.text(), st.booleans())
 def test_any_text_has_a_language_or_none(text: str, short: bool) -> None:
     assert detect(text, short=short) in {

@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.text.words import content_terms, terms, words
@@ -20,6 +20,7 @@ def test_content_terms_are_stemmed_once_each_without_function_words() -> None:
     assert content_terms("") == []
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_has_terms(text: str) -> None:
     assert set(content_terms(text)) <= set(terms(text))
@@ -28,11 +29,13 @@ def test_any_text_has_terms(text: str) -> None:
 letters = st.sampled_from("aéİıßłøđÅǖñΆςйёאָ한국がポüあ中ป่ากि数2 '’.-\u0323\u0301")
 
 
+@settings(deadline=None)
 @given(st.text(letters, max_size=60))
 def test_letters_and_accents_apart_make_the_same_words(text: str) -> None:
     assert words(unicodedata.normalize("NFD", text)) == words(unicodedata.normalize("NFC", text))
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=())))
 def test_words_are_in_lower_case_and_without_accents(text: str) -> None:
     for word in words(text):
