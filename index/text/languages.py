@@ -1,7 +1,7 @@
 """Detects languages by their scripts and function words, and gives each its stemmer and function words.
 
-Function words need no model: 75 kB and microseconds a text, where a trained detector takes megabytes and
-seconds to load. They are reliable for a source of some sentences, which is what is asked of them here.
+Function words need no model, which would take megabytes and seconds to load. They are reliable for a source
+of some sentences, which is all that they are asked here.
 """
 
 import threading

@@ -70,7 +70,8 @@ def words(text: str) -> list[str]:
     Of scripts without spaces, the pairs of characters stand for the words and, where a character means
     something by itself, each character.
     """
-    return [_folded(word) for word in _accented(text)]
+    accented = _accented(text)
+    return accented if text.isascii() else list(map(_folded, accented))
 
 
 def function_words(language: str) -> frozenset[str]:
@@ -84,10 +85,10 @@ def terms(text: str, language: str = ENGLISH) -> list[str]:
     In languages other than English a word may have several terms: itself, as Snowball takes some words for
     inflected that are not, and its stems with and without accents, which people leave out when they type.
     """
+    if language == ENGLISH:
+        return languages.stem(words(text), language)
     accented = _accented(text)
     plain = [_folded(word) for word in accented]
-    if language == ENGLISH:
-        return languages.stem(plain, language)
     light = [_light(word, language) for word in plain]
     stems = [_folded(word) for word in languages.stem(accented, language)]
     forms = zip(plain, light, languages.stem(light, language), stems, strict=True)
@@ -111,8 +112,11 @@ def detect(text: str, *, short: bool = False) -> str | None:
 
 def _accented(text: str) -> list[str]:
     """The words of `text` in lower case, with accents; pairs of characters in scripts without spaces."""
+    tokens = _tokens(text)
+    if text.isascii():
+        return tokens
     found: list[str] = []
-    for word in _tokens(text):
+    for word in tokens:
         if word.isascii() or _SPACED.fullmatch(word):
             found.append(word)
         else:
@@ -124,12 +128,12 @@ def _accented(text: str) -> list[str]:
 
 def _tokens(text: str) -> list[str]:
     """Words between spaces and marks of punctuation, in lower case, composed, without possessive endings."""
-    if not text.isascii():
-        text = _GERSHAYIM.sub("", text)
-    text = text.translate(_WHOLE)
+    if text.isascii():
+        return [POSSESSIVE.sub("", word) for word in _WORD.findall(text.translate(_WHOLE))]
+    text = _GERSHAYIM.sub("", text).translate(_WHOLE)
     if "\u094d" in text:
         text = _NASAL.sub("\u0902", text)
-    found = [POSSESSIVE.sub("", word) for word in _WORD.findall(text)]
+    found = (POSSESSIVE.sub("", word) for word in _WORD.findall(text))
     return [word if word.isascii() else _composed(word) for word in found if _is_word(word)]
 
 
