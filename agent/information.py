@@ -46,11 +46,16 @@ def unread(passages: Iterable[Passage], reads: Collection[Read], max_documents: 
 
 
 def passage_line(read: Read) -> str:
-    """`[n] (date) title: text`, escaped, with later lines indented so that none looks like a passage."""
+    """`[n] (date) title: text`, escaped, with later lines indented so that none looks like a passage.
+
+    A passage that stands for several with its text says how many: `[n] (date) (30 times) title: text`.
+    """
     passage = read.passage
     head = f"[{read.number}]"
     if passage.created_at:
         head += f" ({passage.created_at[:10]})"
+    if passage.copies > 1:
+        head += f" ({passage.copies} times)"
     if passage.title:
         head += f" {escape(' '.join(passage.title.split()))}:"
     return head + " " + "\n    ".join(escape(passage.text).splitlines())

@@ -251,7 +251,11 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return dict(value)
-    return {name: _plain(item) for name, item in vars(value).items()}
+    plain = {name: _plain(item) for name, item in vars(value).items()}
+    if plain.get("copies") == 1:
+        # Only a passage that stands for others says so.
+        del plain["copies"]
+    return plain
 
 
 def _selection(data: Mapping[str, Any]) -> Selection:

@@ -11,8 +11,9 @@ from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder, l
 from index.encoding.shared import SharedEncoder
 from index.errors import SpaceUnavailable, UnknownDocument
 from index.importing import Import
+from index.ranking.duplicates import Distinct
 from index.ranking.profile import Profile
-from index.ranking.retrievers import DEFAULT, Query, Ranking, Retrievers, SpaceRetriever, dense
+from index.ranking.retrievers import DEFAULT, SHOWN_ONCE, Query, Ranking, Retrievers, SpaceRetriever, dense
 from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
 from index.values import Progress, PutItems, PutOptions, PutReport, Receipt
@@ -92,9 +93,10 @@ class Profiles:
     ) -> list[list[Passage]]:
         """Find at most `k` documents per query, best first, each represented by its best passage.
 
-        All queries are searched in one call. `exclude` holds keys of passages to leave out. `vectors`, shape
-        (queries, dimension), are computed here if the retriever needs them and they are not given. Raises
-        UnknownUser, UnknownRetriever, SpaceUnavailable, StoreUnavailable.
+        All queries are searched in one call. The retrievers in SHOWN_ONCE find a text once, however many
+        documents have it, and count them; one like an excluded passage is left out. `exclude` holds keys of
+        passages to leave out. `vectors`, shape (queries, dimension), are computed here if the retriever needs
+        them and they are not given. Raises UnknownUser, UnknownRetriever, SpaceUnavailable, StoreUnavailable.
         """
         chosen = self.retrievers.get(name)
         profile = self.get(user)
@@ -105,7 +107,11 @@ class Profiles:
             vectors = shared.encoded("searches", user, queries)
         asked = [Query(text, None if vectors is None else vectors[i]) for i, text in enumerate(queries)]
         found = _distinct(
-            profile, lambda depth: chosen.rank(profile, asked, depth), k, [exclude] * len(asked)
+            profile,
+            lambda depth: chosen.rank(profile, asked, depth),
+            k,
+            [exclude] * len(asked),
+            once=name in SHOWN_ONCE,
         )
         with self._lock:
             if self._cache.get(user) is profile:
@@ -215,39 +221,55 @@ def _distinct(
     rank: Callable[[int], list[Ranking]],
     k: int,
     excluded: Sequence[Collection[tuple[str, int]]],
+    *,
+    once: bool = False,
 ) -> list[list[Passage]]:
-    """Deepen the rankings until each has `k` documents, and represent each document by its best passage."""
+    """Deepen the rankings until each has `k` documents, and represent each document by its best passage.
+
+    With `once`, documents with the same text are one.
+    """
     if k < 1:
         return [[] for _ in excluded]
     depth = k + max(map(len, excluded))
     while True:
         rankings = rank(depth)
-        found = [_best_passages(profile, r, k, x) for r, x in zip(rankings, excluded, strict=True)]
+        found = [
+            _best_passages(profile, ranking, k, exclude, once=once)
+            for ranking, exclude in zip(rankings, excluded, strict=True)
+        ]
         exhausted = depth >= len(profile) or all(len(ranking) < depth for ranking in rankings)
         if exhausted or all(complete for complete, _ in found):
-            return [
-                [profile.passage(position, n, score) for n, (position, score) in enumerate(best, 1)]
-                for _, best in found
-            ]
+            return [passages for _, passages in found]
         depth *= 4
 
 
 def _best_passages(
-    profile: Profile, ranking: Ranking, k: int, exclude: Collection[tuple[str, int]]
-) -> tuple[bool, Ranking]:
+    profile: Profile, ranking: Ranking, k: int, exclude: Collection[tuple[str, int]], *, once: bool
+) -> tuple[bool, list[Passage]]:
     """Return whether `k` new documents were found, and the best passage of each.
 
     Other passages of documents in `exclude` come in addition: they must neither be lost nor displace a new
     document.
     """
     known = {document_id for document_id, _ in exclude}
+    shown = [
+        profile.text(position)
+        for document_id in known
+        for position in profile.positions(document_id)
+        if profile.key(position) in exclude
+    ]
+    distinct = Distinct(shown if once else (), lambda text: profile.copies.get(hash(text), 1))
     best: dict[str, tuple[int, float]] = {}
     new = 0
     for position, score in ranking:
         key = profile.key(position)
-        if key not in exclude and key[0] not in best:
-            best[key[0]] = (position, score)
-            new += key[0] not in known
-            if new == k:
-                return True, list(best.values())
-    return False, list(best.values())
+        if key in exclude or key[0] in best or (once and not distinct.add(profile.text(position))):
+            continue
+        best[key[0]] = (position, score)
+        new += key[0] not in known
+        if new == k:
+            break
+    return new == k, [
+        profile.passage(position, rank, score, distinct.count(profile.text(position)) if once else 1)
+        for rank, (position, score) in enumerate(best.values(), 1)
+    ]

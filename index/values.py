@@ -63,6 +63,8 @@ class Passage:
     source: str | None = None
     rank: int = 0
     score: float = 0.0
+    copies: int = 1
+    """Passages of the profile with this text or nearly this text, of which this one stands for all."""
 
     @property
     def key(self) -> tuple[str, int]:

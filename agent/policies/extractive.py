@@ -11,22 +11,30 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 
 from agent.episode import Episode
+from agent.policies.phrases import Phrases, phrases
 from agent.policy import Chunk
 from agent.tags import escape
 from agent.trajectory import Information, Read, Search
 from index.dates import read_date
+from index.text.languages import ENGLISH
 from index.text.sentences import SPEAKER, spans
-from index.text.words import FUNCTION_WORDS, POSSESSIVE, content_terms, terms, words
+from index.text.words import (
+    FUNCTION_WORDS,
+    POSSESSIVE,
+    content_terms,
+    detect,
+    function_words,
+    terms,
+    words,
+)
 
 NEAR = 12
 """The largest distance, in words, at which a name counts as related to a word of the question."""
 SENTENCES, FROM_LEAD, FROM_PASSAGE = 4, 3, 2
 """The most sentences about the question, about one followed name, and from one passage in either."""
 
-UNREAD = "Your history was not searched."
-"""The answer of methods that do not read the history."""
-
 _NAME = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w'’-]*)*")
+_ASKING = ("?", "？", "؟")
 _BRACKETED = re.compile(r"\[(\d[\d\s,]*)\]")
 _CALENDAR = frozenset(
     "january february march april may june july august september october november december monday "
@@ -66,24 +74,35 @@ def _turn(episode: Episode) -> str:
     # Normalized as the trajectory returns it: the rest of a later query is the name that it followed.
     question = escape(" ".join(episode.question.split()))
     reads = episode.reads
+    said = phrases(_language_of(question, reads))
     queries = [step.query for step in episode.steps if isinstance(step, Search)]
     if not episode.must_answer and question and not queries:
-        return _block("think", _plan(question)) + _block("search", question)
+        return _block("think", _plan(question, said)) + _block("search", question)
     if not episode.must_answer and _brought_news(episode):
         lead = find_lead(question, rank_sentences(question, reads), " ".join(queries))
         if lead:
-            thought = f"{lead.name} came up in [{lead.number}]. Looking for what else there is about that."
+            thought = said.lead.format(name=lead.name, number=lead.number)
             query = f"{question} {lead.name}"
         else:
-            thought = "No new name to follow. Reading on for the question itself."
+            thought = said.reading_on
             query = question
         return _block("think", thought) + _block("search", query)
     if not any(isinstance(step, Information) for step in episode.steps):
         # Nothing can be said about a history that was not searched.
-        return _block("think", "No search was made, so there is nothing to quote.") + _block("answer", UNREAD)
+        return _block("think", said.unsearched) + _block("answer", said.unread)
     followed = [name for query in queries if (name := query.removeprefix(question).strip())]
     answer = compose(question, reads, followed, episode.plan)
-    return _block("think", _conclusion(reads)) + _block("answer", answer)
+    return _block("think", _conclusion(reads, said)) + _block("answer", answer)
+
+
+def _language_of(question: str, reads: Sequence[Read]) -> str:
+    """Return the language (ISO 639-1) of a question or, if it is too short to tell, of the passages."""
+    return detect(question, short=True) or _spoken(reads)
+
+
+def _spoken(reads: Sequence[Read]) -> str:
+    """Return the language that most of the passages are written in, in which words are compared."""
+    return detect("\n".join(read.passage.text for read in reads)) or ENGLISH
 
 
 def rank_sentences(question: str, reads: Sequence[Read]) -> list[Sentence]:
@@ -92,24 +111,25 @@ def rank_sentences(question: str, reads: Sequence[Read]) -> list[Sentence]:
     The weight of a sentence grows with the rarity, among the passages, of the question's words in it, with
     the score of its passage, and if it contains what the question asks for (a name, a date, a number).
     """
-    asked = set(content_terms(question))
-    frequency = Counter(term for read in reads for term in set(terms(read.passage.text)))
+    language = _spoken(reads)
+    asked = set(content_terms(question, language))
+    frequency = Counter(term for read in reads for term in set(terms(read.passage.text, language)))
     worth = {term: math.log1p(len(reads) / (1 + frequency[term])) for term in asked}
     total = sum(worth.values()) or 1.0
     ranked = []
     highest = max((read.passage.score for read in reads), default=0.0) or 1.0
     for read in reads:
         passage = read.passage
-        titled = set(terms(passage.title or ""))
+        titled = set(terms(passage.title or "", language))
         for start, end in spans(passage.text):
             text = passage.text[start:end]
-            own = set(terms(text))
+            own = set(terms(text, language))
             overlap = sum(worth[term] for term in asked & own) / total
             context = sum(worth[term] for term in asked & (titled - own)) / total
             found = passage.score / highest
             weight = overlap + 0.5 * context + 0.4 * found + _has_what_is_asked(question, text)
             # A question in the history rarely answers a question.
-            ranked.append(Sentence(read, text, weight * (0.5 if text.rstrip().endswith("?") else 1.0)))
+            ranked.append(Sentence(read, text, weight * (0.5 if text.rstrip().endswith(_ASKING) else 1.0)))
     return sorted(ranked, key=lambda sentence: -sentence.weight)
 
 
@@ -127,21 +147,24 @@ def find_lead(question: str, sentences: Sequence[Sentence], followed: str) -> Le
     For example, "my sister Ines" names the question's "my sister". None if there is no name, or if all of
     them are in `followed`.
     """
-    asked = set(content_terms(question))
-    known = set(terms(question)) | set(terms(followed))
-    known |= {
-        term for s in sentences if (speaker := SPEAKER.match(s.text)) for term in terms(speaker.group())
-    }
+    passages = {s.read.number: s.read for s in sentences}
+    language = _spoken(list(passages.values()))
+    asked = set(content_terms(question, language))
+    known = set(terms(question, language)) | set(terms(followed, language))
+    speakers = {speaker.group() for s in sentences if (speaker := SPEAKER.match(s.text))}
+    known |= {term for speaker in speakers for term in terms(speaker, language)}
+    topicless = _ORDINARY | function_words(language)
     inside = {word for s in sentences for name in _names(s.text, inside=True) for word in words(name)}
-    passages = {s.read.number: s.read.passage.text for s in sentences}
-    frequency = Counter(term for text in passages.values() for term in set(terms(text)))
+    frequency = Counter(
+        term for read in passages.values() for term in set(terms(read.passage.text, language))
+    )
     weights: dict[str, float] = {}
     numbers: dict[str, list[int]] = {}
     for sentence in sentences:
-        speech = terms(SPEAKER.sub("", sentence.text))
+        speech = terms(SPEAKER.sub("", sentence.text), language)
         for name in dict.fromkeys(_names(sentence.text)):
-            parts, own = set(words(name)), terms(name)
-            ordinary = not parts <= inside or parts & _ORDINARY
+            parts, own = set(words(name)), terms(name, language)
+            ordinary = not parts <= inside or parts & topicless
             if not own or ordinary or set(own) & known:
                 continue
             near = max(
@@ -168,7 +191,12 @@ def _names(text: str, *, inside: bool = False) -> list[str]:
     """Capitalized words and sequences of them; with `inside`, only those not at the start of the sentence."""
     speech = SPEAKER.sub("", text)
     matches = _NAME.finditer(speech)
-    return [POSSESSIVE.sub("", match.group()) for match in matches if not inside or match.start() > 0]
+    return [
+        POSSESSIVE.sub("", match.group())
+        for match in matches
+        # The pattern takes letters of scripts without capitals, too.
+        if match.group()[0].isupper() and (not inside or match.start() > 0)
+    ]
 
 
 def compose(question: str, reads: Sequence[Read], followed: Sequence[str], plan: str = "") -> str:
@@ -176,14 +204,15 @@ def compose(question: str, reads: Sequence[Read], followed: Sequence[str], plan:
 
     With a plan, the best sentence about each of its lines follows those about the question.
     """
+    said, language = phrases(_language_of(question, reads)), _spoken(reads)
     ranked = rank_sentences(question, reads)
     if not ranked:
-        return "Your history does not tell."
+        return said.silent
     telling = [sentence for sentence in ranked if sentence.weight >= 0.5 * ranked[0].weight]
     chosen = _choose(telling, SENTENCES, set())
-    direct = any(set(content_terms(question)) & set(terms(sentence.text)) for sentence in chosen)
-    opening = "Your history says:" if direct else "Your history does not say it directly. The nearest:"
-    lines = [opening, *_quotes(chosen)]
+    asked = set(content_terms(question, language))
+    direct = any(asked & set(terms(sentence.text, language)) for sentence in chosen)
+    lines = [said.says if direct else said.nearest, *_quotes(chosen)]
     used = {sentence.text for sentence in chosen}
     for expected in plan.splitlines():
         # Skip the line that introduces the others.
@@ -193,14 +222,16 @@ def compose(question: str, reads: Sequence[Read], followed: Sequence[str], plan:
         used |= {sentence.text for sentence in found}
         lines += _quotes(found)
     for name in followed:
-        about = set(terms(name))
+        about = set(terms(name, language))
         passages = [
-            read for read in reads if about <= set(terms(f"{read.passage.title} {read.passage.text}"))
+            read
+            for read in reads
+            if about <= set(terms(f"{read.passage.title} {read.passage.text}", language))
         ]
         found = _choose(rank_sentences(f"{question} {name}", passages), FROM_LEAD, used)
         used |= {sentence.text for sentence in found}
         if found:
-            lines += [f"About {name}:", *_quotes(found)]
+            lines += [said.about.format(name=name), *_quotes(found)]
     return "\n".join(lines)
 
 
@@ -249,15 +280,17 @@ _WHEN = re.compile(
 )
 
 
-def _plan(question: str) -> str:
+def _plan(question: str, said: Phrases) -> str:
+    if said != phrases(ENGLISH):
+        return said.plan.format(topic=question.rstrip(".?？؟ "))
     topic = [word for word in words(question) if word not in FUNCTION_WORDS]
-    return f"What the history says about: {', '.join(dict.fromkeys(topic)) or question.strip()}."
+    return said.plan.format(topic=", ".join(dict.fromkeys(topic)) or question.strip())
 
 
-def _conclusion(reads: Sequence[Read]) -> str:
-    documents = len({read.passage.document_id for read in reads})
-    read = "1 document" if documents == 1 else f"{documents} documents"
-    return f"Read {read}. Answering with the sentences that say most about the question."
+def _conclusion(reads: Sequence[Read], said: Phrases) -> str:
+    count = len({read.passage.document_id for read in reads})
+    template = said.conclusion_of_one if count == 1 else None
+    return (template or said.conclusion).format(count=count)
 
 
 def _brought_news(episode: Episode) -> bool:

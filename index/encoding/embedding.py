@@ -13,7 +13,7 @@ from index.errors import UnknownUser
 from index.ranking.profile import encoded_text
 from index.storage.profiles import EncodedDocument, EncodedPassage, StoredProfile
 from index.storage.store import Store
-from index.text.passages import split
+from index.text.passages import bounded, split
 from index.values import Progress
 
 MOST_DOCUMENTS = 1_024
@@ -58,7 +58,7 @@ def split_documents(
     `spaces` are the encoders of further spaces, by the space's name; they encode the same passages.
     """
     window = min(encoder.manifest.window, encoder.manifest.passage_tokens)
-    count = encoder.count_tokens
+    count = bounded(encoder.count_tokens)
     spans: list[list[tuple[int, int]]] = []
     texts: list[str] = []
     lengths = count([encoded_text(document, document.text) for document in documents])

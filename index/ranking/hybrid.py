@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from index.encoding.encoders import Vectors
 from index.ranking.profile import Profile
-from index.text.words import content_terms, stem, words
+from index.text.words import content_terms, terms, words
 
 MEANING = 0.7
 """Weight of the similarity above the profile's mean, relative to a lexical coverage of 1."""
@@ -36,12 +36,16 @@ def scores(profile: Profile, text: str, vector: Vectors) -> Scores:
     paragraphs give each other context. Passages by the person named get a bonus.
     """
     people = named(profile, text)
-    terms = content_terms(text)
-    names = set(stem([word for person in people for word in words(person)]))
-    # The name is dropped from the words: a conversation names mostly the person who is addressed.
-    topic = [term for term in terms if term not in names] or terms
+
+    def coverage(language: str) -> NDArray[np.float32]:
+        asked = content_terms(text, language)
+        names = {term for person in people for term in terms(person, language)}
+        # The name is dropped from the words: a conversation names mostly the person who is addressed.
+        topic = [term for term in asked if term not in names] or asked
+        return profile.lexical.coverage(topic)
+
     meaning = _spread(_meaning(profile, vector), profile.groups, NEIGHBOURS_MEANING)
-    covered = _spread(profile.lexical.coverage(topic).astype(float), profile.groups, NEIGHBOURS_WORDS)
+    covered = _spread(profile.by_language(coverage).astype(float), profile.groups, NEIGHBOURS_WORDS)
     total = MEANING * meaning + covered
     if len(people) == 1:
         total += PERSON * _by(profile, people[0])

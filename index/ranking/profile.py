@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, cast
@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 
 from index.documents import Document, Passage, iso
 from index.errors import SpaceUnavailable
+from index.ranking.duplicates import normalized
 from index.ranking.lexical import LexicalIndex
 from index.ranking.vectors import VectorIndex
 from index.storage.profiles import StoredProfile
+from index.text.languages import ENGLISH
 from index.text.sentences import SPEAKER
-from index.text.words import terms
+from index.text.words import detect, terms
 
+_TYPICAL = 50_000
+"""Characters of a profile, spread over it, that tell the language of sources too short to tell their own."""
 _SITTING = timedelta(hours=6)
 """Documents of one source with a longer gap between them are not context for each other."""
 
@@ -92,7 +96,7 @@ class Profile:
         index, start, _ = self._spans[position]
         return (self.documents[index].id, start)
 
-    def passage(self, position: int, rank: int, score: float) -> Passage:
+    def passage(self, position: int, rank: int, score: float, copies: int = 1) -> Passage:
         document = self.document(position)
         return Passage(
             document_id=document.id,
@@ -103,6 +107,7 @@ class Profile:
             source=document.source,
             rank=rank,
             score=score,
+            copies=copies,
         )
 
     def positions(self, document_id: str) -> list[int]:
@@ -110,8 +115,45 @@ class Profile:
         return self._by_document.get(document_id, [])
 
     @cached_property
+    def copies(self) -> Mapping[int, int]:
+        """How often texts that stand in the profile more than once do, by the hash of the normalized text."""
+        counts = Counter(hash(normalized(self.text(i))) for i in range(len(self)))
+        return {text: count for text, count in counts.items() if count > 1}
+
+    @cached_property
     def lexical(self) -> LexicalIndex:
-        return LexicalIndex([terms(self.encoded_text(i)) for i in range(len(self))])
+        """Words of each passage, as terms of its language."""
+        return LexicalIndex(list(map(terms, map(self.encoded_text, range(len(self))), self.languages)))
+
+    def by_language(self, score: Callable[[str], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the score of each passage, shape (passages,), by `score` of its language.
+
+        `score` analyses a query in a language (ISO 639-1) as the passages of that language were analysed.
+        """
+        if len(self._spoken) == 1:
+            return score(*self._spoken)
+        scores = np.zeros(len(self), np.float32)
+        for language, own in self._spoken.items():
+            scores[own] = score(language)[own]
+        return scores
+
+    @cached_property
+    def _spoken(self) -> dict[str, NDArray[np.bool_]]:
+        """Languages with the passages that are in them, shape (passages,)."""
+        languages = np.array(self.languages, object)
+        return {language: languages == language for language in dict.fromkeys(self.languages)}
+
+    @cached_property
+    def languages(self) -> list[str]:
+        """Language (ISO 639-1) of each passage: that of its source, or that of the profile if the source is
+        too short to tell, or English if that is, too."""
+        of_source: dict[str | None, list[str]] = {}
+        for document in self.documents:
+            of_source.setdefault(document.source, []).append(document.text)
+        step = 1 + self._text_bytes // _TYPICAL
+        typical = detect("\n".join(document.text for document in self.documents[::step])) or ENGLISH
+        found = {source: detect("\n".join(texts)) or typical for source, texts in of_source.items()}
+        return [found[self.document(i).source] for i in range(len(self))]
 
     @cached_property
     def recency(self) -> NDArray[np.float64]:

@@ -91,7 +91,12 @@ def dense(profile: Profile, queries: Sequence[Query], depth: int) -> list[Rankin
 
 def bm25(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
     """Rank by BM25 over stemmed words, leaving out passages without any word of the query."""
-    return [_best(profile.lexical.scores(terms(query.text)), depth) for query in queries]
+    index = profile.lexical
+
+    def scores(text: str) -> NDArray[np.float32]:
+        return profile.by_language(lambda language: index.scores(terms(text, language)))
+
+    return [_best(scores(query.text), depth) for query in queries]
 
 
 def recency(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
@@ -178,6 +183,9 @@ def _vectors(queries: Sequence[Query]) -> Vectors:
 
 
 DEFAULT = "hybrid"
+SHOWN_ONCE = frozenset({"bm25", "rrf", "hybrid"})
+"""Retrievers for people, whose results show a text once however often it stands in the profile. The others
+rank as publications do, where each document counts."""
 
 BUILT_IN = (
     BuiltIn("dense", dense, needs_vectors=True),

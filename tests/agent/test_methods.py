@@ -10,7 +10,8 @@ from agent import prompts
 from agent.driver import drive
 from agent.episode import Episode
 from agent.methods import METHODS
-from agent.policies.extractive import UNREAD, ExtractivePolicy
+from agent.policies.extractive import ExtractivePolicy
+from agent.policies.phrases import phrases
 from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Policy
 from agent.trajectory import Answer, Information, Invalid, Limits, Message, PolicyProtocol, Trajectory
@@ -265,5 +266,5 @@ async def test_without_a_model_rag_says_so_when_nothing_was_found() -> None:
 async def test_without_a_model_none_claims_nothing_about_the_history() -> None:
     trajectory = await ask("none", ExtractivePolicy(), Finds(*HISTORY))
     assert kinds(trajectory) == ["thought", "answer"]
-    assert answer_of(trajectory).text == UNREAD
+    assert answer_of(trajectory).text == phrases("en").unread
     assert "Read 0 documents" not in trajectory.transcript

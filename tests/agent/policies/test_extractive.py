@@ -8,12 +8,12 @@ from agent.episode import Episode
 from agent.policies.extractive import (
     FROM_PASSAGE,
     SENTENCES,
-    UNREAD,
     ExtractivePolicy,
     compose,
     find_lead,
     rank_sentences,
 )
+from agent.policies.phrases import phrases
 from agent.trajectory import Limits, Read, Trajectory
 from index.documents import Passage
 
@@ -111,7 +111,7 @@ async def test_of_a_history_that_was_not_searched_it_does_not_say_that_it_does_n
     for question, searches in (("What is my blood type?", 0), ("", 4)):
         trajectory = await ask(question, Finds(SISTER), max_searches=searches)
         assert trajectory.answer is not None
-        assert trajectory.answer.text == UNREAD
+        assert trajectory.answer.text == phrases("en").unread
         assert [step.kind for step in trajectory.steps] == ["thought", "answer"]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.encoding.encoders import SentenceTransformerEncoder
-from index.text.passages import split
+from index.text.passages import CHARACTERS, split
 
 WORDS = "tea coffee Rex walks. Otta cabin, oven! pan? Anna nuts mushrooms donaudampfschifffahrt".split()
 
@@ -66,6 +66,25 @@ def test_a_word_longer_than_the_window_is_cut_anywhere() -> None:
     text = "x" * 100
     found = split(text, 30, letters)
     assert "".join(text[start:end] for start, end in found) == text
+
+
+def unknown(texts: Sequence[str]) -> list[int]:
+    """A tokenizer that takes any run without white space for one token."""
+    return [len(text.split()) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 200_000, "喝茶，" * 50_000, "tea " + " " * 100_000 + "tea", "ab\n" * 5 + "y" * 9_999]
+)
+def test_a_passage_is_bounded_in_characters_whatever_counts_as_a_token(text: str) -> None:
+    found = split(text, 128, unknown)
+    assert max(end - start for start, end in found) <= 128 * CHARACTERS
+    assert lost(text, found) == ""
+
+
+def test_the_bound_is_far_above_prose() -> None:
+    text = "Internationalization considerations notwithstanding. " * 20
+    assert split(text, 100, unknown) == [(0, len(text))]
 
 
 def test_a_window_without_room_is_refused() -> None:

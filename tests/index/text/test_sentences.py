@@ -2,10 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.text.sentences import _ABBREVIATION, _END, spans
+from index.text.sentences import _ABBREVIATION, _END, CHARACTERS, spans
 
 prose = st.lists(
     st.one_of(
@@ -69,9 +69,37 @@ def demo_texts() -> list[str]:
         ("first line\nsecond line\n\n", ["first line", "second line"]),
         ("version 1.2. and so on", ["version 1.2. and so on"]),
         ("J. Doe wrote it. Yes.", ["J. Doe wrote it.", "Yes."]),
+        ("我喝茶。你呢？“好！”他说", ["我喝茶。", "你呢？", "“好！”", "他说"]),
+        ("太好了!我们走吧", ["太好了!", "我们走吧"]),
+        ("मैं घर गया। फिर सोया॥ बस", ["मैं घर गया।", "फिर सोया॥", "बस"]),
+        ("آپ کیسے ہیں؟ ٹھیک ہوں۔ شکریہ", ["آپ کیسے ہیں؟", "ٹھیک ہوں۔", "شکریہ"]),
+        ("Բարև։ Ինչպես ես", ["Բարև։", "Ինչպես ես"]),
+        ("Am 3. März kommt z. B. Jonas. Gut.", ["Am 3. März kommt z. B. Jonas.", "Gut."]),
+        ("In 2020. Then we left. On page 3. Maybe.", ["In 2020.", "Then we left.", "On page 3.", "Maybe."]),
         ("  \n ", []),
         ("", []),
     ],
 )
 def test_sentences_end_where_a_reader_would_say_so(text: str, sentences: list[str]) -> None:
     assert [text[start:end] for start, end in spans(text)] == sentences
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("ab ,。\n"), max_size=60), st.integers(1, 80))
+def test_no_sentence_is_longer_than_the_bound(text: str, times: int) -> None:
+    long = text * times
+    found = spans(long)
+    assert all(end - start <= CHARACTERS for start, end in found)
+    bounds = [bound for span in found for bound in span]
+    assert bounds == sorted(bounds)
+    assert not "".join(
+        long[start:end] for start, end in zip([0, *bounds[1::2]], [*bounds[::2], len(long)], strict=True)
+    ).strip()
+
+
+def test_a_long_sentence_is_cut_at_a_pause() -> None:
+    clauses = "we walked on and on, " * 100
+    assert all(
+        clauses[start:end].split()[-1] in "we walked on, and on".split() for start, end in spans(clauses)
+    )
+    assert len(spans("x" * 200_000)) == 200
