@@ -11,35 +11,35 @@ from typing import Any
 from index.encoding.encoders import packaged_minilm
 from training.crossencoder import CrossEncoderRecipe, load_encoder
 
-_WIDTH, _HEADS, _LENGTH = 128, 4, 96
+_HEAD, _LENGTH = 32, 96
 
 
-def write_small_encoder(folder: Path, seed: int = 0) -> Path:
-    """Write it to the folder."""
+def write_small_encoder(folder: Path, width: int = 128) -> Path:
+    """Write it to the folder, with embeddings of `width` dimensions, a multiple of 32."""
     import torch
     from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
     from training.retriever.small import reduced
 
     words = AutoModel.from_pretrained(packaged_minilm()).embeddings.word_embeddings.weight.detach()
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     network = BertModel(
         BertConfig(
             vocab_size=len(words),
-            hidden_size=_WIDTH,
+            hidden_size=width,
             num_hidden_layers=2,
-            num_attention_heads=_HEADS,
-            intermediate_size=2 * _WIDTH,
+            num_attention_heads=width // _HEAD,
+            intermediate_size=2 * width,
             max_position_embeddings=_LENGTH,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
     )
     with torch.no_grad():
-        network.embeddings.word_embeddings.weight.copy_(reduced(words, _WIDTH))
+        network.embeddings.word_embeddings.weight.copy_(reduced(words, width))
         attention = network.encoder.layer[0].attention.self
         for weights in (attention.query.weight, attention.key.weight):
-            weights.copy_(torch.eye(_WIDTH))
+            weights.copy_(torch.eye(width))
     network.save_pretrained(folder)
     AutoTokenizer.from_pretrained(packaged_minilm()).save_pretrained(folder)
     return folder
