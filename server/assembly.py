@@ -47,7 +47,7 @@ def open_to_look(settings: Settings) -> Service:
     """
     if settings.database_url is None and not settings.database.exists():
         raise StoreUnavailable(
-            f"there is no store in {settings.data}; pr2 profile import USER FILE makes one"
+            f"there is no store in {settings.data}; pr2 profile import USER PATH makes one"
         )
     profiles = open_profiles(
         settings.url,

@@ -207,4 +207,4 @@ async def _list(flags: Flags) -> None:
         for user in users:
             typer.echo(f"{await local.service.run(store.count, user):>8}  {one_line(user)}")
     if not users:
-        typer.echo("the store is empty: try pr2 profile import USER FILE, or pr2 serve --demo", err=True)
+        typer.echo("the store is empty: try pr2 profile import USER PATH, or pr2 serve --demo", err=True)

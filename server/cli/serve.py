@@ -179,7 +179,7 @@ def _what_to_try(url: str, service: "Service", with_token: bool) -> str:
     if example is None:
         return (
             f"PR² at {url} (policy {service.policy.name}). Import a profile:\n"
-            f"  pr2 profile import USER FILE --server {url}\n"
+            f"  pr2 profile import USER PATH --server {url}\n"
             f"or start with --demo."
         )
     return (

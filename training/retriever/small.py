@@ -21,7 +21,8 @@ def reduced(words: torch.Tensor, width: int) -> torch.Tensor:
     centred = words - words.mean(dim=0)
     _, directions = torch.linalg.eigh(centred.T @ centred)
     components = centred @ directions[:, -width:]
-    return components / components.std() * _SPREAD
+    scaled: torch.Tensor = components / components.std() * _SPREAD
+    return scaled
 
 
 def write_small_encoder(folder: Path, seed: int = 0) -> None:

@@ -16,10 +16,9 @@ from typing import Any, Literal
 from training.errors import TrainingError
 from training.evaluation.answers import Answers
 from training.evaluation.evaluate import Evaluation, EvaluationWatcher, evaluate
-from training.evaluation.profiles import documents_of
+from training.evaluation.profiles import documents_of, person_of
 from training.evaluation.records import MANIFEST, read_records
 from training.evaluation.task import Question, Task
-from training.feedback.ranking import person
 from training.folder import locked
 from training.judging.lexical import LexicalJudge
 from training.reward_model.records import Pair, write_pairs
@@ -127,7 +126,7 @@ def _pair(question: Question, sides: Mapping[Side, str | None], most: int) -> Pa
     assert plain is not None
     return Pair(
         question.id,
-        person(question),
+        person_of(question),
         question.question,
         personalized,
         plain,
