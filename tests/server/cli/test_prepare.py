@@ -59,8 +59,8 @@ def test_questions_become_prompts_and_their_profiles_one_store(
     profiles = Profiles(Store(f"sqlite:///{configuration.data}/pr2.db", minilm.manifest), minilm)
     for part in rows.values():
         for row in part:
-            assert not row.with_rubric().profile
-            assert row.with_rubric().narrative
+            assert not row.with_rubric.profile
+            assert row.with_rubric.narrative
             assert profiles.search(row.user, [row.question.question], 3, "hybrid")[0]
     profiles.store.close()
     prompt = json.loads((out / TRAIN).read_text().splitlines()[0])["input"]
