@@ -225,7 +225,7 @@ class Trajectory:
 
     def to_dict(self) -> dict[str, Any]:
         """The trajectory as JSON values; `Trajectory.from_dict` restores it."""
-        values = {name: _plain(value) for name, value in vars(self).items()}
+        values = {name: plain(value) for name, value in vars(self).items()}
         if self.selection is None:
             del values["selection"]
         return values | {"transcript": self.transcript}
@@ -243,19 +243,20 @@ class Trajectory:
         return cls(**values)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a part of a trajectory as JSON has it."""
     # dataclasses.asdict would do the same, but copies every string of every passage.
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return dict(value)
-    plain = {name: _plain(item) for name, item in vars(value).items()}
-    if plain.get("copies") == 1:
+    fields = {name: plain(item) for name, item in vars(value).items()}
+    if fields.get("copies") == 1:
         # Only a passage that stands for others says so.
-        del plain["copies"]
-    return plain
+        del fields["copies"]
+    return fields
 
 
 def _selection(data: Mapping[str, Any]) -> Selection:

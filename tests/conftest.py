@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Before anything that reads them is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from index.profiles import Profiles
 
 
+# How long an example takes says how busy the machine is; Hypothesis has the same in its own profile "ci".
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if not os.environ.get("CI"):
+    settings.load_profile("local")
 # For `make test-fast`: the properties of `make test`, tried on fewer examples.
-settings.register_profile("fast", max_examples=5)
+settings.register_profile("fast", settings.get_profile("local"), max_examples=5)
 
 # They run in environments of their own: make test-engines, make test-openrlhf.
 collect_ignore = [

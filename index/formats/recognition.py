@@ -59,11 +59,35 @@ def recognize(members: Members, formats: Mapping[str, Format], name: str | None 
         claimed[name] = texts
         unknown = [(member, kind) for member, kind in unknown if kind not in _TEXTS]
     left_out += [Skipped(f"not imported: {kind}", member.name) for member, kind in unknown]
+    left_out += _without_copies(claimed, formats)
     if not claimed:
         raise UnreadableImport(_unknown(members, left_out))
     # In the order of the registry, whatever the files are called.
     claims = [Claim(form, tuple(claimed[form.name])) for form in formats.values() if form.name in claimed]
     return Recognition(tuple(claims), tuple(left_out))
+
+
+def _without_copies(claimed: dict[str, list[Member]], formats: Mapping[str, Format]) -> list[Skipped]:
+    """Leave out the files that repeat what a file beside them, in the app's own format, has already."""
+    copied = {
+        (member.name.rpartition("/")[0], copy): formats[name].title
+        for name, members in claimed.items()
+        for member in members
+        for copy in formats[name].copies
+    }
+    left_out = []
+    for name, members in list(claimed.items()):
+        kept = []
+        for member in members:
+            folder, _, file = member.name.rpartition("/")
+            if title := copied.get((folder, file)):
+                left_out.append(Skipped(f"a copy of the {title} beside it", member.name))
+            else:
+                kept.append(member)
+        claimed[name] = kept
+        if not kept:
+            del claimed[name]
+    return left_out
 
 
 def _recognized(beginning: Beginning, formats: Mapping[str, Format], single: bool) -> Format | None:

@@ -49,4 +49,10 @@ def _recognizes(beginning: Beginning) -> bool:
     return beginning.has_keys("date", "sender", "body", "reactions")
 
 
-SIGNAL = Format("signal", "Signal chat (signal-export)", each(read_signal), recognizes=_recognizes)
+SIGNAL = Format(
+    "signal",
+    "Signal chat (signal-export)",
+    each(read_signal),
+    recognizes=_recognizes,
+    copies=("chat.md", "index.html"),
+)

@@ -93,6 +93,8 @@ class Format:
     """Suffix by which a single file is taken for this format when no content was recognized."""
     first: str = ""
     """First character, other than white space, by which the same is done."""
+    copies: tuple[str, ...] = ()
+    """Names of files that the app writes beside its own, with the same content in another form."""
     takes_columns: bool = False
     exported: bool = True
     """Whether an app wrote the file. Its broken items are then reported and left out; people can mend their

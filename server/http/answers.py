@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -11,7 +10,7 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent.trajectory import AnswerDelta
+from agent.trajectory import AnswerDelta, plain
 from server.answers import AnswerRecord, record_of
 from server.http.bodies import AnswerBody, AnswerRequestBody
 from server.http.connection import while_connected
@@ -91,7 +90,7 @@ async def _events(answering: Answering) -> AsyncGenerator[bytes, None]:
                 if isinstance(event, AnswerRecord):
                     record = event
                 else:
-                    yield encode(event.kind, asdict(event))
+                    yield encode(event.kind, plain(event))
         if record is not None and record.trajectory.finish_reason == "policy_error":
             raise PolicyFailed(record)
     except Exception as error:

@@ -115,4 +115,5 @@ def test_it_evaluates_on_the_sample_and_writes_a_report(pr2: Path, outside: Path
 def test_it_lists_presets(pr2: Path, outside: Path) -> None:
     refused = run(pr2, outside, "train", "policy", "prepared", "--out", "out", "--preset", "none-such")
     assert refused.returncode == 2
-    assert "gemma-2-9b, qwen2.5-7b, tiny" in refused.stderr
+    assert "gemma-2-9b, " in refused.stderr
+    assert "qwen2.5-7b, tiny) nor a file" in refused.stderr

@@ -27,7 +27,6 @@ NAME = "WhatsApp Chat with Ben.txt"
         ("a.jpg", b"\xff\xd8\xff\xe0....", "an image (JPEG)"),
         ("msgstore.db", b"SQLite format 3\0....", "an SQLite database; export from the app"),
         ("a.docx", b"PK\3\4....", "a Word document; save it as text"),
-        ("a.xlsx", b"PK\3\4....", "an Excel workbook; save it as CSV"),
         ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1..", "an old Office document"),
         ("a.tgz", b"\x1f\x8b....", "a gzip archive; unpack it"),
         ("a.mp4", b"\0\0\0\x18ftypmp42", "a video or picture"),

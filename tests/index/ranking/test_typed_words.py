@@ -44,7 +44,7 @@ def profiles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Profiles]:
 
 
 def missed(profiles: Profiles, user: str, language: str, among: int = 1) -> list[str]:
-    """What was typed without finding the stored text `among` the first ones."""
+    """The typed words without finding the stored text `among` the first ones."""
     typed = [query for _, query in TYPED[language]]
     found = profiles.search(user, typed, among, "bm25")
     return [

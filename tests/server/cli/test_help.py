@@ -43,6 +43,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 profile search",
         "pr2 profile show",
         "pr2 profile spaces",
+        "pr2 profile watch",
         "pr2 rank",
         "pr2 serve",
         "pr2 train",

@@ -77,12 +77,12 @@ def test_a_missing_extra_is_named_before_anything_is_written(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("rag",), "is a run of the method rag"),
+        (("pr2", "rag"), "a policy is trained for one method, but runs are of pr2, rag"),
         (("pr2", "pr2"), "more than once"),
         (("nowhere",), "nowhere holds no run"),
         (("pr2", "--least", 1), "the best scores 0."),
     ],
-    ids=["another method", "given twice", "no run", "nothing good enough"],
+    ids=["two methods", "given twice", "no run", "nothing good enough"],
 )
 def test_an_input_error_is_one_line(
     arguments: tuple[object, ...], said: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
