@@ -228,9 +228,6 @@ def test_a_long_document_is_found_by_its_parts_and_every_part_is_verbatim(folder
 def test_a_further_part_of_a_document_that_was_read_can_be_found(folder: Folder) -> None:
     people = folder.open()
     text = "\n".join(f"Line {i} tells of tea and no more than that." for i in range(60))
-    short = [
-        Document(id=f"d{i}", text=f"Tea {word}") for i, word in enumerate(["pot", "time", "spoon", "leaf"])
-    ]
     people.put("ana", [Document(id="long", text=text)])
     read: set[tuple[str, int]] = set()
     for _ in people.get("ana").positions("long"):
@@ -242,9 +239,7 @@ def test_a_further_part_of_a_document_that_was_read_can_be_found(folder: Folder)
 def test_each_document_is_found_once_by_its_best_passage(folder: Folder) -> None:
     people = folder.open()
     text = "\n".join(f"Line {i} tells of tea and no more than that." for i in range(60))
-    short = [
-        Document(id=f"d{i}", text=f"Tea {word}") for i, word in enumerate(["pot", "time", "spoon", "leaf"])
-    ]
+    short = [Document(id=f"d{i}", text=f"Tea {word}") for i, word in enumerate("pot time spoon leaf".split())]
     people.put("ana", [Document(id="long", text=text), *short])
     for name in ("dense", "bm25", "recency", "rrf", "hybrid", "random"):
         found = [passage.document_id for passage in people.search("ana", ["tea"], 5, name)[0]]

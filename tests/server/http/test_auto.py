@@ -162,7 +162,7 @@ async def test_members_that_do_not_finish_in_time_do_not_compete(make_service: M
     policy = Reader({3: "hangs"})
     service = make_service(policy, selector=ScriptedSelector("post", prefers(3)))
     async with api_of(service) as api:
-        body = (await api.ask("ana", QUESTION, retriever="auto", limits={"deadline_ms": 1_000})).json()
+        body = (await api.ask("ana", QUESTION, retriever="auto", limits={"deadline_ms": 3_000})).json()
     selection = body["trajectory"]["selection"]
     assert (body["answer"], body["finish_reason"]) == ("I read 1.", "answered")
     assert selection["scores"] == {"none": -3.0, "bm25": -2.0, "recency": None}
