@@ -43,15 +43,7 @@ def run(
     ] = None,
     benchmark: lamp.Benchmark = "lamp-qa",
     task: lamp.TaskNumber = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset",
-            metavar="NAME|PATH",
-            help="sample (default), lamp-qa, or a JSON or JSONL file. For LaMP: lamp-sample (default), lamp, "
-            "or a folder or file of its layout.",
-        ),
-    ] = None,
+    dataset: lamp.Dataset = None,
     category: Annotated[
         list[str] | None, typer.Option("--category", help="art, lifestyle or society; default: all.")
     ] = None,

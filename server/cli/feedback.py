@@ -25,15 +25,7 @@ def feedback(
     ],
     benchmark: lamp.Benchmark = "lamp-qa",
     task: lamp.TaskNumber = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset",
-            metavar="NAME|PATH",
-            help="sample (default), lamp-qa, or a JSON or JSONL file. For LaMP: lamp-sample (default), lamp, "
-            "or a folder or file of its layout.",
-        ),
-    ] = None,
+    dataset: lamp.Dataset = None,
     split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "train",
     separation: lamp.Separation = None,
     dates: lamp.Dates = False,

@@ -22,6 +22,15 @@ Benchmark = Annotated[
     Literal["lamp-qa", "lamp"],
     typer.Option("--benchmark", help="LaMP-QA's open questions, or one of LaMP's seven tasks (--task)."),
 ]
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME|PATH",
+        help="sample (default), lamp-qa, or a JSON or JSONL file. For LaMP: lamp-sample (default), lamp, "
+        "or a folder or file of its layout.",
+    ),
+]
 TaskNumber = Annotated[int | None, typer.Option("--task", min=1, max=7, help="The task of LaMP.")]
 Separation = Annotated[
     Literal["time", "user"] | None,

@@ -36,9 +36,7 @@ def sweep(
     *,
     benchmark: lamp.Benchmark = "lamp-qa",
     task: lamp.TaskNumber = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME|PATH", help="See pr2 evaluate --dataset.")
-    ] = None,
+    dataset: lamp.Dataset = None,
     category: Annotated[
         list[str] | None, typer.Option("--category", help="Only this category; repeatable.")
     ] = None,
