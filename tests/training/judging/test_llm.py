@@ -160,8 +160,8 @@ async def test_what_the_server_refuses_is_not_asked_for_again(status: int) -> No
 
 
 async def test_a_judge_that_hangs_is_left_after_a_while() -> None:
-    why, requests = await ask(in_order(HANG_BEFORE_HEADERS), rounds=3, timeout_s=0.5)
-    assert "gave no verdict within 0.5 s" in str(why)
+    why, requests = await ask(in_order(HANG_BEFORE_HEADERS), rounds=3, timeout_s=1.5)
+    assert "gave no verdict within 1.5 s" in str(why)
     assert len(requests) == 3
 
 
