@@ -1,12 +1,35 @@
-"""Reads pr2.json next to trained weights: the version of the prompts that they were trained on."""
+"""Reads pr2.json next to trained weights: what was trained, and on which version of the prompts."""
 
 import json
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from agent.engines.errors import EngineError
 from agent.prompts import PROMPT_VERSION
+from index.documents import all_faults
 
 STAMP = "pr2.json"
+
+Manifest = TypeVar("Manifest", bound=BaseModel)
+
+
+def read_stamp(
+    folder: Path, manifest: type[Manifest], kind: str, command: str, error: type[Exception]
+) -> Manifest:
+    """Read what the model in the folder was trained for.
+
+    Raises `error`, naming the `kind` of model and the `command` that writes one, if there is none, or if the
+    file describes another kind.
+    """
+    file = folder / STAMP
+    try:
+        return manifest.model_validate_json(file.read_bytes())
+    except OSError:
+        raise error(f"{folder} holds no {kind}: {STAMP} is missing; `{command}` writes one") from None
+    except ValidationError as faults:
+        raise error(f"{file} does not describe a {kind}: {all_faults(faults)}") from None
 
 
 def prompt_version(model: str) -> str | None:

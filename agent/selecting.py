@@ -10,14 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from agent.checkpoints import STAMP
+from agent.checkpoints import read_stamp
 from agent.crossencoder import CrossEncoderUnavailable, inputs_of, load_crossencoder, scored
 from agent.information import passage_line, unread
 from agent.prompts import NOTHING_FOUND, asked
 from agent.trajectory import Information, Trajectory
-from index.documents import Passage, all_faults
+from index.documents import Passage
 
 Mode = Literal["pre", "post"]
 
@@ -146,15 +146,7 @@ def load_selector(
 
 def read_manifest(folder: Path) -> SelectorManifest:
     """Read what a selector was trained for. Raises SelectorUnavailable."""
-    file = folder / STAMP
-    try:
-        return SelectorManifest.model_validate_json(file.read_bytes())
-    except OSError:
-        raise SelectorUnavailable(
-            f"{folder} holds no selector: {STAMP} is missing; `pr2 train selector` writes one"
-        ) from None
-    except ValidationError as error:
-        raise SelectorUnavailable(f"{file} does not describe a selector: {all_faults(error)}") from None
+    return read_stamp(folder, SelectorManifest, "selector", "pr2 train selector", SelectorUnavailable)
 
 
 def check_pool(members: Collection[str], pool: Collection[str]) -> None:

@@ -14,10 +14,10 @@ from index.encoding.encoders import packaged_minilm
 from index.numbers import Integer, Number
 from training.errors import TrainingUnavailable
 from training.extras import require
+from training.trainer import step_arguments
 
 CHECKPOINTS, LOGS = "checkpoints", "tensorboard"
 
-_CLIP = 1.0
 _LOG_EVERY = 10
 
 
@@ -125,28 +125,18 @@ def make_trainer(
         args=TrainingArguments(
             output_dir=str(folder / CHECKPOINTS),
             num_train_epochs=recipe.epochs,
-            per_device_train_batch_size=recipe.batch_size,
-            per_device_eval_batch_size=recipe.batch_size,
-            gradient_accumulation_steps=recipe.gradient_accumulation,
-            learning_rate=recipe.learning_rate,
-            warmup_steps=recipe.warmup,
-            lr_scheduler_type="linear",
-            max_grad_norm=_CLIP,
             logging_steps=_LOG_EVERY,
             eval_strategy="epoch",
             save_strategy="epoch",
-            save_total_limit=2,
             load_best_model_at_end=best is not None,
             metric_for_best_model=best,
             greater_is_better=False if best is not None else None,
-            seed=recipe.seed,
             bf16=gpu and torch.cuda.is_bf16_supported(),
             use_cpu=not gpu,
             dataloader_pin_memory=gpu,
             remove_unused_columns=False,
             label_names=[labels],
-            report_to="none",
-            disable_tqdm=True,
+            **step_arguments(recipe),
         ),
         train_dataset=train,
         eval_dataset=validation,

@@ -42,6 +42,41 @@ def notifying(watcher: Watcher, metric: str = "eval_loss") -> Any:
     return Notifying()
 
 
+class Steps(Protocol):
+    """The part of a recipe that says how steps are taken."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def gradient_accumulation(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def warmup(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def step_arguments(recipe: Steps) -> dict[str, Any]:
+    """Arguments of the Trainer that all trainings share.
+
+    The learning rate falls linearly, and gradients are clipped to norm 1. We report the progress ourselves.
+    """
+    return {
+        "per_device_train_batch_size": recipe.batch_size,
+        "per_device_eval_batch_size": recipe.batch_size,
+        "gradient_accumulation_steps": recipe.gradient_accumulation,
+        "learning_rate": recipe.learning_rate,
+        "warmup_steps": recipe.warmup,
+        "lr_scheduler_type": "linear",
+        "max_grad_norm": 1.0,
+        "save_total_limit": 2,
+        "seed": recipe.seed,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
 def last_checkpoint(folder: Path) -> Path | None:
     """Find the newest complete checkpoint: the trainer's state is its last file."""
     whole = folder.glob("checkpoint-*/trainer_state.json")

@@ -43,8 +43,8 @@ _BY_SCRIPT: Mapping[str, tuple[str, ...]] = {
     "KHMER": ("km",),
     "MYANMAR": ("my",),
 }
-"""Languages that are told apart, by the first word of their letters' Unicode names. Where function words are
-too few to tell, the first one of a script other than Latin, which has the most writers, is taken."""
+"""Languages to choose from, by script: the first word of a letter's Unicode name. Where function words do not
+decide, a script other than Latin stands for its first language, the one with the most writers."""
 
 _WEIGHTS = {"HANGUL": 2, "HIRAGANA": 4, "KATAKANA": 4, "CJK": 2}
 """Letters that a letter of a script counts for: one of these says more, and Han with kana is Japanese."""

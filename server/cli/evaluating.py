@@ -11,7 +11,7 @@ import typer
 from agent.methods import METHODS
 from server.cli import judging, lamp, options, texts
 from server.cli.errors import BadInput, as_cli_errors
-from server.cli.evaluator import evaluator
+from server.cli.evaluator import Concurrency, Most, Seed, evaluator
 from server.cli.printable import one_line
 from server.cli.selecting import pool
 from server.cli.sweeping import sweep
@@ -63,7 +63,7 @@ def run(
             "rubric as the plan. Default: pr2; for LaMP rag, none for the bare input, or prlm.",
         ),
     ] = None,
-    most: Annotated[int | None, typer.Option("--limit", help="Only the first N questions.")] = None,
+    most: Most = None,
     fold: Annotated[
         str | None,
         typer.Option("--fold", metavar="N/K", help="Only the people of the Nth of K folds."),
@@ -72,9 +72,7 @@ def run(
     judge_url: judging.Url = None,
     judge_model: judging.Model = "",
     judge_args: judging.Arguments = "{}",
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Questions in flight, including judging.")
-    ] = 32,
+    concurrency: Concurrency = 32,
     per_second: Annotated[
         float | None, typer.Option("--per-second", min=0.001, help="Most questions started per second.")
     ] = None,
@@ -82,7 +80,7 @@ def run(
         tuple[float, float] | None,
         typer.Option("--prices", help="Per million prompt and completion tokens; for costs in the report."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Determines whose passages rag-random uses.")] = 0,
+    seed: Seed = 0,
     limits: options.Given,
     retriever: options.Retriever = None,
     engine: texts.Engine = None,

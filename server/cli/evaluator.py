@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.progress import Progress, TaskID
 
 from server.cli import lamp
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from training.evaluation.records import Record
     from training.evaluation.runs import RunOutcome
     from training.judging.factory import JudgeConfiguration
+
+Most = Annotated[int | None, typer.Option("--limit", help="Only the first N questions.")]
+Concurrency = Annotated[
+    int, typer.Option("--concurrency", min=1, help="Questions in flight, including judging.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Determines whose passages rag-random uses.")]
 
 Evaluate = Callable[["Evaluation[Any]"], Awaitable["RunOutcome"]]
 

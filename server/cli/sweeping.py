@@ -11,7 +11,7 @@ import typer
 
 from server.cli import judging, lamp, options, texts
 from server.cli.errors import BadInput, as_cli_errors, explain
-from server.cli.evaluator import evaluator
+from server.cli.evaluator import Concurrency, Most, Seed, evaluator
 from server.cli.printable import one_line
 
 if TYPE_CHECKING:
@@ -57,15 +57,13 @@ def sweep(
         list[str] | None,
         typer.Option("--retriever", help="Repeatable. Default: bm25, recency, dense, random."),
     ] = None,
-    most: Annotated[int | None, typer.Option("--limit", help="Only the first N questions.")] = None,
+    most: Most = None,
     judge: judging.Kind = "lexical",
     judge_url: judging.Url = None,
     judge_model: judging.Model = "",
     judge_args: judging.Arguments = "{}",
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Questions in flight, including judging.")
-    ] = 32,
-    seed: Annotated[int, typer.Option("--seed", help="Determines whose passages rag-random uses.")] = 0,
+    concurrency: Concurrency = 32,
+    seed: Seed = 0,
     limits: options.Given,
     engine: texts.Engine = None,
     beams: texts.Beams = None,

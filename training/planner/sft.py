@@ -18,7 +18,7 @@ from training.folder import pin_configuration, replacing_folder
 from training.planner.data import PlannerExample, Tokenizer, read_examples
 from training.stamp import stamp
 from training.tasks.datasets import Part
-from training.trainer import Watcher, last_checkpoint, notifying
+from training.trainer import Watcher, last_checkpoint, notifying, step_arguments
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
@@ -26,7 +26,6 @@ TRAINING_MANIFEST = "training.json"
 
 _IGNORED = -100
 """Label of tokens that the loss ignores, in PyTorch and libraries built on it."""
-_CLIP = 1.0
 
 
 class Recipe(BaseModel):
@@ -154,27 +153,17 @@ def make_trainer(
         args=SFTConfig(
             output_dir=str(folder),
             max_steps=recipe.steps,
-            per_device_train_batch_size=recipe.batch_size,
-            per_device_eval_batch_size=recipe.batch_size,
-            gradient_accumulation_steps=recipe.gradient_accumulation,
-            learning_rate=recipe.learning_rate,
-            warmup_steps=recipe.warmup,
-            lr_scheduler_type="linear",
-            max_grad_norm=_CLIP,
             max_length=None,
             eval_strategy="steps",
             eval_steps=recipe.validate_every,
             save_steps=recipe.validate_every,
-            save_total_limit=2,
             load_best_model_at_end=True,
             metric_for_best_model="eval_loss",
             greater_is_better=False,
-            seed=recipe.seed,
             use_cpu=cpu,
             bf16=not cpu,
             activation_checkpointing=True,
-            report_to="none",
-            disable_tqdm=True,
+            **step_arguments(recipe),
         ),
         train_dataset=parts["train"],
         eval_dataset=parts["validation"],

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from agent.checkpoints import STAMP
+from agent.checkpoints import STAMP, read_stamp
 from agent.citations import without_marks
 from agent.crossencoder import CrossEncoderUnavailable, Inputs, Row, inputs_of, load_crossencoder, scored
 from agent.engines.weights import fingerprint
-from index.documents import all_faults
 from training.errors import TrainingError
 from training.reward_model.records import Response
 
@@ -172,12 +171,4 @@ def check_base(manifest: RewardModelManifest, base: str, folder: Path) -> None:
 
 def read_manifest(folder: Path) -> RewardModelManifest:
     """Read what a reward model was trained on. Raises UnfitRewardModel."""
-    file = folder / STAMP
-    try:
-        return RewardModelManifest.model_validate_json(file.read_bytes())
-    except OSError:
-        raise UnfitRewardModel(
-            f"{folder} holds no reward model: {STAMP} is missing; `pr2 train reward-model` writes one"
-        ) from None
-    except ValidationError as error:
-        raise UnfitRewardModel(f"{file} does not describe a reward model: {all_faults(error)}") from None
+    return read_stamp(folder, RewardModelManifest, "reward model", "pr2 train reward-model", UnfitRewardModel)

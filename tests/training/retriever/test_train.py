@@ -326,17 +326,17 @@ def test_feedback_that_teaches_nothing_is_refused(source: Source, tmp_path: Path
     assert not (tmp_path / "out" / STATE).exists()
 
 
+TOGETHER = RECIPE.model_copy(update={"seed": 0})
+"""With few gradients near 0: Adam makes whole steps of the rounding of those."""
 PROCESS = """
 import sys
 from pathlib import Path
-from tests.training.retriever.test_train import RECIPE, Source, run
-run(Path(sys.argv[1]), Source(Path(sys.argv[2]), sys.argv[3]))
+from tests.training.retriever.test_train import TOGETHER, Source, run
+run(Path(sys.argv[1]), Source(Path(sys.argv[2]), sys.argv[3]), TOGETHER)
 """
 
 
-def test_two_processes_train_the_same_weights(
-    whole: tuple[Trained, Recorder], source: Source, tmp_path: Path
-) -> None:
+def test_two_processes_train_the_same_weights(source: Source, tmp_path: Path) -> None:
     """Eight questions in steps of seven: in every second step, one of the processes has nothing to do."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -351,8 +351,8 @@ def test_two_processes_train_the_same_weights(
         for rank in "01"
     ]
     assert [process.wait() for process in processes] == [0, 0]
-    alone, together = weights(whole[0]), weights(replace(whole[0], folder=tmp_path / "ropg-rl"))
+    trained = run(tmp_path / "alone", source, TOGETHER)
+    alone, together = weights(trained), weights(replace(trained, folder=tmp_path / "ropg-rl"))
     for name, values in alone.items():
-        # Adam turns the rounding of a gradient near 0 into a step that the learning rate bounds.
-        torch.testing.assert_close(together[name], values, atol=RECIPE.learning_rate / 10, rtol=1e-3)
+        torch.testing.assert_close(together[name], values, atol=1e-4, rtol=1e-3)
     assert not (tmp_path / FEEDBACK).exists()

@@ -1,4 +1,4 @@
-"""A policy that writes what it is told to, and a few people who ask."""
+"""A scripted policy, and a few people who ask."""
 
 import random
 from collections.abc import AsyncGenerator, Callable
