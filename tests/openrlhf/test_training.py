@@ -231,8 +231,7 @@ def test_a_judge_that_does_not_answer_ends_the_training_before_its_first_step(
 def test_the_reward_rises(trained: Trained) -> None:
     assert list(trained.steps) == [*range(1, STEPS + 1)]
     rewards = [logged["reward"] for logged in trained.steps.values()]
-    # Standard errors are about .05 for the first mean and .035 for the last; a usual rise is .2 to .3.
-    assert sum(rewards[-8:]) / 8 > sum(rewards[:4]) / 4 + 0.12, rewards
+    assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.2, rewards
 
 
 def test_a_resumed_training_begins_after_its_checkpoint(trained: Trained) -> None:
