@@ -112,7 +112,7 @@ def test_shuffled_histories_are_never_the_persons_own() -> None:
 
 
 def test_held_out_people_are_told_apart_by_their_histories_alone(tmp_path: Path) -> None:
-    outcome = learn(write_small_encoder(tmp_path / "small", width=64), SMALL, (11, "user-aware"))
+    outcome = learn(write_small_encoder(tmp_path / "small", width=64), (11, "user-aware"), SMALL)
     assert outcome.matched.interval is not None
     assert outcome.matched.interval[0] > 0.5
     assert outcome.own.interval is not None
