@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from index.encoding.encoders import Vectors
 from index.ranking.profile import Profile
-from index.text.words import content_terms, terms, words
+from index.text.words import content_terms, terms
 
 MEANING = 0.7
 """Weight of the similarity above the profile's mean, relative to a lexical coverage of 1."""
@@ -35,11 +35,12 @@ def scores(profile: Profile, text: str, vector: Vectors) -> Scores:
     of the question's content words. Both spread to neighbours from the same source, because turns and
     paragraphs give each other context. Passages by the person named get a bonus.
     """
-    people = named(profile, text)
+    people = profile.named(text)
+    naming = {*people, *(word for said in people.values() for word in said)}
 
     def coverage(language: str) -> NDArray[np.float32]:
         asked = content_terms(text, language)
-        names = {term for person in people for term in terms(person, language)}
+        names = {term for each in naming for term in terms(each, language)}
         # The name is dropped from the words: a conversation names mostly the person who is addressed.
         topic = [term for term in asked if term not in names] or asked
         return profile.lexical.coverage(topic)
@@ -48,14 +49,8 @@ def scores(profile: Profile, text: str, vector: Vectors) -> Scores:
     covered = _spread(profile.by_language(coverage).astype(float), profile.groups, NEIGHBOURS_WORDS)
     total = MEANING * meaning + covered
     if len(people) == 1:
-        total += PERSON * _by(profile, people[0])
+        total += PERSON * _by(profile, next(iter(people)))
     return total
-
-
-def named(profile: Profile, text: str) -> list[str]:
-    """Return the people named in `text` who wrote or said something in the profile."""
-    asked = set(words(text))
-    return [person for person in profile.people if asked & set(words(person))]
 
 
 def _meaning(profile: Profile, vector: Vectors) -> Scores:

@@ -15,6 +15,7 @@ from index.documents import Document, Passage, iso
 from index.errors import SpaceUnavailable
 from index.ranking.duplicates import normalized
 from index.ranking.lexical import LexicalIndex
+from index.ranking.people import addressed, named
 from index.ranking.vectors import VectorIndex
 from index.storage.profiles import StoredProfile
 from index.text.languages import ENGLISH
@@ -190,6 +191,18 @@ class Profile:
         """Authors and speakers of more than one passage, in order of first appearance."""
         counts = Counter(name for names in self.authors for name in sorted(names))
         return [name for name, count in counts.items() if count > 1]
+
+    @cached_property
+    def _called(self) -> Mapping[str, str]:
+        return addressed(self.documents, self.people)
+
+    def named(self, text: str) -> dict[str, set[str]]:
+        """Return the `people` named in a question, with the words that name them; see people.named."""
+
+        def known(word: str) -> bool:
+            return any(term in self.lexical for language in self._spoken for term in terms(word, language))
+
+        return named(text, self.people, self._called, known)
 
     @cached_property
     def _by_document(self) -> dict[str, list[int]]:
