@@ -50,7 +50,8 @@ class Plan:
     """Held-out people who are answered many times, for the best of n."""
     copies: float = 0.1
     """Share of those answers that copy a note of the person's history instead, in a second measurement."""
-    epochs: int = 4
+    epochs: int = 8
+    """With 4, the model that reads histories learns to compare them on some seeds only in the last steps."""
     batch_size: int = 32
     learning_rate: float = 1e-3
 
@@ -221,7 +222,7 @@ def _low(found: Accuracy) -> float:
 def main() -> int:
     """Return 0 if all claims hold; else print those that do not and return 1."""
     parser = argparse.ArgumentParser(prog="python -m training.reward_model.demo", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 4, 5])
     seeds: list[int] = parser.parse_args().seeds
     return prove(write_small_encoder, learn, list(product(seeds, VARIANTS)), tables)
 

@@ -27,7 +27,7 @@ from training.reward_model.worlds import (
 )
 
 PERSON = Person("a", ("hello", "truly", "cheers"), ("hello , nothing new from me , cheers",))
-SMALL = Plan(people=120, held_out=60, asked=5, batch_size=12, learning_rate=1.5e-3)
+SMALL = Plan(people=120, held_out=60, asked=5, epochs=4, batch_size=12, learning_rate=1.5e-3)
 
 
 def words(vocabulary: Vocabulary) -> set[str]:
