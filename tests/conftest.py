@@ -33,9 +33,9 @@ collect_ignore = [
 
 @pytest.fixture(scope="session")
 def minilm() -> "SentenceTransformerEncoder":
-    from index.encoding.encoders import load_encoder
+    from index.encoding.encoders import load_trainable
 
-    return load_encoder("minilm")
+    return load_trainable("minilm")
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ async def readyz(request: Request) -> JSONBody:
         why = f"the policy has produced no token within {READY_S:g} s; it may still be starting"
         raise EngineError("timeout", why) from None
     encoder = service.profiles.encoder.manifest
-    return JSONBody(
-        {"status": "ready", "policy": service.policy.name, "engine": engine, "encoder": str(encoder)}
-    )
+    body = {"status": "ready", "policy": service.policy.name, "engine": engine, "encoder": str(encoder)}
+    if service.reranking is not None:
+        body |= {"reranker": service.reranking.reranker.name, "reranking": vars(service.reranking.counts)}
+    return JSONBody(body)
