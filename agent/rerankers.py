@@ -49,9 +49,6 @@ class CrossEncoderReranker:
         self._inputs = inputs_of(model, tokenizer, min(_LONGEST, longest_input(model, tokenizer)))
         self._lock = threading.Lock()
 
-    def close(self) -> None:
-        """Nothing is open."""
-
     def scores(self, query: str, texts: Sequence[str], deadline: float) -> list[float]:
         """See Reranker. It ends soon after the deadline."""
         room = self._inputs.room_for_two

@@ -5,6 +5,7 @@ Failures are RemoteFailure, whose message names the server and never quotes the 
 
 import json
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -62,10 +63,8 @@ class Remote:
         self._sleep = sleep
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(headers=headers, timeout=timeout_s, trust_env=False)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        # With its user, which need not know that there are connections.
+        weakref.finalize(self, self._client.close)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """The JSON that the server replies to `body`. Raises RemoteFailure."""

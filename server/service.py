@@ -144,8 +144,6 @@ class Service:
         finally:
             for threads in (self._searches, self._episodes, self._imports, self._choices, self._reranks):
                 threads.shutdown()
-            if self.reranking:
-                self.reranking.reranker.close()
             self._threads.shutdown(cancel_futures=True)
             self.profiles.store.close()
 

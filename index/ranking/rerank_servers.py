@@ -40,9 +40,6 @@ class CohereReranker:
         self._remote = remote
         self._model = {"model": model} if model else {}
 
-    def close(self) -> None:
-        self._remote.close()
-
     def scores(self, query: str, texts: Sequence[str], deadline: float) -> list[float]:
         """See Reranker. Documents are sent in parts, so that none is too large for the server."""
         parts = [texts[start : start + TEXTS] for start in range(0, len(texts), TEXTS)]

@@ -49,8 +49,6 @@ class Reranker(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
-
 
 @dataclass
 class Counts:
