@@ -39,19 +39,41 @@ class AsyncSearch:
 
         What was found is reranked, if there is a reranker, unless the retriever does not rank by the query.
         """
-        reranking = self._reranking
-        depth = reranking.depth(retriever, k) if reranking else k
+        found = await self.find(user, queries, k, retriever, exclude)
+        return await self.rerank(user, queries, found, k, retriever, exclude)
+
+    async def find(
+        self,
+        user: str,
+        queries: Sequence[str],
+        k: int,
+        retriever: str = DEFAULT,
+        exclude: Collection[tuple[str, int]] = (),
+    ) -> list[list[Passage]]:
+        """The first half of a search: `k` documents or, for the reranker, as many as it reads."""
+        depth = self._reranking.depth(retriever, k) if self._reranking else k
         vectors = None
         encoder = self._profiles.query_encoder(retriever)
         if encoder is not None:
             vectors = await asyncio.wrap_future(encoder.encode(self._lane, user, queries))
-        found = await self._run(
+        return await self._run(
             user, functools.partial(self._profiles.search, user, queries, depth, retriever, exclude, vectors)
         )
-        if reranking is None or retriever in KEPT:
+
+    async def rerank(
+        self,
+        user: str,
+        queries: Sequence[str],
+        found: list[list[Passage]],
+        k: int,
+        retriever: str = DEFAULT,
+        exclude: Collection[tuple[str, int]] = (),
+    ) -> list[list[Passage]]:
+        """The second half, which may wait for another server: the best `k` documents of what was found."""
+        if self._reranking is None or retriever in KEPT:
             return found
         known = {document_id for document_id, _ in exclude}
-        return await reranking.rerank(user, queries, found, k, known)
+        return await self._reranking.rerank(user, queries, found, k, known)
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""

@@ -181,10 +181,13 @@ class Service:
         name = name or (DEFAULT if self.settings.retriever == AUTO else self.settings.retriever)
         with self.allowance.use(user):
             if sum(map(len, queries)) > SHORT_SEARCH:
-                return await self._search.search(user, queries, k, name)
-            with self._short_searches.enter(user) as ticket:
-                await ticket.turn()
-                return await self._search.search(user, queries, k, name)
+                found = await self._search.find(user, queries, k, name)
+            else:
+                with self._short_searches.enter(user) as ticket:
+                    await ticket.turn()
+                    found = await self._search.find(user, queries, k, name)
+            # Others do not wait for the reranker.
+            return await self._search.rerank(user, queries, found, k, name)
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
         """All documents, in the order in which they were first put. Raises UnknownUser."""

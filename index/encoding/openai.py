@@ -52,9 +52,11 @@ class OpenAIEncoder:
         passage_tokens: int = PASSAGE_TOKENS,
         remote: Callable[..., Remote] = Remote,
     ) -> None:
-        """Raises EncoderUnavailable if the server cannot be used, or no model is named."""
-        if not options.model:
-            raise EncoderUnavailable("the encoder openai needs the name of a model: set encoding.model")
+        """Raises EncoderUnavailable if the server cannot be used, or no server or model is named."""
+        if options.base_url is None or not options.model:
+            raise EncoderUnavailable(
+                "the encoder openai needs a server and a model: set encoding.base_url and encoding.model"
+            )
         self._options = options
         self._count = _tokenizer(options.tokenizer) if options.tokenizer else None
         key = options.api_key.get_secret_value() if options.api_key else None

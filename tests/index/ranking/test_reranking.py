@@ -15,7 +15,7 @@ from index.searching import AsyncSearch
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
 
-NOTES = [Document(str(number), f"note {number} of tea") for number in range(12)]
+NOTES = [Document(id=str(number), text=f"note {number} of tea") for number in range(12)]
 
 
 class Scripted:
@@ -43,7 +43,7 @@ def profiles(tmp_path: Path) -> Iterator[Profiles]:
     store = Store(f"sqlite:///{tmp_path / 'store.db'}", encoder.manifest)
     profiles = Profiles(store, encoder)
     profiles.put("ana", NOTES)
-    profiles.put("bo", [Document("b", "tea of bo", title="Note"), Document("c", "coffee")])
+    profiles.put("bo", [Document(id="b", text="tea of bo", title="Note"), Document(id="c", text="coffee")])
     yield profiles
     store.close()
 
@@ -95,7 +95,9 @@ async def test_other_passages_of_known_documents_do_not_displace_new_ones(tmp_pa
     store = Store(f"sqlite:///{tmp_path / 'store.db'}", encoder.manifest)
     profiles = Profiles(store, encoder)
     long = "tea in the morning with milk. " * 6
-    profiles.put("ana", [Document("long", long), *(Document(f"n{i}", f"tea {i}") for i in range(4))])
+    profiles.put(
+        "ana", [Document(id="long", text=long), *(Document(id=f"n{i}", text=f"tea {i}") for i in range(4))]
+    )
     search = AsyncSearch(profiles, reranking=Reranking(Scripted(later_is_better)))
     exclude = [("long", 0)]
     [found] = await search.search("ana", ["tea"], 2, "dense", exclude)
