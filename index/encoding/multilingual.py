@@ -54,8 +54,8 @@ def load_multilingual(device: str | None) -> tuple[Any, str]:
 def _model(content: bytes, device: str) -> Any:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules.transformer import Transformer
-    from sentence_transformers.sentence_transformer.modules.normalize import Normalize
-    from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+    from tokenizers import Tokenizer, models
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     prepare()
@@ -83,12 +83,13 @@ def _model(content: bytes, device: str) -> Any:
         pad_token_id=file.pad,
     )
     with tempfile.TemporaryDirectory() as folder:
-        # Transformer reads a folder. It gets one of a model without layers and words, in place of 470 MB.
-        BertModel(
-            BertConfig(**{**config.to_dict(), "vocab_size": 1, "num_hidden_layers": 0, "pad_token_id": None})
-        ).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        # Transformer reads a folder: first one of a model without layers and words, in place of 470 MB.
+        empty = {"vocab_size": 1, "num_hidden_layers": 0, "pad_token_id": None}
+        BertModel(BertConfig(**config.to_dict() | empty)).save_pretrained(folder)
+        words = Tokenizer(models.WordLevel({unknown: 0}, unk_token=unknown))
+        PreTrainedTokenizerFast(tokenizer_object=words, unk_token=unknown).save_pretrained(folder)
         transformer = Transformer(folder)
+    transformer.processor = tokenizer
     transformer.model = BertModel.from_pretrained(
         None, config=config, state_dict=_weights(file), add_pooling_layer=False
     ).eval()
