@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ class RerankerUnavailable(Exception):
 
 @dataclass(frozen=True)
 class RerankerOptions:
-    """What a reranker's specification does not say."""
+    """Options of a reranker, beside its specification."""
 
     model: str = ""
     """The model's name, for servers with several."""
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     limit_ms: int = LIMIT_MS
     """Longest wait for the scores of a query."""
 

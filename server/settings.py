@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     selector: Path | None = None
     """Folder of a selector that `pr2 train selector` wrote, for the retriever `auto`."""
     reranker: str = ""
-    """What reranks the passages found: the folder of a cross-encoder, `cohere:URL` (vLLM, Cohere, Jina) or
+    """Reranker of the passages found: the folder of a cross-encoder, `cohere:URL` (also vLLM and Jina) or
     `tei:URL`. None by default."""
     rerank_candidates: Integer = Field(CANDIDATES, ge=2, le=400)
     """Passages that are reranked for each query."""

@@ -6,7 +6,7 @@ from index.numbers import Integer, Number
 
 
 class EncoderOptions(BaseModel):
-    """What an encoder's name does not say. The setting `encoding` holds them for the store's own encoder."""
+    """Options of an encoder, beside its name. The setting `encoding` has those of the store's own encoder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

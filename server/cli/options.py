@@ -144,7 +144,7 @@ OPTIONS: Mapping[str, Any] = {
         str | None,
         typer.Option(
             metavar="FOLDER|FORM:URL",
-            help="What reranks the passages: a cross-encoder's folder, cohere:URL (also vLLM) or tei:URL.",
+            help="Reranker of the passages: a cross-encoder's folder, cohere:URL (also vLLM) or tei:URL.",
         ),
     ],
     "rerank_candidates": Annotated[int | None, typer.Option(help="Passages that are reranked.")],

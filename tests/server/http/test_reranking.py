@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from agent.policies.scripted import ScriptedPolicy
+from agent.rerankers import RerankerUnavailable
 from agent.trajectory import Information, Trajectory
 from index.profiles import Profiles
 from index.ranking.reranking import Reranker
 from index.storage.store import Store
 from server.assembly import open_service
+from server.cli.errors import explain
 from server.http.bodies import Readiness, SearchResults
 from server.service import THREADS, Service
 from server.settings import Settings
@@ -150,6 +152,12 @@ async def test_without_a_reranker_readiness_names_none(tmp_path: Path) -> None:
     await service.aclose()
     assert "reranker" not in ready
     assert "reranking" not in ready
+
+
+def test_a_reranker_that_cannot_be_used_is_named_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(RerankerUnavailable, match="neither a folder nor") as failure:
+        open_service(Settings(data=tmp_path, reranker=str(tmp_path / "nothing")))
+    assert explain(failure.value) == str(failure.value)
 
 
 def service_at(folder: Path, vectors: ModelServer, ranks: ModelServer) -> Service:
