@@ -36,7 +36,7 @@ def test_its_manifest_names_the_weights_and_the_prompts(encoder: SentenceTransfo
         "pooling": "mean",
         "normalized": True,
         "dimension": 384,
-        "window": 506,
+        "window": 508,
         "passage_tokens": 128,
         "query_prompt": "query: ",
         "document_prompt": "passage: ",
