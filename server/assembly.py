@@ -42,8 +42,8 @@ def open_service(settings: Settings) -> Service:
     selector = (
         load_selector(settings.selector, known=profiles.retrievers.names) if settings.selector else None
     )
-    planner = planner if settings.planning.has_model else None
-    return Service(profiles, policy, settings, planner, selector, reranker)
+    plans = planner if settings.planning.has_model else None
+    return Service(profiles, policy, settings, plans, selector, reranker)
 
 
 def _reranker(settings: Settings) -> Reranker:
