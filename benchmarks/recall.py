@@ -4,10 +4,12 @@ The query is the question as it is. Each file (see evidence.py) has a table of i
 languages are not averaged. To compare encoders, as before and after training, name several: the retrievers
 that use an encoder are measured with each, in a store of its own.
 
-    python -m benchmarks.recall --data FILE... [--encoder NAME|DIR]... [--space NAME=ENCODER]... [--json OUT]
+    python -m benchmarks.recall --data FILE... [--encoder NAME|DIR]... [--space NAME=ENCODER]...
+        [--reranker FOLDER|FORM:URL] [--json OUT]
 """
 
 import argparse
+import asyncio
 import json
 import statistics
 import sys
@@ -20,14 +22,19 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from agent.rerankers import RerankerOptions, RerankerUnavailable, load_reranker
 from benchmarks.evidence import History, UnusableData, read_histories
 from index.encoding.encoders import Encoder, load_encoder, load_space
 from index.errors import ProfileError
 from index.profiles import Profiles
+from index.ranking.reranking import KEPT, Reranker, Reranking
 from index.ranking.retrievers import BUILT_IN
+from index.searching import AsyncSearch
 from index.storage.location import file_url
 from index.storage.store import Store
 
+_PATIENCE_MS = 3_600_000
+"""Longest wait for a reranker: all questions of a person are asked at once."""
 READ = (5, 10, 20)
 """Numbers of documents read."""
 RETRIEVERS = tuple(retriever.name for retriever in BUILT_IN if retriever.name != "none")
@@ -63,12 +70,21 @@ class Report:
     rows: list[Measured]
 
 
-def measure(profiles: Profiles, histories: Sequence[History], retriever: str) -> dict[str, dict[int, float]]:
-    """Mean `recall` and `any` by the number of documents read, over the questions of stored histories."""
+def measure(
+    profiles: Profiles, histories: Sequence[History], retriever: str, reranker: Reranker | None = None
+) -> dict[str, dict[int, float]]:
+    """Mean `recall` and `any` by the number of documents read, over the questions of stored histories.
+
+    Raises UnusableData if a query could not be reranked.
+    """
+    reranking = Reranking(reranker, limit_ms=_PATIENCE_MS) if reranker else None
+    search = AsyncSearch(profiles, reranking=reranking)
     shares: dict[int, list[float]] = {read: [] for read in READ}
     for history in histories:
         texts = [question.text for question in history.questions]
-        found = profiles.search(history.user, texts, max(READ), retriever)
+        found = asyncio.run(search.search(history.user, texts, max(READ), retriever))
+        if any(passage.unreranked for passages in found for passage in passages):
+            raise UnusableData(f"{retriever}: a query was not reranked; the log says why")
         for question, passages in zip(history.questions, found, strict=True):
             for read in READ:
                 ids = {passage.document_id for passage in passages[:read]}
@@ -80,9 +96,18 @@ def measure(profiles: Profiles, histories: Sequence[History], retriever: str) ->
 
 
 def rows(
-    profiles: Profiles, histories: Sequence[History], encoder: str, *, first: bool, progress: Progress
+    profiles: Profiles,
+    histories: Sequence[History],
+    encoder: str,
+    *,
+    first: bool,
+    progress: Progress,
+    reranker: Reranker | None = None,
 ) -> list[Measured]:
-    """Store the histories and measure each retriever; after the first encoder, only those that use one."""
+    """Store the histories and measure each retriever, also reranked if there is a reranker.
+
+    After the first encoder, only those that use one.
+    """
     total = sum(len(history.documents) for history in histories)
     bar = progress.add_task(f"encoding with {encoder}", total=total)
     for history in histories:
@@ -92,13 +117,21 @@ def rows(
         uses = name not in profiles.spaces and profiles.retrievers.get(name).needs_vectors
         if first or uses:
             progress.update(bar, description=f"{name}, {encoder}")
-            measured.append(Measured(name, encoder if uses else "", **measure(profiles, histories, name)))
+            shown = encoder if uses else ""
+            measured.append(Measured(name, shown, **measure(profiles, histories, name)))
+            if reranker is not None and name not in KEPT:
+                figures = measure(profiles, histories, name, reranker)
+                measured.append(Measured(f"{name}, reranked", shown, **figures))
     progress.remove_task(bar)
     return measured
 
 
 def report(
-    file: Path, encoders: Mapping[str, Encoder], spaces: Mapping[str, Encoder], progress: Progress
+    file: Path,
+    encoders: Mapping[str, Encoder],
+    spaces: Mapping[str, Encoder],
+    progress: Progress,
+    reranker: Reranker | None = None,
 ) -> Report:
     """Measure one file with every encoder. Raises UnusableData, InvalidName."""
     histories = read_histories(file)
@@ -113,7 +146,9 @@ def report(
             store = Store(file_url(Path(folder)), encoder.manifest, manifests)
             profiles = Profiles(store, encoder, spaces=further)
             try:
-                measured += rows(profiles, histories, name, first=not number, progress=progress)
+                measured += rows(
+                    profiles, histories, name, first=not number, progress=progress, reranker=reranker
+                )
             finally:
                 store.close()
     return Report(
@@ -154,11 +189,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Evidence recall of one search, by retriever.")
     parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE", help="histories")
     parser.add_argument(
-        "--encoder", action="append", help="minilm, contriever or a folder; repeatable; default minilm"
+        "--encoder",
+        action="append",
+        help="minilm, multilingual, contriever or a folder; repeatable; default minilm",
     )
     parser.add_argument(
         "--space", action="append", default=[], metavar="NAME=ENCODER", help="a further space; repeatable"
     )
+    parser.add_argument("--reranker", metavar="FOLDER|FORM:URL", help="measure each retriever reranked, too")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
     given = parser.parse_args(arguments)
     spaces = dict(pair.partition("=")[::2] for pair in given.space)
@@ -166,14 +204,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--space takes NAME=ENCODER")
     reports = []
     try:
+        options = RerankerOptions(limit_ms=_PATIENCE_MS)
+        reranker = load_reranker(given.reranker, options) if given.reranker else None
         encoders = {name: load_encoder(name) for name in given.encoder or ["minilm"]}
         further = {name: load_space(spec) for name, spec in spaces.items()}
         with Progress(console=Console(file=sys.stderr), transient=True) as progress:
             for file in given.data:
-                reports.append(report(file, encoders, further, progress))
+                reports.append(report(file, encoders, further, progress, reranker))
                 # At once: encoding the next file may take long.
                 show(reports[-1], Console(width=140))
-    except (UnusableData, ProfileError) as error:
+    except (UnusableData, ProfileError, RerankerUnavailable) as error:
         parser.error(str(error))
     if given.json:
         given.json.write_text(json.dumps([asdict(found) for found in reports], indent=2) + "\n")

@@ -8,6 +8,7 @@ from typing import Unpack
 from index.documents import DOCUMENT_BYTES, Passage, within_size
 from index.encoding.checked import CheckedEncoder
 from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder, load_space
+from index.encoding.options import EncoderOptions
 from index.encoding.shared import SharedEncoder
 from index.errors import SpaceUnavailable, UnknownDocument
 from index.importing import Import
@@ -191,6 +192,7 @@ def open_profiles(
     url: str,
     encoder: str | None,
     *,
+    options: EncoderOptions | None = None,
     spaces: Mapping[str, str] | None = None,
     passage_tokens: int = PASSAGE_TOKENS,
     cache_bytes: int = 2**30,
@@ -204,7 +206,7 @@ def open_profiles(
     retrievers that need no vectors. `spaces` names the encoders of further spaces, by the space's name. The
     store is opened on first use; for `accept_loss` see Store. Raises EncoderUnavailable, InvalidName.
     """
-    loaded = None if encoder is None else load_encoder(encoder, passage_tokens)
+    loaded = None if encoder is None else load_encoder(encoder, passage_tokens, options=options)
     further = {name: load_space(spec) for name, spec in (spaces or {}).items()}
     store = Store(
         url,

@@ -65,6 +65,8 @@ class Passage:
     score: float = 0.0
     copies: int = 1
     """Passages of the profile with this text or nearly this text, of which this one stands for all."""
+    unreranked: bool = False
+    """Whether the order is the retriever's because the reranker failed or was late."""
 
     @property
     def key(self) -> tuple[str, int]:

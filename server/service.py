@@ -25,6 +25,7 @@ from index.batching import Batcher
 from index.documents import Document, iso
 from index.errors import StoreUnavailable, UnknownRetriever
 from index.profiles import Profiles
+from index.ranking.reranking import Reranker, Reranking
 from index.ranking.retrievers import DEFAULT
 from index.searching import AsyncSearch
 from index.storage.answers import StoredAnswer
@@ -97,7 +98,7 @@ class Service:
     """Profiles and a policy, joined. Close it with `aclose`.
 
     `planner` writes the plans of the method `planpers`; without one, the caller has to give the plan.
-    `selector` chooses for the retriever `auto`.
+    `selector` chooses for the retriever `auto`. `reranker` reranks what searches find.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Service:
         settings: Settings,
         planner: Policy | None = None,
         selector: Selector | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         self.profiles = profiles
         self.policy = policy
@@ -121,9 +123,14 @@ class Service:
         # Separate as well, so that answers never wait for the searches of hundreds of clients.
         self._episodes = FairThreads(THREADS, "pr2-episode")
         self._imports = FairThreads(IMPORTS, "pr2-import")
-        self._search = AsyncSearch(profiles, self._searches.run, "searches")
+        self._reranks = FairThreads(reranker.calls if reranker else 1, "pr2-rerank")
+        self.reranking: Reranking | None = None
+        if reranker:
+            shape = (settings.rerank_candidates, settings.rerank_ms)
+            self.reranking = Reranking(reranker, *shape, self._reranks.run)
+        self._search = AsyncSearch(profiles, self._searches.run, "searches", self.reranking)
         self._short_searches = FairQueue(THREADS, sys.maxsize)
-        search = AsyncSearch(profiles, self._episodes.run, "answers")
+        search = AsyncSearch(profiles, self._episodes.run, "answers", self.reranking)
         # One thread: the model's own threads use all cores. Users take turns at it.
         self._choices = FairThreads(1, "pr2-selector")
         chooser = Chooser(selector, search, self._choices.run) if selector else None
@@ -135,7 +142,7 @@ class Service:
         try:
             await self.close_engines()
         finally:
-            for threads in (self._searches, self._episodes, self._imports, self._choices):
+            for threads in (self._searches, self._episodes, self._imports, self._choices, self._reranks):
                 threads.shutdown()
             self._threads.shutdown(cancel_futures=True)
             self.profiles.store.close()
@@ -174,10 +181,13 @@ class Service:
         name = name or (DEFAULT if self.settings.retriever == AUTO else self.settings.retriever)
         with self.allowance.use(user):
             if sum(map(len, queries)) > SHORT_SEARCH:
-                return await self._search.search(user, queries, k, name)
-            with self._short_searches.enter(user) as ticket:
-                await ticket.turn()
-                return await self._search.search(user, queries, k, name)
+                found = await self._search.find(user, queries, k, name)
+            else:
+                with self._short_searches.enter(user) as ticket:
+                    await ticket.turn()
+                    found = await self._search.find(user, queries, k, name)
+            # Others do not wait for the reranker.
+            return await self._search.rerank(user, queries, found, k, name)
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
         """All documents, in the order in which they were first put. Raises UnknownUser."""

@@ -15,7 +15,9 @@ from pydantic_settings import (
 
 from agent.engines.settings import EngineSettings
 from agent.trajectory import AUTO, Limits
+from index.encoding.options import EncoderOptions
 from index.numbers import Integer, Number
+from index.ranking.reranking import CANDIDATES, LIMIT_MS
 from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS
 from server.access.patterns import LOOPBACK_ORIGINS
@@ -86,7 +88,10 @@ class Settings(BaseSettings):
     database_url: str | None = None
     """Database to use instead of the SQLite file in `data`."""
     encoder: str = "minilm"
-    """`minilm`, `contriever`, `contriever:PATH`, or the path of a sentence-transformers model."""
+    """`minilm`, `multilingual`, `openai`, `contriever`, `contriever:PATH`, or the path of a
+    sentence-transformers model."""
+    encoding: EncoderOptions = EncoderOptions()
+    """Prompts of that encoder, and the server of `openai`."""
     spaces: dict[str, str] = {}
     """Further embedding spaces of the store: name → encoder. Each is a retriever of that name."""
     passage_tokens: Integer = Field(PASSAGE_TOKENS, ge=16)
@@ -95,6 +100,16 @@ class Settings(BaseSettings):
     """How profiles are ranked; `auto` lets the selector choose for each question."""
     selector: Path | None = None
     """Folder of a selector that `pr2 train selector` wrote, for the retriever `auto`."""
+    reranker: str = ""
+    """Reranker of the passages found: the folder of a cross-encoder, `cohere:URL` (also vLLM and Jina) or
+    `tei:URL`. None by default."""
+    rerank_candidates: Integer = Field(CANDIDATES, ge=2, le=400)
+    """Passages that are reranked for each query."""
+    rerank_ms: Integer = Field(LIMIT_MS, ge=1)
+    """Longest wait for the reranker, in milliseconds; then the retriever's order stays, and is counted."""
+    rerank_model: str = ""
+    """The model's name, for servers with several."""
+    rerank_api_key: SecretStr | None = None
     cache_mb: Integer = Field(1_024, ge=1)
     """Memory for loaded profiles, in MiB."""
     document_mb: Integer = Field(4, ge=1, le=16)

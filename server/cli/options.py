@@ -30,7 +30,10 @@ Data = Annotated[
 ]
 Encoder = Annotated[
     str | None,
-    typer.Option("--encoder", help="minilm, contriever, or the path of a sentence-transformers model."),
+    typer.Option(
+        "--encoder",
+        help="minilm, multilingual, openai, contriever, or the path of a sentence-transformers model.",
+    ),
 ]
 
 
@@ -137,6 +140,17 @@ OPTIONS: Mapping[str, Any] = {
     ],
     "retriever": Retriever,
     "selector": Selector,
+    "reranker": Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|FORM:URL",
+            help="Reranker of the passages: a cross-encoder's folder, cohere:URL (also vLLM) or tei:URL.",
+        ),
+    ],
+    "rerank_candidates": Annotated[int | None, typer.Option(help="Passages that are reranked.")],
+    "rerank_ms": Annotated[
+        int | None, typer.Option(help="Longest wait for the reranker; then the retriever's order stays.")
+    ],
     "policy": PolicyName,
     "base_url": BaseUrl,
     "model": Model,

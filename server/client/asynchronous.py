@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import httpx
 
-from agent.engines.retry import wait_s
 from index.errors import InvalidDocument
+from index.retry import wait_s
 from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, Tally, check_name
 from server.answers import AnswerRecord, AskOptions
 from server.client import replies

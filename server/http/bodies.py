@@ -158,12 +158,23 @@ class Health(_Body):
     version: str
 
 
+class RerankingCounts(_Body):
+    """Queries since the start: reranked, or left in the retriever's order."""
+
+    reranked: int
+    late: int
+    failed: int
+
+
 class Readiness(_Body):
     status: str
     policy: str
     engine: str
     """Description of the policy's engine."""
     encoder: str
+    reranker: str | None = None
+    reranking: RerankingCounts | None = None
+    """Only with a reranker."""
 
 
 DOCUMENT = {"$ref": "#/components/schemas/Document"}

@@ -33,6 +33,7 @@ async def test_each_query_has_its_list_best_first(api: Api) -> None:
         "rank": 1,
         "score": pears[0]["score"],
         "copies": 1,
+        "unreranked": False,
     }
 
 
