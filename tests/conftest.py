@@ -93,6 +93,7 @@ SLOW = (
     "tests/server/cli",
     "tests/server/http/test_auto.py",
     "tests/server/http/test_fairness.py",
+    "tests/server/http/test_postgresql.py",
     "tests/server/http/test_protocol.py",
     "tests/server/http/test_scheduling.py::test_what_is_waited_in_the_queue",
     "tests/server/http/test_spaces.py",

@@ -134,7 +134,8 @@ def _unavailable(name: str, fault: BaseException | None) -> StoreUnavailable:
         case BaseException(sqlstate=str(state)):
             full = state == _PG_DISK_FULL
             damaged = state in _PG_DAMAGED
-    message = f"the database cannot be used now: {str(fault).strip()}"
+    # Further lines of PostgreSQL's name values of the row.
+    message = f"the database cannot be used now: {str(fault).strip().partition(chr(10))[0]}"
     if damaged:
         return StoreCorrupted(f"{message}; {name} is damaged: see pr2 store check, and restore a backup")
     return (StoreFull if full else StoreUnavailable)(message)

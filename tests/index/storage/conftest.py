@@ -19,7 +19,7 @@ from tests.postgresql import Cluster
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests that use `url` on both databases; those that look at the file, on SQLite."""
-    if "url" in metafunc.fixturenames:
+    if "url" in metafunc.fixturenames and "emptied" not in metafunc.fixturenames:
         both = ["sqlite"] if "path" in metafunc.fixturenames else ["sqlite", "postgresql"]
         metafunc.parametrize("url", both, indirect=True)
 
