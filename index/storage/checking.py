@@ -62,7 +62,7 @@ def _of_user(
         if not own:
             yield f"document {row.id!r} has no vectors"
         yield from (f"document {row.id!r} has a vector {why}" for why in _bad(own, dimension))
-        if digest(row._mapping, [(part.start, part.end, part.vector) for part in own]) != row.digest:
+        if digest(row._asdict(), [(part.start, part.end, part.vector) for part in own]) != row.digest:
             yield f"document {row.id!r} or its vectors are not as they were written: their digest differs"
     for position in passages:
         yield f"passages at position {position} belong to no document"

@@ -131,7 +131,8 @@ def _unavailable(name: str, fault: BaseException | None) -> StoreUnavailable:
             # Growing the log's index on a full disk has a code of its own.
             full = code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
             damaged = code & 0xFF in _DAMAGED
-        case BaseException(sqlstate=str(state)):
+        case _:
+            state = getattr(fault, "sqlstate", None)
             full = state == _PG_DISK_FULL
             damaged = state in _PG_DAMAGED
     # Further lines of PostgreSQL's name values of the row.

@@ -1,14 +1,9 @@
 import os
-import random
-import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +13,12 @@ from sqlalchemy import event, func, select
 
 from index.documents import Document
 from index.errors import EncoderMismatch, StoreUnavailable, UnknownDocument, UnknownUser
-from index.profiles import Profiles
 from index.storage import schema
 from index.storage.answers import StoredAnswer
 from index.storage.database import insert_if_missing
 from index.storage.profiles import EncodedDocument, EncodedPassage
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
-from tests.index.storage import writer
 from tests.index.storage.conftest import putting_slowly
 
 ENCODER = HashEncoder()
@@ -326,41 +319,6 @@ def test_a_store_that_is_unavailable_opens_when_it_is_back(tmp_path: Path) -> No
     (tmp_path / "later").mkdir()
     assert store.users() == []
     store.close()
-
-
-def test_a_kill_at_any_moment_leaves_only_whole_acknowledged_batches(path: Path) -> None:
-    url = f"sqlite:///{path}"
-    dice = random.Random(1)
-    acknowledged: set[int] = set()
-    first = 0
-    for _ in range(5):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.index.storage.writer", url, str(first)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        with process, process.stdout:
-            acknowledged.add(int(process.stdout.readline()))
-            time.sleep(dice.uniform(0, 0.15))
-            process.kill()
-            acknowledged |= {int(line) for line in process.stdout if line.endswith("\n")}
-        with closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        store = Store(url, ENCODER.manifest)
-        loaded = store.load("ana")
-        sizes = Counter(int(document.id.split("-")[0]) for document in loaded.documents)
-        assert set(sizes.values()) == {writer.BATCH}
-        assert acknowledged <= set(sizes) <= acknowledged | {max(acknowledged) + 1}
-        with_vectors = {index for index, _, _ in loaded.spans}
-        assert with_vectors == set(range(len(loaded.documents)))
-        assert len(loaded.vectors) == len(loaded.spans)
-        assert np.abs(loaded.vectors).sum(axis=1).min() > 0
-        profile = Profiles(store, ENCODER).get("ana")
-        assert len(profile) == len(loaded.spans)
-        acknowledged = set(sizes)
-        first = max(sizes) + 1
-        store.close()
 
 
 def test_a_new_store_can_be_opened_by_many_at_the_same_time(tmp_path: Path) -> None:

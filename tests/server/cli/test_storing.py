@@ -5,8 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from index.storage.opening import REVISION
 from index.storage.store import Store
@@ -61,11 +60,12 @@ def test_a_file_that_is_no_database_is_a_fault(folder: Path) -> None:
 
 
 def test_without_a_store_there_is_nothing_to_check_or_copy(tmp_path: Path) -> None:
-    for command in (
+    commands: list[list[str | Path]] = [
         ["check", "--data", tmp_path],
         ["copy", tmp_path, tmp_path / "b"],
         ["migrate", "--data", tmp_path],
-    ):
+    ]
+    for command in commands:
         result = run(*command)
         assert (result.exit_code, result.stderr) == (2, f"pr2: there is no store in {tmp_path}\n")
     assert list(tmp_path.iterdir()) == []
