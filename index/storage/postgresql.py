@@ -30,7 +30,7 @@ class PostgreSQL:
     """
 
     scrubbed = False
-    """Deleted rows stay on the disk until VACUUM, and in the server's log until it is recycled."""
+    """Deleted rows stay on the disk until VACUUM FULL, and in the server's log until it is recycled."""
 
     def __init__(self, url: URL) -> None:
         if find_spec("psycopg") is None:

@@ -134,8 +134,9 @@ def swap_vectors(
 ) -> list[str]:
     """See Store.swap_vectors. `space` None means the vectors of the store's own encoder, and all passages."""
     users = schema.users.c
-    stored = connection.execute(select(users.user, users.version).where(users.tenant == schema.TENANT))
-    now = {row.user: row.version for row in stored}
+    query = select(users.user, users.version).where(users.tenant == schema.TENANT)
+    # Locked, so that nothing is deleted which would be written again.
+    now = {row.user: row.version for row in connection.execute(query.with_for_update(key_share=True))}
     changed = sorted(user for user, version in now.items() if versions.get(user) != version)
     if changed:
         return changed

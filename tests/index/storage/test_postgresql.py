@@ -2,12 +2,16 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from index.errors import StoreCorrupted, StoreFull, StoreUnavailable
+from index.storage import profiles
 from index.storage.answers import StoredAnswer
 from index.storage.checking import faults
 from index.storage.database import connect
@@ -51,6 +55,42 @@ def test_answers_are_stored_while_their_user_imports(store: Store) -> None:
     with putting_slowly(store, encoded("b"), encoded("c")):
         assert store.save_answers([StoredAnswer("ana", "1", {"answer": "Tea."})]) == [None]
         assert store.answer("ana", "1") == {"answer": "Tea."}
+
+
+def test_a_deletion_waits_for_vectors_that_are_being_replaced(store: Store, url: str) -> None:
+    versions = {"ana": store.put("ana", [[encoded("a"), encoded("b")]])}
+    impatient = limited(url, 300)
+
+    def batches() -> Iterator[tuple[str, int, list[EncodedDocument]]]:
+        with pytest.raises(StoreUnavailable, match="statement timeout"):
+            impatient.delete_document("ana", "a")
+        yield "ana", versions["ana"], [encoded("a"), encoded("b")]
+
+    assert store.swap_vectors(ENCODER.manifest, versions, batches()) == []
+    impatient.delete_document("ana", "a")
+    assert [document.id for document in store.load("ana").documents] == ["b"]
+    impatient.close()
+
+
+def test_what_is_deleted_before_vectors_are_replaced_does_not_come_back(store: Store, url: str) -> None:
+    versions = {"ana": store.put("ana", [[encoded("a"), encoded("b")]])}
+    batch = [("ana", versions["ana"], [encoded("a"), encoded("b")])]
+    waits = threading.Event()
+
+    @event.listens_for(store.database.engine, "before_cursor_execute")
+    def watch(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM users" in statement and statement.endswith("FOR NO KEY UPDATE"):
+            waits.set()
+
+    other = Store(url, None)
+    with ThreadPoolExecutor(1) as threads:
+        with other.database.write() as connection:
+            profiles.delete_document(connection, "ana", "a")
+            swapping = threads.submit(store.swap_vectors, ENCODER.manifest, versions, batch)
+            assert waits.wait(60)
+        assert swapping.result() == ["ana"]
+    assert [document.id for document in store.load("ana").documents] == ["b"]
+    other.close()
 
 
 def test_connections_that_the_server_closed_are_replaced(store: Store) -> None:
