@@ -74,9 +74,11 @@ class Cluster:
         quick = ("fsync=off", "full_page_writes=off", "max_wal_size=256MB", "shared_buffers=32MB")
         settings = ("listen_addresses=127.0.0.1", f"port={self._port}", "unix_socket_directories=", *quick)
         options = [part for setting in settings for part in ("-c", setting)]
+        # It ends with this process, even if that is killed.
+        tied = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
         with (self._folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                [self._programs / "postgres", "-D", self._data, *options],
+                [*tied, self._programs / "postgres", "-D", self._data, *options],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 **self._as,

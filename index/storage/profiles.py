@@ -1,21 +1,20 @@
 """Rows of a user's profile: documents, passages with their vectors, and the profile's version."""
 
-import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from index.documents import Document, iso
+from index.documents import Document
 from index.errors import UnknownDocument, UnknownUser, WouldReplace
 from index.storage import schema, vectors
 from index.storage.database import insert_if_missing
 from index.storage.digests import digest
+from index.storage.rows import document_of, row_of
 from index.storage.schema import owned, owner
 from index.values import Changes, Tally
 
@@ -178,7 +177,7 @@ def load(
     return StoredProfile(
         user=user,
         version=version,
-        documents=[_document(row) for row in rows],
+        documents=[document_of(row) for row in rows],
         spans=[(indexes[part.position], part.start, part.end) for part in parts],
         vectors=vectors.of_rows(user, parts, dimension),
         spaces=vectors.load_spaces(connection, user, keys, spaces) if spaces else {},
@@ -194,7 +193,7 @@ def document(connection: Connection, user: str, document_id: str) -> Document:
     ).one_or_none()
     if row is None:
         raise unknown_document(user, document_id)
-    return _document(row)
+    return document_of(row)
 
 
 def page(connection: Connection, user: str, after: int, limit: int) -> list[tuple[int, Document]]:
@@ -207,7 +206,7 @@ def page(connection: Connection, user: str, after: int, limit: int) -> list[tupl
         .order_by(columns.position)
         .limit(limit)
     ).all()
-    return [(row.position, _document(row)) for row in rows]
+    return [(row.position, document_of(row)) for row in rows]
 
 
 def count(connection: Connection, user: str) -> int:
@@ -292,7 +291,7 @@ def _rows(connection: Connection, user: str, document_ids: Iterable[str]) -> Ite
 
 
 def _same(row: Any, document: Document) -> bool:
-    return _document(row).to_dict() == document.to_dict()
+    return document_of(row).to_dict() == document.to_dict()
 
 
 def _would_replace(replaced: Tally[str]) -> str:
@@ -323,7 +322,7 @@ def _put_batch(
     rows: list[dict[str, Any]] = []
     passage_rows: list[dict[str, Any]] = []
     for name, encoded in latest.items():
-        row = _row(user, positions[name], encoded.document)
+        row = row_of(user, positions[name], encoded.document)
         parts = [
             (passage.start, passage.end, vectors.to_bytes(passage.vector))
             for passage in encoded.passages or ()
@@ -374,27 +373,3 @@ def _put_vectors(
 
 def _key(user: str, position: int, passage: EncodedPassage) -> dict[str, Any]:
     return owner(user) | {"position": position, "start": passage.start}
-
-
-def _row(user: str, position: int, document: Document) -> dict[str, Any]:
-    return owner(user) | {
-        "id": document.id,
-        "position": position,
-        "text": document.text,
-        "created_at": iso(document.created_at) if document.created_at else None,
-        "title": document.title,
-        "source": document.source,
-        "metadata": json.dumps(document.metadata) if document.metadata else None,
-    }
-
-
-def _document(row: Any) -> Document:
-    # Stored documents were validated when they were put.
-    return Document.model_construct(
-        id=row.id,
-        text=row.text,
-        created_at=datetime.fromisoformat(row.created_at) if row.created_at else None,
-        title=row.title,
-        source=row.source,
-        metadata=json.loads(row.metadata) if row.metadata else {},
-    )
