@@ -16,8 +16,10 @@ ProfileError
 ├── EncoderUnavailable   weights that are missing or not the expected ones
 ├── UnknownRetriever
 ├── StoreDamaged         acknowledged writes that would be lost by opening the store
+├── NotCopied            a copy of the store was not made, or is not what was written
 └── StoreUnavailable     the database cannot be read or written now
-    └── StoreFull        the disk is full
+    ├── StoreFull        the disk is full
+    └── StoreCorrupted   the database finds its own files damaged
 """
 
 
@@ -101,3 +103,11 @@ class StoreFull(StoreUnavailable):
 
 class StoreDamaged(ProfileError):
     """The store's log is damaged: SQLite would drop writes that were acknowledged. Nothing was opened."""
+
+
+class StoreCorrupted(StoreUnavailable):
+    """The database finds its own files damaged. The message names them."""
+
+
+class NotCopied(ProfileError):
+    """A store was not copied: the other place has one already, or the copy differs from what was written."""

@@ -165,5 +165,6 @@ class Receipt:
     passages: int
     answers: int
     scrubbed: bool
-    """Whether the erased text is off the disk. If not, a reader still holds an older state, and the text
-    goes with the first write after that reader is done."""
+    """Whether the erased text is off the disk. If not, a reader of SQLite still holds an older state, and the
+    text goes with the first write after that reader is done. Never on PostgreSQL, which keeps it until VACUUM
+    FULL."""

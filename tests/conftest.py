@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if TYPE_CHECKING:
     from index.encoding.encoders import SentenceTransformerEncoder
     from index.profiles import Profiles
+    from tests.postgresql import Cluster
 
 
 # How long an example takes says how busy the machine is; Hypothesis has the same in its own profile "ci".
@@ -46,6 +47,20 @@ def profiles(tmp_path: Path, minilm: "SentenceTransformerEncoder") -> "Iterator[
     store = Store(f"sqlite:///{tmp_path / 'profiles.db'}", minilm.manifest)
     yield Profiles(store, minilm)
     store.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> "Iterator[Cluster]":
+    """A PostgreSQL server of this process's own. Where the program is missing, its tests are skipped."""
+    from tests.postgresql import Cluster, binaries
+
+    programs = binaries()
+    if programs is None:
+        assert not os.environ.get("CI"), "CI has to test PostgreSQL: install it"
+        pytest.skip("PostgreSQL is not installed on this machine (apt-get install postgresql)")
+    cluster = Cluster(programs)
+    yield cluster
+    cluster.remove()
 
 
 SLOW = (
@@ -80,6 +95,7 @@ SLOW = (
     "tests/server/cli",
     "tests/server/http/test_auto.py",
     "tests/server/http/test_fairness.py",
+    "tests/server/http/test_postgresql.py",
     "tests/server/http/test_protocol.py",
     "tests/server/http/test_scheduling.py::test_what_is_waited_in_the_queue",
     "tests/server/http/test_spaces.py",
