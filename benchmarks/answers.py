@@ -4,7 +4,7 @@ The questions are those of the demo people and of each file (see evidence.py), a
 limits. Cited precision is the share of the cited documents that hold evidence, 0 for an answer that cites
 nothing; cited recall is the share of the evidence that is cited. Both are averaged over the questions, with
 bootstrap intervals. For declining, every person is also asked what their history does not answer: LoCoMo's
-category 5, and the questions of the next person of the file, of which a few may have an answer by chance.
+category 5 or else the questions of the next person, of which a few may have an answer by chance.
 
     python -m benchmarks.answers [--data FILE...] [--json OUT] [--against EARLIER]
 """
@@ -41,7 +41,6 @@ DOCUMENTS = 20
 SEED = 0
 MEASURES = ("precision", "recall", "first", "words", "searches", "documents", "ms")
 DEMO = "demo"
-WRONG_PERSON, ADVERSARIAL = "wrong person", "category 5"
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,6 @@ class Unanswerable:
 
     user: str
     question: str
-    kind: str
     score: float
 
 
@@ -85,10 +83,10 @@ class Dataset:
     answered: Sequence[Answered]
     unanswerable: Sequence[Unanswerable]
 
-    def scores(self, kind: str | None = None) -> Scores:
-        """The scores of its questions; with `kind`, of the unanswerable ones of that kind."""
-        low = [question.score for question in self.unanswerable if kind in {None, question.kind}]
-        return Scores([question.score for question in self.answered], low)
+    @property
+    def scores(self) -> Scores:
+        """The scores of its questions."""
+        return Scores([one.score for one in self.answered], [one.score for one in self.unanswerable])
 
 
 def demo_histories() -> list[History]:
@@ -151,16 +149,12 @@ def measure(name: str, histories: Sequence[History], encoder: Encoder, progress:
                     measured(asked, history.user, trajectory)
                     for asked, trajectory in zip(history.questions, trajectories, strict=True)
                 ]
-                strange = [(text, ADVERSARIAL) for text in history.unanswerable]
-                if other is not history:
-                    strange += [(asked.text, WRONG_PERSON) for asked in other.questions]
+                strange = list(history.unanswerable)
+                if not strange and other is not history:
+                    strange = [asked.text for asked in other.questions]
                 unanswerable += [
-                    Unanswerable(history.user, text, kind, score_of(trajectory))
-                    for (text, kind), trajectory in zip(
-                        strange,
-                        read_by_policy(profiles, history.user, [text for text, _ in strange], DOCUMENTS),
-                        strict=True,
-                    )
+                    Unanswerable(history.user, trajectory.question, score_of(trajectory))
+                    for trajectory in read_by_policy(profiles, history.user, strange, DOCUMENTS)
                 ]
                 progress.advance(bar, len(texts))
         finally:
@@ -224,19 +218,17 @@ def answers_table(datasets: Sequence[Dataset], earlier: Mapping[str, Dataset]) -
 def declining_table(datasets: Sequence[Dataset]) -> Table:
     """The AUROC of the decline score, and what thresholds that the other data sets chose decline."""
     table = Table(title="Declining, with the threshold that the other data sets chose")
-    for column in ("", "unanswerable", "n", "AUROC", "declined", "answerable declined"):
-        table.add_column(column, justify="right" if column not in {"", "unanswerable"} else "left")
-    for kind in (ADVERSARIAL, WRONG_PERSON):
-        for dataset in datasets:
-            scores = dataset.scores(kind)
-            area = auroc(scores)
-            if area is None:
-                continue
-            # The answerable questions alone choose a threshold: it is the same for both kinds.
-            declined = leave_one_out({other.name: other.scores(kind) for other in datasets}).get(dataset.name)
-            shares = (declined.unanswerable, declined.answerable) if declined else ()
-            cells = [f"{share:.3f}" for share in shares]
-            table.add_row(dataset.name, kind, str(len(scores.unanswerable)), f"{area:.3f}", *cells)
+    for column in ("", "unanswerable", "AUROC", "declined", "answerable declined"):
+        table.add_column(column, justify="right" if column else "left")
+    data = {dataset.name: dataset.scores for dataset in datasets}
+    chosen = leave_one_out(data)
+    for name, scores in data.items():
+        area = auroc(scores)
+        figures = [area]
+        if name in chosen:
+            figures += [chosen[name].unanswerable, chosen[name].answerable]
+        cells = ["-" if figure is None else f"{figure:.3f}" for figure in figures]
+        table.add_row(name, str(len(scores.unanswerable)), *cells)
     return table
 
 
