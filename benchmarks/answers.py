@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,7 +24,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from agent.citations import without_marks
-from agent.policies.extractive import rank_sentences
+from agent.policies.sentences import Reading
 from agent.trajectory import Information, Trajectory
 from benchmarks.declining import Scores, auroc, leave_one_out
 from benchmarks.evidence import Asked, History, UnusableData, read_histories
@@ -103,6 +103,11 @@ def demo_histories() -> list[History]:
     ]
 
 
+def thinned(history: History, every: int) -> History:
+    """Keep every Nth of a person's questions, for a quick look."""
+    return replace(history, questions=history.questions[::every], unanswerable=history.unanswerable[::every])
+
+
 def measured(asked: Asked, user: str, trajectory: Trajectory) -> Answered:
     """Measure an answer against the evidence of its question. Raises ValueError if there is no answer."""
     if trajectory.answer is None:
@@ -126,7 +131,7 @@ def measured(asked: Asked, user: str, trajectory: Trajectory) -> Answered:
 def score_of(trajectory: Trajectory) -> float:
     """The policy's score that what it read answers the question."""
     reads = [read for step in trajectory.steps if isinstance(step, Information) for read in step.passages]
-    ranked = rank_sentences(trajectory.question, reads)
+    ranked = Reading(reads).rank(trajectory.question)
     return ranked[0].weight if ranked else 0.0
 
 
@@ -236,12 +241,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="What the extractive policy's answers cite and cost.")
     parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help="histories")
     parser.add_argument("--encoder", default="minilm")
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="ask only every Nth question of each person of a file",
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every answer's measures to this file")
     parser.add_argument("--against", type=Path, metavar="EARLIER", help="a file of --json to compare with")
     given = parser.parse_args(arguments)
     try:
         earlier = read_earlier(given.against) if given.against else {}
-        named = {DEMO: demo_histories()} | {file.stem: read_histories(file) for file in given.data}
+        named = {DEMO: demo_histories()}
+        for file in given.data:
+            named[file.stem] = [thinned(history, given.every) for history in read_histories(file)]
         empty = [name for name, histories in named.items() if not any(one.questions for one in histories)]
         if empty:
             raise UnusableData(f"{empty[0]}: no question names its evidence")
