@@ -18,7 +18,6 @@ from agent.trajectory import Information, Read, Search, Step
 from index.text.languages import ENGLISH
 from index.text.words import FUNCTION_WORDS, detect, words
 
-
 MISSING = 0.2
 """The share of the question, weighted by rarity, that has to be missing for a name to be followed."""
 
