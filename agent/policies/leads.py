@@ -46,15 +46,17 @@ def find_lead(question: str, reading: Reading, numbers: Collection[int], followe
             continue
         speech = SPEAKER.sub("", text)
         said = terms(speech, language)
+        places: dict[str, list[int]] = {}
+        for place, term in enumerate(said):
+            places.setdefault(term, []).append(place)
         for name in dict.fromkeys(_names(speech)):
             parts, own = set(words(name)), terms(name, language)
             if not own or not parts <= inside or parts & topicless or set(own) & known:
                 continue
             near = max(
                 (
-                    math.log1p(len(reading.reads) / reading.frequency[word]) * (1 - abs(i - j) / (NEAR + 1))
-                    for i, part in enumerate(said)
-                    if part == own[0]
+                    math.log1p(len(read) / reading.frequency[word]) * (1 - abs(i - j) / (NEAR + 1))
+                    for i in places.get(own[0], ())
                     for j in range(max(i - NEAR, 0), min(i + NEAR + 1, len(said)))
                     if (word := said[j]) in asked
                 ),

@@ -16,7 +16,8 @@ PASSAGES, FROM_PASSAGE = 4, 2
 ABOUT = 0.5
 """The same as TELLING, within the passage about a followed name."""
 
-_BRACKETED = re.compile(r"\[(\d[\d\s,]*)\]")
+_BRACKETED = re.compile(r"[\[【]\^?(\d[\d\s,]*)(?:†[^\]】\n]{0,40})?[\]】]")
+"""A number in brackets as `agent.citations.MARK` reads it."""
 
 
 @dataclass(frozen=True)
