@@ -17,6 +17,8 @@ from index.formats import read_locomo
 
 CATEGORIES = (1, 2, 3, 4)
 """LoCoMo's categories that count: multi-hop, temporal, open-domain, single-hop."""
+ADVERSARIAL = 5
+"""LoCoMo's category of questions about what somebody else did."""
 
 
 class UnusableData(ValueError):
@@ -42,6 +44,8 @@ class History:
     """Questions that were left out because they name no evidence."""
     invalid: int
     """Documents that were left out because they do not fit the schema: LoCoMo has turns without words."""
+    unanswerable: Sequence[str] = ()
+    """Questions that the history does not answer: those of LoCoMo's category 5."""
 
 
 def read_histories(file: Path) -> list[History]:
@@ -83,6 +87,11 @@ def _locomo(sample: Mapping[str, Any], number: int) -> History:
         questions,
         sum(category in CATEGORIES for category in categories) - len(questions),
         sum(isinstance(item, InvalidDocument) for item in items),
+        [
+            q["question"]
+            for q, category in zip(sample["qa"], categories, strict=True)
+            if category == ADVERSARIAL
+        ],
     )
 
 
