@@ -1,5 +1,6 @@
 """Names what an unknown file seems to be, and what can be done with it."""
 
+import struct
 from collections.abc import Iterator
 
 from index.formats.source import Beginning
@@ -114,9 +115,11 @@ def _entries(data: bytes) -> Iterator[str]:
     """Yield the names of an archive's files whose headers are in `data`."""
     at = 0 if data.startswith(_ENTRY) else -1
     while at >= 0:
-        length = int.from_bytes(data[at + 26 : at + 28], "little")
+        stored, _, length, extra = struct.unpack_from("<IIHH", data.ljust(at + 30, b"\0"), at + 18)
         yield data[at + 30 : at + 30 + length].decode("utf-8", "replace")
-        at = data.find(_ENTRY, at + 4)
+        # An archive in the contents has headers of its own; only a header right behind is surely the next.
+        end = at + 30 + length + extra + stored
+        at = end if data.startswith(_ENTRY, end) else data.find(_ENTRY, end)
 
 
 def advice(kind: str) -> str:

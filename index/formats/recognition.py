@@ -101,6 +101,8 @@ def _recognized(beginning: Beginning, formats: Mapping[str, Format], single: boo
     for known in formats.values():
         if known.suffix and beginning.name.endswith(known.suffix):
             return known
+    if seems_to_be(beginning) not in ("JSON", "text", "an empty file"):
+        return None
     # A file without a word in it is a file without documents.
     first = beginning.text.strip()[:1] or "{"
     return next((known for known in formats.values() if known.first == first), None)
