@@ -23,7 +23,7 @@ from index.formats.notes import MARKDOWN
 from index.formats.office import DOCX, PDF
 from index.formats.people import LIFEBENCH, LONGMEMEVAL, PERSONAMEM
 from index.formats.recognition import Claim, Recognition, read, recognize
-from index.formats.signal import SIGNAL
+from index.formats.signal import SIGNAL, SIGNAL_TEXT
 from index.formats.slack import SLACK
 from index.formats.sms import SMS
 from index.formats.source import Beginning, Documents, Format, Items, Options, Skipped, Source
@@ -63,6 +63,7 @@ FORMATS: Mapping[str, Format] = {
         WHATSAPP,
         TELEGRAM,
         SIGNAL,
+        SIGNAL_TEXT,
         SLACK,
         DISCORD,
         CHATGPT,

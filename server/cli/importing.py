@@ -64,21 +64,8 @@ def import_(
             help="Tables and JSON: column or key of a field, like text=BODY. Repeatable.",
         ),
     ] = None,
-    zone: Annotated[
-        str | None,
-        typer.Option(
-            "--time-zone",
-            metavar="NAME",
-            help="Time zone of an export that names none, like Europe/Berlin; by default this machine's.",
-        ),
-    ] = None,
-    day_first: Annotated[
-        bool | None,
-        typer.Option(
-            "--day-first/--month-first",
-            help="Order of dates like 03/04/2024 in an export whose dates could be read in both.",
-        ),
-    ] = None,
+    zone: options.Zone = None,
+    day_first: options.DayFirst = None,
     on_error: Annotated[
         Literal["fail", "skip"] | None,
         typer.Option(
