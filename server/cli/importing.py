@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -86,7 +85,7 @@ def import_(
     """
     flags = options.flags(data=data, encoder=encoder, space=space)
     with as_cli_errors():
-        read_as = Options(user, _mapping(columns or []), _zone(zone), day_first)
+        read_as = Options(user, _mapping(columns or []), options.zone_of(zone), day_first)
         with opened(path, form, read_as) as (recognition, sources):
             for claim in recognition.claims:
                 typer.echo(_recognized(path, claim, zone), err=True)
@@ -151,13 +150,6 @@ class LeftOut:
         tally.count += 1
         if item.where and len(tally.first) < _NAMED:
             tally.first.append(item.where)
-
-
-def _zone(name: str | None) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name) if name else None
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadInput(f"{name!r} is not a time zone, like Europe/Berlin") from None
 
 
 def _mapping(pairs: Sequence[str]) -> dict[str, str]:
