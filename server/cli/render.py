@@ -129,6 +129,8 @@ class StepPrinter:
             f"{_counted(len(trajectory.documents_read), 'document', 'documents')} read",
             f"{trajectory.total_ms / 1000:.2f} s",
             *([] if record.stored else ["could not be stored"]),
+            *([f"remembered as {record.remembered}"] if record.remembered else []),
+            *([f"not remembered: {record.not_remembered}"] if record.not_remembered else []),
         )
         self._out.print()
         self._out.print(line((" · ".join(facts), "dim")))
