@@ -1,7 +1,6 @@
-"""Reads chats of Signal as signal-export writes them: data.json (one message on each line) or chat.md alone."""
+"""Reads chats of Signal as signal-export writes them: data.json (a message on each line) or chat.md."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from index.documents import Document

@@ -127,7 +127,9 @@ def _signal(folder: Path, weeks: int) -> Path:
 def _signal_text(folder: Path, weeks: int) -> Path:
     chat = folder / "signal" / "Ben"
     chat.mkdir(parents=True)
-    lines = [f"[{moment + timedelta(hours=1):%Y-%m-%d %H:%M:%S}] Ben: tea?  \n\n" for moment in moments(weeks, 0)]
+    lines = [
+        f"[{moment + timedelta(hours=1):%Y-%m-%d %H:%M:%S}] Ben: tea?  \n\n" for moment in moments(weeks, 0)
+    ]
     (chat / "chat.md").write_text("".join(lines))
     (chat / "index.html").write_text("<!doctype html><html><body>Ben: tea?</body></html>")
     return chat.parent

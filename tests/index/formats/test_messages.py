@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from index.errors import InvalidDocument, UnreadableImport
+from index.formats.chats import Occurrences
 from index.formats.objects import objects
 from tests.index.formats.exports import EXPORTS, node, zipped
 from tests.index.formats.reading import Import, imported
@@ -258,3 +261,15 @@ def test_signal_as_markdown_is_a_copy_beside_the_json(tmp_path: Path) -> None:
     found = exported("signal", tmp_path)
     assert (found.formats, len(found.texts)) == (["signal"], 1)
     assert found.left_out == [("a copy of the Signal chat (signal-export) beside it", "Ben/chat.md")]
+
+
+@given(st.lists(st.integers(0, 30), max_size=200), st.integers(1, 20))
+def test_equal_messages_are_counted_unless_they_are_far_apart(messages: list[int], most: int) -> None:
+    occurrences = Occurrences(most)
+    for index, message in enumerate(messages):
+        earlier = messages[:index]
+        count = occurrences(str(message))
+        since = [other for other in earlier if other == message]
+        assert count <= len(since)
+        if len(set(earlier)) < most:
+            assert count == len(since)
