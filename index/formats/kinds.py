@@ -8,8 +8,8 @@ from index.formats.source import Beginning
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """Beginning of old Office documents, and of new ones with a password."""
 _ENTRY = b"PK\3\4"
-_PACKAGE = frozenset(("[Content_Types].xml", "_rels/.rels", "docProps/app.xml"))
-"""Files that every package of Office has; some stand first."""
+_PACKAGE = frozenset(("[Content_Types].xml", "_rels/.rels", "docProps/app.xml", "Index/Document.iwa"))
+"""Files that packages of Office have near their beginning."""
 _SIGNATURES = (
     (b"%PDF-", "a PDF"),
     (b"\x89PNG\r\n", "an image (PNG)"),
@@ -33,6 +33,7 @@ _OFFICE = {
     "word/": "a Word document",
     "xl/": "an Excel workbook",
     "ppt/": "a PowerPoint presentation",
+    "Index/Document.iwa": "a document of Apple's Pages, Numbers or Keynote",
     "application/vnd.oasis.opendocument.text": "an OpenDocument text",
     "application/vnd.oasis.opendocument.spreadsheet": "an OpenDocument spreadsheet",
     "application/epub+zip": "an EPUB book",
@@ -41,7 +42,7 @@ _OFFICE = {
 _APPS = {
     "page_body chat_page": "a Telegram chat as a web page",
     "chatlog__message": "a Discord chat as a web page",
-    "<title>Archive_browser": "Google Takeout's table of contents",
+    "<title>Exported Data</title>": "a Telegram chat as a web page",
 }
 """Marks of web pages that apps write."""
 PAGE = "a web page"
@@ -51,6 +52,7 @@ _ADVICE = {
     "a PowerPoint presentation": "save it as a PDF",
     "an OpenDocument text": "save it as .docx or as a PDF",
     "an OpenDocument spreadsheet": "save it as .xlsx or CSV",
+    "a document of Apple's Pages, Numbers or Keynote": "export it to Word, Excel or PDF",
     "an EPUB book": "save it as a PDF",
     "an RTF document": "save it as .docx",
     "a Telegram chat as a web page": "export it in the format JSON",
@@ -90,11 +92,13 @@ def seems_to_be(beginning: Beginning) -> str:
     if text[:1] in ("{", "["):
         return "JSON"
     if text[:1] == "<":
-        return _page(text) if "<html" in text[:1000].lower() else "XML"
+        return _page(beginning.name, text) if "<html" in text[:1000].lower() else "XML"
     return "text"
 
 
-def _page(text: str) -> str:
+def _page(name: str, text: str) -> str:
+    if name.endswith("archive_browser.html"):
+        return "Google Takeout's table of contents"
     return next((kind for mark, kind in _APPS.items() if mark in text), PAGE)
 
 

@@ -17,6 +17,7 @@ def test_every_mail_of_a_made_mailbox_is_read_without_its_attachment(tmp_path: P
     write_mailbox(path, 2_000_000)
     found = list(documents(path))
     assert path.stat().st_size >= 2_000_000
-    assert len({document.id for document in found}) == len(found) == path.read_bytes().count(b"\nMessage-ID: ")
+    written = path.read_bytes().count(b"\nMessage-ID: ")
+    assert len({document.id for document in found}) == len(found) == written
     assert len(found) > EVERY
     assert max(len(document.text) for document in found) < 2_000

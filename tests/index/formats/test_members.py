@@ -42,6 +42,12 @@ NAME = "WhatsApp Chat with Ben.txt"
             entry("mimetype", ODT.replace(b"text", b"spreadsheet")),
             "an OpenDocument spreadsheet; save",
         ),
+        (
+            "a.pages",
+            entry("Index/Document.iwa"),
+            "a document of Apple's Pages, Numbers or Keynote; export it",
+        ),
+        ("archive_browser.html", b"<!DOCTYPE html><html>", "Google Takeout's table of contents"),
         ("a.epub", entry("mimetype", b"application/epub+zip"), "an EPUB book; save it as a PDF"),
         ("a.doc", OLE + b"..", "an old Office document; save it as .docx or .xlsx"),
         (

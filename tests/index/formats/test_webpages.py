@@ -56,6 +56,7 @@ def test_a_page_that_scripts_would_fill_is_refused(tmp_path: Path) -> None:
     ("mark", "kind"),
     [
         ('<div class="page_body chat_page">', "a Telegram chat as a web page; export it in the format JSON"),
+        ("<title>Exported Data</title>", "a Telegram chat as a web page; export it in the format JSON"),
         ('<div class="chatlog__message">', "a Discord chat as a web page; export it in the format JSON"),
     ],
 )
