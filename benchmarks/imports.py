@@ -22,7 +22,8 @@ from index.documents import Document
 from index.formats import FORMATS, Options, opened_members, read, recognize
 
 WORDS = "we met at the old harbour and talked about tea bread rain work music until the last bus home".split()
-START = datetime(2020, 1, 1, 8, tzinfo=UTC)
+START = datetime(2020, 1, 20, 8, tzinfo=UTC)
+"""A day after the 12th, which settles the order of day and month even in a short chat."""
 ATTACHMENT_BYTES = 2**20
 EVERY = 10
 """Every tenth mail has an attachment."""
