@@ -324,7 +324,7 @@ class Service:
                 named_by=request.named_by,
             )
         if request.message:
-            record = replace(record, **await self._remember(request.user, request.message, trajectory))
+            record = await self._remember(request.message, record)
         try:
             await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
         except StoreUnavailable as error:
@@ -333,22 +333,23 @@ class Service:
             record = replace(record, stored=False)
         yield record
 
-    async def _remember(self, user: str, message: Document, trajectory: Trajectory) -> dict[str, str]:
-        """Store the person's own message once it is answered; say under which id, or why it is not stored."""
-        if not (trajectory.answer and trajectory.answer.text):
-            return {"not_remembered": "there is no answer"}
+    async def _remember(self, message: Document, record: AnswerRecord) -> AnswerRecord:
+        """Store the person's own message. The record says under which id, or why it is not stored."""
+        answer = record.trajectory.answer
+        if not (answer and answer.text):
+            return replace(record, not_remembered="there is no answer")
         try:
-            await self.put(user, [message], replace=False)
+            await self.put(record.user, [message], replace=False)
         except WouldReplace:
             pass  # The same message, at an earlier time of the day.
         except (ProfileError, Busy) as error:
             _log.error("a question is not remembered: %s", error)
-            return {"not_remembered": str(error)}
+            return replace(record, not_remembered=str(error))
         except Exception:
             # As with an answer that cannot be stored: withholding it would help nobody.
             _log.exception("a question is not remembered")
-            return {"not_remembered": "an error of the server"}
-        return {"remembered": message.id}
+            return replace(record, not_remembered="an error of the server")
+        return replace(record, remembered=message.id)
 
     async def _save_together(self, answers: Sequence[StoredAnswer]) -> Sequence[Exception | None]:
         # One transaction for all: most of its time is the disk's, to make it durable.

@@ -63,7 +63,7 @@ def docx(path: Path, *paragraphs: str, core: str = CORE, others: dict[str, bytes
         else f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
         for text in paragraphs
     )
-    files = {
+    files: dict[str, str | bytes] = {
         "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
         '<Default Extension="xml" ContentType="application/xml"/></Types>',
         "_rels/.rels": '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
@@ -72,7 +72,7 @@ def docx(path: Path, *paragraphs: str, core: str = CORE, others: dict[str, bytes
         "word/document.xml": f"{WORD}{body}</w:body></w:document>",
         "docProps/core.xml": core,
     }
-    return zipped(path, files | (others or {}))
+    return zipped(path, {**files, **(others or {})})
 
 
 def test_a_pdf_is_a_document_with_its_date_and_author(tmp_path: Path) -> None:
