@@ -23,7 +23,7 @@ from agent.selecting import Selector
 from agent.trajectory import AUTO, Message, Trajectory
 from index.batching import Batcher
 from index.documents import Document, iso
-from index.errors import StoreUnavailable, UnknownRetriever
+from index.errors import ProfileError, StoreUnavailable, UnknownRetriever, WouldReplace
 from index.profiles import Profiles
 from index.ranking.reranking import Reranker, Reranking
 from index.ranking.retrievers import DEFAULT
@@ -32,6 +32,7 @@ from index.storage.answers import StoredAnswer
 from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
 from server.answers import AnswerRecord, AskOptions
 from server.queue import Allowance, Busy, FairQueue, FairThreads, Ticket
+from server.remembering import as_document
 from server.running import AnswerRequest, Runner
 from server.settings import Settings
 from server.stopping import Stop
@@ -239,6 +240,9 @@ class Service:
             conversation=tuple(conversation),
             plan=plan,
             compare=compare,
+            message=as_document(question.strip(), conversation, datetime.now(UTC).astimezone())
+            if options.get("remember")
+            else None,
             competing=chooser.competing if chooser and METHODS[method].reads else (),
         )
         admitted = self.settings.limits.concurrency + self.settings.limits.queue
@@ -329,6 +333,8 @@ class Service:
                 without_profile=await other if other else None,
                 named_by=request.named_by,
             )
+        if request.message:
+            record = await self._remember(request.message, record)
         try:
             await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
         except StoreUnavailable as error:
@@ -337,6 +343,24 @@ class Service:
             record = replace(record, stored=False)
         yield record
 
+    async def _remember(self, message: Document, record: AnswerRecord) -> AnswerRecord:
+        """Store the person's own message. The record says under which id, or why it is not stored."""
+        answer = record.trajectory.answer
+        if not (answer and answer.text):
+            return replace(record, not_remembered="there is no answer")
+        try:
+            await self.put(record.user, [message], replace=False)
+        except WouldReplace:
+            pass  # The same message, at an earlier time of the day.
+        except (ProfileError, Busy) as error:
+            _log.error("a question is not remembered: %s", error)
+            return replace(record, not_remembered=str(error))
+        except Exception:
+            # As with an answer that cannot be stored: withholding it would help nobody.
+            _log.exception("a question is not remembered")
+            return replace(record, not_remembered="an error of the server")
+        return replace(record, remembered=message.id)
+
     async def _save_together(self, answers: Sequence[StoredAnswer]) -> Sequence[Exception | None]:
         # One transaction for all: most of its time is the disk's, to make it durable.
         return await self.run(self.profiles.store.save_answers, answers)
@@ -344,7 +368,15 @@ class Service:
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
         """Body of a stored answer. Raises UnknownUser, UnknownDocument."""
         body = await self.run(self.profiles.store.answer, user, answer_id)
-        return {"stored": True, "redacted": False, "named_by": None} | body  # Older answers do not say so.
+        # Older answers do not say so.
+        older = {
+            "stored": True,
+            "redacted": False,
+            "named_by": None,
+            "remembered": None,
+            "not_remembered": None,
+        }
+        return older | body
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:

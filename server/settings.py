@@ -114,6 +114,8 @@ class Settings(BaseSettings):
     """Memory for loaded profiles, in MiB."""
     document_mb: Integer = Field(4, ge=1, le=16)
     """Largest document, in MiB of UTF-8: text, title, metadata and all."""
+    remember: bool = False
+    """Add questions to the history of those who ask them, as their own messages. A request can differ."""
     accept_loss: bool = False
     """Open a store whose write-ahead log is damaged, without the writes behind the damage."""
     upload_mb: Integer = Field(1_024, ge=1)

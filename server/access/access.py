@@ -42,11 +42,11 @@ class Access:
 
     async def users(self) -> list[str]:
         """Users with stored data whom the principal may see."""
-        return [user for user in await self._service.run(self._store.users) if self._may_read(user)]
+        return [user for user in await self._service.run(self._store.users) if self._may("read", user)]
 
-    def _may_read(self, user: str) -> bool:
+    def _may(self, action: Action, user: str) -> bool:
         try:
-            self.check("read", user)
+            self.check(action, user)
         except (Forbidden, IdentityConflict):
             return False
         return True
@@ -111,9 +111,14 @@ class Access:
     ) -> Answering:
         """Validate a question and enter it into the queue. Raises the errors of Service.prepare, and Busy.
 
-        `named_by` says where the request names the user, unless its connection does.
+        `named_by` says where the request names the user, unless its connection does. To remember a question
+        takes the right to write; without it, the setting `remember` has no effect.
         """
         self.check("ask", user)
+        if options.get("remember"):
+            self.check("write", user)
+        elif options.get("remember") is None:
+            options["remember"] = self._service.settings.remember and self._may("write", user)
         if self._principal.user is not None:
             named_by = self._principal.named_by
         request = await self._service.prepare(user, question, conversation, **options)

@@ -27,6 +27,13 @@ def ask(
     compare: Annotated[
         bool, typer.Option("--compare", help="Also answer without the history, for comparison.")
     ] = False,
+    remember: Annotated[
+        bool | None,
+        typer.Option(
+            "--remember/--no-remember",
+            help="Add the question to the person's history once it is answered; default: as in the settings.",
+        ),
+    ] = None,
     retriever: options.Retriever = None,
     limits: options.Given,
     as_json: options.AsJson = False,
@@ -41,6 +48,7 @@ def ask(
         "retriever": retriever,
         "limits": limits,
         "compare": compare,
+        "remember": remember,
     }
     with as_cli_errors():
         asyncio.run(_ask(server, flags, user, question, asked, as_json, no_color))

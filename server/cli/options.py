@@ -5,10 +5,12 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
 from agent.engines.registry import policies
+from server.cli.errors import BadInput
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -62,6 +64,31 @@ Space = Annotated[
         help="A further embedding space of the store and its encoder: a retriever of that name. Repeatable.",
     ),
 ]
+Zone = Annotated[
+    str | None,
+    typer.Option(
+        "--time-zone",
+        metavar="NAME",
+        help="Time zone of times that name none, like Europe/Berlin; by default this machine's.",
+    ),
+]
+DayFirst = Annotated[
+    bool | None,
+    typer.Option(
+        "--day-first/--month-first",
+        help="Order of dates like 03/04/2024 in files whose dates could be read in both.",
+    ),
+]
+
+
+def zone_of(name: str | None) -> ZoneInfo | None:
+    """The time zone of that name. Raises BadInput."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadInput(f"{name!r} is not a time zone, like Europe/Berlin") from None
+
+
 Retriever = Annotated[
     str | None,
     typer.Option(

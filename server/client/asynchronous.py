@@ -246,7 +246,9 @@ def _authorization(token: str | None) -> dict[str, str]:
 
 
 def _question(question: str, options: AskOptions) -> dict[str, Any]:
-    return {"question": question} | {name: value for name, value in options.items() if value}
+    return {"question": question} | {
+        name: value for name, value in options.items() if value or value is False
+    }
 
 
 def _user(user: str) -> str:

@@ -62,6 +62,9 @@ class AnswerRequestBody(_Body):
     a plan."""
     compare: bool = False
     """Also answer without the person's history, in `without_profile`."""
+    remember: bool | None = None
+    """Add the question to the person's history once it is answered; see `remembered`. Defaults to the
+    server's setting."""
     stream: bool = False
     """Send the steps as server-sent events as they happen."""
 
@@ -151,6 +154,10 @@ class AnswerBody(Outcome):
     """False if the database could not take the answer, which then cannot be fetched again."""
     redacted: bool
     """Whether `[deleted]` stands for text of documents that were deleted since."""
+    remembered: str | None
+    """With `remember`: id of the document that the question became."""
+    not_remembered: str | None
+    """With `remember`: why it did not become one."""
 
 
 class Health(_Body):

@@ -104,6 +104,8 @@ class FoundPassage(_Shape):
     title: str | None = None
     source: str | None = None
     score: float
+    copies: int = 1
+    """How often the text stands in the history, of which it is shown once."""
 
 
 class Found(_Shape):
@@ -178,7 +180,8 @@ async def _search(access: Access, whose: Identity, arguments: _SearchArguments, 
 
 
 def _shown(number: int, passage: Passage) -> str:
-    about = (f"document {passage.document_id}", passage.created_at, passage.title, passage.source)
+    times = f"{passage.copies} times" if passage.copies > 1 else None
+    about = (f"document {passage.document_id}", passage.created_at, passage.title, passage.source, times)
     return f"[{number}] {', '.join(filter(None, about))}\n{passage.text}"
 
 
@@ -218,7 +221,13 @@ async def _answer(access: Access, whose: Identity, arguments: _AnswerArguments, 
             await report(step)
 
     record = await record_of(
-        await access.begin(whose.user, arguments.question, method=arguments.method, named_by=whose.named_by),
+        await access.begin(
+            whose.user,
+            arguments.question,
+            method=arguments.method,
+            named_by=whose.named_by,
+            remember=False,  # It is the assistant's wording, not the person's own message.
+        ),
         show,
     )
     trajectory = record.trajectory
