@@ -9,6 +9,7 @@ from index.encoding.shared import Lane
 from index.profiles import Profiles
 from index.ranking.retrievers import DEFAULT
 from index.threads import Run, run_at_once
+from index.when.scope import Scope
 
 
 class AsyncSearch:
@@ -26,6 +27,7 @@ class AsyncSearch:
         k: int,
         retriever: str = DEFAULT,
         exclude: Collection[tuple[str, int]] = (),
+        scope: Scope | None = None,
     ) -> list[list[Passage]]:
         """See Profiles.search. Cancelling it takes the queries back from the encoder."""
         vectors = None
@@ -33,7 +35,8 @@ class AsyncSearch:
         if encoder is not None:
             vectors = await asyncio.wrap_future(encoder.encode(self._lane, user, queries))
         return await self._run(
-            user, functools.partial(self._profiles.search, user, queries, k, retriever, exclude, vectors)
+            user,
+            functools.partial(self._profiles.search, user, queries, k, retriever, exclude, vectors, scope),
         )
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:

@@ -1,7 +1,7 @@
 """A grammar of times: a language's words and patterns, and one meaning of what its patterns find.
 
-Patterns are written in regular expressions with two short forms. `<month>` is the group `month`, which matches
-the words of the table of that name, and a space is any white space. What a group means does not depend on the
+Patterns are regular expressions with two short forms: `<month>` is the group `month`, which matches the words
+of the table of that name, and a space is any white space. The meaning of a group does not depend on the
 language, so a language is data.
 """
 
@@ -19,6 +19,7 @@ Table = Mapping[str, int]
 Side = Literal["since", "before", "after"]
 
 _GROUP = re.compile(r"<(\w+)>")
+_NAMED_GROUP = re.compile(r"\(\?P<\w+>")
 _DIGITS: Mapping[str, str] = {
     "year": r"(?:19|20)\d\d(?!\d)",
     "day": r"[0-3]?\d(?!\d)",
@@ -53,7 +54,8 @@ class Language:
 
     tables: Mapping[str, Table]
     """Meanings of words by group: `month` and `season` (first month), `weekday` (Monday is 0), `which` (last
-    is -1), `yearly` and `near` (years and days from this one), `part` (0 to 2), `half` (0, 1), `number`, ..."""
+    is -1), `yearly` and `near` (years and days from this one), `part` (0 to 2), `half` (0, 1), and others
+    that speak for themselves."""
     units: Mapping[str, Unit]
     feasts: Mapping[str, str]
     """Names of `feasts.feast`."""
@@ -95,6 +97,8 @@ class Grammar:
     distances: Sequence[re.Pattern[str]] = field(init=False)
     ranges: Sequence[tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]] = field(init=False)
     relations: Sequence[tuple[Side, re.Pattern[str], re.Pattern[str]]] = field(init=False)
+    any_point: re.Pattern[str] = field(init=False)
+    """Matches where one of the points does, at a small part of the time that all of them take."""
     leads: re.Pattern[str] = field(init=False)
     year_leads: re.Pattern[str] = field(init=False)
 
@@ -105,6 +109,8 @@ class Grammar:
             name: [self._compiled(f"(?:{source}){end}") for source in getattr(own, name)]
             for name in ("points", "led_points", "led_years")
         }
+        together = "|".join(pattern.pattern for patterns in made.values() for pattern in patterns)
+        object.__setattr__(self, "any_point", re.compile(_NAMED_GROUP.sub("(?:", together), re.IGNORECASE))
         made["distances"] = [self._compiled(source) for source in own.distances]
         for name, patterns in made.items():
             object.__setattr__(self, name, patterns)
@@ -119,11 +125,13 @@ class Grammar:
     def patterns(self) -> list[re.Pattern[str]]:
         """Return all patterns, each of which is only tried at a place in a text."""
         several = [*self.ranges, *(relation[1:] for relation in self.relations)]
-        lists = (self.points, self.led_points, self.led_years, self.distances, *several)
+        lists = ([self.any_point], self.points, self.led_points, self.led_years, self.distances, *several)
         return [pattern for patterns in lists for pattern in patterns]
 
     def point(self, text: str, at: int, today: date, year: int | None = None, *, led: bool) -> Point | None:
         """Read the longest time that begins at `at`; without a year of its own it is in `year`, if given."""
+        if not self.any_point.match(text, at):
+            return None
         before = text[max(at - 24, 0) : at]
         tried = list(self.points)
         if led or self.leads.search(before):
@@ -169,7 +177,10 @@ class Grammar:
             name, self.language.tables.get(name, {})
         )
         longest_first = sorted(words, key=lambda word: (-len(word), word))
-        choices = [*(re.escape(word).replace("\\ ", " ") for word in longest_first), *filter(None, [_DIGITS.get(name)])]
+        choices = [
+            *(re.escape(word).replace("\\ ", " ") for word in longest_first),
+            *filter(None, [_DIGITS.get(name)]),
+        ]
         return f"(?P<{name}>{'|'.join(choices)})"
 
     def _value(self, name: str, said: str) -> int:

@@ -5,10 +5,9 @@ from functools import cache
 from index.when.grammar import Language
 
 
-
 @cache
 def months(language: str) -> dict[str, int]:
-    """Return months, from 1, by their names and abbreviations in lower case; empty for an unknown language."""
+    """Return months, from 1, by names and abbreviations in lower case; empty for an unknown language."""
     return {name: number for number, name in _names(language, "months")}
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import date
 from functools import cache
 
 from index.when.days import Days
@@ -38,19 +38,14 @@ class Times:
     impossible: tuple[str, ...] = ()
 
 
-def windows(question: str, asked_at: datetime, language: str, zone: tzinfo | None = None) -> tuple[Window, ...]:
-    """Return the windows of the times that `question` names, asked at `asked_at` (aware).
+def times(question: str, today: date, language: str) -> Times:
+    """Return the times that `question` names, asked on the person's local day `today`.
 
-    `language` is an ISO 639-1 code. "Yesterday" is seen from the day in `zone`, that of `asked_at` by default.
+    `language` is an ISO 639-1 code. English, German and Chinese have grammars; of others, dates whose month
+    is named are read. A time without a year is the latest that has begun. English and German names of months
+    count behind a preposition or beside a number alone.
     """
-    return times(question, asked_at, language, zone).windows
-
-
-def times(question: str, asked_at: datetime, language: str, zone: tzinfo | None = None) -> Times:
-    """Return the windows of `windows` and the days that do not exist."""
-    reader = _Reader(_grammar(language), (asked_at.astimezone(zone) if zone else asked_at).date())
-    text = question[:LONGEST]
-    found = list(reader.read(text))
+    found = list(_Reader(_grammar(language), today).read(question[:LONGEST]))
     return Times(
         tuple(window for window in found if isinstance(window, Window)),
         tuple(said for said in found if isinstance(said, str)),
