@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict
 
 from agent.trajectory import Trajectory
+from index.values import Period
 
 if TYPE_CHECKING:
     from agent.driver import Event
@@ -24,6 +25,8 @@ class AskOptions(TypedDict, total=False):
     """With the method `planpers`: the points that the answer is to cover."""
     compare: bool
     """Also answer without the person's history."""
+    period: Period | None
+    """Limits of its searches in time."""
 
 
 @dataclass(frozen=True)

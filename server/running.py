@@ -12,6 +12,7 @@ from agent.policy import Policy
 from agent.trajectory import AUTO, Limits, Message, Trajectory
 from index.searching import AsyncSearch
 from index.values import Passage
+from index.when.scope import Scope
 from server.queue import Ticket
 from server.settings import Settings
 
@@ -32,6 +33,8 @@ class AnswerRequest:
     """Whether to answer the question also without the person's history."""
     competing: tuple[str, ...] = ()
     """Retrievers with each of which the question is answered, so that the best answer can be chosen."""
+    scope: Scope | None = None
+    """Limits of its searches in time; None for all of the history, seen from today in UTC."""
     named_by: str | None = None
     """Source of the user. See AnswerRecord."""
 
@@ -108,7 +111,7 @@ class Runner:
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             chosen = selection.retriever if selection else retriever
-            return (await self._search.search(request.user, [query], k, chosen, exclude))[0]
+            return (await self._search.search(request.user, [query], k, chosen, exclude, request.scope))[0]
 
         with ticket:
             awaited = "this question's turn in the queue"

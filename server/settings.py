@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,6 +18,7 @@ from agent.trajectory import AUTO, Limits
 from index.numbers import Integer, Number
 from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS
+from index.when.zones import zone_named
 from server.access.patterns import LOOPBACK_ORIGINS
 from server.access.settings import Hosts, IdentitySettings, Origins, PublicURL, RootPath
 from server.http.settings import ConnectionSettings
@@ -58,6 +59,11 @@ class LimitSettings(QuestionLimits):
     """Searches and writes of one user in progress at the same time; further ones are refused with a 429."""
 
 
+def _known_zone(name: str) -> str:
+    zone_named(name)
+    return name
+
+
 class Settings(BaseSettings):
     """All settings. Nested fields in the environment: `PR2_POLICY__BASE_URL`."""
 
@@ -95,6 +101,8 @@ class Settings(BaseSettings):
     """How profiles are ranked; `auto` lets the selector choose for each question."""
     selector: Path | None = None
     """Folder of a selector that `pr2 train selector` wrote, for the retriever `auto`."""
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """IANA name of the time zone in which people ask, like Europe/Berlin, unless a request names another."""
     cache_mb: Integer = Field(1_024, ge=1)
     """Memory for loaded profiles, in MiB."""
     document_mb: Integer = Field(4, ge=1, le=16)

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from index.errors import InvalidPeriod
 from index.ranking.profile import UNDATED
+from index.values import Period
 from index.when.days import Unit, stretch
+from index.when.zones import zone_named
 
 _LAST = re.compile(r"(?P<count>\d{1,4}) ?(?P<unit>[dwmy])")
+_SHOWN = 60
 _UNITS: dict[str, Unit] = {"d": "day", "w": "week", "m": "month", "y": "year"}
 
 
@@ -56,12 +59,25 @@ def now() -> Scope:
     return Scope(datetime.now(UTC).date())
 
 
+def scope_of(period: Period, time_zone: str, moment: datetime | None = None) -> Scope:
+    """Return the scope that `period` states at `moment` (by default now), in its time zone or else `time_zone`.
+
+    Raises InvalidPeriod for a time zone that does not exist, and for a period that has no day.
+    """
+    zone = zone_named(period.time_zone or time_zone)
+    today = period.as_of or (moment or datetime.now(UTC)).astimezone(zone).date()
+    if period.last and period.after:
+        raise InvalidPeriod("give either last or after")
+    after = first_of_last(period.last, today) if period.last else period.after
+    return Scope(today, after, period.before, hides_later=period.as_of is not None)
+
+
 def first_of_last(period: str, today: date) -> date:
     """Return the first day of the last 30d, 2w, 6m or 1y until `today`. Raises InvalidPeriod."""
     match = _LAST.fullmatch(period.strip())
     if not match or int(match["count"]) == 0:
-        raise InvalidPeriod(f"{period!r} is not a period: give a number and d, w, m or y, like 30d")
+        raise InvalidPeriod(f"{period[:_SHOWN]!r} is not a period: give a number and d, w, m or y, like 30d")
     try:
         return stretch(today, _UNITS[match["unit"]], int(match["count"])).first
     except (ValueError, OverflowError):
-        raise InvalidPeriod(f"{period!r} begins before the calendar does") from None
+        raise InvalidPeriod(f"{period[:_SHOWN]!r} begins before the calendar does") from None

@@ -28,6 +28,8 @@ def ask(
         bool, typer.Option("--compare", help="Also answer without the history, for comparison.")
     ] = False,
     retriever: options.Retriever = None,
+    as_of: options.AsOf = None,
+    time_zone: options.TimeZone = None,
     limits: options.Given,
     as_json: options.AsJson = False,
     no_color: options.NoColor = False,
@@ -41,6 +43,7 @@ def ask(
         "retriever": retriever,
         "limits": limits,
         "compare": compare,
+        "period": options.period(as_of=as_of, time_zone=time_zone),
     }
     with as_cli_errors():
         asyncio.run(_ask(server, flags, user, question, asked, as_json, no_color))
