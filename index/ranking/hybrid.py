@@ -57,7 +57,7 @@ def scores(profile: Profile, text: str, vector: Vectors, today: date | None = No
     if len(people) == 1:
         total += PERSON * _by(profile, people[0])
     if windows:
-        total += TIME * nearness(profile, windows)
+        total += TIME * nearness(profile.days, windows)
     return total
 
 

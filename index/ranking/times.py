@@ -29,14 +29,13 @@ def without(text: str, windows: tuple[Window, ...]) -> str:
     return " ".join([*kept, text[start:]])
 
 
-def nearness(profile: Profile, windows: tuple[Window, ...]) -> NDArray[np.float64]:
-    """Return how near each passage is to a window in time, shape (passages,).
+def nearness(days: NDArray[np.int64], windows: tuple[Window, ...]) -> NDArray[np.float64]:
+    """Return how near passages on `days` (see Profile.days) are to a window, shape (passages,).
 
     It is 1 on a day of a window, and exp(-d / FADE) at d days from the nearest one, since people also write
     about a thing on the day after. A passage without a date has 0.
     """
-    days = profile.days
-    distance = np.full(len(profile), np.inf)
+    distance = np.full(len(days), np.inf)
     for window in windows:
         before = window.first.toordinal() - days if window.first else np.zeros_like(days)
         after = days - (window.end.toordinal() - 1) if window.end else np.zeros_like(days)

@@ -113,16 +113,17 @@ class _Reader:
             closed = closing.match(text, other.stop) if other else None
             if not (begun and one and joined and other and closed):
                 continue
-            if one.days and other.days:
+            first, last = one.days, other.days
+            if first and last:
                 # A year that one of them names holds for both.
                 if other.has_year and not one.has_year:
-                    one = self._point(text, begun.end(), other.days.end.year, led=True) or one
+                    first = self._in_year(text, begun.end(), last.first.year)
                 elif one.has_year and not other.has_year:
-                    other = self._point(text, joined.end(), one.days.first.year, led=True) or other
-                elif not one.has_year and one.days and one.days.first >= other.days.end:
-                    one = self._point(text, begun.end(), other.days.first.year - 1, led=True) or one
-            if one.days and other.days and one.days.first < other.days.end:
-                yield _Found(one.days.first, other.days.end, closed.end())
+                    last = self._in_year(text, joined.end(), first.first.year)
+                elif not one.has_year and first.first >= last.end:
+                    first = self._in_year(text, begun.end(), last.first.year - 1)
+            if first and last and first.first < last.end:
+                yield _Found(first.first, last.end, closed.end())
             else:
                 yield _Found(None, None, closed.end(), exists=False)
 
@@ -140,6 +141,10 @@ class _Reader:
                 yield _Found(None, days.first, stop)
             else:
                 yield _Found(days.first if side == "since" else days.end, None, stop)
+
+    def _in_year(self, text: str, at: int, year: int) -> Days | None:
+        point = self._point(text, at, year, led=True)
+        return point.days if point else None
 
     def _point(self, text: str, at: int, year: int | None = None, *, led: bool = False) -> Point | None:
         return self.grammar.point(text, at, self.today, year, led=led)

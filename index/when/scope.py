@@ -60,7 +60,7 @@ def now() -> Scope:
 
 
 def scope_of(period: Period, time_zone: str, moment: datetime | None = None) -> Scope:
-    """Return the scope that `period` states at `moment` (by default now), in its time zone or else `time_zone`.
+    """Return the scope of `period` at `moment`, by default now, in its time zone or else `time_zone`.
 
     Raises InvalidPeriod for a time zone that does not exist, and for a period that has no day.
     """
