@@ -10,6 +10,7 @@ from index.profiles import Profiles
 from index.ranking.reranking import KEPT, Reranking
 from index.ranking.retrievers import DEFAULT
 from index.threads import Run, run_at_once
+from index.when.scope import Scope
 
 
 class AsyncSearch:
@@ -34,12 +35,13 @@ class AsyncSearch:
         k: int,
         retriever: str = DEFAULT,
         exclude: Collection[tuple[str, int]] = (),
+        scope: Scope | None = None,
     ) -> list[list[Passage]]:
         """See Profiles.search. Cancelling it takes the queries back from the encoder.
 
         What was found is reranked, if there is a reranker, unless the retriever does not rank by the query.
         """
-        found = await self.find(user, queries, k, retriever, exclude)
+        found = await self.find(user, queries, k, retriever, exclude, scope)
         return await self.rerank(user, queries, found, k, retriever, exclude)
 
     async def find(
@@ -49,6 +51,7 @@ class AsyncSearch:
         k: int,
         retriever: str = DEFAULT,
         exclude: Collection[tuple[str, int]] = (),
+        scope: Scope | None = None,
     ) -> list[list[Passage]]:
         """The first half of a search: `k` documents or, for the reranker, as many as it reads."""
         depth = self._reranking.depth(retriever, k) if self._reranking else k
@@ -57,7 +60,10 @@ class AsyncSearch:
         if encoder is not None:
             vectors = await asyncio.wrap_future(encoder.encode(self._lane, user, queries))
         return await self._run(
-            user, functools.partial(self._profiles.search, user, queries, depth, retriever, exclude, vectors)
+            user,
+            functools.partial(
+                self._profiles.search, user, queries, depth, retriever, exclude, vectors, scope
+            ),
         )
 
     async def rerank(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict
 
 from agent.trajectory import Trajectory
+from index.values import Period
 
 if TYPE_CHECKING:
     from agent.driver import Event
@@ -26,6 +27,8 @@ class AskOptions(TypedDict, total=False):
     """Also answer without the person's history."""
     remember: bool | None
     """Add the question, as the person's own message, to their history once it is answered."""
+    period: Period | None
+    """Limits of its searches in time."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from agent.trajectory import AUTO, Limits, Message, Trajectory
 from index.documents import Document
 from index.searching import AsyncSearch
 from index.values import Passage
+from index.when.scope import Scope
 from server.queue import Ticket
 from server.settings import Settings
 
@@ -35,6 +36,8 @@ class AnswerRequest:
     """The question as a document of the person, to be stored once it is answered."""
     competing: tuple[str, ...] = ()
     """Retrievers with each of which the question is answered, so that the best answer can be chosen."""
+    scope: Scope | None = None
+    """Limits of its searches in time; None for all of the history, seen from today in UTC."""
     named_by: str | None = None
     """Source of the user. See AnswerRecord."""
 
@@ -111,10 +114,11 @@ class Runner:
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             chosen = selection.retriever if selection else retriever
+            scope = request.scope
             if request.message is None:
-                return (await self._search.search(request.user, [query], k, chosen, exclude))[0]
+                return (await self._search.search(request.user, [query], k, chosen, exclude, scope))[0]
             # If the request is repeated, the question is stored already, and would be its own evidence.
-            [found] = await self._search.search(request.user, [query], k + 1, chosen, exclude)
+            [found] = await self._search.search(request.user, [query], k + 1, chosen, exclude, scope)
             return [passage for passage in found if passage.document_id != request.message.id][:k]
 
         with ticket:

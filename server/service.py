@@ -29,7 +29,8 @@ from index.ranking.reranking import Reranker, Reranking
 from index.ranking.retrievers import DEFAULT
 from index.searching import AsyncSearch
 from index.storage.answers import StoredAnswer
-from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
+from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt, check_name
+from index.when.scope import scope_of
 from server.answers import AnswerRecord, AskOptions
 from server.queue import Allowance, Busy, FairQueue, FairThreads, Ticket
 from server.remembering import as_document
@@ -168,9 +169,16 @@ class Service:
             return await work.finish_in(self._imports.run)
 
     async def search(
-        self, user: str, queries: Sequence[str], k: int, name: str | None = None
+        self,
+        user: str,
+        queries: Sequence[str],
+        k: int,
+        name: str | None = None,
+        period: Period = ANY_TIME,
     ) -> list[list[Passage]]:
-        """See Profiles.search. Raises Busy. Users take turns, and concurrent queries are encoded together.
+        """See Profiles.search. Raises Busy, and InvalidPeriod for a `period` that has no day.
+
+        Users take turns, and concurrent queries are encoded together.
 
         Without a name, the settings' retriever is used. `auto` chooses for questions: it is refused here, and
         with it in the settings, the default retriever is used.
@@ -180,13 +188,14 @@ class Service:
                 f"{AUTO} chooses for a question that is answered; a search names a retriever"
             )
         name = name or (DEFAULT if self.settings.retriever == AUTO else self.settings.retriever)
+        scope = scope_of(period, self.settings.time_zone)
         with self.allowance.use(user):
             if sum(map(len, queries)) > SHORT_SEARCH:
-                found = await self._search.find(user, queries, k, name)
+                found = await self._search.find(user, queries, k, name, scope=scope)
             else:
                 with self._short_searches.enter(user) as ticket:
                     await ticket.turn()
-                    found = await self._search.find(user, queries, k, name)
+                    found = await self._search.find(user, queries, k, name, scope=scope)
             # Others do not wait for the reranker.
             return await self._search.rerank(user, queries, found, k, name)
 
@@ -219,8 +228,8 @@ class Service:
     ) -> AnswerRequest:
         """Validate a question, before a response begins.
 
-        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, SpaceUnavailable, UnknownUser,
-        and pydantic's ValidationError for a limit that is out of bounds.
+        Raises InvalidName, InvalidQuestion, InvalidPeriod, UnknownMethod, UnknownRetriever, SpaceUnavailable,
+        UnknownUser, and pydantic's ValidationError for a limit that is out of bounds.
         """
         check_name(user)
         self.check_question(question)
@@ -244,6 +253,7 @@ class Service:
             if options.get("remember")
             else None,
             competing=chooser.competing if chooser and METHODS[method].reads else (),
+            scope=scope_of(options.get("period") or ANY_TIME, self.settings.time_zone),
         )
         admitted = self.settings.limits.concurrency + self.settings.limits.queue
         if request.trajectories > admitted:

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +20,7 @@ from index.numbers import Integer, Number
 from index.ranking.reranking import CANDIDATES, LIMIT_MS
 from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS
+from index.when.zones import zone_named
 from server.access.patterns import LOOPBACK_ORIGINS
 from server.access.settings import Hosts, IdentitySettings, Origins, PublicURL, RootPath
 from server.http.settings import ConnectionSettings
@@ -58,6 +59,11 @@ class LimitSettings(QuestionLimits):
     """Longest question, and longest plan that a caller gives."""
     requests: Integer = Field(64, ge=1)
     """Searches and writes of one user in progress at the same time; further ones are refused with a 429."""
+
+
+def _known_zone(name: str) -> str:
+    zone_named(name)
+    return name
 
 
 class Settings(BaseSettings):
@@ -110,6 +116,8 @@ class Settings(BaseSettings):
     rerank_model: str = ""
     """The model's name, for servers with several."""
     rerank_api_key: SecretStr | None = None
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """IANA name of the time zone in which people ask, like Europe/Berlin, unless a request names another."""
     cache_mb: Integer = Field(1_024, ge=1)
     """Memory for loaded profiles, in MiB."""
     document_mb: Integer = Field(4, ge=1, le=16)

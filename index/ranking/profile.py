@@ -24,6 +24,8 @@ from index.text.words import detect, terms
 
 _TYPICAL = 50_000
 """Characters of a profile, spread over it, that tell the language of sources too short to tell their own."""
+UNDATED = -1
+"""Stands for the day of a passage without a date. No day has this ordinal."""
 _SITTING = timedelta(hours=6)
 """Documents of one source with a longer gap between them are not context for each other."""
 
@@ -161,6 +163,12 @@ class Profile:
         """Time of each passage in seconds since 1970, shape (passages,); -inf if unknown."""
         moments = [self.document(i).created_at for i in range(len(self))]
         return np.array([moment.timestamp() if moment else -np.inf for moment in moments])
+
+    @cached_property
+    def days(self) -> NDArray[np.int64]:
+        """Local day of each passage (`date.toordinal`), shape (passages,); UNDATED if unknown."""
+        moments = [self.document(i).created_at for i in range(len(self))]
+        return np.array([moment.toordinal() if moment else UNDATED for moment in moments], np.int64)
 
     @cached_property
     def groups(self) -> NDArray[np.int64]:

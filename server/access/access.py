@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from agent.driver import Event
 from agent.trajectory import Message
 from index.documents import Document
-from index.values import Passage, PutItems, PutOptions, PutReport, Receipt
+from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt
 from server.access.gate import Action, Forbidden, Gate, IdentityConflict, Principal
 from server.access.identity import Identity, identify
 from server.answers import AnswerRecord, AskOptions
@@ -89,11 +89,16 @@ class Access:
         return await self._service.erase(user)
 
     async def search(
-        self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
+        self,
+        user: str,
+        queries: Sequence[str],
+        k: int,
+        retriever: str | None = None,
+        period: Period = ANY_TIME,
     ) -> list[list[Passage]]:
         """The best passages for each query, best first. Defaults to the settings' retriever."""
         self.check("read", user)
-        return await self._stop.unless(self._service.search, user, queries, k, retriever)
+        return await self._stop.unless(self._service.search, user, queries, k, retriever, period)
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""

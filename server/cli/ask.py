@@ -35,6 +35,8 @@ def ask(
         ),
     ] = None,
     retriever: options.Retriever = None,
+    as_of: options.AsOf = None,
+    time_zone: options.TimeZone = None,
     limits: options.Given,
     as_json: options.AsJson = False,
     no_color: options.NoColor = False,
@@ -49,6 +51,7 @@ def ask(
         "limits": limits,
         "compare": compare,
         "remember": remember,
+        "period": options.period(as_of=as_of, time_zone=time_zone),
     }
     with as_cli_errors():
         asyncio.run(_ask(server, flags, user, question, asked, as_json, no_color))

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from agent.engines.registry import policies
+from index.values import Period
 from server.cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -97,6 +99,48 @@ Retriever = Annotated[
         "auto, with a selector.",
     ),
 ]
+_DAY = ["%Y-%m-%d"]
+After = Annotated[
+    datetime | None,
+    typer.Option("--after", formats=_DAY, metavar="DAY", help="First day of what is found, like 2024-03-01."),
+]
+Before = Annotated[
+    datetime | None,
+    typer.Option(
+        "--before", formats=_DAY, metavar="DAY", help="The day behind the last one of what is found."
+    ),
+]
+Last = Annotated[
+    str | None,
+    typer.Option("--last", metavar="PERIOD", help="Length of the time up to today: 30d, 2w, 6m, 1y."),
+]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        formats=_DAY,
+        metavar="DAY",
+        help="Ask as on this day: documents later than it are not seen.",
+    ),
+]
+TimeZone = Annotated[
+    str | None,
+    typer.Option("--time-zone", metavar="NAME", help="The person's time zone, like Europe/Berlin."),
+]
+
+
+def period(
+    after: datetime | None = None,
+    before: datetime | None = None,
+    last: str | None = None,
+    as_of: datetime | None = None,
+    time_zone: str | None = None,
+) -> Period:
+    """The limits in time that the options above give."""
+    days = [moment.date() if moment else None for moment in (after, before, as_of)]
+    return Period(days[0], days[1], last, days[2], time_zone)
+
+
 Selector = Annotated[
     Path | None,
     typer.Option("--selector", metavar="DIR", help="Folder of the selector that chooses for auto."),

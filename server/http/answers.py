@@ -65,6 +65,7 @@ async def ask(request: Request, access: Caller, user: UserPath, body: AnswerRequ
         plan=body.plan,
         compare=body.compare,
         remember=body.remember,
+        period=body.period,
         named_by="path",
     )
     if body.stream:

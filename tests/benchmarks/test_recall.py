@@ -70,13 +70,13 @@ def test_recall_is_the_share_of_the_evidence_averaged_over_the_questions(
     histories = read_histories(written(tmp_path / "own.json", [ANA, BO]))
     for history in histories:
         profiles.put(history.user, history.documents)
-    figures = recall.measure(profiles, histories, "bm25")
+    figures = recall.means(recall.search(profiles, histories, "bm25"))
     # "sofa" finds the dog, one of two; "noon" the tea; "tea at noon" the tea and then n0 to n8.
     assert figures["recall"] == pytest.approx({5: (1 / 2 + 1) / 3, 10: (1 / 2 + 1 + 1 / 2) / 3, 20: 2 / 3})
     assert figures["any"] == pytest.approx({5: 2 / 3, 10: 1, 20: 1})
     # Everything is read within 20.
-    assert recall.measure(profiles, histories, "dense")["recall"][20] == 1
-    assert recall.measure(profiles, histories, "none")["any"][20] == 0
+    assert recall.means(recall.search(profiles, histories, "dense"))["recall"][20] == 1
+    assert recall.means(recall.search(profiles, histories, "none"))["any"][20] == 0
 
 
 def test_each_retriever_is_a_row_and_with_another_encoder_only_those_that_use_it(
