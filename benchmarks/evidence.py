@@ -88,7 +88,7 @@ def _locomo(sample: Mapping[str, Any], number: int) -> History:
     items = list(read_locomo(sample))
     documents = [item for item in items if isinstance(item, Document)]
     ids = {document.id for document in documents}
-    today = _last_day(documents)
+    today = last_day(documents)
     questions = [
         Asked(text, tuple(evidence), today, f"category {category}")
         for text, category, evidence in counted(sample, ids)
@@ -111,7 +111,7 @@ def _locomo(sample: Mapping[str, Any], number: int) -> History:
 def _history(item: Mapping[str, Any]) -> History:
     documents = [parse_document(document) for document in item["documents"]]
     ids = {document.id for document in documents}
-    last = _last_day(documents)
+    last = last_day(documents)
     asked = []
     for question in item["questions"]:
         evidence = tuple(dict.fromkeys(question["gold"]))
@@ -132,7 +132,8 @@ def _history(item: Mapping[str, Any]) -> History:
     return History(item["user"], documents, questions, len(asked) - len(questions), 0)
 
 
-def _last_day(documents: Sequence[Document]) -> date:
+def last_day(documents: Sequence[Document]) -> date:
+    """The day of the last document: questions without a day of their own are asked on it."""
     return max(
         (document.created_at.date() for document in documents if document.created_at), default=date.max
     )
