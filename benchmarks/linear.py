@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 
 from agent.citations import MARK
-from agent.policies.extractive import find_lead, rank_sentences
+from agent.policies.leads import find_lead
+from agent.policies.sentences import Reading
 from agent.tags import TagParser, escape, missing_close
 from agent.trajectory import Read
 from benchmarks.speed import Figure, table_of
@@ -38,8 +39,8 @@ def _parse(text: str) -> object:
     return parser.close()
 
 
-def _read(text: str) -> list[Read]:
-    return [Read(1, Passage("1", text, score=1.0))]
+def _read(text: str) -> Reading:
+    return Reading([Read(1, Passage("1", text, score=1.0))])
 
 
 CASES: Sequence[tuple[str, Callable[[str], object], str]] = (
@@ -54,10 +55,10 @@ CASES: Sequence[tuple[str, Callable[[str], object], str]] = (
     ("missing close tag", missing_close, "<think>"),
     ("tag parser", _parse, "< think"),
     ("citation marks", lambda text: MARK.sub("", text), "[1, 1"),
-    ("extractive: ranking", lambda text: rank_sentences("Who is Ines?", _read(text)), "A. Ines's "),
+    ("extractive: ranking", lambda text: _read(text).rank("Who is Ines?"), "A. Ines's "),
     (
         "extractive: names",
-        lambda text: find_lead("who has tea?", rank_sentences("who has tea?", _read(text)), ""),
+        lambda text: find_lead("who has tea?", _read(text), {1}, ""),
         "Her Ines had tea. ",
     ),
 )

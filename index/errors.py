@@ -2,6 +2,7 @@
 
 ProfileError
 ├── InvalidName          a user or document id that breaks the rule for names, or a name that is taken
+├── InvalidPeriod        days that a search cannot be limited to
 ├── InvalidDocument      a document that does not fit the schema
 ├── UnreadableImport     a file or archive that cannot be imported
 ├── Abandoned            an import that was stopped
@@ -29,6 +30,10 @@ class ProfileError(Exception):
 
 class InvalidName(ProfileError, ValueError):
     """A user or document id breaks the rule for names, or the name of a retriever is taken."""
+
+
+class InvalidPeriod(ProfileError, ValueError):
+    """The days that a search is to be limited to do not exist, or the time zone does not."""
 
 
 class InvalidDocument(ProfileError, ValueError):

@@ -34,9 +34,9 @@ collect_ignore = [
 
 @pytest.fixture(scope="session")
 def minilm() -> "SentenceTransformerEncoder":
-    from index.encoding.encoders import load_encoder
+    from index.encoding.encoders import load_trainable
 
-    return load_encoder("minilm")
+    return load_trainable("minilm")
 
 
 @pytest.fixture
@@ -78,6 +78,7 @@ SLOW = (
     "tests/agent/policies/test_tools.py::test_a_broken_stream",
     "tests/agent/policies/test_tools.py::test_a_check_does_not_wait",
     "tests/agent/policies/test_tools.py::test_an_answer_that_the_deadline",
+    "tests/agent/test_rerankers.py",
     "tests/agent/test_selecting.py",
     "tests/agent/test_tags.py::test_a_long_text_is_read",
     "tests/agent/test_tokenizer.py",
@@ -85,6 +86,7 @@ SLOW = (
     "tests/agent/test_tokens.py::test_the_tokens_of_a_turn_that_a_limit",
     "tests/benchmarks",
     "tests/index/encoding/test_encoders.py",
+    "tests/index/encoding/test_multilingual.py",
     "tests/index/ranking/test_vectors.py",
     "tests/index/storage",
     "tests/index/test_profiles.py::test_documents_over_the_size",

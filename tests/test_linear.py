@@ -29,7 +29,8 @@ ALLOWED = 1.3 * GROWN
 MATCHED = {
     *("agent.replies._NAMED", "agent.replies._XML_NAME"),
     *("index.dates._SLASHES", "index.dates._WORDS", "index.formats.mail._HEADER"),
-    *(f"index.formats.notes.{name}" for name in ("_FENCE", "_HEADING", "_MINUTE", "_PROPERTY")),
+    *(f"index.formats.parts.{name}" for name in ("_FENCE", "_HEADING", "_MINUTE")),
+    *("index.formats.notes._PROPERTY", "index.formats.signal._HEAD"),
     *(f"index.formats.whatsapp.{name}" for name in ("_ATTACHED", "_AUTHOR", "_HEAD", "_NAMES")),
 }
 """Patterns that are tried at the beginning of a text only, never searched for."""
@@ -86,9 +87,7 @@ def _deep() -> Iterator[None]:
 
 
 def test_the_patterns_are_found() -> None:
-    assert {"index.text.sentences._END", "agent.tags._TAG", "agent.policies.extractive._NAME"} <= set(
-        PATTERNS
-    )
+    assert {"index.text.sentences._END", "agent.tags._TAG", "agent.policies.sentences.NAME"} <= set(PATTERNS)
 
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))

@@ -69,7 +69,7 @@ def read_encoder(
     if lock:
         query = query.with_for_update(read=lock == "share")
     made_by = EncoderManifest(**json.loads(connection.execute(query).scalar_one()))
-    if expected is not None and made_by != expected:
+    if expected is not None and not made_by.matches(expected):
         raise EncoderMismatch(
             f"this store was made with the encoder {made_by}; it cannot be opened with "
             f"{expected}: use the former, or re-embed the store (pr2 profile reembed)"
@@ -95,7 +95,7 @@ def read_spaces(
     )
     made_by = {row.key.removeprefix(_SPACE): EncoderManifest(**json.loads(row.value)) for row in rows}
     for name, encoder in expected.items():
-        if name in made_by and made_by[name] != encoder:
+        if name in made_by and not made_by[name].matches(encoder):
             raise EncoderMismatch(
                 f"the space {name!r} of this store was made with the encoder {made_by[name]}; it cannot be "
                 f"opened with {encoder}: use the former, or make it again "

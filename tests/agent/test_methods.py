@@ -239,7 +239,7 @@ async def test_without_a_model_pr2_looks_further_than_rag() -> None:
         trajectory = await ask(method, ExtractivePolicy(), search, Limits(max_searches=3, top_k=2))
         assert trajectory.finish_reason == "answered"
         searched[method] = (len(search.calls), trajectory.searches, len(trajectory.documents_read))
-    assert searched == {"pr2": (3, 3, 6), "rag": (1, 0, 2), "none": (0, 0, 0)}
+    assert searched == {"pr2": (2, 2, 4), "rag": (1, 0, 2), "none": (0, 0, 0)}
 
 
 @pytest.mark.parametrize("method", ["rag", "prlm"])

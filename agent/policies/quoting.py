@@ -1,0 +1,131 @@
+"""Chooses the sentences that answer a question, best first, and quotes them with their marks."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.policies.phrases import Phrases
+from agent.policies.sentences import Reading, Sentence
+from agent.tags import escape
+from index.text.words import terms
+
+TELLING = 0.65
+"""Quote passages whose best sentence weighs at least this share of the best of all."""
+PASSAGES, FROM_PASSAGE = 4, 2
+"""The most passages that are quoted about the question itself, and the most sentences of one."""
+ABOUT = 0.5
+"""The same as TELLING, within the passage about a followed name."""
+
+_BRACKETED = re.compile(r"[\[【]\^?(\d[\d\s,]*)(?:†[^\]】\n]{0,40})?[\]】]")
+"""A number in brackets as `agent.citations.MARK` reads it."""
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A name that was searched for, and the number of the passage that was found first; None without one."""
+
+    name: str
+    found: int | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What answers a question: sentences on the question itself, and on the names that helped."""
+
+    direct: Sequence[Sentence]
+    about: Sequence[tuple[str, Sequence[Sentence]]]
+    missing: frozenset[str]
+    """Terms of the question that no quoted passage has."""
+
+    @property
+    def newest(self) -> frozenset[int]:
+        """The numbers of the passages that were chosen last: a further name starts from those."""
+        sentences = self.about[-1][1] if self.about else self.direct
+        return frozenset(sentence.read.number for sentence in sentences)
+
+
+def select(question: str, reading: Reading, followed: Sequence[Followed]) -> Selection:
+    """Choose what to quote, most relevant first.
+
+    Following a name helped if the passage that was found first for it is about it, or if a passage about it
+    has a word of the question that was missing. What else it brought is left out.
+    """
+    direct = _telling(reading.rank(question))
+    quoted = {sentence.read.number for sentence in direct}
+    missing = reading.missing(question, quoted)
+    about = []
+    for lead in followed:
+        own = frozenset(terms(lead.name, reading.language))
+        ranked = [
+            sentence
+            for sentence in reading.rank(f"{question} {lead.name}")
+            if (number := sentence.read.number) not in quoted
+            and own <= (held := reading.held(number))
+            and (number == lead.found or missing & held)
+        ]
+        if ranked:
+            best = ranked[0]
+            number = best.read.number
+            same = [one for one in ranked if one.read is best.read and one.weight >= ABOUT * best.weight]
+            about.append((lead.name, same[:FROM_PASSAGE]))
+            quoted.add(number)
+            missing -= reading.held(number)
+    return Selection(direct, about, missing)
+
+
+def compose(
+    question: str, reading: Reading, followed: Sequence[Followed], said: Phrases, plan: str = ""
+) -> str:
+    """Quote what answers the question, best first, with citations, in a frame of own words.
+
+    With a plan, the best sentence about each of its lines follows those about the question.
+    """
+    chosen = select(question, reading, followed)
+    if not chosen.direct:
+        return said.silent
+    asked = reading.asked(question)
+    direct = any(asked & reading.texts[sentence.read.number] for sentence in chosen.direct)
+    lines = [said.says if direct else said.nearest, *_quotes(chosen.direct if direct else chosen.direct[:1])]
+    used = {sentence.text for sentence in chosen.direct}
+    for expected in plan.splitlines():
+        # Skip the line that introduces the others.
+        if not expected.strip() or expected.rstrip().endswith(":"):
+            continue
+        found = next((one for one in reading.rank(expected) if one.text not in used), None)
+        if found:
+            used.add(found.text)
+            lines += _quotes([found])
+    for name, sentences in chosen.about:
+        lines += [said.about.format(name=name), *_quotes(sentences)]
+    return "\n".join(lines)
+
+
+def _telling(ranked: Sequence[Sentence]) -> list[Sentence]:
+    """The sentences that weigh at least TELLING of the best one, passage by passage, most relevant first.
+
+    A text that stands in several passages is taken once.
+    """
+    found: dict[int, list[Sentence]] = {}
+    texts: set[str] = set()
+    for sentence in ranked:
+        number = sentence.read.number
+        if sentence.weight < TELLING * ranked[0].weight:
+            break
+        if sentence.text in texts or (number not in found and len(found) == PASSAGES):
+            continue
+        if len(found.setdefault(number, [])) < FROM_PASSAGE:
+            found[number].append(sentence)
+            texts.add(sentence.text)
+    return [sentence for sentences in found.values() for sentence in sentences]
+
+
+def _quotes(sentences: Sequence[Sentence]) -> list[str]:
+    """A line for each sentence, with its day and its mark."""
+    lines = []
+    for sentence in sentences:
+        date = sentence.read.passage.created_at
+        dated = f"{date[:10]}: " if date else ""
+        # A bracketed number in the user's own text would be read as a citation.
+        quote = _BRACKETED.sub(r"(\1)", escape(sentence.text))
+        lines.append(f"- {dated}{quote} [{sentence.read.number}]")
+    return lines

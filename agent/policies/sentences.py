@@ -1,0 +1,104 @@
+"""The sentences of the passages that were read, ranked by what they say about a question."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from agent.trajectory import Read
+from index.text.languages import ENGLISH
+from index.text.sentences import SPEAKER, spans
+from index.text.words import content_terms, detect, terms, words
+
+CALENDAR = frozenset(
+    "january february march april may june july august september october november december monday "
+    "tuesday wednesday thursday friday saturday sunday today tomorrow yesterday".split()
+)
+NAME = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w'’-]*)*")
+_ASKING = ("?", "？", "؟")
+_NUMBER = re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|once|twice)\b")
+_WHEN = re.compile(
+    rf"\d|\b(?:{'|'.join(sorted(CALENDAR))}|last|next|ago|week|month|year|morning|evening)\b", re.IGNORECASE
+)
+_KINDS = {"when": _WHEN, "who": NAME, "where": NAME, "how": _NUMBER}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a passage that was read, weighted by its relevance to a question."""
+
+    read: Read
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A sentence of a passage, with its terms."""
+
+    read: Read
+    text: str
+    terms: frozenset[str]
+
+
+class Reading:
+    """What was read, with its language and its words: found once, and used for every question about it."""
+
+    def __init__(self, reads: Sequence[Read]) -> None:
+        self.reads = tuple(reads)
+        self.language = detect("\n".join(read.passage.text for read in reads)) or ENGLISH
+        """The language (ISO 639-1) of most of the passages, in which words are compared."""
+        self.titles = {read.number: self._terms(read.passage.title or "") for read in reads}
+        self.texts = {read.number: self._terms(read.passage.text) for read in reads}
+        self.lines = [
+            Line(read, text, self._terms(text))
+            for read in reads
+            for start, end in spans(read.passage.text)
+            if (text := read.passage.text[start:end])
+        ]
+        self.frequency = Counter(term for text in self.texts.values() for term in text)
+        """The number of passages with a term."""
+
+    def asked(self, question: str) -> frozenset[str]:
+        """The terms that a question is about."""
+        return frozenset(content_terms(question, self.language))
+
+    def worth(self, asked: Iterable[str]) -> dict[str, float]:
+        """Weights of terms by their rarity among the passages, which sum to 1."""
+        found = {term: math.log1p(len(self.reads) / (1 + self.frequency[term])) for term in asked}
+        total = sum(found.values()) or 1.0
+        return {term: value / total for term, value in found.items()}
+
+    def missing(self, question: str, numbers: Iterable[int]) -> frozenset[str]:
+        """The terms of a question that none of the passages with these numbers has."""
+        return self.asked(question).difference(*(self.held(number) for number in numbers))
+
+    def held(self, number: int) -> frozenset[str]:
+        """The terms of a passage and its title."""
+        return self.texts[number] | self.titles[number]
+
+    def rank(self, question: str) -> list[Sentence]:
+        """All sentences, most relevant to a question first; ties in reading order.
+
+        The weight of a sentence grows with the rarity, among the passages, of the question's words in it,
+        with the score of its passage, and if it has what is asked for (a name, a date, a number).
+        """
+        worth = self.worth(self.asked(question))
+        highest = max((read.passage.score for read in self.reads), default=0.0) or 1.0
+        kind = next((_KINDS[word] for word in words(question)[:2] if word in _KINDS), None)
+        ranked = []
+        for line in self.lines:
+            titled = self.titles[line.read.number] - line.terms
+            weight = sum(worth[term] for term in worth.keys() & line.terms)
+            weight += 0.5 * sum(worth[term] for term in worth.keys() & titled)
+            weight += 0.4 * line.read.passage.score / highest
+            if kind is not None and kind.search(SPEAKER.sub("", line.text)[1:]):
+                weight += 0.1
+            # A question in the history rarely answers a question.
+            asking = line.text.rstrip().endswith(_ASKING)
+            ranked.append(Sentence(line.read, line.text, weight * (0.5 if asking else 1.0)))
+        return sorted(ranked, key=lambda sentence: -sentence.weight)
+
+    def _terms(self, text: str) -> frozenset[str]:
+        return frozenset(terms(text, self.language))
