@@ -232,7 +232,9 @@ def test_another_method_is_named_below_its_answer(
         rf"policy scripted · method {method} · answered · 0 searches · {found} read · \d\.\d\d s", lines[-1]
     )
     assert "Without the history" not in result.stdout
-    record = json.loads(run(app, [*asked, "--json"]).stdout)
+    whole = run(app, [*asked, "--json"])
+    assert whole.exit_code == 0, whole.stderr
+    record = json.loads(whole.stdout)
     assert [step["kind"] for step in record["trajectory"]["steps"]] == steps
     assert (record["method"], record["without_profile"]) == (method, None)
 
