@@ -131,8 +131,7 @@ def measured(asked: Asked, user: str, trajectory: Trajectory) -> Answered:
 def score_of(trajectory: Trajectory) -> float:
     """The policy's score that what it read answers the question."""
     reads = [read for step in trajectory.steps if isinstance(step, Information) for read in step.passages]
-    ranked = Reading(reads).rank(trajectory.question)
-    return ranked[0].weight if ranked else 0.0
+    return Reading(reads).certainty(trajectory.question)
 
 
 def measure(name: str, histories: Sequence[History], encoder: Encoder, progress: Progress) -> Dataset:
