@@ -53,7 +53,7 @@ def _turn(episode: Episode) -> str:
         if lead:
             thought = said.lead.format(name=lead.name, number=lead.number)
             return _block("think", thought) + _block("search", f"{question} {lead.name}")
-        if episode.reads and queries.count(question) == 1:
+        if episode.reads and queries == [question]:
             return _block("think", said.reading_on) + _block("search", question)
     if not any(isinstance(step, Information) for step in episode.steps):
         # Nothing can be said about a history that was not searched.

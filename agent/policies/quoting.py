@@ -9,7 +9,7 @@ from agent.policies.sentences import Reading, Sentence
 from agent.tags import escape
 from index.text.words import terms
 
-TELLING = 0.8
+TELLING = 0.75
 """Quote passages whose best sentence weighs at least this share of the best of all."""
 PASSAGES, FROM_PASSAGE = 4, 2
 """The most passages that are quoted about the question itself, and the most sentences of one."""

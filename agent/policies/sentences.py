@@ -11,7 +11,7 @@ from index.text.languages import ENGLISH
 from index.text.sentences import SPEAKER, spans
 from index.text.words import content_terms, detect, terms, words
 
-FOUND, KIND = 0.7, 0.2
+FOUND, KIND = 0.4, 0.2
 """Weights of the passage's score, relative to the highest, and of a name, date or number that is asked for,
 where all words of the question weigh 1."""
 BY_ANOTHER = 0.5
