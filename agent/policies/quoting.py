@@ -82,7 +82,7 @@ def compose(question: str, reading: Reading, chosen: Selection, said: Phrases, p
     """
     if not chosen.direct:
         return said.silent
-    if reading.certainty(question) < CERTAIN:
+    if not chosen.about and reading.certainty(question) < CERTAIN:
         return "\n".join([said.nearest, *_quotes(chosen.direct[:1])])
     lines = [said.says, *_quotes(chosen.direct)]
     used = {sentence.text for sentence in chosen.direct}
