@@ -41,7 +41,10 @@ test: $(VENV)/.installed-test ## Lint, check types, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 
 test-fast: $(VENV)/.installed-test ## Run the tests that need no encoder and train nothing
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto -m "not slow and not wheel and not retrievers and not learning" --hypothesis-profile fast
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto -m "not slow and not wheel and not retrievers and not learning and not crash" --hypothesis-profile fast
+
+test-crash: $(VENV)/.installed-test ## Kill a process that writes 300 times on SQLite, and 100 times on PostgreSQL
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m crash tests/index/storage/test_crash.py
 
 test-wheel: $(VENV)/.installed-test ## Build the wheel, install it in an empty environment, and use it there
 	$(BIN)/pytest -q -m wheel tests/wheel
@@ -98,4 +101,4 @@ bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped hist
 clean: ## Remove the virtual environment and caches; DATA is kept
 	rm -rf $(VENV) $(ENGINE_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-.PHONY: help install serve test test-fast test-wheel test-engines test-openrlhf evaluate train-demo train-prlm test-learning test-retrievers test-reward-model bench clean
+.PHONY: help install serve test test-fast test-crash test-wheel test-engines test-openrlhf evaluate train-demo train-prlm test-learning test-retrievers test-reward-model bench clean

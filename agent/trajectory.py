@@ -253,9 +253,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     fields = {name: plain(item) for name, item in vars(value).items()}
-    if fields.get("copies") == 1:
-        # Only a passage that stands for others says so.
-        del fields["copies"]
+    # Only a passage that stands for others says so, or one whose order is not the reranker's.
+    for name, usual in (("copies", 1), ("unreranked", False)):
+        if fields.get(name) == usual:
+            del fields[name]
     return fields
 
 

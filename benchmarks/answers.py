@@ -27,7 +27,7 @@ from agent.citations import without_marks
 from agent.policies.sentences import Reading
 from agent.trajectory import Information, Trajectory
 from benchmarks.declining import Scores, auroc, leave_one_out
-from benchmarks.evidence import Asked, History, UnusableData, read_histories
+from benchmarks.evidence import Asked, History, UnusableData, last_day, read_histories
 from benchmarks.locomo import check_citations, read_by_policy
 from index.encoding.encoders import Encoder, load_encoder
 from index.profiles import Profiles
@@ -91,16 +91,13 @@ class Dataset:
 
 def demo_histories() -> list[History]:
     """The demo people and their questions."""
-    return [
-        History(
-            user,
-            demo.documents(user),
-            [Asked(one.question, one.evidence) for one in demo.questions() if one.user == user],
-            0,
-            0,
-        )
-        for user in demo.users()
-    ]
+    histories = []
+    for user in demo.users():
+        documents = demo.documents(user)
+        today = last_day(documents)
+        questions = [Asked(one.question, one.evidence, today) for one in demo.questions() if one.user == user]
+        histories.append(History(user, documents, questions, 0, 0))
+    return histories
 
 
 def thinned(history: History, every: int) -> History:

@@ -25,7 +25,7 @@ from rich.table import Table
 from agent.policies.extractive import ExtractivePolicy
 from agent.selecting import RENDERING, Mode, Selector, SelectorManifest, TrainedSelector, load_selector
 from agent.trajectory import AUTO
-from index.encoding.encoders import packaged_minilm
+from index.encoding.models import packaged_minilm
 from index.profiles import Profiles, open_profiles
 from server import demo
 from server.answers import record_of

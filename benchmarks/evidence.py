@@ -1,13 +1,17 @@
 """Reads histories with questions whose evidence is known, to measure what a search finds of it.
 
 Two shapes, of one person or a list: LoCoMo's, with a `conversation` and `qa`, and
-`{user, documents: [document], questions: [{question, gold: [document id]}]}`.
+`{user, documents: [document], questions: [{question, gold: [document id]}]}`. Of the second shape, a question
+may have a `type` and the time when it was asked: a day (`asked_at`) or a month (`ask_time`), of which the
+last day counts. Where nothing says when, it was asked on the day of the last document. `session` is the
+document in which it was asked: it is never evidence.
 """
 
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,11 @@ class Asked:
 
     text: str
     evidence: tuple[str, ...]
+    today: date
+    """Local day on which it was asked."""
+    type: str = ""
+    session: str | None = None
+    """Document in which it was asked."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,11 @@ def _locomo(sample: Mapping[str, Any], number: int) -> History:
     items = list(read_locomo(sample))
     documents = [item for item in items if isinstance(item, Document)]
     ids = {document.id for document in documents}
-    questions = [Asked(text, tuple(evidence)) for text, _, evidence in counted(sample, ids)]
+    today = last_day(documents)
+    questions = [
+        Asked(text, tuple(evidence), today, f"category {category}")
+        for text, category, evidence in counted(sample, ids)
+    ]
     categories = [int(question.get("category", 4)) for question in sample["qa"]]
     return History(
         str(sample.get("sample_id", f"conversation-{number}")),
@@ -98,15 +111,40 @@ def _locomo(sample: Mapping[str, Any], number: int) -> History:
 def _history(item: Mapping[str, Any]) -> History:
     documents = [parse_document(document) for document in item["documents"]]
     ids = {document.id for document in documents}
+    last = last_day(documents)
     asked = []
     for question in item["questions"]:
         evidence = tuple(dict.fromkeys(question["gold"]))
         unknown = [document_id for document_id in evidence if document_id not in ids]
         if unknown:
             raise ValueError(f"no document has the id {unknown[0]!r}, evidence of {question['question']!r}")
-        asked.append(Asked(question["question"], evidence))
+        when = question.get("asked_at") or question.get("ask_time")
+        asked.append(
+            Asked(
+                question["question"],
+                evidence,
+                _day(when) if when else last,
+                question.get("type", ""),
+                question.get("session"),
+            )
+        )
     questions = [question for question in asked if question.evidence]
     return History(item["user"], documents, questions, len(asked) - len(questions), 0)
+
+
+def last_day(documents: Sequence[Document]) -> date:
+    """The day of the last document: questions without a day of their own are asked on it."""
+    return max(
+        (document.created_at.date() for document in documents if document.created_at), default=date.max
+    )
+
+
+def _day(text: str) -> date:
+    """Return the day of a time, or the last day of a month like 2025-05. Raises ValueError."""
+    if len(text) > len("2025-05"):
+        return date.fromisoformat(text[:10])
+    first = date.fromisoformat(f"{text}-01")
+    return (first + timedelta(31)).replace(day=1) - timedelta(1)
 
 
 def _turns(question: Mapping[str, Any], ids: Collection[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 ProfileError
 ├── InvalidName          a user or document id that breaks the rule for names, or a name that is taken
+├── InvalidPeriod        days that a search cannot be limited to
 ├── InvalidDocument      a document that does not fit the schema
 ├── UnreadableImport     a file or archive that cannot be imported
 ├── Abandoned            an import that was stopped
@@ -16,8 +17,10 @@ ProfileError
 ├── EncoderUnavailable   weights that are missing or not the expected ones
 ├── UnknownRetriever
 ├── StoreDamaged         acknowledged writes that would be lost by opening the store
+├── NotCopied            a copy of the store was not made, or is not what was written
 └── StoreUnavailable     the database cannot be read or written now
-    └── StoreFull        the disk is full
+    ├── StoreFull        the disk is full
+    └── StoreCorrupted   the database finds its own files damaged
 """
 
 
@@ -27,6 +30,10 @@ class ProfileError(Exception):
 
 class InvalidName(ProfileError, ValueError):
     """A user or document id breaks the rule for names, or the name of a retriever is taken."""
+
+
+class InvalidPeriod(ProfileError, ValueError):
+    """The days that a search is to be limited to do not exist, or the time zone does not."""
 
 
 class InvalidDocument(ProfileError, ValueError):
@@ -101,3 +108,11 @@ class StoreFull(StoreUnavailable):
 
 class StoreDamaged(ProfileError):
     """The store's log is damaged: SQLite would drop writes that were acknowledged. Nothing was opened."""
+
+
+class StoreCorrupted(StoreUnavailable):
+    """The database finds its own files damaged. The message names them."""
+
+
+class NotCopied(ProfileError):
+    """A store was not copied: the other place has one already, or the copy differs from what was written."""

@@ -5,9 +5,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Unpack
 
+import numpy as np
+from numpy.typing import NDArray
+
 from index.documents import DOCUMENT_BYTES, Passage, within_size
 from index.encoding.checked import CheckedEncoder
 from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder, load_space
+from index.encoding.options import EncoderOptions
 from index.encoding.shared import SharedEncoder
 from index.errors import SpaceUnavailable, UnknownDocument
 from index.importing import Import
@@ -17,6 +21,7 @@ from index.ranking.retrievers import DEFAULT, SHOWN_ONCE, Query, Ranking, Retrie
 from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
 from index.values import Progress, PutItems, PutOptions, PutReport, Receipt
+from index.when.scope import Scope, now
 
 
 class Profiles:
@@ -90,13 +95,16 @@ class Profiles:
         name: str = DEFAULT,
         exclude: Collection[tuple[str, int]] = (),
         vectors: Vectors | None = None,
+        scope: Scope | None = None,
     ) -> list[list[Passage]]:
         """Find at most `k` documents per query, best first, each represented by its best passage.
 
         All queries are searched in one call. The retrievers in SHOWN_ONCE find a text once, however many
         documents have it, and count them; one like an excluded passage is left out. `exclude` holds keys of
         passages to leave out. `vectors`, shape (queries, dimension), are computed here if the retriever needs
-        them and they are not given. Raises UnknownUser, UnknownRetriever, SpaceUnavailable, StoreUnavailable.
+        them and they are not given. `scope` limits what is found in time, and says from which day
+        times are seen that a query names; by default today in UTC. Raises UnknownUser, UnknownRetriever,
+        SpaceUnavailable, StoreUnavailable.
         """
         chosen = self.retrievers.get(name)
         profile = self.get(user)
@@ -105,13 +113,18 @@ class Profiles:
         shared = self.query_encoder(name)
         if shared is not None and vectors is None:
             vectors = shared.encoded("searches", user, queries)
-        asked = [Query(text, None if vectors is None else vectors[i]) for i, text in enumerate(queries)]
+        scope = scope or now()
+        asked = [
+            Query(text, None if vectors is None else vectors[i], scope.today)
+            for i, text in enumerate(queries)
+        ]
         found = _distinct(
             profile,
             lambda depth: chosen.rank(profile, asked, depth),
             k,
             [exclude] * len(asked),
             once=name in SHOWN_ONCE,
+            allowed=scope.allows(profile.days),
         )
         with self._lock:
             if self._cache.get(user) is profile:
@@ -191,6 +204,7 @@ def open_profiles(
     url: str,
     encoder: str | None,
     *,
+    options: EncoderOptions | None = None,
     spaces: Mapping[str, str] | None = None,
     passage_tokens: int = PASSAGE_TOKENS,
     cache_bytes: int = 2**30,
@@ -204,7 +218,7 @@ def open_profiles(
     retrievers that need no vectors. `spaces` names the encoders of further spaces, by the space's name. The
     store is opened on first use; for `accept_loss` see Store. Raises EncoderUnavailable, InvalidName.
     """
-    loaded = None if encoder is None else load_encoder(encoder, passage_tokens)
+    loaded = None if encoder is None else load_encoder(encoder, passage_tokens, options=options)
     further = {name: load_space(spec) for name, spec in (spaces or {}).items()}
     store = Store(
         url,
@@ -223,10 +237,12 @@ def _distinct(
     excluded: Sequence[Collection[tuple[str, int]]],
     *,
     once: bool = False,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> list[list[Passage]]:
     """Deepen the rankings until each has `k` documents, and represent each document by its best passage.
 
-    With `once`, documents with the same text are one.
+    With `once`, documents with the same text are one. Passages that are not `allowed`, shape (passages,), are
+    left out.
     """
     if k < 1:
         return [[] for _ in excluded]
@@ -234,13 +250,17 @@ def _distinct(
     while True:
         rankings = rank(depth)
         found = [
-            _best_passages(profile, ranking, k, exclude, once=once)
+            _best_passages(profile, _allowed(ranking, allowed), k, exclude, once=once)
             for ranking, exclude in zip(rankings, excluded, strict=True)
         ]
         exhausted = depth >= len(profile) or all(len(ranking) < depth for ranking in rankings)
         if exhausted or all(complete for complete, _ in found):
             return [passages for _, passages in found]
         depth *= 4
+
+
+def _allowed(ranking: Ranking, allowed: NDArray[np.bool_] | None) -> Ranking:
+    return ranking if allowed is None else [found for found in ranking if allowed[found[0]]]
 
 
 def _best_passages(

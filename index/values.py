@@ -6,6 +6,7 @@ Free of pydantic, NumPy and the database, so that the HTTP client imports quickl
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar
 
 from index.errors import InvalidDocument, InvalidName
@@ -65,11 +66,39 @@ class Passage:
     score: float = 0.0
     copies: int = 1
     """Passages of the profile with this text or nearly this text, of which this one stands for all."""
+    unreranked: bool = False
+    """Whether the order is the retriever's because the reranker failed or was late."""
 
     @property
     def key(self) -> tuple[str, int]:
         """Identifies the passage among those of one user."""
         return (self.document_id, self.start)
+
+
+@dataclass(frozen=True)
+class Period:
+    """Limits of a search in time, as a caller states them.
+
+    Days are local: that of a document is the day where it was written.
+    """
+
+    after: date | None = None
+    """The first day. Documents without a date are left out."""
+    before: date | None = None
+    """The day behind the last one. Documents without a date are left out."""
+    last: str | None = None
+    """Length of the period up to today, like 30d, 2w, 6m or 1y, instead of `after`."""
+    as_of: date | None = None
+    """Day to search on instead of today: documents later than it are not seen."""
+    time_zone: str | None = None
+    """IANA name of the person's time zone, like Europe/Berlin, which says what day it is."""
+
+    def to_dict(self) -> dict[str, str]:
+        """Convert to JSON values, without fields that are None."""
+        return {name: str(value) for name, value in vars(self).items() if value is not None}
+
+
+ANY_TIME = Period()
 
 
 class PutOptions(TypedDict, total=False):
@@ -163,5 +192,6 @@ class Receipt:
     passages: int
     answers: int
     scrubbed: bool
-    """Whether the erased text is off the disk. If not, a reader still holds an older state, and the text
-    goes with the first write after that reader is done."""
+    """Whether the erased text is off the disk. If not, a reader of SQLite still holds an older state, and the
+    text goes with the first write after that reader is done. Never on PostgreSQL, which keeps it until VACUUM
+    FULL."""

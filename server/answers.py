@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict
 
 from agent.trajectory import Trajectory
+from index.values import Period
 
 if TYPE_CHECKING:
     from agent.driver import Event
@@ -24,6 +25,10 @@ class AskOptions(TypedDict, total=False):
     """With the method `planpers`: the points that the answer is to cover."""
     compare: bool
     """Also answer without the person's history."""
+    remember: bool | None
+    """Add the question, as the person's own message, to their history once it is answered."""
+    period: Period | None
+    """Limits of its searches in time."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class AnswerRecord:
     None on the command line and in answers stored before this field existed.
     """
 
+    remembered: str | None = None
+    """Id of the document that the question became in the person's history."""
+    not_remembered: str | None = None
+    """Why it did not become one, although that was asked for."""
+
     def to_dict(self) -> dict[str, Any]:
         """The body of the API's answer: JSON values."""
         other = self.without_profile
@@ -64,6 +74,8 @@ class AnswerRecord:
             "without_profile": _outcome(other) if other else None,
             "stored": self.stored,
             "redacted": self.redacted,
+            "remembered": self.remembered,
+            "not_remembered": self.not_remembered,
         }
 
     @classmethod
@@ -81,6 +93,8 @@ class AnswerRecord:
             stored=data.get("stored", True),
             redacted=data.get("redacted", False),
             named_by=data.get("named_by"),
+            remembered=data.get("remembered"),
+            not_remembered=data.get("not_remembered"),
         )
 
 

@@ -5,10 +5,12 @@ from contextlib import suppress
 from agent.auto import NEEDS_SELECTOR
 from agent.engines.factory import make_policy
 from agent.engines.settings import EngineSettings
+from agent.rerankers import RerankerOptions, load_reranker
 from agent.selecting import SelectorUnavailable, load_selector
 from agent.trajectory import AUTO
 from index.errors import StoreUnavailable
 from index.profiles import open_profiles
+from index.ranking.reranking import Reranker
 from server.service import Service
 from server.settings import Settings
 
@@ -17,15 +19,18 @@ def open_service(settings: Settings) -> Service:
     """Load the encoder and the selector, open the store and make the policy.
 
     Raises EncoderUnavailable, InvalidName, EncoderMismatch, StoreUnavailable, StoreDamaged, EngineError, and
-    SelectorUnavailable if there is no selector for the retriever `auto`, or it names an unknown retriever.
+    SelectorUnavailable if there is no selector for the retriever `auto`, or it names an unknown retriever,
+    and RerankerUnavailable.
     """
     if settings.retriever == AUTO and settings.selector is None:
         raise SelectorUnavailable(NEEDS_SELECTOR)
+    reranker = _reranker(settings) if settings.reranker else None
     policy = make_policy(settings.policy)
     planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
     profiles = open_profiles(
         settings.url,
         settings.encoder,
+        options=settings.encoding,
         spaces=settings.spaces,
         passage_tokens=settings.passage_tokens,
         cache_bytes=settings.cache_mb * 2**20,
@@ -37,7 +42,16 @@ def open_service(settings: Settings) -> Service:
     selector = (
         load_selector(settings.selector, known=profiles.retrievers.names) if settings.selector else None
     )
-    return Service(profiles, policy, settings, planner if settings.planning.has_model else None, selector)
+    plans = planner if settings.planning.has_model else None
+    return Service(profiles, policy, settings, plans, selector, reranker)
+
+
+def _reranker(settings: Settings) -> Reranker:
+    key = settings.rerank_api_key
+    options = RerankerOptions(
+        settings.rerank_model, key.get_secret_value() if key else None, settings.rerank_ms
+    )
+    return load_reranker(settings.reranker, options)
 
 
 def open_to_look(settings: Settings) -> Service:

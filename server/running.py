@@ -10,8 +10,10 @@ from agent.driver import Event, drive
 from agent.methods import METHODS, Method
 from agent.policy import Policy
 from agent.trajectory import AUTO, Limits, Message, Trajectory
+from index.documents import Document
 from index.searching import AsyncSearch
 from index.values import Passage
+from index.when.scope import Scope
 from server.queue import Ticket
 from server.settings import Settings
 
@@ -30,8 +32,12 @@ class AnswerRequest:
     """The points that the answer is to cover, if the caller gave them."""
     compare: bool = False
     """Whether to answer the question also without the person's history."""
+    message: Document | None = None
+    """The question as a document of the person, to be stored once it is answered."""
     competing: tuple[str, ...] = ()
     """Retrievers with each of which the question is answered, so that the best answer can be chosen."""
+    scope: Scope | None = None
+    """Limits of its searches in time; None for all of the history, seen from today in UTC."""
     named_by: str | None = None
     """Source of the user. See AnswerRecord."""
 
@@ -108,7 +114,12 @@ class Runner:
 
         async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             chosen = selection.retriever if selection else retriever
-            return (await self._search.search(request.user, [query], k, chosen, exclude))[0]
+            scope = request.scope
+            if request.message is None:
+                return (await self._search.search(request.user, [query], k, chosen, exclude, scope))[0]
+            # If the request is repeated, the question is stored already, and would be its own evidence.
+            [found] = await self._search.search(request.user, [query], k + 1, chosen, exclude, scope)
+            return [passage for passage in found if passage.document_id != request.message.id][:k]
 
         with ticket:
             awaited = "this question's turn in the queue"

@@ -23,14 +23,17 @@ from agent.selecting import Selector
 from agent.trajectory import AUTO, Message, Trajectory
 from index.batching import Batcher
 from index.documents import Document, iso
-from index.errors import StoreUnavailable, UnknownRetriever
+from index.errors import ProfileError, StoreUnavailable, UnknownRetriever, WouldReplace
 from index.profiles import Profiles
+from index.ranking.reranking import Reranker, Reranking
 from index.ranking.retrievers import DEFAULT
 from index.searching import AsyncSearch
 from index.storage.answers import StoredAnswer
-from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, check_name
+from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt, check_name
+from index.when.scope import scope_of
 from server.answers import AnswerRecord, AskOptions
 from server.queue import Allowance, Busy, FairQueue, FairThreads, Ticket
+from server.remembering import as_document
 from server.running import AnswerRequest, Runner
 from server.settings import Settings
 from server.stopping import Stop
@@ -97,7 +100,7 @@ class Service:
     """Profiles and a policy, joined. Close it with `aclose`.
 
     `planner` writes the plans of the method `planpers`; without one, the caller has to give the plan.
-    `selector` chooses for the retriever `auto`.
+    `selector` chooses for the retriever `auto`. `reranker` reranks what searches find.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class Service:
         settings: Settings,
         planner: Policy | None = None,
         selector: Selector | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         self.profiles = profiles
         self.policy = policy
@@ -121,9 +125,14 @@ class Service:
         # Separate as well, so that answers never wait for the searches of hundreds of clients.
         self._episodes = FairThreads(THREADS, "pr2-episode")
         self._imports = FairThreads(IMPORTS, "pr2-import")
-        self._search = AsyncSearch(profiles, self._searches.run, "searches")
+        self._reranks = FairThreads(reranker.calls if reranker else 1, "pr2-rerank")
+        self.reranking: Reranking | None = None
+        if reranker:
+            shape = (settings.rerank_candidates, settings.rerank_ms)
+            self.reranking = Reranking(reranker, *shape, self._reranks.run)
+        self._search = AsyncSearch(profiles, self._searches.run, "searches", self.reranking)
         self._short_searches = FairQueue(THREADS, sys.maxsize)
-        search = AsyncSearch(profiles, self._episodes.run, "answers")
+        search = AsyncSearch(profiles, self._episodes.run, "answers", self.reranking)
         # One thread: the model's own threads use all cores. Users take turns at it.
         self._choices = FairThreads(1, "pr2-selector")
         chooser = Chooser(selector, search, self._choices.run) if selector else None
@@ -135,7 +144,7 @@ class Service:
         try:
             await self.close_engines()
         finally:
-            for threads in (self._searches, self._episodes, self._imports, self._choices):
+            for threads in (self._searches, self._episodes, self._imports, self._choices, self._reranks):
                 threads.shutdown()
             self._threads.shutdown(cancel_futures=True)
             self.profiles.store.close()
@@ -160,9 +169,16 @@ class Service:
             return await work.finish_in(self._imports.run)
 
     async def search(
-        self, user: str, queries: Sequence[str], k: int, name: str | None = None
+        self,
+        user: str,
+        queries: Sequence[str],
+        k: int,
+        name: str | None = None,
+        period: Period = ANY_TIME,
     ) -> list[list[Passage]]:
-        """See Profiles.search. Raises Busy. Users take turns, and concurrent queries are encoded together.
+        """See Profiles.search. Raises Busy, and InvalidPeriod for a `period` that has no day.
+
+        Users take turns, and concurrent queries are encoded together.
 
         Without a name, the settings' retriever is used. `auto` chooses for questions: it is refused here, and
         with it in the settings, the default retriever is used.
@@ -172,12 +188,16 @@ class Service:
                 f"{AUTO} chooses for a question that is answered; a search names a retriever"
             )
         name = name or (DEFAULT if self.settings.retriever == AUTO else self.settings.retriever)
+        scope = scope_of(period, self.settings.time_zone)
         with self.allowance.use(user):
             if sum(map(len, queries)) > SHORT_SEARCH:
-                return await self._search.search(user, queries, k, name)
-            with self._short_searches.enter(user) as ticket:
-                await ticket.turn()
-                return await self._search.search(user, queries, k, name)
+                found = await self._search.find(user, queries, k, name, scope=scope)
+            else:
+                with self._short_searches.enter(user) as ticket:
+                    await ticket.turn()
+                    found = await self._search.find(user, queries, k, name, scope=scope)
+            # Others do not wait for the reranker.
+            return await self._search.rerank(user, queries, found, k, name)
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
         """All documents, in the order in which they were first put. Raises UnknownUser."""
@@ -208,8 +228,8 @@ class Service:
     ) -> AnswerRequest:
         """Validate a question, before a response begins.
 
-        Raises InvalidName, InvalidQuestion, UnknownMethod, UnknownRetriever, SpaceUnavailable, UnknownUser,
-        and pydantic's ValidationError for a limit that is out of bounds.
+        Raises InvalidName, InvalidQuestion, InvalidPeriod, UnknownMethod, UnknownRetriever, SpaceUnavailable,
+        UnknownUser, and pydantic's ValidationError for a limit that is out of bounds.
         """
         check_name(user)
         self.check_question(question)
@@ -229,7 +249,11 @@ class Service:
             conversation=tuple(conversation),
             plan=plan,
             compare=compare,
+            message=as_document(question.strip(), conversation, datetime.now(UTC).astimezone())
+            if options.get("remember")
+            else None,
             competing=chooser.competing if chooser and METHODS[method].reads else (),
+            scope=scope_of(options.get("period") or ANY_TIME, self.settings.time_zone),
         )
         admitted = self.settings.limits.concurrency + self.settings.limits.queue
         if request.trajectories > admitted:
@@ -319,6 +343,8 @@ class Service:
                 without_profile=await other if other else None,
                 named_by=request.named_by,
             )
+        if request.message:
+            record = await self._remember(request.message, record)
         try:
             await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
         except StoreUnavailable as error:
@@ -327,6 +353,24 @@ class Service:
             record = replace(record, stored=False)
         yield record
 
+    async def _remember(self, message: Document, record: AnswerRecord) -> AnswerRecord:
+        """Store the person's own message. The record says under which id, or why it is not stored."""
+        answer = record.trajectory.answer
+        if not (answer and answer.text):
+            return replace(record, not_remembered="there is no answer")
+        try:
+            await self.put(record.user, [message], replace=False)
+        except WouldReplace:
+            pass  # The same message, at an earlier time of the day.
+        except (ProfileError, Busy) as error:
+            _log.error("a question is not remembered: %s", error)
+            return replace(record, not_remembered=str(error))
+        except Exception:
+            # As with an answer that cannot be stored: withholding it would help nobody.
+            _log.exception("a question is not remembered")
+            return replace(record, not_remembered="an error of the server")
+        return replace(record, remembered=message.id)
+
     async def _save_together(self, answers: Sequence[StoredAnswer]) -> Sequence[Exception | None]:
         # One transaction for all: most of its time is the disk's, to make it durable.
         return await self.run(self.profiles.store.save_answers, answers)
@@ -334,7 +378,15 @@ class Service:
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
         """Body of a stored answer. Raises UnknownUser, UnknownDocument."""
         body = await self.run(self.profiles.store.answer, user, answer_id)
-        return {"stored": True, "redacted": False, "named_by": None} | body  # Older answers do not say so.
+        # Older answers do not say so.
+        older = {
+            "stored": True,
+            "redacted": False,
+            "named_by": None,
+            "remembered": None,
+            "not_remembered": None,
+        }
+        return older | body
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:

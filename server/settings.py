@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,9 +15,12 @@ from pydantic_settings import (
 
 from agent.engines.settings import EngineSettings
 from agent.trajectory import AUTO, Limits
+from index.encoding.options import EncoderOptions
 from index.numbers import Integer, Number
+from index.ranking.reranking import CANDIDATES, LIMIT_MS
 from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS
+from index.when.zones import zone_named
 from server.access.patterns import LOOPBACK_ORIGINS
 from server.access.settings import Hosts, IdentitySettings, Origins, PublicURL, RootPath
 from server.http.settings import ConnectionSettings
@@ -58,6 +61,11 @@ class LimitSettings(QuestionLimits):
     """Searches and writes of one user in progress at the same time; further ones are refused with a 429."""
 
 
+def _known_zone(name: str) -> str:
+    zone_named(name)
+    return name
+
+
 class Settings(BaseSettings):
     """All settings. Nested fields in the environment: `PR2_POLICY__BASE_URL`."""
 
@@ -86,7 +94,10 @@ class Settings(BaseSettings):
     database_url: str | None = None
     """Database to use instead of the SQLite file in `data`."""
     encoder: str = "minilm"
-    """`minilm`, `contriever`, `contriever:PATH`, or the path of a sentence-transformers model."""
+    """`minilm`, `multilingual`, `openai`, `contriever`, `contriever:PATH`, or the path of a
+    sentence-transformers model."""
+    encoding: EncoderOptions = EncoderOptions()
+    """Prompts of that encoder, and the server of `openai`."""
     spaces: dict[str, str] = {}
     """Further embedding spaces of the store: name → encoder. Each is a retriever of that name."""
     passage_tokens: Integer = Field(PASSAGE_TOKENS, ge=16)
@@ -95,10 +106,24 @@ class Settings(BaseSettings):
     """How profiles are ranked; `auto` lets the selector choose for each question."""
     selector: Path | None = None
     """Folder of a selector that `pr2 train selector` wrote, for the retriever `auto`."""
+    reranker: str = ""
+    """Reranker of the passages found: the folder of a cross-encoder, `cohere:URL` (also vLLM and Jina) or
+    `tei:URL`. None by default."""
+    rerank_candidates: Integer = Field(CANDIDATES, ge=2, le=400)
+    """Passages that are reranked for each query."""
+    rerank_ms: Integer = Field(LIMIT_MS, ge=1)
+    """Longest wait for the reranker, in milliseconds; then the retriever's order stays, and is counted."""
+    rerank_model: str = ""
+    """The model's name, for servers with several."""
+    rerank_api_key: SecretStr | None = None
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """IANA name of the time zone in which people ask, like Europe/Berlin, unless a request names another."""
     cache_mb: Integer = Field(1_024, ge=1)
     """Memory for loaded profiles, in MiB."""
     document_mb: Integer = Field(4, ge=1, le=16)
     """Largest document, in MiB of UTF-8: text, title, metadata and all."""
+    remember: bool = False
+    """Add questions to the history of those who ask them, as their own messages. A request can differ."""
     accept_loss: bool = False
     """Open a store whose write-ahead log is damaged, without the writes behind the damage."""
     upload_mb: Integer = Field(1_024, ge=1)

@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if TYPE_CHECKING:
     from index.encoding.encoders import SentenceTransformerEncoder
     from index.profiles import Profiles
+    from tests.postgresql import Cluster
 
 
 # How long an example takes says how busy the machine is; Hypothesis has the same in its own profile "ci".
@@ -33,9 +34,9 @@ collect_ignore = [
 
 @pytest.fixture(scope="session")
 def minilm() -> "SentenceTransformerEncoder":
-    from index.encoding.encoders import load_encoder
+    from index.encoding.encoders import load_trainable
 
-    return load_encoder("minilm")
+    return load_trainable("minilm")
 
 
 @pytest.fixture
@@ -46,6 +47,20 @@ def profiles(tmp_path: Path, minilm: "SentenceTransformerEncoder") -> "Iterator[
     store = Store(f"sqlite:///{tmp_path / 'profiles.db'}", minilm.manifest)
     yield Profiles(store, minilm)
     store.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> "Iterator[Cluster]":
+    """A PostgreSQL server of this process's own. Where the program is missing, its tests are skipped."""
+    from tests.postgresql import Cluster, binaries
+
+    programs = binaries()
+    if programs is None:
+        assert not os.environ.get("CI"), "CI has to test PostgreSQL: install it"
+        pytest.skip("PostgreSQL is not installed on this machine (apt-get install postgresql)")
+    cluster = Cluster(programs)
+    yield cluster
+    cluster.remove()
 
 
 SLOW = (
@@ -63,6 +78,7 @@ SLOW = (
     "tests/agent/policies/test_tools.py::test_a_broken_stream",
     "tests/agent/policies/test_tools.py::test_a_check_does_not_wait",
     "tests/agent/policies/test_tools.py::test_an_answer_that_the_deadline",
+    "tests/agent/test_rerankers.py",
     "tests/agent/test_selecting.py",
     "tests/agent/test_tags.py::test_a_long_text_is_read",
     "tests/agent/test_tokenizer.py",
@@ -70,6 +86,7 @@ SLOW = (
     "tests/agent/test_tokens.py::test_the_tokens_of_a_turn_that_a_limit",
     "tests/benchmarks",
     "tests/index/encoding/test_encoders.py",
+    "tests/index/encoding/test_multilingual.py",
     "tests/index/ranking/test_vectors.py",
     "tests/index/storage",
     "tests/index/test_profiles.py::test_documents_over_the_size",
@@ -78,6 +95,7 @@ SLOW = (
     "tests/server/cli",
     "tests/server/http/test_auto.py",
     "tests/server/http/test_fairness.py",
+    "tests/server/http/test_postgresql.py",
     "tests/server/http/test_protocol.py",
     "tests/server/http/test_scheduling.py::test_what_is_waited_in_the_queue",
     "tests/server/http/test_spaces.py",

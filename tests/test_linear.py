@@ -29,7 +29,8 @@ ALLOWED = 1.3 * GROWN
 MATCHED = {
     *("agent.replies._NAMED", "agent.replies._XML_NAME"),
     *("index.dates._SLASHES", "index.dates._WORDS", "index.formats.mail._HEADER"),
-    *(f"index.formats.notes.{name}" for name in ("_FENCE", "_HEADING", "_MINUTE", "_PROPERTY")),
+    *(f"index.formats.parts.{name}" for name in ("_FENCE", "_HEADING", "_MINUTE")),
+    *("index.formats.notes._PROPERTY", "index.formats.signal._HEAD"),
     *(f"index.formats.whatsapp.{name}" for name in ("_ATTACHED", "_AUTHOR", "_HEAD", "_NAMES")),
 }
 """Patterns that are tried at the beginning of a text only, never searched for."""

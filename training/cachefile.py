@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from index.storage.database import switch_to_wal
+from index.storage.sqlite import switch_to_wal
 from training.errors import TrainingError
 
 _BUSY_S = 30.0

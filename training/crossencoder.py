@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.crossencoder import longest_input
-from index.encoding.encoders import packaged_minilm
+from index.encoding.models import packaged_minilm
 from index.numbers import Integer, Number
 from training.errors import TrainingUnavailable
 from training.extras import require

@@ -20,8 +20,8 @@ from yarl import URL
 from agent.engines.controls import ControlStrings, IsToken, TokenizerEndpoint
 from agent.engines.echoes import echoes, texts_in
 from agent.engines.errors import EngineError
-from agent.engines.retry import wait_s
 from agent.engines.sse import EventDecoder
+from index.retry import wait_s
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses after which the request is sent again."""

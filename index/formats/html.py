@@ -12,6 +12,7 @@ _BLOCKS = frozenset(
     "address article aside blockquote body dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 header "
     "hr li main nav ol p pre section table td th tr ul".split()
 )
+_HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
 _UNSEEN = frozenset("head script style template title noscript".split())
 _QUOTING = ("gmail_quote", "yahoo_quoted", "moz-cite-prefix")
 _DEEPEST = 10
@@ -30,9 +31,12 @@ class Tag:
     text: str
 
 
-def plain_text(html: str) -> str:
-    """Return the text that a reader sees. Never fails: broken HTML is read roughly as browsers do."""
-    text = _Text()
+def plain_text(html: str, marks_headings: bool = False) -> str:
+    """Return the text that a reader sees. Never fails: broken HTML is read roughly as browsers do.
+
+    With `marks_headings`, headings begin with # as in Markdown.
+    """
+    text = _Text(marks_headings)
     for part in parts(html):
         if isinstance(part, Tag):
             text.add_tag(part)
@@ -95,7 +99,8 @@ def _unescaped(text: str) -> str:
 class _Text:
     """Collects lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, marks_headings: bool) -> None:
+        self._marks_headings = marks_headings
         self._lines: list[str] = []
         self._line: list[str] = []
         self._open: list[tuple[str, bool]] = []
@@ -110,6 +115,8 @@ class _Text:
             self._end_line()
         if tag.closes:
             self._close(tag.name)
+        elif self._marks_headings and tag.name in _HEADINGS:
+            self._line.append("#" * int(tag.name[1]) + " ")
         elif tag.name == "li":
             self._line.append("- ")
         elif tag.name in ("blockquote", "div"):
@@ -134,5 +141,5 @@ class _Text:
     def _end_line(self) -> None:
         line = _SPACE.sub(" ", "".join(self._line)).strip(" ")
         self._line.clear()
-        if line and line != "-":
+        if line.strip("#") not in ("", "-"):
             self._lines.append(("> " if self._quotes else "") + line)

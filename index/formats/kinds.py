@@ -1,7 +1,15 @@
 """Names what an unknown file seems to be, and what can be done with it."""
 
+import struct
+from collections.abc import Iterator
+
 from index.formats.source import Beginning
 
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+"""Beginning of old Office documents, and of new ones with a password."""
+_ENTRY = b"PK\3\4"
+_PACKAGE = frozenset(("[Content_Types].xml", "_rels/.rels", "docProps/app.xml", "Index/Document.iwa"))
+"""Files that packages of Office have near their beginning."""
 _SIGNATURES = (
     (b"%PDF-", "a PDF"),
     (b"\x89PNG\r\n", "an image (PNG)"),
@@ -11,8 +19,8 @@ _SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"Rar!", "a RAR archive"),
-    (b"PK\3\4", "a zip archive"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document"),
+    (_ENTRY, "a zip archive"),
+    (OLE, "an old Office document"),
     (b"!BDN", "an Outlook mailbox (PST)"),
     (b"OggS", "a sound recording"),
     (b"ID3", "a sound recording"),
@@ -22,17 +30,33 @@ _SIGNATURES = (
     (b"\x7fELF", "a program"),
 )
 _OFFICE = {
-    ".docx": "a Word document",
-    ".xlsx": "an Excel workbook",
-    ".pptx": "a PowerPoint presentation",
-    ".odt": "an OpenDocument text",
-    ".epub": "an EPUB book",
+    "word/": "a Word document",
+    "xl/": "an Excel workbook",
+    "ppt/": "a PowerPoint presentation",
+    "Index/Document.iwa": "a document of Apple's Pages, Numbers or Keynote",
+    "application/vnd.oasis.opendocument.text": "an OpenDocument text",
+    "application/vnd.oasis.opendocument.spreadsheet": "an OpenDocument spreadsheet",
+    "application/epub+zip": "an EPUB book",
 }
+"""By the folder of an archive that holds the contents or, for those that state it, by their media type."""
+_APPS = {
+    "page_body chat_page": "a Telegram chat as a web page",
+    "chatlog__message": "a Discord chat as a web page",
+    "<title>Exported Data</title>": "a Telegram chat as a web page",
+}
+"""Marks of web pages that apps write."""
+PAGE = "a web page"
 _ADVICE = {
-    "a PDF": "save its text as .md or .txt",
-    "a Word document": "save it as text",
-    "an old Office document": "save it as text or CSV",
-    "an Excel workbook": "save it as CSV",
+    "an old Office document": "save it as .docx or .xlsx",
+    "an Office document with a password": "save it without its password",
+    "a PowerPoint presentation": "save it as a PDF",
+    "an OpenDocument text": "save it as .docx or as a PDF",
+    "an OpenDocument spreadsheet": "save it as .xlsx or CSV",
+    "a document of Apple's Pages, Numbers or Keynote": "export it to Word, Excel or PDF",
+    "an EPUB book": "save it as a PDF",
+    "an RTF document": "save it as .docx",
+    "a Telegram chat as a web page": "export it in the format JSON",
+    "a Discord chat as a web page": "export it in the format JSON",
     "an SQLite database": "export from the app that made it, or query it into a CSV file",
     "a gzip archive": "unpack it and import the file or folder inside",
     "a 7z archive": "unpack it and import the folder",
@@ -51,8 +75,10 @@ def seems_to_be(beginning: Beginning) -> str:
     data = beginning.data
     if not data:
         return "an empty file"
-    if beginning.suffix in _OFFICE and data.startswith(b"PK"):
-        return _OFFICE[beginning.suffix]
+    if kind := office(data):
+        return kind
+    if data.startswith(OLE) and "EncryptedPackage".encode("utf-16-le") in data:
+        return "an Office document with a password"
     for signature, kind in _SIGNATURES:
         if data.startswith(signature):
             return kind
@@ -66,8 +92,38 @@ def seems_to_be(beginning: Beginning) -> str:
     if text[:1] in ("{", "["):
         return "JSON"
     if text[:1] == "<":
-        return "a web page" if "<html" in text[:1000].lower() else "XML"
+        return _page(beginning.name, text) if "<html" in text[:1000].lower() else "XML"
     return "text"
+
+
+def _page(name: str, text: str) -> str:
+    if name.endswith("archive_browser.html"):
+        return "Google Takeout's table of contents"
+    return next((kind for mark, kind in _APPS.items() if mark in text), PAGE)
+
+
+def office(data: bytes) -> str:
+    """Say what kind of Office document an archive is by its first bytes, like "a Word document"; '' if none.
+
+    An archive in which somebody packed such documents is none.
+    """
+    names = list(_entries(data))
+    if names[:1] == ["mimetype"]:
+        return next((kind for mark, kind in _OFFICE.items() if data.startswith(mark.encode(), 38)), "")
+    if not _PACKAGE.intersection(names):
+        return ""
+    return next((kind for mark, kind in _OFFICE.items() if any(name.startswith(mark) for name in names)), "")
+
+
+def _entries(data: bytes) -> Iterator[str]:
+    """Yield the names of an archive's files whose headers are in `data`."""
+    at = 0 if data.startswith(_ENTRY) else -1
+    while at >= 0:
+        stored, _, length, extra = struct.unpack_from("<IIHH", data.ljust(at + 30, b"\0"), at + 18)
+        yield data[at + 30 : at + 30 + length].decode("utf-8", "replace")
+        # An archive in the contents has headers of its own; only a header right behind is surely the next.
+        end = at + 30 + length + extra + stored
+        at = end if data.startswith(_ENTRY, end) else data.find(_ENTRY, end)
 
 
 def advice(kind: str) -> str:

@@ -17,6 +17,7 @@ from typing import IO
 
 from index.errors import InvalidDocument, UnreadableImport
 from index.formats.items import without_bom
+from index.formats.kinds import office
 from index.formats.source import Skipped
 
 MOST_MEMBERS = 1_000_000
@@ -44,6 +45,8 @@ class Member:
     _open: Callable[[], IO[bytes]]
     within: str = ""
     """Name of the folder or archive that was given; of a single file, the folder that it lies in."""
+    alone: bool = False
+    """Whether this file was given, and not a folder or archive."""
 
     @property
     def folder(self) -> str:
@@ -130,11 +133,12 @@ def opened_members(path: Path) -> Iterator[Members]:
         yield _of_folder(path)
         return
     with path.open("rb") as start:
-        is_zip = start.read(4) in (b"PK\3\4", b"PK\5\6") and not _is_office(path)
+        first = start.read(_PIECE)
+    is_zip = first.startswith((b"PK\3\4", b"PK\5\6")) and not office(first) and not _is_office(path)
     if not is_zip:
         size, _ = state = _state(path)
         within = path.resolve().parent.name
-        member = Member(path.name, size, size, partial(_open_file, path), within)
+        member = Member(path.name, size, size, partial(_open_file, path), within, alone=True)
         yield Members(path.name, (member,), True, (), size, {path: state})
         return
     with ExitStack() as stack:

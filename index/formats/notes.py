@@ -5,36 +5,26 @@ below the folder, so that an edited note replaces itself.
 """
 
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from index.dates import Style, date_if_read
-from index.documents import LABEL_CHARACTERS
 from index.errors import InvalidDocument
-from index.formats.chats import identity
 from index.formats.encodings import text_of
-from index.formats.items import parsed
 from index.formats.members import Member
+from index.formats.parts import date_of_name, in_parts, sections
 from index.formats.reading import each
 from index.formats.source import Beginning, Format, Items, Options, Skipped
 
-LONG = 4_000
-"""Characters from which on a note is split at its headings."""
 NOTE_BYTES = 16 * 2**20
 _FRONT_MATTER = 20_000
 """Characters in which front matter has to end. More is text."""
 _DATES = ("date", "created", "created_at", "date created", "creation date", "published", "day")
 _IMAGES = frozenset(".png .jpg .jpeg .gif .svg .webp .heic .pdf .mp3 .m4a .mp4 .mov .webm .wav".split())
-_HEADING = re.compile(r"(#{1,6})\s+(\S.{0,999})")
-_FENCE = re.compile(r"\s{0,3}(?:```|~~~)")
 _PROPERTY = re.compile(r"\s{0,99}(?:- )?([A-Za-z][\w-]{0,60})::(?:\s+(.{0,2000}))?")
 """A property of Logseq, of a page or of a block."""
 _LINK = re.compile(r"(!?)\[\[([^\[\]|\n]{1,500})(?:\|([^\[\]\n]{1,500}))?\]\]")
-_DAY = re.compile(r"(?<!\d)(\d{4})([-_.]?)(\d\d)\2(\d\d)(?!\d)")
-_MINUTE = re.compile(r"(\d{12}|\d{14})(?!\d)")
-"""The beginning of a name in a slip box: 202403051015."""
 
 
 def read_note(path: str, text: str, dates: Style, number: int = 1) -> Items:
@@ -44,27 +34,13 @@ def read_note(path: str, text: str, dates: Style, number: int = 1) -> Items:
     title = _label(properties.get("title")) or stem
     base = {
         "created_at": _written(properties, stem, dates),
-        "source": path[-LABEL_CHARACTERS:],
         "metadata": {"tags": tags} if (tags := _tags(properties.get("tags"))) else {},
     }
     body = _plain(body)
     if not body.strip():
         yield Skipped("an empty note", path)
         return
-    sections = _sections(body) if len(body) > LONG else [((), body)]
-    seen: dict[tuple[str, ...], int] = {}
-    for index, (headings, section) in enumerate(sections):
-        count = seen[headings] = seen.get(headings, 0) + 1
-        # The first part has the identity of the whole note, which it replaces when the note grows long.
-        parts: tuple[str | int, ...] = (*headings, count) if index else ()
-        label = " > ".join((title, *(heading for heading in headings if heading != title)))
-        item = {
-            "id": identity("note", path, *parts),
-            "text": section,
-            "title": label[:LABEL_CHARACTERS],
-            **base,
-        }
-        yield parsed({key: value for key, value in item.items() if value}, number)
+    yield from in_parts("note", path, title, body, sections, base, number)
 
 
 def _properties(text: str) -> tuple[dict[str, Any], str]:
@@ -97,11 +73,7 @@ def _written(properties: dict[str, Any], stem: str, dates: Style) -> datetime | 
         value = properties.get(key)
         if isinstance(value, str) and (found := date_if_read(value.strip().strip("[]"), dates)):
             return found
-    if match := _MINUTE.match(stem):
-        return date_if_read(match[1].ljust(14, "0"), dates)
-    if match := _DAY.search(stem):
-        return date_if_read(f"{match[1]}-{match[3]}-{match[4]}", dates)
-    return date_if_read(stem, dates) if not stem.isdigit() else None
+    return date_of_name(stem, dates)
 
 
 def _label(value: Any) -> str:
@@ -127,33 +99,6 @@ def _words(link: re.Match[str]) -> str:
         return ""
     page, _, heading = target.partition("#")
     return alias or (page or heading.lstrip("^")).rpartition("/")[2]
-
-
-def _sections(body: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield (headings above it, text) of each part of a note. A heading without text goes with the next."""
-    headings: list[tuple[int, str]] = []
-    lines: list[str] = []
-    fenced = False
-    for line in body.splitlines():
-        fenced ^= _FENCE.match(line) is not None
-        match = None if fenced else _HEADING.fullmatch(line)
-        if match is None:
-            lines.append(line)
-            continue
-        if _has_text(lines):
-            yield tuple(title for _, title in headings), "\n".join(lines).strip()
-            lines = []
-        level = len(match[1])
-        headings = [(other, title) for other, title in headings if other < level] + [
-            (level, match[2].strip(" #"))
-        ]
-        lines.append(line)
-    if _has_text(lines) or lines:
-        yield tuple(title for _, title in headings), "\n".join(lines).strip()
-
-
-def _has_text(lines: list[str]) -> bool:
-    return any(line.strip() and not _HEADING.fullmatch(line) for line in lines)
 
 
 def _read(member: Member, options: Options) -> Items:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from index.documents import Document
-from index.errors import InvalidDocument
+from index.errors import InvalidDocument, UnreadableImport
 from index.formats.members import Member
 from index.formats.source import Items, Options, Skipped, Source, Sources
 
@@ -22,7 +22,12 @@ def each(read_one: Reader, counts_lines: bool = False) -> Sources:
 
     def items(members: Sequence[Member], options: Options) -> Items:
         for member in members:
-            yield from located(member.name if len(members) > 1 else "", read_one(member, options))
+            try:
+                yield from located(member.name if len(members) > 1 else "", read_one(member, options))
+            except UnreadableImport as error:  # An extra is missing.
+                if member.alone:
+                    raise
+                yield Skipped(str(error), member.name)
 
     return sources
 

@@ -58,7 +58,9 @@ def recognize(members: Members, formats: Mapping[str, Format], name: str | None 
     if name is not None and not claimed and (texts := [member for member, kind in unknown if kind in _TEXTS]):
         claimed[name] = texts
         unknown = [(member, kind) for member, kind in unknown if kind not in _TEXTS]
-    left_out += [Skipped(f"not imported: {kind}", member.name) for member, kind in unknown]
+    left_out += [
+        Skipped(_with_advice(f"not imported: {kind}", kind), member.name) for member, kind in unknown
+    ]
     left_out += _without_copies(claimed, formats)
     if not claimed:
         raise UnreadableImport(_unknown(members, left_out))
@@ -99,6 +101,8 @@ def _recognized(beginning: Beginning, formats: Mapping[str, Format], single: boo
     for known in formats.values():
         if known.suffix and beginning.name.endswith(known.suffix):
             return known
+    if seems_to_be(beginning) not in ("JSON", "text", "an empty file"):
+        return None
     # A file without a word in it is a file without documents.
     first = beginning.text.strip()[:1] or "{"
     return next((known for known in formats.values() if known.first == first), None)
@@ -110,8 +114,11 @@ def _unknown(members: Members, left_out: Sequence[Skipped]) -> str:
         held = f"its files are left out: {'; '.join(reasons[:5])}" if reasons else "it is empty"
         return f"{members.name} holds nothing that can be imported: {held}"
     kind = left_out[-1].reason.removeprefix("not imported: ")
-    hint = advice(kind)
-    return f"cannot tell the format of {members.name}: it seems to be {kind}{'; ' if hint else ''}{hint}"
+    return f"cannot tell the format of {members.name}: it seems to be {kind}"
+
+
+def _with_advice(text: str, kind: str) -> str:
+    return "; ".join(filter(None, (text, advice(kind))))
 
 
 def read(recognition: Recognition, members: Members, options: Options) -> list[tuple[Format, Source]]:

@@ -9,9 +9,10 @@ from index.dates import STRICT, Style
 from index.errors import InvalidDocument, UnreadableImport
 from index.formats.columns import dates_of, row_fields, table_fields
 from index.formats.items import parsed
+from index.formats.kinds import office
 from index.formats.members import Member
 from index.formats.reading import each
-from index.formats.source import Format, Items, Options, Skipped
+from index.formats.source import Beginning, Format, Items, Options, Skipped
 
 WORKBOOK_BYTES = 64 * 2**20
 
@@ -69,7 +70,26 @@ def _read(member: Member, options: Options) -> Items:
     if member.size > WORKBOOK_BYTES:
         raise InvalidDocument(f"longer than {WORKBOOK_BYTES // 2**20} MB: save it as CSV")
     with member.open() as stream:
-        yield from read_xlsx(stream.read(), options.columns, dates_of(options))
+        data = stream.read()
+    try:
+        yield from read_xlsx(data, options.columns, dates_of(options))
+    except InvalidDocument as error:
+        # In a folder, a workbook may be anything. One that was asked for has to be readable.
+        if member.alone or options.columns:
+            raise
+        yield Skipped(f"an Excel workbook: {error}", member.name)
 
 
-XLSX = Format("xlsx", "Excel workbook", each(_read), suffix=".xlsx", takes_columns=True, exported=False)
+def _recognizes(beginning: Beginning) -> bool:
+    return office(beginning.data) == "an Excel workbook"
+
+
+XLSX = Format(
+    "xlsx",
+    "Excel workbook",
+    each(_read),
+    recognizes=_recognizes,
+    suffix=".xlsx",
+    takes_columns=True,
+    exported=False,
+)

@@ -30,6 +30,9 @@ class LexicalIndex:
         if vocabulary:
             self._bm25.index((ids, vocabulary), show_progress=False)
 
+    def __contains__(self, term: str) -> bool:
+        return term in self._vocabulary
+
     def idf(self, term: str) -> float:
         """Return the inverse document frequency of `term`; highest for a term that does not occur."""
         position = self._vocabulary.get(term)

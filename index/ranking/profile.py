@@ -15,6 +15,7 @@ from index.documents import Document, Passage, iso
 from index.errors import SpaceUnavailable
 from index.ranking.duplicates import normalized
 from index.ranking.lexical import LexicalIndex
+from index.ranking.people import addressed, named
 from index.ranking.vectors import VectorIndex
 from index.storage.profiles import StoredProfile
 from index.text.languages import ENGLISH
@@ -23,6 +24,8 @@ from index.text.words import detect, terms
 
 _TYPICAL = 50_000
 """Characters of a profile, spread over it, that tell the language of sources too short to tell their own."""
+UNDATED = -1
+"""Stands for the day of a passage without a date. No day has this ordinal."""
 _SITTING = timedelta(hours=6)
 """Documents of one source with a longer gap between them are not context for each other."""
 
@@ -162,6 +165,12 @@ class Profile:
         return np.array([moment.timestamp() if moment else -np.inf for moment in moments])
 
     @cached_property
+    def days(self) -> NDArray[np.int64]:
+        """Local day of each passage (`date.toordinal`), shape (passages,); UNDATED if unknown."""
+        moments = [self.document(i).created_at for i in range(len(self))]
+        return np.array([moment.toordinal() if moment else UNDATED for moment in moments], np.int64)
+
+    @cached_property
     def groups(self) -> NDArray[np.int64]:
         """Group number of each passage, shape (passages,). A group is the parts of one document and of the
         documents of one source that follow it within one sitting."""
@@ -190,6 +199,18 @@ class Profile:
         """Authors and speakers of more than one passage, in order of first appearance."""
         counts = Counter(name for names in self.authors for name in sorted(names))
         return [name for name, count in counts.items() if count > 1]
+
+    @cached_property
+    def _called(self) -> Mapping[str, str]:
+        return addressed(self.documents, self.people)
+
+    def named(self, text: str) -> dict[str, set[str]]:
+        """Return the `people` named in a question, with the words that name them; see people.named."""
+
+        def known(word: str) -> bool:
+            return any(term in self.lexical for language in self._spoken for term in terms(word, language))
+
+        return named(text, self.people, self._called, known)
 
     @cached_property
     def _by_document(self) -> dict[str, list[int]]:

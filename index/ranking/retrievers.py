@@ -6,6 +6,7 @@ If nothing is found, a ranking is empty. Ties keep the order of the documents.
 import random as _random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +35,8 @@ class Query:
     text: str
     vector: Vectors | None = None
     """Shape (dimension,). None if the retriever needs no vectors."""
+    today: date | None = None
+    """The person's local day on which it is asked. None if times that it names are not to be read."""
 
 
 class Retriever(Protocol):
@@ -132,7 +135,7 @@ def rrf_lamp(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ran
 def hybrid(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
     """Rank by similarity and words in context, each weighted by how much it found (see hybrid.py)."""
     vectors = _vectors(queries)
-    return [_best(scores(profile, q.text, v), depth) for q, v in zip(queries, vectors, strict=True)]
+    return [_best(scores(profile, q.text, v, q.today), depth) for q, v in zip(queries, vectors, strict=True)]
 
 
 def random(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:

@@ -13,6 +13,7 @@ from index.errors import UnknownDocument, UnknownUser
 from index.storage import schema
 from index.storage.profiles import AT_ONCE, missing, unknown_user, version_of
 from index.storage.redaction import Deleted, document_ids
+from index.storage.schema import owned, owner
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,16 @@ def save(connection: Connection, answers: Sequence[StoredAnswer]) -> list[Unknow
     asking = sorted({answer.user for answer in answers})
     known: set[str] = set()
     for first in range(0, len(asking), AT_ONCE):
-        users = schema.users.c.user
-        # Locked so that no user is erased before the insert.
-        query = select(users).where(users.in_(asking[first : first + AT_ONCE])).order_by(users)
-        known.update(connection.scalars(query.with_for_update(read=True)))
+        some = asking[first : first + AT_ONCE]
+        columns = schema.users.c
+        query = select(columns.user).where(columns.tenant == schema.TENANT, columns.user.in_(some))
+        # Locked so that nothing of these users is deleted before the insert. Imports go on meanwhile.
+        lock = query.order_by(columns.user).with_for_update(read=True, key_share=True)
+        known.update(connection.scalars(lock))
     now = time.time()
     rows = [
-        {
-            "user": answer.user,
+        owner(answer.user)
+        | {
             "id": answer.id,
             "created_at": now,
             "body": json.dumps(_without_deleted(connection, answer)),
@@ -77,10 +80,8 @@ def redacted(connection: Connection, user: str, deleted: Deleted, seen: set[str]
     With many answers this takes a while; it locks nothing.
     """
     columns = schema.answers.c
-    rows = connection.execution_options(yield_per=AT_ONCE).execute(
-        select(columns.id, columns.body).where(columns.user == user)
-    )
-    for row in rows:
+    query = select(columns.id, columns.body).where(owned(schema.answers, user))
+    for row in connection.execute(query.execution_options(yield_per=AT_ONCE)):
         seen.add(row.id)
         if (body := _without(deleted, row.body)) is not None:
             yield Redacted(row.id, body, _digest(row.body))
@@ -96,7 +97,9 @@ def redact(
         if stored is not None:
             unchanged = _digest(stored) == answer.made_from
             _replace(connection, user, answer.id, answer.body if unchanged else _without(deleted, stored))
-    for answer_id in set(connection.scalars(select(columns.id).where(columns.user == user))).difference(seen):
+    for answer_id in set(
+        connection.scalars(select(columns.id).where(owned(schema.answers, user)))
+    ).difference(seen):
         _replace(connection, user, answer_id, _without(deleted, _body(connection, user, answer_id) or "{}"))
 
 
@@ -114,14 +117,14 @@ def _digest(body: str) -> bytes:
 
 def _body(connection: Connection, user: str, answer_id: str) -> str | None:
     columns = schema.answers.c
-    query = select(columns.body).where(columns.user == user, columns.id == answer_id)
+    query = select(columns.body).where(owned(schema.answers, user), columns.id == answer_id)
     return connection.execute(query).scalar_one_or_none()
 
 
 def _replace(connection: Connection, user: str, answer_id: str, body: str | None) -> None:
     if body is not None:
         columns = schema.answers.c
-        row = update(schema.answers).where(columns.user == user, columns.id == answer_id)
+        row = update(schema.answers).where(owned(schema.answers, user), columns.id == answer_id)
         connection.execute(row.values(body=body))
 
 

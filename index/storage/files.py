@@ -2,9 +2,10 @@
 
 import logging
 import os
+import sqlite3
 import stat
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 RESERVE_BYTES = 16 * 2**20
@@ -53,15 +54,39 @@ def _tighten(path: Path) -> bool:
     return True
 
 
+def private_copy(database: Path, copy: Path) -> None:
+    """Copy a SQLite database that may be in use; the copy is whole and its owner's alone, or not there.
+
+    Raises OSError and sqlite3.Error.
+    """
+    part = copy.with_name(f"{copy.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(part)) as target:
+            source.backup(target)
+        os.replace(part, copy)
+        folder = os.open(copy.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 class Reserve:
     """Disk space kept beside a database, to be given back when a deletion finds the disk full."""
 
     def __init__(self, database: Path) -> None:
         self._file = database.with_name(f"{database.name}-reserve")
 
+    def exists(self) -> bool:
+        return self._file.exists()
+
     def fill(self) -> None:
         """Take the space unless it is taken already. On a full disk there is no reserve."""
-        if self._file.exists():
+        if self.exists():
             return
         try:
             with os.fdopen(os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:

@@ -1,45 +1,28 @@
-"""Readiness of a store: tries what the store promises."""
+"""Readiness of a store, tried at most every few seconds."""
 
-import shutil
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
-from sqlalchemy import select
-
-from index.documents import iso
 from index.errors import StoreUnavailable
-from index.storage import schema
 from index.storage.database import Database
 
 FRESH_S = 5.0
 """Time for which a result stands: probes come often, and anybody may send them."""
-READ_S = 0.1
-"""Time spent on reading rows in one check."""
-FREE_BYTES = 2**20
-"""Least free space on the disk: an answer with its passages may take as much."""
-
-_BUSY_MS = 1_000
-_TABLES = [table.name for table in schema.tables.sorted_tables]
 
 
 class Health:
     """Checks of one database. Safe to share between threads."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
-        self._database = database
+        self._probe = database.probe(clock)
         self._clock = clock
         self._lock = threading.Lock()
         self._stands_until = 0.0
         self._fault: str | None = None
-        # Each check reads on where the last one stopped.
-        self._table, self._row = 0, 0
 
     def check(self) -> None:
-        """Write a row, and read some of the rows. Raises StoreUnavailable.
+        """Try the database. Raises StoreUnavailable.
 
         Within FRESH_S of a check, its result is given again.
         """
@@ -47,54 +30,9 @@ class Health:
             if self._clock() >= self._stands_until:
                 self._fault = None
                 try:
-                    self._try()
+                    self._probe()
                 except StoreUnavailable as fault:
                     self._fault = str(fault)
                 self._stands_until = self._clock() + FRESH_S
             if self._fault is not None:
                 raise StoreUnavailable(self._fault)
-
-    def _try(self) -> None:
-        if self._database.file is None:
-            # A database server watches over its own disk.
-            with self._database.read() as connection:
-                connection.execute(select(schema.manifest.c.key).limit(1))
-            return
-        _check_space(self._database.file)
-        with self._database.undelayed(_BUSY_MS) as cursor:
-            # Pages in the connection's cache would hide those on the disk.
-            cursor.execute("PRAGMA shrink_memory")
-            _write(cursor)
-            self._read(cursor)
-
-    def _read(self, cursor: sqlite3.Cursor) -> None:
-        """Read rows for READ_S, or all of them once. A malformed page is met again by the next check."""
-        until = self._clock() + READ_S
-        for _ in range(len(_TABLES) + 1):
-            rows = f'SELECT rowid, * FROM "{_TABLES[self._table]}" WHERE rowid > ? ORDER BY rowid'
-            for row in cursor.execute(rows, (self._row,)):
-                if self._clock() >= until:
-                    return
-                self._row = row[0]
-            self._table, self._row = (self._table + 1) % len(_TABLES), 0
-
-
-def _check_space(file: Path) -> None:
-    try:
-        free = shutil.disk_usage(file.parent).free
-    except OSError as error:
-        raise StoreUnavailable(f"the disk cannot be used now: {error}") from error
-    if free < FREE_BYTES:
-        raise StoreUnavailable(f"the disk of {file} is full: {free} bytes are free")
-
-
-def _write(cursor: sqlite3.Cursor) -> None:
-    try:
-        cursor.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            return  # Somebody writes.
-        raise
-    row = ("checked", iso(datetime.now(UTC)))
-    cursor.execute("INSERT OR REPLACE INTO manifest (key, value) VALUES (?, ?)", row)
-    cursor.execute("COMMIT")

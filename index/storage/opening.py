@@ -10,32 +10,43 @@ from sqlalchemy import Connection, delete, insert, inspect, select, text, update
 from index.encoding.encoders import EncoderManifest
 from index.errors import EncoderMismatch, SchemaMismatch, StoreUnavailable
 from index.storage import schema
+from index.storage.database import Database
 
-REVISION = "2"
+REVISION = "3"
 """Latest revision in migrations/versions, which schema.py describes."""
 _ENCODER, _SCHEMA, _SPACE = "encoder", "schema", "space:"
 # Alembic keeps the running migration in module globals.
 _migrating = threading.Lock()
 
 
-def prepare(connection: Connection, encoder: EncoderManifest | None) -> None:
+def prepare(
+    database: Database, connection: Connection, encoder: EncoderManifest | None, *, migrate: bool = False
+) -> None:
     """Create or migrate the tables, and record `encoder` as the encoder of a new store.
 
-    With `encoder` None, no store is created. Raises SchemaMismatch if the schema is newer or unknown, and
-    StoreUnavailable if there is no store to open.
+    With `encoder` None, no store is created. `migrate` says that somebody asked for a migration by name.
+    Raises SchemaMismatch if the schema is newer or unknown, or a migration has to be asked for, and
+    StoreUnavailable if there is no store to open. All of it happens in the transaction of `connection`, so
+    that a process which is killed leaves the former schema.
     """
-    revision, stamped = _revision(connection)
+    revision, stamped = revision_of(connection)
+    if revision == REVISION and stamped:
+        return
     if revision is None and encoder is None:
         raise StoreUnavailable("there is no store yet")
+    database.begin_schema(connection)
+    revision, stamped = revision_of(connection)  # Another process may have been faster.
     if revision is not None and not (revision.isdecimal() and int(revision) <= int(REVISION)):
         raise SchemaMismatch(
             f"this store has schema {revision}, and this version of pr2 supports schemas up to {REVISION}: "
             "open it with the version that wrote it, or a newer one"
         )
+    if revision is not None and revision != REVISION:
+        database.before_migration(revision, asked=migrate)
     if revision is not None and not stamped:
-        _alembic(connection, "stamp", revision)
+        apply(connection, "stamp", revision)
     if revision != REVISION:
-        _alembic(connection, "upgrade", REVISION)
+        apply(connection, "upgrade", REVISION)
         # Versions from before Alembic check this row.
         _set(connection, _SCHEMA, REVISION)
     if revision is None:
@@ -58,7 +69,7 @@ def read_encoder(
     if lock:
         query = query.with_for_update(read=lock == "share")
     made_by = EncoderManifest(**json.loads(connection.execute(query).scalar_one()))
-    if expected is not None and made_by != expected:
+    if expected is not None and not made_by.matches(expected):
         raise EncoderMismatch(
             f"this store was made with the encoder {made_by}; it cannot be opened with "
             f"{expected}: use the former, or re-embed the store (pr2 profile reembed)"
@@ -84,7 +95,7 @@ def read_spaces(
     )
     made_by = {row.key.removeprefix(_SPACE): EncoderManifest(**json.loads(row.value)) for row in rows}
     for name, encoder in expected.items():
-        if name in made_by and made_by[name] != encoder:
+        if name in made_by and not made_by[name].matches(encoder):
             raise EncoderMismatch(
                 f"the space {name!r} of this store was made with the encoder {made_by[name]}; it cannot be "
                 f"opened with {encoder}: use the former, or make it again "
@@ -117,7 +128,7 @@ def drop_space(connection: Connection, name: str) -> None:
     connection.execute(delete(schema.manifest).where(schema.manifest.c.key == _SPACE + name))
 
 
-def _revision(connection: Connection) -> tuple[str | None, bool]:
+def revision_of(connection: Connection) -> tuple[str | None, bool]:
     """Return the schema's revision, None if there is no store, and whether Alembic has recorded it."""
     tables = inspect(connection).get_table_names()
     if schema.manifest.name not in tables:
@@ -129,7 +140,8 @@ def _revision(connection: Connection) -> tuple[str | None, bool]:
     return str(connection.execute(query).scalar_one()), False
 
 
-def _alembic(connection: Connection, step: Literal["stamp", "upgrade"], revision: str) -> None:
+def apply(connection: Connection, step: Literal["stamp", "upgrade"], revision: str) -> None:
+    """Upgrade the tables to a revision, or record that they have it."""
     # Imported lazily: the import takes longer than opening a store that is up to date.
     from alembic import command
     from alembic.config import Config

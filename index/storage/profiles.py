@@ -1,20 +1,21 @@
 """Rows of a user's profile: documents, passages with their vectors, and the profile's version."""
 
-import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from index.documents import Document, iso
+from index.documents import Document
 from index.errors import UnknownDocument, UnknownUser, WouldReplace
 from index.storage import schema, vectors
 from index.storage.database import insert_if_missing
+from index.storage.digests import digest
+from index.storage.rows import document_of, row_of
+from index.storage.schema import owned, owner
 from index.values import Changes, Tally
 
 _ENCODED = (schema.passages, schema.space_vectors)
@@ -60,15 +61,18 @@ class StoredProfile:
     """Vectors of the same passages in further spaces, by the space's name."""
 
 
-_VERSION = select(schema.users.c.version).where(schema.users.c.user == bindparam("user"))
+_VERSION = select(schema.users.c.version).where(owned(schema.users, bindparam("user")))
 """Built once: every search runs it, and building it takes longer than running it."""
-_VERSION_TO_CHANGE = _VERSION.with_for_update()
-"""Locks the user's row: one writer per user, even if several servers share a database."""
+_VERSION_TO_DELETE = _VERSION.with_for_update()
+"""Locks the user's row: one writer per user, even if several servers share a database.
+
+This lock also waits for answers that are being stored; see answers.save.
+"""
 
 
-def version_of(connection: Connection, user: str, *, to_change: bool = False) -> int:
+def version_of(connection: Connection, user: str, *, to_delete: bool = False) -> int:
     """Return the profile's version, which grows with every change. Raises UnknownUser."""
-    query = _VERSION_TO_CHANGE if to_change else _VERSION
+    query = _VERSION_TO_DELETE if to_delete else _VERSION
     version = connection.execute(query, {"user": user}).scalar_one_or_none()
     if version is None:
         raise unknown_user(user)
@@ -102,7 +106,7 @@ def put(
         raise WouldReplace(_would_replace(changes.replaced))
     connection.execute(
         update(schema.users)
-        .where(schema.users.c.user == user)
+        .where(owned(schema.users, user))
         .values(version=version + 1, next_position=position)
     )
     return version + 1
@@ -111,9 +115,10 @@ def put(
 def _claimed(connection: Connection, user: str) -> tuple[int, int]:
     """Create the user if missing, lock their row, and return its version and next position."""
     # Starts from the clock: a user who returns after an erasure must not reuse versions that caches hold.
-    new = {"user": user, "version": time.time_ns() // 1_000, "next_position": 0}
+    new = owner(user) | {"version": time.time_ns() // 1_000, "next_position": 0}
     columns = schema.users.c
-    query = select(columns.version, columns.next_position).where(columns.user == user).with_for_update()
+    query = select(columns.version, columns.next_position).where(owned(schema.users, user))
+    query = query.with_for_update(key_share=True)
     # Another server may create or erase the user between the two statements.
     while (row := connection.execute(query).one_or_none()) is None:
         insert_if_missing(connection, schema.users, new)
@@ -128,7 +133,9 @@ def swap_vectors(
 ) -> list[str]:
     """See Store.swap_vectors. `space` None means the vectors of the store's own encoder, and all passages."""
     users = schema.users.c
-    now = {row.user: row.version for row in connection.execute(select(users.user, users.version))}
+    query = select(users.user, users.version).where(users.tenant == schema.TENANT)
+    # Locked, so that nothing is deleted which would be written again.
+    now = {row.user: row.version for row in connection.execute(query.with_for_update(key_share=True))}
     changed = sorted(user for user, version in now.items() if versions.get(user) != version)
     if changed:
         return changed
@@ -158,11 +165,11 @@ def load(
     documents, passages = schema.documents.c, schema.passages.c
     version = version_of(connection, user)
     rows = connection.execute(
-        select(schema.documents).where(documents.user == user).order_by(documents.position)
+        select(schema.documents).where(owned(schema.documents, user)).order_by(documents.position)
     ).all()
     parts = connection.execute(
         select(passages.position, passages.start, passages.end, passages.vector)
-        .where(passages.user == user)
+        .where(owned(schema.passages, user))
         .order_by(passages.position, passages.start)
     ).all()
     indexes = {row.position: index for index, row in enumerate(rows)}
@@ -170,7 +177,7 @@ def load(
     return StoredProfile(
         user=user,
         version=version,
-        documents=[_document(row) for row in rows],
+        documents=[document_of(row) for row in rows],
         spans=[(indexes[part.position], part.start, part.end) for part in parts],
         vectors=vectors.of_rows(user, parts, dimension),
         spaces=vectors.load_spaces(connection, user, keys, spaces) if spaces else {},
@@ -182,11 +189,11 @@ def document(connection: Connection, user: str, document_id: str) -> Document:
     version_of(connection, user)
     columns = schema.documents.c
     row = connection.execute(
-        select(schema.documents).where(columns.user == user, columns.id == document_id)
+        select(schema.documents).where(owned(schema.documents, user), columns.id == document_id)
     ).one_or_none()
     if row is None:
         raise unknown_document(user, document_id)
-    return _document(row)
+    return document_of(row)
 
 
 def page(connection: Connection, user: str, after: int, limit: int) -> list[tuple[int, Document]]:
@@ -195,17 +202,17 @@ def page(connection: Connection, user: str, after: int, limit: int) -> list[tupl
     columns = schema.documents.c
     rows = connection.execute(
         select(schema.documents)
-        .where(columns.user == user, columns.position > after)
+        .where(owned(schema.documents, user), columns.position > after)
         .order_by(columns.position)
         .limit(limit)
     ).all()
-    return [(row.position, _document(row)) for row in rows]
+    return [(row.position, document_of(row)) for row in rows]
 
 
 def count(connection: Connection, user: str) -> int:
     """Return the number of documents. Raises UnknownUser."""
     version_of(connection, user)
-    query = select(func.count()).where(schema.documents.c.user == user)
+    query = select(func.count()).where(owned(schema.documents, user))
     return int(connection.execute(query).scalar_one())
 
 
@@ -217,23 +224,23 @@ def missing(connection: Connection, user: str, document_ids: Collection[str]) ->
     for first in range(0, len(ordered), AT_ONCE):
         some = ordered[first : first + AT_ONCE]
         absent.difference_update(
-            connection.scalars(select(columns.id).where(columns.user == user, columns.id.in_(some)))
+            connection.scalars(select(columns.id).where(owned(schema.documents, user), columns.id.in_(some)))
         )
     return sorted(absent)
 
 
 def delete_document(connection: Connection, user: str, document_id: str) -> None:
     """Raises UnknownUser or UnknownDocument."""
-    version = version_of(connection, user, to_change=True)
+    version = version_of(connection, user, to_delete=True)
     documents = schema.documents.c
-    where = (documents.user == user, documents.id == document_id)
+    where = (owned(schema.documents, user), documents.id == document_id)
     position = connection.execute(select(documents.position).where(*where)).scalar_one_or_none()
     if position is None:
         raise unknown_document(user, document_id)
     connection.execute(delete(schema.documents).where(*where))
     for table in _ENCODED:
-        connection.execute(delete(table).where(table.c.user == user, table.c.position == position))
-    connection.execute(update(schema.users).where(schema.users.c.user == user).values(version=version + 1))
+        connection.execute(delete(table).where(owned(table, user), table.c.position == position))
+    connection.execute(update(schema.users).where(owned(schema.users, user)).values(version=version + 1))
 
 
 def unknown_document(user: str, document_id: str) -> UnknownDocument:
@@ -277,14 +284,14 @@ def _rows(connection: Connection, user: str, document_ids: Iterable[str]) -> Ite
     ids = list(document_ids)
     for first in range(0, len(ids), AT_ONCE):
         some = ids[first : first + AT_ONCE]
-        query = select(schema.documents).where(columns.user == user, columns.id.in_(some))
+        query = select(schema.documents).where(owned(schema.documents, user), columns.id.in_(some))
         stored = {row.id: row for row in connection.execute(query)}
         for document_id in some:
             yield document_id, stored.get(document_id)
 
 
 def _same(row: Any, document: Document) -> bool:
-    return _document(row).to_dict() == document.to_dict()
+    return document_of(row).to_dict() == document.to_dict()
 
 
 def _would_replace(replaced: Tally[str]) -> str:
@@ -307,20 +314,24 @@ def _put_batch(
     for first in range(0, len(known), AT_ONCE):
         replaced = known[first : first + AT_ONCE]
         for table in (schema.documents, *_ENCODED):
-            connection.execute(delete(table).where(table.c.user == user, table.c.position.in_(replaced)))
+            connection.execute(delete(table).where(owned(table, user), table.c.position.in_(replaced)))
     for document_id in latest:
         if document_id not in positions:
             positions[document_id] = position
             position += 1
-    rows = [_row(user, positions[name], encoded.document) for name, encoded in latest.items()]
+    rows: list[dict[str, Any]] = []
+    passage_rows: list[dict[str, Any]] = []
+    for name, encoded in latest.items():
+        row = row_of(user, positions[name], encoded.document)
+        parts = [
+            (passage.start, passage.end, vectors.to_bytes(passage.vector))
+            for passage in encoded.passages or ()
+        ]
+        rows.append(row | {"digest": digest(row, parts)})
+        key = owner(user) | {"position": positions[name]}
+        passage_rows += [key | {"start": s, "end": e, "vector": vector} for s, e, vector in parts]
     if rows:
         connection.execute(insert(schema.documents), rows)
-    passage_rows = [
-        _key(user, positions[name], passage)
-        | {"end": passage.end, "vector": vectors.to_bytes(passage.vector)}
-        for name, encoded in latest.items()
-        for passage in encoded.passages or ()
-    ]
     if passage_rows:
         connection.execute(insert(schema.passages), passage_rows)
     _put_vectors(connection, user, latest.values(), positions, spaces)
@@ -335,7 +346,7 @@ def _positions(connection: Connection, user: str, batch: Iterable[EncodedDocumen
     for first in range(0, len(ids), AT_ONCE):
         some = ids[first : first + AT_ONCE]
         rows = connection.execute(
-            select(columns.id, columns.position).where(columns.user == user, columns.id.in_(some))
+            select(columns.id, columns.position).where(owned(schema.documents, user), columns.id.in_(some))
         ).all()
         positions |= {row.id: row.position for row in rows}
     return positions
@@ -361,29 +372,4 @@ def _put_vectors(
 
 
 def _key(user: str, position: int, passage: EncodedPassage) -> dict[str, Any]:
-    return {"user": user, "position": position, "start": passage.start}
-
-
-def _row(user: str, position: int, document: Document) -> dict[str, Any]:
-    return {
-        "user": user,
-        "id": document.id,
-        "position": position,
-        "text": document.text,
-        "created_at": iso(document.created_at) if document.created_at else None,
-        "title": document.title,
-        "source": document.source,
-        "metadata": json.dumps(document.metadata) if document.metadata else None,
-    }
-
-
-def _document(row: Any) -> Document:
-    # Stored documents were validated when they were put.
-    return Document.model_construct(
-        id=row.id,
-        text=row.text,
-        created_at=datetime.fromisoformat(row.created_at) if row.created_at else None,
-        title=row.title,
-        source=row.source,
-        metadata=json.loads(row.metadata) if row.metadata else {},
-    )
+    return owner(user) | {"position": position, "start": passage.start}

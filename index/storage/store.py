@@ -1,11 +1,10 @@
 """The store: the single source of truth for users' histories.
 
 A document's text and its vectors are written in one transaction, and acknowledged writes are durable
-(SQLite: WAL, synchronous=FULL). A process that is killed at any moment leaves nothing to repair. Uses
-SQLAlchemy Core, so that another database needs no second code path.
+(SQLite: WAL, synchronous=FULL). A process that is killed at any moment leaves nothing to repair. SQLAlchemy
+Core serves SQLite and PostgreSQL from the same code; what differs is in sqlite.py and postgresql.py.
 """
 
-import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,16 +16,14 @@ from sqlalchemy import Connection, delete, select
 from index.documents import Document, iso
 from index.encoding.encoders import EncoderManifest
 from index.encoding.spool import Spool
-from index.errors import EncoderMismatch, StoreDamaged, UnknownSpace, UnknownUser
-from index.storage import answers, opening, profiles, schema, wal
+from index.errors import EncoderMismatch, UnknownSpace, UnknownUser
+from index.storage import answers, opening, profiles, schema
 from index.storage.answers import StoredAnswer
-from index.storage.database import Database, as_unavailable
+from index.storage.database import connect
 from index.storage.health import Health
 from index.storage.profiles import EncodedDocument, StoredProfile
 from index.storage.redaction import Deleted
 from index.values import Changes, Receipt
-
-_log = logging.getLogger(__name__)
 
 
 class Store:
@@ -53,51 +50,31 @@ class Store:
         """
         self._expected = manifest
         self._spaces = dict(spaces or {})
-        self.database = Database(url)
+        self.database = connect(url)
         self._health = Health(self.database)
         self._keep_reserve = keep_reserve
         self._accept_loss = accept_loss
         self._ready = False
 
-    def open(self) -> None:
-        """Create the store if it is missing, or migrate it.
+    def open(self, *, migrate: bool = False) -> None:
+        """Create the store if it is missing.
 
-        Raises EncoderMismatch, SchemaMismatch, StoreDamaged.
+        An older schema is migrated: of a SQLite file always, after it has been copied aside; of any other
+        database, which other servers may be using, only with `migrate`. Raises EncoderMismatch,
+        SchemaMismatch, StoreDamaged.
         """
         if self._ready:
             return
-        self._examine_log()
+        self.database.examine(accept_loss=self._accept_loss)
         with self.database.write() as connection:
-            opening.prepare(connection, self._expected)
+            opening.prepare(self.database, connection, self._expected, migrate=migrate)
             opening.read_encoder(connection, self._expected)
             opening.begin_spaces(connection, self._spaces)
         # A process that was killed may have deleted without scrubbing.
         self.database.scrub(wait_ms=0)
-        if self._keep_reserve and self.database.reserve:
-            self.database.reserve.fill()
+        if self._keep_reserve:
+            self.database.keep_reserve()
         self._ready = True
-
-    def _examine_log(self) -> None:
-        """Look for damage before SQLite has a connection: closing the last one would remove the evidence."""
-        if self.database.file is None:
-            return
-        with as_unavailable():
-            found = wal.examine(self.database.file)
-        log = f"{self.database.file}-wal"
-        if found.lost:
-            what = f"{log} is damaged: at least {found.lost} acknowledged writes behind the damage are lost"
-            if not self._accept_loss:
-                raise StoreDamaged(
-                    f"{what} if it is opened. Nothing was changed: restore a backup, or set accept_loss "
-                    "(PR2_ACCEPT_LOSS=true) to go on without them"
-                )
-            _log.error("%s", what)
-        elif found.doubtful:
-            _log.warning(
-                "%s ends in an unreadable write: it was interrupted before it was acknowledged, unless the "
-                "disk is damaged",
-                log,
-            )
 
     def close(self) -> None:
         self.database.close()
@@ -109,7 +86,9 @@ class Store:
 
     def users(self) -> list[str]:
         with self._read() as connection:
-            return list(connection.scalars(select(schema.users.c.user).order_by(schema.users.c.user)))
+            columns = schema.users.c
+            query = select(columns.user).where(columns.tenant == schema.TENANT).order_by(columns.user)
+            return list(connection.scalars(query))
 
     def version(self, user: str) -> int:
         """Return the profile's version, which grows with every change. Raises UnknownUser."""
@@ -160,6 +139,7 @@ class Store:
         """Delete a further space and its vectors. Raises UnknownSpace."""
 
         def work(connection: Connection) -> None:
+            self.database.unhurried(connection)
             opening.read_encoder(connection, None, lock="exclusive")
             known = opening.read_spaces(connection, {})
             if name not in known:
@@ -185,6 +165,7 @@ class Store:
         nothing was replaced.
         """
         with self._write() as connection:
+            self.database.unhurried(connection)
             opening.read_encoder(connection, None, lock="exclusive")
             changed = profiles.swap_vectors(connection, versions, batches, space)
             if changed:
@@ -244,9 +225,9 @@ class Store:
         """Delete a user's rows from every table. Raises UnknownUser."""
 
         def work(connection: Connection) -> dict[str, int]:
-            profiles.version_of(connection, user, to_change=True)
+            profiles.version_of(connection, user, to_delete=True)
             return {
-                table.name: connection.execute(delete(table).where(table.c.user == user)).rowcount
+                table.name: connection.execute(delete(table).where(schema.owned(table, user))).rowcount
                 for table in schema.PER_USER
             }
 

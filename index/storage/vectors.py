@@ -36,7 +36,7 @@ def load_spaces(
     columns = schema.space_vectors.c
     rows = connection.execute(
         select(columns.space, columns.position, columns.start, columns.vector)
-        .where(columns.user == user, columns.space.in_(spaces))
+        .where(schema.owned(schema.space_vectors, user), columns.space.in_(spaces))
         .order_by(columns.position, columns.start)
     ).all()
     by_space: dict[str, list[Any]] = {name: [] for name in spaces}

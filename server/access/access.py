@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from agent.driver import Event
 from agent.trajectory import Message
 from index.documents import Document
-from index.values import Passage, PutItems, PutOptions, PutReport, Receipt
+from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt
 from server.access.gate import Action, Forbidden, Gate, IdentityConflict, Principal
 from server.access.identity import Identity, identify
 from server.answers import AnswerRecord, AskOptions
@@ -42,11 +42,11 @@ class Access:
 
     async def users(self) -> list[str]:
         """Users with stored data whom the principal may see."""
-        return [user for user in await self._service.run(self._store.users) if self._may_read(user)]
+        return [user for user in await self._service.run(self._store.users) if self._may("read", user)]
 
-    def _may_read(self, user: str) -> bool:
+    def _may(self, action: Action, user: str) -> bool:
         try:
-            self.check("read", user)
+            self.check(action, user)
         except (Forbidden, IdentityConflict):
             return False
         return True
@@ -89,11 +89,16 @@ class Access:
         return await self._service.erase(user)
 
     async def search(
-        self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
+        self,
+        user: str,
+        queries: Sequence[str],
+        k: int,
+        retriever: str | None = None,
+        period: Period = ANY_TIME,
     ) -> list[list[Passage]]:
         """The best passages for each query, best first. Defaults to the settings' retriever."""
         self.check("read", user)
-        return await self._stop.unless(self._service.search, user, queries, k, retriever)
+        return await self._stop.unless(self._service.search, user, queries, k, retriever, period)
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""
@@ -111,9 +116,14 @@ class Access:
     ) -> Answering:
         """Validate a question and enter it into the queue. Raises the errors of Service.prepare, and Busy.
 
-        `named_by` says where the request names the user, unless its connection does.
+        `named_by` says where the request names the user, unless its connection does. To remember a question
+        takes the right to write; without it, the setting `remember` has no effect.
         """
         self.check("ask", user)
+        if options.get("remember"):
+            self.check("write", user)
+        elif options.get("remember") is None:
+            options["remember"] = self._service.settings.remember and self._may("write", user)
         if self._principal.user is not None:
             named_by = self._principal.named_by
         request = await self._service.prepare(user, question, conversation, **options)

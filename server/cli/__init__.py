@@ -11,6 +11,7 @@ from server.cli.mcp import mcp
 from server.cli.profile import profile
 from server.cli.ranking import rank
 from server.cli.serve import serve
+from server.cli.storing import store
 from server.cli.training import train
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.command()(mcp)
 app.command()(rank)
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(profile, name="profile", no_args_is_help=True)
+app.add_typer(store, name="store", no_args_is_help=True)
 app.add_typer(train, name="train", no_args_is_help=True)
 
 

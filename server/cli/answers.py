@@ -120,6 +120,7 @@ class BackendAnswers:
             "method": options.method,
             "retriever": options.retriever,
             "limits": dict(options.limits),
+            "remember": False,
         }
         if options.plan is not None:
             asked["plan"] = options.plan

@@ -27,7 +27,16 @@ def ask(
     compare: Annotated[
         bool, typer.Option("--compare", help="Also answer without the history, for comparison.")
     ] = False,
+    remember: Annotated[
+        bool | None,
+        typer.Option(
+            "--remember/--no-remember",
+            help="Add the question to the person's history once it is answered; default: as in the settings.",
+        ),
+    ] = None,
     retriever: options.Retriever = None,
+    as_of: options.AsOf = None,
+    time_zone: options.TimeZone = None,
     limits: options.Given,
     as_json: options.AsJson = False,
     no_color: options.NoColor = False,
@@ -41,6 +50,8 @@ def ask(
         "retriever": retriever,
         "limits": limits,
         "compare": compare,
+        "remember": remember,
+        "period": options.period(as_of=as_of, time_zone=time_zone),
     }
     with as_cli_errors():
         asyncio.run(_ask(server, flags, user, question, asked, as_json, no_color))

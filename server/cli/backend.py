@@ -6,7 +6,7 @@ from typing import Any, Protocol, Unpack
 
 from agent.driver import Event
 from index.documents import Document
-from index.values import Passage, PutItems, PutOptions, PutReport, Receipt
+from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt
 from server.access.access import Access
 from server.access.gate import OpenGate
 from server.answers import AnswerRecord, AskOptions
@@ -33,7 +33,12 @@ class Backend(Protocol):
     async def erase(self, user: str) -> Receipt: ...
 
     async def search(
-        self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
+        self,
+        user: str,
+        queries: Sequence[str],
+        k: int,
+        retriever: str | None = None,
+        period: Period = ANY_TIME,
     ) -> list[list[Passage]]: ...
 
     def answer(

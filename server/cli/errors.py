@@ -36,6 +36,7 @@ def explain(error: Exception) -> str | None:
     # Imported here because they load much of the service, and most commands succeed.
     from agent.crossencoder import CrossEncoderUnavailable
     from agent.engines.errors import EngineError
+    from agent.rerankers import RerankerUnavailable
     from server.client import ApiError
     from server.service import InvalidQuestion
     from training.errors import TrainingError
@@ -49,7 +50,7 @@ def explain(error: Exception) -> str | None:
             return f"pr2.toml: {error}"
         case BadInput() | ProfileError() | ApiError() | InvalidQuestion() | EngineError() | SettingsError():
             return str(error)
-        case TrainingError() | CrossEncoderUnavailable():
+        case TrainingError() | CrossEncoderUnavailable() | RerankerUnavailable():
             return str(error)
         case ExceptionGroup():
             # From concurrent tasks: the first error cancelled the others.

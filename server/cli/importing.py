@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -64,21 +63,8 @@ def import_(
             help="Tables and JSON: column or key of a field, like text=BODY. Repeatable.",
         ),
     ] = None,
-    zone: Annotated[
-        str | None,
-        typer.Option(
-            "--time-zone",
-            metavar="NAME",
-            help="Time zone of an export that names none, like Europe/Berlin; by default this machine's.",
-        ),
-    ] = None,
-    day_first: Annotated[
-        bool | None,
-        typer.Option(
-            "--day-first/--month-first",
-            help="Order of dates like 03/04/2024 in an export whose dates could be read in both.",
-        ),
-    ] = None,
+    zone: options.Zone = None,
+    day_first: options.DayFirst = None,
     on_error: Annotated[
         Literal["fail", "skip"] | None,
         typer.Option(
@@ -99,7 +85,7 @@ def import_(
     """
     flags = options.flags(data=data, encoder=encoder, space=space)
     with as_cli_errors():
-        read_as = Options(user, _mapping(columns or []), _zone(zone), day_first)
+        read_as = Options(user, _mapping(columns or []), options.zone_of(zone), day_first)
         with opened(path, form, read_as) as (recognition, sources):
             for claim in recognition.claims:
                 typer.echo(_recognized(path, claim, zone), err=True)
@@ -164,13 +150,6 @@ class LeftOut:
         tally.count += 1
         if item.where and len(tally.first) < _NAMED:
             tally.first.append(item.where)
-
-
-def _zone(name: str | None) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name) if name else None
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadInput(f"{name!r} is not a time zone, like Europe/Berlin") from None
 
 
 def _mapping(pairs: Sequence[str]) -> dict[str, str]:

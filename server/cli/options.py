@@ -3,12 +3,16 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
 from agent.engines.registry import policies
+from index.values import Period
+from server.cli.errors import BadInput
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -30,7 +34,10 @@ Data = Annotated[
 ]
 Encoder = Annotated[
     str | None,
-    typer.Option("--encoder", help="minilm, contriever, or the path of a sentence-transformers model."),
+    typer.Option(
+        "--encoder",
+        help="minilm, multilingual, openai, contriever, or the path of a sentence-transformers model.",
+    ),
 ]
 
 
@@ -59,6 +66,31 @@ Space = Annotated[
         help="A further embedding space of the store and its encoder: a retriever of that name. Repeatable.",
     ),
 ]
+Zone = Annotated[
+    str | None,
+    typer.Option(
+        "--time-zone",
+        metavar="NAME",
+        help="Time zone of times that name none, like Europe/Berlin; by default this machine's.",
+    ),
+]
+DayFirst = Annotated[
+    bool | None,
+    typer.Option(
+        "--day-first/--month-first",
+        help="Order of dates like 03/04/2024 in files whose dates could be read in both.",
+    ),
+]
+
+
+def zone_of(name: str | None) -> ZoneInfo | None:
+    """The time zone of that name. Raises BadInput."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadInput(f"{name!r} is not a time zone, like Europe/Berlin") from None
+
+
 Retriever = Annotated[
     str | None,
     typer.Option(
@@ -67,6 +99,48 @@ Retriever = Annotated[
         "auto, with a selector.",
     ),
 ]
+_DAY = ["%Y-%m-%d"]
+After = Annotated[
+    datetime | None,
+    typer.Option("--after", formats=_DAY, metavar="DAY", help="First day of what is found, like 2024-03-01."),
+]
+Before = Annotated[
+    datetime | None,
+    typer.Option(
+        "--before", formats=_DAY, metavar="DAY", help="The day behind the last one of what is found."
+    ),
+]
+Last = Annotated[
+    str | None,
+    typer.Option("--last", metavar="PERIOD", help="Length of the time up to today: 30d, 2w, 6m, 1y."),
+]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        formats=_DAY,
+        metavar="DAY",
+        help="Ask as on this day: documents later than it are not seen.",
+    ),
+]
+TimeZone = Annotated[
+    str | None,
+    typer.Option("--time-zone", metavar="NAME", help="The person's time zone, like Europe/Berlin."),
+]
+
+
+def period(
+    after: datetime | None = None,
+    before: datetime | None = None,
+    last: str | None = None,
+    as_of: datetime | None = None,
+    time_zone: str | None = None,
+) -> Period:
+    """The limits in time that the options above give."""
+    days = [moment.date() if moment else None for moment in (after, before, as_of)]
+    return Period(days[0], days[1], last, days[2], time_zone)
+
+
 Selector = Annotated[
     Path | None,
     typer.Option("--selector", metavar="DIR", help="Folder of the selector that chooses for auto."),
@@ -137,6 +211,17 @@ OPTIONS: Mapping[str, Any] = {
     ],
     "retriever": Retriever,
     "selector": Selector,
+    "reranker": Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|FORM:URL",
+            help="Reranker of the passages: a cross-encoder's folder, cohere:URL (also vLLM) or tei:URL.",
+        ),
+    ],
+    "rerank_candidates": Annotated[int | None, typer.Option(help="Passages that are reranked.")],
+    "rerank_ms": Annotated[
+        int | None, typer.Option(help="Longest wait for the reranker; then the retriever's order stays.")
+    ],
     "policy": PolicyName,
     "base_url": BaseUrl,
     "model": Model,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from index.values import Period
 from server.cli import options
 from server.cli.errors import BadInput, as_cli_errors
 from server.cli.importing import import_
@@ -108,6 +109,11 @@ def search(
     ],
     k: Annotated[int, typer.Option("-k", min=1, help="Passages for each query.")] = 5,
     retriever: options.Retriever = None,
+    after: options.After = None,
+    before: options.Before = None,
+    last: options.Last = None,
+    as_of: options.AsOf = None,
+    time_zone: options.TimeZone = None,
     server: options.Server = None,
     data: options.Data = None,
     encoder: options.Encoder = None,
@@ -125,6 +131,7 @@ def search(
                 queries,
                 k,
                 retriever,
+                options.period(after, before, last, as_of, time_zone),
                 as_json,
                 no_color,
             )
@@ -138,6 +145,7 @@ async def _search(
     queries: Sequence[str],
     k: int,
     retriever: str | None,
+    period: Period,
     as_json: bool,
     no_color: bool,
 ) -> None:
@@ -145,7 +153,7 @@ async def _search(
     from server.cli.render import console, line, passage_row
 
     async with open_backend(server, flags) as backend:
-        results = await backend.search(user, queries, k, retriever)
+        results = await backend.search(user, queries, k, retriever, period)
     if as_json:
         found = [[asdict(passage) for passage in passages] for passages in results]
         typer.echo(to_json({"results": found}, indent=2))

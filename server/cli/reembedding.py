@@ -35,7 +35,9 @@ def reembed(data: options.Data = None, encoder: options.Encoder = None, space: o
         try:
             if encoder is not None or not named:
                 further = list(store.spaces())
-                _embed(store, load_encoder(settings.encoder, settings.passage_tokens))
+                _embed(
+                    store, load_encoder(settings.encoder, settings.passage_tokens, options=settings.encoding)
+                )
                 for name in sorted(set(further) - set(named)):
                     typer.echo(f"dropped the space {one_line(name)}, whose passages have changed")
             for name, spec in named.items():

@@ -61,7 +61,7 @@ def hanging(lead: Text, body: Text) -> Table:
 
 
 def passage_row(number: int, passage: Passage) -> Table:
-    """`[n] 2023-04-15 0.71 id  title: text…`, shortened."""
+    """`[n] 2023-04-15 0.71 id  title: text… (3 times)`, shortened."""
     title = f"{passage.title}: " if passage.title else ""
     date = f"{passage.created_at[:10]} " if passage.created_at else ""
     return hanging(
@@ -71,6 +71,7 @@ def passage_row(number: int, passage: Passage) -> Table:
             (f"{passage.score:.2f} ", "dim"),
             (f"{one_line(passage.document_id)}  ", "dim"),
             (one_line(title + passage.text, _SHORT), ""),
+            (f" ({passage.copies} times)" if passage.copies > 1 else "", "dim"),
         ),
     )
 
@@ -129,6 +130,8 @@ class StepPrinter:
             f"{_counted(len(trajectory.documents_read), 'document', 'documents')} read",
             f"{trajectory.total_ms / 1000:.2f} s",
             *([] if record.stored else ["could not be stored"]),
+            *([f"remembered as {record.remembered}"] if record.remembered else []),
+            *([f"not remembered: {record.not_remembered}"] if record.not_remembered else []),
         )
         self._out.print()
         self._out.print(line((" · ".join(facts), "dim")))

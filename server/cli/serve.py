@@ -29,6 +29,7 @@ _CLOSING_S = 1
 @options.shared(
     flags=(
         *("host", "port", "root_path", "data", "encoder", "space", "retriever", "selector"),
+        *("reranker", "rerank_candidates", "rerank_ms"),
         *options.POLICY,
         *options.PLANNER,
     )

@@ -46,12 +46,11 @@ class Synced:
 
 @dataclass
 class FolderWatch:
-    """A folder whose files become documents of `user`, with the identities that an import gives them."""
+    """A folder whose files become documents of a user, with the identities that an import gives them."""
 
     backend: Target
-    user: str
-    folder: Path
     options: Options
+    folder: Path
     _ids: dict[str, list[str]] = field(default_factory=dict)
     """Ids of the documents of each file."""
     _states: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -59,7 +58,7 @@ class FolderWatch:
 
     async def run(self, changes: AsyncGenerator[Any, None], report: Callable[[Synced], None]) -> None:
         """Make a pass at the first of `changes` and at each later one that is not empty, and report it."""
-        self._ids = await asyncio.to_thread(_loaded, self.folder, self.user)
+        self._ids = await asyncio.to_thread(_loaded, self.folder, self.options.user)
         first = True
         async with aclosing(changes):
             async for change in changes:
@@ -84,12 +83,12 @@ class FolderWatch:
                 del self._ids[gone]
             faults: list[str] = []
             documents = self._documents(members, changed, faults)
-            report = await self.backend.put(self.user, documents, on_error="skip")
+            report = await self.backend.put(self.options.user, documents, on_error="skip")
         deleted = 0
         for one in before - {one for ids in self._ids.values() for one in ids}:
             deleted += await self._deleted(one)
         self._states = states
-        await asyncio.to_thread(_save, self.folder, self.user, self._ids)
+        await asyncio.to_thread(_save, self.folder, self.options.user, self._ids)
         return Synced(report.changes.added.count, report.changes.replaced.count, deleted, tuple(faults))
 
     def _documents(self, members: Members, changed: list[Member], faults: list[str]) -> PutItems:
@@ -110,7 +109,7 @@ class FolderWatch:
         from server.client import ApiError
 
         try:
-            await self.backend.delete_document(self.user, document_id)
+            await self.backend.delete_document(self.options.user, document_id)
         except NotFound:
             return False
         except ApiError as error:
@@ -187,6 +186,8 @@ def watch(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of Markdown notes or mail (Maildir, mbox, .eml).")
     ],
+    zone: options.Zone = None,
+    day_first: options.DayFirst = None,
     server: options.Server = None,
     data: options.Data = None,
     encoder: options.Encoder = None,
@@ -201,18 +202,19 @@ def watch(
     with as_cli_errors():
         if not folder.is_dir():
             raise BadInput(f"{folder} is not a folder")
+        read_as = Options(user, zone=options.zone_of(zone), day_first=day_first)
         try:
-            asyncio.run(_watch(server, flags, user, folder))
+            asyncio.run(_watch(server, flags, folder, read_as))
         except KeyboardInterrupt:
             typer.echo("stopped", err=True)
 
 
-async def _watch(server: str | None, flags: Mapping[str, Any], user: str, folder: Path) -> None:
+async def _watch(server: str | None, flags: Mapping[str, Any], folder: Path, read_as: Options) -> None:
     from server.cli.backend import open_backend
 
     async with open_backend(server, flags) as backend:
-        typer.echo(one_line(f"watching {folder} for {user}"), err=True)
-        await FolderWatch(backend, user, folder, Options(user)).run(changes_of(folder), _print)
+        typer.echo(one_line(f"watching {folder} for {read_as.user}"), err=True)
+        await FolderWatch(backend, read_as, folder).run(changes_of(folder), _print)
 
 
 def _print(synced: Synced) -> None:

@@ -12,9 +12,19 @@ from urllib.parse import quote
 
 import httpx
 
-from agent.engines.retry import wait_s
 from index.errors import InvalidDocument
-from index.values import Passage, PutItems, PutOptions, PutReport, Receipt, Tally, check_name
+from index.retry import wait_s
+from index.values import (
+    ANY_TIME,
+    Passage,
+    Period,
+    PutItems,
+    PutOptions,
+    PutReport,
+    Receipt,
+    Tally,
+    check_name,
+)
 from server.answers import AnswerRecord, AskOptions
 from server.client import replies
 from server.client.errors import ApiError, problem, refusal, understood
@@ -144,10 +154,16 @@ class AsyncClient:
             return Receipt(**data)
 
     async def search(
-        self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
+        self,
+        user: str,
+        queries: Sequence[str],
+        k: int,
+        retriever: str | None = None,
+        period: Period = ANY_TIME,
     ) -> list[list[Passage]]:
         """The best passages for each query, best first. Defaults to the server's retriever."""
         asked = {"queries": list(queries), "k": k} | ({"retriever": retriever} if retriever else {})
+        asked |= period.to_dict()
         data = await self._json("POST", f"{_user(user)}/search", json=asked)
         with understood():
             return [[Passage(**passage) for passage in found] for found in data["results"]]
@@ -246,7 +262,9 @@ def _authorization(token: str | None) -> dict[str, str]:
 
 
 def _question(question: str, options: AskOptions) -> dict[str, Any]:
-    return {"question": question} | {name: value for name, value in options.items() if value}
+    period = options.get("period") or ANY_TIME
+    given = {name: value for name, value in options.items() if (value or value is False) and name != "period"}
+    return {"question": question} | given | period.to_dict()
 
 
 def _user(user: str) -> str:

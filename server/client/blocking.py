@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from index.values import Passage, PutItems, PutOptions, PutReport, Receipt
+from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt
 from server.answers import AnswerRecord, AskOptions
 from server.client.asynchronous import AsyncClient
 
@@ -61,10 +61,15 @@ class Client:
         return self._portal.call(self._client.erase, user)
 
     def search(
-        self, user: str, queries: Sequence[str], k: int, retriever: str | None = None
+        self,
+        user: str,
+        queries: Sequence[str],
+        k: int,
+        retriever: str | None = None,
+        period: Period = ANY_TIME,
     ) -> list[list[Passage]]:
         """See AsyncClient.search."""
-        return self._portal.call(self._client.search, user, queries, k, retriever)
+        return self._portal.call(self._client.search, user, queries, k, retriever, period)
 
     def ask(self, user: str, question: str, **options: Unpack[AskOptions]) -> AnswerRecord:
         """See AsyncClient.ask."""

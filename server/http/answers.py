@@ -64,6 +64,8 @@ async def ask(request: Request, access: Caller, user: UserPath, body: AnswerRequ
         limits=body.limits.model_dump(exclude_unset=True) if body.limits else None,
         plan=body.plan,
         compare=body.compare,
+        remember=body.remember,
+        period=body.period,
         named_by="path",
     )
     if body.stream:

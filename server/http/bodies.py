@@ -5,6 +5,7 @@ check them against these shapes.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from agent.trajectory import Citation, Cost, FinishReason, Trajectory
 from index.documents import Document, Name, Passage, Text, check_storable
 from index.numbers import Integer
+from index.values import ANY_TIME, Period
 from server.settings import QuestionLimits
 
 MOST_QUERIES = 64
@@ -28,8 +30,24 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class SearchRequest(_Body):
-    """A search, either by `queries` or by similarity to stored documents."""
+class _Timed(_Body):
+    """What is asked on a day."""
+
+    as_of: date | None = None
+    """Day to ask on instead of today: documents later than it are not seen."""
+    time_zone: str | None = None
+    """IANA name of the person's time zone, like Europe/Berlin. Defaults to the server's."""
+
+    @property
+    def period(self) -> Period:
+        return Period(as_of=self.as_of, time_zone=self.time_zone)
+
+
+class SearchRequest(_Timed):
+    """A search, either by `queries` or by similarity to stored documents.
+
+    Days are local ones, as they are shown: the day of a document is the one where it was written.
+    """
 
     queries: Annotated[list[QueryText], Field(min_length=1, max_length=MOST_QUERIES)] | None = None
     like: Annotated[list[Name], Field(min_length=1, max_length=MOST_QUERIES)] | None = None
@@ -39,16 +57,30 @@ class SearchRequest(_Body):
     retriever: str | None = None
     """Only with `queries`; defaults to the server's. Not `auto`, which is for questions."""
 
+    after: date | None = None
+    """First day of what is found. Only with `queries`, like the other limits in time. Documents without a
+    date are left out."""
+    before: date | None = None
+    """The day behind the last one."""
+    last: str | None = None
+    """Length of the period up to today, instead of `after`: a number and d, w, m or y, like 30d."""
+
+    @property
+    def period(self) -> Period:
+        return Period(self.after, self.before, self.last, self.as_of, self.time_zone)
+
     @model_validator(mode="after")
     def _one_way(self) -> "SearchRequest":
         if (self.queries is None) == (self.like is None):
             raise ValueError("give either queries or like")
         if self.like is not None and self.retriever is not None:
             raise ValueError("like takes no retriever")
+        if self.like is not None and self.period != ANY_TIME:
+            raise ValueError("like takes no limits in time")
         return self
 
 
-class AnswerRequestBody(_Body):
+class AnswerRequestBody(_Timed):
     """A question of one person. Omitted fields default to the server's settings."""
 
     question: Text
@@ -62,6 +94,9 @@ class AnswerRequestBody(_Body):
     a plan."""
     compare: bool = False
     """Also answer without the person's history, in `without_profile`."""
+    remember: bool | None = None
+    """Add the question to the person's history once it is answered; see `remembered`. Defaults to the
+    server's setting."""
     stream: bool = False
     """Send the steps as server-sent events as they happen."""
 
@@ -151,11 +186,23 @@ class AnswerBody(Outcome):
     """False if the database could not take the answer, which then cannot be fetched again."""
     redacted: bool
     """Whether `[deleted]` stands for text of documents that were deleted since."""
+    remembered: str | None
+    """With `remember`: id of the document that the question became."""
+    not_remembered: str | None
+    """With `remember`: why it did not become one."""
 
 
 class Health(_Body):
     status: str
     version: str
+
+
+class RerankingCounts(_Body):
+    """Queries since the start: reranked, or left in the retriever's order."""
+
+    reranked: int
+    late: int
+    failed: int
 
 
 class Readiness(_Body):
@@ -164,6 +211,9 @@ class Readiness(_Body):
     engine: str
     """Description of the policy's engine."""
     encoder: str
+    reranker: str | None = None
+    reranking: RerankingCounts | None = None
+    """Only with a reranker."""
 
 
 DOCUMENT = {"$ref": "#/components/schemas/Document"}

@@ -1,6 +1,7 @@
 """Routes for operators: liveness, readiness and the API's documentation."""
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -64,6 +65,12 @@ async def readyz(request: Request) -> JSONBody:
         why = f"the policy has produced no token within {READY_S:g} s; it may still be starting"
         raise EngineError("timeout", why) from None
     encoder = service.profiles.encoder.manifest
-    return JSONBody(
-        {"status": "ready", "policy": service.policy.name, "engine": engine, "encoder": str(encoder)}
-    )
+    body: dict[str, Any] = {
+        "status": "ready",
+        "policy": service.policy.name,
+        "engine": engine,
+        "encoder": str(encoder),
+    }
+    if service.reranking is not None:
+        body |= {"reranker": service.reranking.reranker.name, "reranking": vars(service.reranking.counts)}
+    return JSONBody(body)

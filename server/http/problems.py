@@ -16,6 +16,7 @@ from index.errors import (
     EncoderUnavailable,
     InvalidDocument,
     InvalidName,
+    InvalidPeriod,
     SchemaMismatch,
     SpaceUnavailable,
     StoreDamaged,
@@ -118,6 +119,7 @@ _POLICY_FAILED = _Kind("policy-failed", "The policy has failed", 502)
 _KINDS: Mapping[type[Exception], _Kind] = {
     InvalidName: _Kind("invalid-name", "The id is not acceptable", 422),
     InvalidDocument: _Kind("invalid-document", "A document does not fit the schema", 422),
+    InvalidPeriod: _Kind("invalid-period", "A search cannot be limited to these days", 422),
     WouldReplace: _Kind("would-replace", "Other contents are stored under these ids", 409),
     InvalidQuestion: _Kind("invalid-question", "The question is not acceptable", 422),
     UnknownMethod: _Kind("unknown-method", "There is no such method", 422),

@@ -48,7 +48,7 @@ async def search(request: Request, access: Caller, user: UserPath, body: SearchR
     if body.like is not None:
         found = await access.similar(user, body.like, body.k)
     else:
-        searching = access.search(user, body.queries or [], body.k, body.retriever)
+        searching = access.search(user, body.queries or [], body.k, body.retriever, body.period)
         found = await while_connected(request, searching)
     return JSONBody({"results": [[vars(passage) for passage in passages] for passages in found]})
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated, Any
 
 from mcp import types
@@ -22,7 +23,7 @@ from agent.trajectory import FinishReason
 from index.documents import Document, Passage, Text, parse_document
 from index.errors import InvalidDocument, WouldReplace
 from index.numbers import Integer
-from index.values import NAME_SCHEMA
+from index.values import NAME_SCHEMA, Period
 from server.access.access import Access
 from server.access.identity import Identity
 from server.answers import record_of
@@ -63,6 +64,12 @@ class _SearchArguments(Arguments):
     """Text to search for, phrased like the text that you hope to find."""
     k: Integer = Field(5, ge=1, le=MOST_PASSAGES)
     """Number of passages to return."""
+    after: date | None = None
+    """First day of what is wanted, like 2024-03-01. Omit it unless only a certain time counts."""
+    before: date | None = None
+    """The day behind the last one."""
+    last: str | None = None
+    """Length of the time up to today, instead of `after`: a number and d, w, m or y, like 30d."""
 
 
 def _from_json(value: Any) -> Any:
@@ -104,6 +111,8 @@ class FoundPassage(_Shape):
     title: str | None = None
     source: str | None = None
     score: float
+    copies: int = 1
+    """How often the text stands in the history, of which it is shown once."""
 
 
 class Found(_Shape):
@@ -171,14 +180,16 @@ def sendable(text: str) -> str:
 
 
 async def _search(access: Access, whose: Identity, arguments: _SearchArguments, report: Report) -> Result:
-    [passages] = await access.search(whose.user, [arguments.query], arguments.k)
+    period = Period(arguments.after, arguments.before, arguments.last)
+    [passages] = await access.search(whose.user, [arguments.query], arguments.k, period=period)
     found = [{name: getattr(passage, name) for name in FoundPassage.model_fields} for passage in passages]
     text = "\n\n".join(_shown(number, passage) for number, passage in enumerate(passages, 1))
     return _result(text or "Nothing that is stored fits.", {"passages": found})
 
 
 def _shown(number: int, passage: Passage) -> str:
-    about = (f"document {passage.document_id}", passage.created_at, passage.title, passage.source)
+    times = f"{passage.copies} times" if passage.copies > 1 else None
+    about = (f"document {passage.document_id}", passage.created_at, passage.title, passage.source, times)
     return f"[{number}] {', '.join(filter(None, about))}\n{passage.text}"
 
 
@@ -218,7 +229,13 @@ async def _answer(access: Access, whose: Identity, arguments: _AnswerArguments, 
             await report(step)
 
     record = await record_of(
-        await access.begin(whose.user, arguments.question, method=arguments.method, named_by=whose.named_by),
+        await access.begin(
+            whose.user,
+            arguments.question,
+            method=arguments.method,
+            named_by=whose.named_by,
+            remember=False,  # It is the assistant's wording, not the person's own message.
+        ),
         show,
     )
     trajectory = record.trajectory

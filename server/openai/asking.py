@@ -129,6 +129,7 @@ async def ask(
             method=method.name,
             retriever=body.retriever,
             limits=body.given_limits(),
+            remember=body.remember,
             named_by=identity.named_by,
         )
     except InvalidQuestion as error:
@@ -157,6 +158,8 @@ def extras(record: AnswerRecord) -> dict[str, Any]:
         "finish_reason": record.trajectory.finish_reason,
         "method": record.method,
         "citations": [vars(citation) for citation in answer.citations] if answer else [],
+        **({"remembered": record.remembered} if record.remembered else {}),
+        **({"not_remembered": record.not_remembered} if record.not_remembered else {}),
         **({"selection": asdict(selection)} if selection else {}),
     }
 

@@ -110,6 +110,9 @@ class AskBody(BaseModel):
     limits: QuestionLimits | None = None
     """Not OpenAI's: as in /v1/users/{user}/answers. A limit on tokens wins over its `max_tokens`."""
 
+    remember: bool | None = None
+    """Not OpenAI's, and not its `store`: as in /v1/users/{user}/answers."""
+
     def tokens(self) -> tuple[str, int] | None:
         """The limit on tokens that the request sets, with the name of its field."""
         given = ((name, getattr(self, name)) for name in self.TOKENS)

@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
+from agent.rerankers import load_reranker
 from benchmarks import recall
 from benchmarks.evidence import UnusableData, read_histories
 from index.profiles import Profiles
+from index.ranking.reranking import KEPT
 from index.storage.store import Store
+from tests.engine import Reply, Request, fails
 from tests.index.fakes import HashEncoder
+from tests.model_server import ModelServer, cohere
 
 ANA: dict[str, Any] = {
     "user": "ana",
@@ -66,13 +70,13 @@ def test_recall_is_the_share_of_the_evidence_averaged_over_the_questions(
     histories = read_histories(written(tmp_path / "own.json", [ANA, BO]))
     for history in histories:
         profiles.put(history.user, history.documents)
-    figures = recall.measure(profiles, histories, "bm25")
+    figures = recall.means(recall.search(profiles, histories, "bm25"))
     # "sofa" finds the dog, one of two; "noon" the tea; "tea at noon" the tea and then n0 to n8.
     assert figures["recall"] == pytest.approx({5: (1 / 2 + 1) / 3, 10: (1 / 2 + 1 + 1 / 2) / 3, 20: 2 / 3})
     assert figures["any"] == pytest.approx({5: 2 / 3, 10: 1, 20: 1})
     # Everything is read within 20.
-    assert recall.measure(profiles, histories, "dense")["recall"][20] == 1
-    assert recall.measure(profiles, histories, "none")["any"][20] == 0
+    assert recall.means(recall.search(profiles, histories, "dense"))["recall"][20] == 1
+    assert recall.means(recall.search(profiles, histories, "none"))["any"][20] == 0
 
 
 def test_each_retriever_is_a_row_and_with_another_encoder_only_those_that_use_it(
@@ -167,3 +171,24 @@ def test_a_file_without_a_question_that_counts_is_refused(tmp_path: Path) -> Non
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnusableData, match=r"missing\.json cannot be read"):
         read_histories(tmp_path / "missing.json")
+
+
+def test_each_retriever_is_measured_reranked_and_a_failure_is_no_figure(tmp_path: Path) -> None:
+    file = written(tmp_path / "ana.json", [ANA])
+
+    def named(request: Request) -> Reply:
+        return cohere(lambda query, text: float("dog" in text or "noon" in text))(request)
+
+    encoders = {"hash": HashEncoder()}
+    with Progress(disable=True) as progress:
+        with ModelServer(named) as server:
+            reranker = load_reranker(f"cohere:{server.base_url}")
+            found = recall.report(file, encoders, {}, progress, reranker)
+        reranked = {row.retriever: row for row in found.rows if row.retriever.endswith(", reranked")}
+        assert set(reranked) == {f"{name}, reranked" for name in recall.RETRIEVERS if name not in KEPT}
+        # The two documents of evidence come first, the third of them in no order.
+        assert reranked["dense, reranked"].recall[5] >= 5 / 6
+        with ModelServer(lambda request: fails(500)) as server:
+            away = load_reranker(f"cohere:{server.base_url}")
+            with pytest.raises(UnusableData, match="was not reranked"):
+                recall.report(file, encoders, {}, progress, away)

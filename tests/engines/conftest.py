@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +55,19 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(model_dir: Path, tmp_path_factory: pytest.TempPathFactory, environment: None) -> Iterator[Server]:
+    with serving(model_dir, tmp_path_factory.mktemp("server"), "--enable-log-requests") as running:
+        yield running
+
+
+@contextmanager
+def serving(model_dir: Path, folder: Path, *more: str) -> Iterator[Server]:
+    """A vLLM server of a model, under the name `tiny`. Its log is in the folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in ENGINE.items() if value is not True]
     flags += [f"--{name.replace('_', '-')}" for name, value in ENGINE.items() if value is True]
-    log = tmp_path_factory.mktemp("server") / "log"
+    log = folder / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
             [
@@ -71,7 +79,7 @@ def server(model_dir: Path, tmp_path_factory: pytest.TempPathFactory, environmen
                     "127.0.0.1",
                     "--port",
                     str(port),
-                    "--enable-log-requests",
+                    *more,
                     *flags,
                 ],
             ],

@@ -15,8 +15,8 @@ from agent.engines.completions import CHAT, Choice, Json
 from agent.engines.errors import EngineError
 from agent.engines.openai import Refused
 from agent.engines.registry import ChatModel
-from agent.engines.retry import wait_s
 from agent.tags import escape
+from index.retry import wait_s
 from training.judging.judge import JUDGE_PROMPT_VERSION, SCALE, RubricAspect, RubricQuestion, Unjudged
 from training.judging.reply import UnjudgedReply, parse_score
 

@@ -7,14 +7,9 @@ most .01.
 """
 
 import argparse
-import multiprocessing
-import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +19,7 @@ import numpy as np
 
 from training.evaluation.statistics import Interval, paired_bootstrap
 from training.feedback.records import ENCODER, TASK, write_feedback
+from training.proof import prove
 from training.retriever.questions import Method
 from training.retriever.recipe import Recipe
 from training.retriever.small import load_with_fixed_words, write_small_encoder
@@ -68,6 +64,9 @@ class Plan:
         )
 
 
+PLAN = Plan()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """True utility of the document ranked first for held-out people, by encoder. The oracle's is 1."""
@@ -94,6 +93,9 @@ class Outcome:
         assert found is not None
         return found
 
+    def __str__(self) -> str:
+        return f"seed {self.seed}, {self.setting}, {self.method}: {self.gain:+.3f}"
+
     def shortfalls(self) -> Iterator[str]:
         """Claims that do not hold."""
         low, high = self.interval
@@ -108,7 +110,7 @@ class Outcome:
             yield f"{where} loses {-gain:.3f}"
 
 
-def learn(encoder: Path, plan: Plan, task: tuple[int, Setting, Method]) -> Outcome:
+def learn(encoder: Path, task: tuple[int, Setting, Method], plan: Plan = PLAN) -> Outcome:
     """Train on the feedback of people of one vocabulary, and measure with people of the other."""
     seed, setting, method = task
     random = np.random.default_rng([seed, SETTINGS.index(setting)])
@@ -147,27 +149,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m training.retriever.demo", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[40, 41, 42])
     seeds: list[int] = parser.parse_args().seeds
-    began = time.monotonic()
-    with TemporaryDirectory() as folder:
-        encoder = Path(folder) / "small"
-        write_small_encoder(encoder)
-        tasks = list(product(seeds, SETTINGS, METHODS))
-        outcomes = []
-        with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
-            for outcome in processes.map(partial(learn, encoder, Plan()), tasks):
-                outcomes.append(outcome)
-                print(
-                    f"{len(outcomes)} of {len(tasks)}: seed {outcome.seed}, {outcome.setting}, "
-                    f"{outcome.method}: {outcome.gain:+.3f}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-    print(table(outcomes))
-    print(f"{(time.monotonic() - began) / 60:.1f} minutes")
-    missing = [words for outcome in outcomes for words in outcome.shortfalls()]
-    for words in missing:
-        print(words, file=sys.stderr)
-    return bool(missing)
+    return prove(write_small_encoder, learn, list(product(seeds, SETTINGS, METHODS)), table)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from index.encoding.encoders import SentenceTransformerEncoder, load_encoder
+from index.encoding.encoders import SentenceTransformerEncoder, load_trainable
 
 _WIDTH, _HEADS, _LENGTH = 128, 4, 64
 _SPREAD = 0.5
@@ -31,7 +31,7 @@ def write_small_encoder(folder: Path, seed: int = 0) -> None:
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
     from transformers import BertConfig, BertModel
 
-    packaged = load_encoder("minilm", device="cpu").model
+    packaged = load_trainable(device="cpu").model
     words = packaged[0].model.embeddings.word_embeddings.weight.detach()
     torch.manual_seed(seed)
     network = BertModel(
@@ -63,7 +63,7 @@ def load_with_fixed_words(spec: str, *, device: str | None = None) -> SentenceTr
 
     One thread: so small a model gains nothing from more, and on a busy machine they wait for each other.
     """
-    encoder = load_encoder(spec, device=device)
+    encoder = load_trainable(spec, device=device)
     torch.set_num_threads(1)
     encoder.model[0].model.embeddings.word_embeddings.weight.requires_grad_(False)
     return encoder

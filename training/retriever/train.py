@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from index.encoding.encoders import SentenceTransformerEncoder, load_encoder
+from index.encoding.encoders import SentenceTransformerEncoder, load_trainable
 from training.extras import require
 from training.feedback.records import FEEDBACK, TASK, Feedback, read_feedback, read_manifest
 from training.folder import pin_configuration, replacing_folder
@@ -64,7 +64,7 @@ def train(
     *,
     cpu: bool = False,
     watchers: Sequence[Watcher] = (),
-    load: Callable[..., SentenceTransformerEncoder] = load_encoder,
+    load: Callable[..., SentenceTransformerEncoder] = load_trainable,
 ) -> Trained:
     """Train in `folder`, or go on there, and write the best encoder to a folder in it named after the method
     and the fold that was left out.

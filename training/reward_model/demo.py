@@ -8,14 +8,9 @@ best of n answers under the model does not fall from n = 1 to 64.
 """
 
 import argparse
-import multiprocessing
-import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 from training.evaluation.statistics import Interval, bootstrap_interval, paired_bootstrap
+from training.proof import prove
 from training.reward_model.contrasts import Contrast, contrasts, judged
 from training.reward_model.measures import Accuracy, accuracy, best_of
 from training.reward_model.model import RewardModel, load_reward_model
@@ -54,7 +50,8 @@ class Plan:
     """Held-out people who are answered many times, for the best of n."""
     copies: float = 0.1
     """Share of those answers that copy a note of the person's history instead, in a second measurement."""
-    epochs: int = 4
+    epochs: int = 8
+    """With 4, the model that reads histories learns to compare them on some seeds only in the last steps."""
     batch_size: int = 32
     learning_rate: float = 1e-3
 
@@ -71,6 +68,9 @@ class Plan:
             history=aware,
             negatives="others" if aware else "plain",
         )
+
+
+PLAN = Plan()
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,12 @@ class Outcome:
         assert found is not None
         return found
 
+    def __str__(self) -> str:
+        return f"seed {self.seed}, {self.variant}"
+
     def shortfalls(self) -> Iterator[str]:
         """Claims that do not hold."""
-        where = f"seed {self.seed}, {self.variant}:"
+        where = f"{self}:"
         if _low(self.matched) <= 0.5:
             yield f"{where} length-matched accuracy {self.matched}"
         if self.variant == "published":
@@ -114,7 +117,7 @@ class Outcome:
                 yield f"{where} the best of {more} is worth less than the best of {n}"
 
 
-def learn(encoder: Path, plan: Plan, task: tuple[int, Variant]) -> Outcome:
+def learn(encoder: Path, task: tuple[int, Variant], plan: Plan = PLAN) -> Outcome:
     """Train on people of one vocabulary, and measure with people of the other."""
     seed, variant = task
     random = np.random.default_rng([seed, 1])
@@ -202,6 +205,11 @@ def worths(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(rows)
 
 
+def tables(outcomes: Sequence[Outcome]) -> str:
+    """Both tables, in Markdown."""
+    return f"{accuracies(outcomes)}\n\n{worths(outcomes)}"
+
+
 def _known(found: Accuracy | None) -> Accuracy:
     assert found is not None
     return found
@@ -214,27 +222,9 @@ def _low(found: Accuracy) -> float:
 def main() -> int:
     """Return 0 if all claims hold; else print those that do not and return 1."""
     parser = argparse.ArgumentParser(prog="python -m training.reward_model.demo", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 4, 5])
     seeds: list[int] = parser.parse_args().seeds
-    began = time.monotonic()
-    with TemporaryDirectory() as folder:
-        encoder = write_small_encoder(Path(folder) / "small")
-        tasks = list(product(seeds, VARIANTS))
-        outcomes = []
-        with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
-            for outcome in processes.map(partial(learn, encoder, Plan()), tasks):
-                outcomes.append(outcome)
-                print(
-                    f"{len(outcomes)} of {len(tasks)}: seed {outcome.seed}, {outcome.variant}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-    print(accuracies(outcomes), worths(outcomes), sep="\n\n")
-    print(f"\n{(time.monotonic() - began) / 60:.1f} minutes")
-    missing = [words for outcome in outcomes for words in outcome.shortfalls()]
-    for words in missing:
-        print(words, file=sys.stderr)
-    return bool(missing)
+    return prove(write_small_encoder, learn, list(product(seeds, VARIANTS)), tables)
 
 
 if __name__ == "__main__":

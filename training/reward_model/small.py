@@ -8,7 +8,7 @@ words of an answer find themselves in a history.
 from pathlib import Path
 from typing import Any
 
-from index.encoding.encoders import packaged_minilm
+from index.encoding.models import packaged_minilm
 from training.crossencoder import CrossEncoderRecipe, load_encoder
 
 _HEAD, _LENGTH = 32, 96

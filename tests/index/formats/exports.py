@@ -124,6 +124,17 @@ def _signal(folder: Path, weeks: int) -> Path:
     return chat.parent
 
 
+def _signal_text(folder: Path, weeks: int) -> Path:
+    chat = folder / "signal" / "Ben"
+    chat.mkdir(parents=True)
+    lines = [
+        f"[{moment + timedelta(hours=1):%Y-%m-%d %H:%M:%S}] Ben: tea?  \n\n" for moment in moments(weeks, 0)
+    ]
+    (chat / "chat.md").write_text("".join(lines))
+    (chat / "index.html").write_text("<!doctype html><html><body>Ben: tea?</body></html>")
+    return chat.parent
+
+
 def _slack(folder: Path, weeks: int) -> Path:
     users = [
         {
@@ -367,6 +378,7 @@ EXPORTS = (
     Export(
         "telegram", _telegram_all, tuple(f"2024-03-{day:02}T13:00:00+01:00" for day in (1, 3, 8, 10) * 2), 4
     ),
+    Export("signal-markdown", _signal_text, ("2024-03-01T13:00:00+01:00", "2024-03-08T13:00:00+01:00"), 1),
     Export("signal", _signal, ("2024-03-01T13:00:00.250000+01:00", "2024-03-08T13:00:00.250000+01:00"), 1),
     Export(
         "slack",

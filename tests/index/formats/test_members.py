@@ -12,27 +12,54 @@ import pytest
 from index.documents import Document
 from index.errors import InvalidDocument, UnreadableImport
 from index.formats import FORMATS, Options, opened_members, read, recognize
+from index.formats.kinds import OLE
 from tests.index.formats.exports import zipped
 from tests.index.formats.reading import imported
 
 CHAT = "29/02/2024, 12:00 - Ben: tea\n"
+ODT = b"application/vnd.oasis.opendocument.text"
+
+
+def entry(name: str, content: bytes = b"") -> bytes:
+    """One file of an archive, as it stands at the archive's beginning."""
+    return b"PK\3\4" + b"\0" * 22 + len(name).to_bytes(2, "little") + b"\0\0" + name.encode() + content
+
+
+PACKAGE = entry("[Content_Types].xml")
 NAME = "WhatsApp Chat with Ben.txt"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "kind"),
     [
-        ("a.pdf", b"%PDF-1.7 ...", "a PDF; save its text"),
         ("a.txt", b"\x89PNG\r\n\x1a\n....", "an image (PNG)"),
         ("a.jpg", b"\xff\xd8\xff\xe0....", "an image (JPEG)"),
         ("msgstore.db", b"SQLite format 3\0....", "an SQLite database; export from the app"),
-        ("a.docx", b"PK\3\4....", "a Word document; save it as text"),
-        ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1..", "an old Office document"),
+        ("a.pptx", PACKAGE + entry("ppt/x.xml"), "a PowerPoint presentation; save it as a PDF"),
+        ("a", entry("mimetype", ODT) + entry("content.xml"), "an OpenDocument text; save it as .docx"),
+        (
+            "a.ods",
+            entry("mimetype", ODT.replace(b"text", b"spreadsheet")),
+            "an OpenDocument spreadsheet; save",
+        ),
+        (
+            "a.pages",
+            entry("Index/Document.iwa"),
+            "a document of Apple's Pages, Numbers or Keynote; export it",
+        ),
+        ("archive_browser.html", b"<!DOCTYPE html><html>", "Google Takeout's table of contents"),
+        ("a.epub", entry("mimetype", b"application/epub+zip"), "an EPUB book; save it as a PDF"),
+        ("a.doc", OLE + b"..", "an old Office document; save it as .docx or .xlsx"),
+        (
+            "a.doc",
+            OLE + "EncryptedPackage".encode("utf-16-le"),
+            "an Office document with a password; save it",
+        ),
+        ("a.rtf", b"{\\rtf1", "an RTF document; save it as .docx"),
         ("a.tgz", b"\x1f\x8b....", "a gzip archive; unpack it"),
         ("a.mp4", b"\0\0\0\x18ftypmp42", "a video or picture"),
         ("a.backup", b"\1\2\3\4", "an encrypted Signal or WhatsApp backup; export the chat"),
         ("a.bin", b"\1\0\2", "a binary file"),
-        ("a.html", b"<!doctype html><html>", "a web page"),
         ("a.xml", b"<?xml version='1.0'?><a/>", "XML; name its format"),
         ("a", b"hello", "text; name its format"),
     ],
@@ -58,7 +85,10 @@ def test_a_folder_is_read_with_its_folders_and_what_is_not_read_is_named(tmp_pat
     assert found.formats == ["whatsapp", "ndjson", "json"]
     assert found.texts == ["Ben: tea", "milk", "eggs"]
     assert found.left_out == [
-        ("not imported: JSON", "other.json"),
+        (
+            "not imported: JSON; bring it into objects with a text field, or name its format with --format",
+            "other.json",
+        ),
         ("not imported: an image (JPEG)", "photo.jpg"),
     ]
 

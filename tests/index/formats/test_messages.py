@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from index.errors import InvalidDocument, UnreadableImport
+from index.formats.chats import Occurrences
 from index.formats.objects import objects
 from tests.index.formats.exports import EXPORTS, node, zipped
 from tests.index.formats.reading import Import, imported
@@ -29,7 +32,7 @@ def test_slack_references_are_names(tmp_path: Path) -> None:
     assert found.texts == ["Ben B: pssst", "Ana: hi @Ben B & #general: x (https://x.org)"]
     assert [document.source for document in found.documents] == ["Slack/Ana, Ben B", "Slack/#general"]
     assert found.skipped == ["a message of Slack itself"]
-    assert found.left_out == [("not imported: JSON", "integration_logs.json")]
+    assert [name for _, name in found.left_out] == ["integration_logs.json"]
 
 
 def test_telegram_entities_are_one_text_and_chats_are_kept_apart(tmp_path: Path) -> None:
@@ -230,3 +233,43 @@ def test_a_slack_archive_of_lists_alone_has_no_messages(tmp_path: Path) -> None:
     assert imported(path).documents == []
     with pytest.raises(UnreadableImport, match="it is empty"):
         imported(zipped(tmp_path / "y.zip", {}))
+
+
+def test_signal_as_markdown_is_read_without_what_belongs_to_others(tmp_path: Path) -> None:
+    chat = tmp_path / "Ben"
+    chat.mkdir()
+    (chat / "chat.md").write_text(
+        "[2024-03-01 13:00:00] Ben: \n\n> when?\n> where?\n\nat: noon  \nhere  \n(- Ana: 👍 -)\n"
+        "[2024-03-01 13:01:00] Me: ![a.png](./media/a.png)  \n"
+        "[2024-03-01 13:02:00] Me: (This message was deleted)\n"
+        "[2019-05-29, 15:04] Ana M.: see [x](https://x.org)\n"
+        "[1970-01-01 01:00:00] Me: undated\n"
+        "[2024-13-01 13:02:00] Me: never\n"
+    )
+    found = imported(tmp_path)
+    assert (found.formats, found.texts) == (
+        ["signal-markdown"],
+        ["Ben: at: noon  \nhere", "Ana M.: see [x](https://x.org)", "Me: undated"],
+    )
+    assert found.times == ["2024-03-01T13:00:00+01:00", "2019-05-29T15:04:00+02:00", None]
+    assert found.skipped == ["a deleted message or one without text"] * 2
+    assert [(fault.line, str(fault)) for fault in found.faults] == [(13, "month must be in 1..12")]
+    assert {document.source for document in found.documents} == {"Signal/Ben"}
+
+
+def test_signal_as_markdown_is_a_copy_beside_the_json(tmp_path: Path) -> None:
+    found = exported("signal", tmp_path)
+    assert (found.formats, len(found.texts)) == (["signal"], 1)
+    assert found.left_out == [("a copy of the Signal chat (signal-export) beside it", "Ben/chat.md")]
+
+
+@given(st.lists(st.integers(0, 30), max_size=200), st.integers(1, 20))
+def test_equal_messages_are_counted_unless_they_are_far_apart(messages: list[int], most: int) -> None:
+    occurrences = Occurrences(most)
+    for index, message in enumerate(messages):
+        earlier = messages[:index]
+        count = occurrences(str(message))
+        since = [other for other in earlier if other == message]
+        assert count <= len(since)
+        if len(set(earlier)) < most:
+            assert count == len(since)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from index.dates import STRICT, Style, iso
 from index.documents import Document
 from index.errors import InvalidDocument
-from index.formats.notes import LONG, read_note
+from index.formats.notes import read_note
+from index.formats.parts import LONG
 from index.formats.source import Skipped
 from tests.index.formats.reading import BERLIN, imported
 from tests.index.formats.storing import Stored, opened_profile

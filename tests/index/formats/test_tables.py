@@ -221,3 +221,25 @@ def test_a_workbook_without_the_columns_or_broken_is_refused(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(InvalidDocument, match="not a readable Excel workbook"):
         documents(path)
+
+
+def test_workbooks_are_read_in_folders_and_archives_and_others_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_bytes(workbook(Sheet=[["text"], ["tea"]]))
+    (tmp_path / "prices.xlsx").write_bytes(workbook(Sheet=[["a", "b"], ["1", "2"]]))
+    (tmp_path / "torn.xlsx").write_bytes((tmp_path / "prices.xlsx").read_bytes()[:-100])
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in ("notes", "prices.xlsx"):
+            archive.write(tmp_path / name, name)
+    found = documents(tmp_path / "all.zip")
+    assert texts(found[:1]) == ["tea"]
+    reason = "an Excel workbook: the file has no column 'text'; its columns are a, b"
+    assert found[-1] == Skipped(reason, "prices.xlsx")
+    in_folder = documents(tmp_path)
+    assert texts(in_folder[:1]) == ["tea"]
+    assert Skipped(reason, "prices.xlsx") in in_folder
+    assert [item.where for item in in_folder if isinstance(item, Skipped)][-1] == "torn.xlsx"
+    with pytest.raises(InvalidDocument, match="no column 'message'"):
+        documents(tmp_path / "notes", columns={"text": "message"})
+    faults = texts(documents(tmp_path / "all.zip", columns={"text": "a"}))
+    assert "notes: the file has no column 'a'; its columns are text" in faults
+    assert faults[-1] == "1"

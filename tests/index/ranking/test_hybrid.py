@@ -6,7 +6,7 @@ import pytest
 
 from index.documents import Document
 from index.profiles import Profiles
-from index.ranking.hybrid import named, scores
+from index.ranking.hybrid import scores
 from index.ranking.profile import Profile
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
@@ -84,7 +84,7 @@ def test_the_one_who_is_named_is_preferred_and_being_addressed_is_not_enough(tmp
 
 def test_a_person_who_wrote_everything_gets_no_preference(tmp_path: Path) -> None:
     profile = profile_of(tmp_path, [turn(n, "Ana", "tea" if n == 2 else "bus", None) for n in range(1, 5)])
-    assert named(profile, "What does Ana drink?") == ["ana"]
+    assert list(profile.named("What does Ana drink?")) == ["ana"]
     assert list(scores(profile, "Ana tea", NO_MEANING) > 0) == [False, True, False, False]
 
 

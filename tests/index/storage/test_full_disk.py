@@ -14,6 +14,7 @@ from index.storage.files import RESERVE_BYTES
 from index.storage.health import FRESH_S, Health
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
+from tests.index.storage.test_revisions import REVISION_2
 from tests.index.storage.test_store import encoded
 
 ENCODER = HashEncoder()
@@ -144,4 +145,18 @@ def test_a_disk_that_takes_no_write_is_not_ready(disk: Path) -> None:
     with pytest.raises(StoreUnavailable):
         store.check()
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    store.close()
+
+
+def test_a_store_that_cannot_be_copied_aside_is_not_migrated(disk: Path) -> None:
+    shutil.copy(REVISION_2, disk / "pr2.db")
+    store = store_on(disk, keep_reserve=False)
+    store.database.engine.connect().close()
+    filler = fill(disk)
+    with pytest.raises(StoreFull):
+        store.open()
+    assert sorted(file.name for file in disk.iterdir() if "schema" in file.name) == []
+    filler.unlink()
+    assert store.users() == ["ana", "bo"]
+    assert (disk / "pr2.db-schema-2").exists()
     store.close()

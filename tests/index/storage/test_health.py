@@ -8,7 +8,8 @@ import pytest
 
 from index.errors import StoreUnavailable
 from index.storage.answers import StoredAnswer
-from index.storage.health import FRESH_S, READ_S, Health
+from index.storage.health import FRESH_S, Health
+from index.storage.probing import READ_S
 from index.storage.store import Store
 from tests.index.storage.conftest import putting_slowly
 from tests.index.storage.test_store import encoded

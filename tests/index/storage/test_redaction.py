@@ -158,38 +158,38 @@ def test_a_former_text_of_the_document_goes_as_well(store: Store) -> None:
 
 
 @contextmanager
-def while_deleting(store: Store, path: Path) -> Iterator[Connection]:
-    """A write of another process, after the answers were searched and before the secret is deleted."""
+def while_deleting(store: Store, url: str) -> Iterator[Connection]:
+    """A write of another process that the deletion of the secret, done with its search, waits for."""
     waits = threading.Event()
 
     @event.listens_for(store.database.engine, "before_cursor_execute")
     def watch(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if statement == "BEGIN IMMEDIATE":
+        if statement == "BEGIN IMMEDIATE" or statement.endswith(" FOR UPDATE"):
             waits.set()
 
     thread = threading.Thread(target=store.delete_document, args=("ana", "secret"))
-    other = Store(f"sqlite:///{path}", None)
+    other = Store(url, None)
     with other.database.write() as connection:
+        yield connection
         thread.start()
         assert waits.wait(60)
-        yield connection
     thread.join(60)
     other.close()
 
 
-def test_an_answer_that_is_stored_while_others_are_searched_is_redacted(store: Store, path: Path) -> None:
+def test_an_answer_that_is_stored_while_others_are_searched_is_redacted(store: Store, url: str) -> None:
     store.put("ana", [[encoded("secret", SECRET), encoded("other", OTHER)]])
-    with while_deleting(store, path) as connection:
+    with while_deleting(store, url) as connection:
         body = body_of("The spare key lies under the third flower pot.")
         answers.save(connection, [StoredAnswer("ana", "0", body)])
     assert store.answer("ana", "0")["redacted"] is True
     assert "flower" not in json.dumps(store.answer("ana", "0"))
 
 
-def test_two_deletions_at_the_same_time_both_leave_an_answer(store: Store, path: Path) -> None:
+def test_two_deletions_at_the_same_time_both_leave_an_answer(store: Store, url: str) -> None:
     store.put("ana", [[encoded("secret", SECRET), encoded("other", OTHER)]])
     save(store, body_of("The spare key lies under the third flower pot."))
-    with while_deleting(store, path) as connection:
+    with while_deleting(store, url) as connection:
         profiles.delete_document(connection, "ana", "other")
         answers.redact(connection, "ana", Deleted("other", (OTHER,)), [], ())
     left = json.dumps(store.answer("ana", "0"))
@@ -197,10 +197,10 @@ def test_two_deletions_at_the_same_time_both_leave_an_answer(store: Store, path:
     assert "bakery" not in left
 
 
-def test_an_answer_whose_user_is_erased_while_it_is_searched_is_no_fault(store: Store, path: Path) -> None:
+def test_an_answer_whose_user_is_erased_while_it_is_searched_is_no_fault(store: Store, url: str) -> None:
     store.put("ana", [[encoded("secret", SECRET), encoded("other", OTHER)]])
     save(store, body_of("x"))
-    with while_deleting(store, path) as connection:
+    with while_deleting(store, url) as connection:
         connection.execute(delete(schema.answers))
     with pytest.raises(UnknownDocument):
         store.answer("ana", "0")

@@ -1,31 +1,24 @@
 import os
-import random
-import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, func, select
 
 from index.documents import Document
 from index.errors import EncoderMismatch, StoreUnavailable, UnknownDocument, UnknownUser
-from index.profiles import Profiles
 from index.storage import schema
 from index.storage.answers import StoredAnswer
 from index.storage.database import insert_if_missing
 from index.storage.profiles import EncodedDocument, EncodedPassage
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
-from tests.index.storage import writer
 from tests.index.storage.conftest import putting_slowly
 
 ENCODER = HashEncoder()
@@ -37,9 +30,10 @@ def encoded(name: str, text: str = "tea", passages: int = 1) -> EncodedDocument:
     return EncodedDocument(Document(id=name, text=text), parts)
 
 
-def rows(path: Path, table: str) -> int:
-    with closing(sqlite3.connect(path)) as connection:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+def rows(store: Store, table: str) -> int:
+    with store.database.read() as connection:
+        query = select(func.count()).select_from(schema.tables.tables[table])
+        return int(connection.execute(query).scalar_one())
 
 
 def test_what_is_put_is_loaded_again_in_order(store: Store) -> None:
@@ -94,13 +88,13 @@ def test_pages_go_on_where_the_last_one_ended(store: Store) -> None:
     assert store.count("ana") == 9
 
 
-def test_a_replaced_document_leaves_nothing_of_its_former_passages(store: Store, path: Path) -> None:
+def test_a_replaced_document_leaves_nothing_of_its_former_passages(store: Store) -> None:
     store.put("ana", [[encoded("a", "long text", 5), encoded("b")]])
     store.put("ana", [[encoded("a", "short", 1)]])
     assert store.load("ana").spans == [(0, 0, 5), (1, 0, 3)]
-    assert rows(path, "passages") == 2
+    assert rows(store, "passages") == 2
     store.delete_document("ana", "a")
-    assert rows(path, "passages") == 1
+    assert rows(store, "passages") == 1
 
 
 def test_more_documents_than_one_statement_takes_are_replaced_at_once(store: Store) -> None:
@@ -111,7 +105,7 @@ def test_more_documents_than_one_statement_takes_are_replaced_at_once(store: Sto
     assert {document.text for document in loaded.documents} == {"new"}
 
 
-def test_nothing_is_written_when_the_batches_break_off(store: Store, path: Path) -> None:
+def test_nothing_is_written_when_the_batches_break_off(store: Store) -> None:
     def batches() -> Iterator[list[EncodedDocument]]:
         yield [encoded(f"d{i}") for i in range(100)]
         raise OSError("gone")
@@ -119,7 +113,7 @@ def test_nothing_is_written_when_the_batches_break_off(store: Store, path: Path)
     with pytest.raises(StoreUnavailable, match="gone"):
         store.put("ana", batches())
     assert store.users() == []
-    assert rows(path, "documents") == rows(path, "passages") == 0
+    assert rows(store, "documents") == rows(store, "passages") == 0
 
 
 def save(store: Store, user: str, answer_id: str, body: dict[str, Any]) -> None:
@@ -170,6 +164,25 @@ def test_items_that_a_user_does_not_have_are_unknown(store: Store) -> None:
             ask()
 
 
+def test_an_erasure_leaves_nothing_in_any_table(store: Store) -> None:
+    store.put("bo", [[encoded("kept")]])
+    before = {table.name: rows(store, table.name) for table in schema.PER_USER}
+    store.put("ana", [[encoded("a", passages=2), encoded("b")]])
+    save(store, "ana", "1", {"text": "a"})
+    receipt = store.erase("ana")
+    assert (receipt.documents, receipt.passages, receipt.answers) == (2, 3, 1)
+    assert {table.name: rows(store, table.name) for table in schema.PER_USER} == before
+    with pytest.raises(UnknownUser):
+        store.erase("ana")
+
+
+def test_a_receipt_says_that_postgresql_keeps_dead_rows_until_vacuum(emptied: str) -> None:
+    store = Store(emptied, ENCODER.manifest)
+    store.put("ana", [[encoded("a")]])
+    assert not store.erase("ana").scrubbed
+    store.close()
+
+
 def test_an_erasure_leaves_nothing_in_any_table_nor_in_the_files(store: Store, path: Path) -> None:
     secret = "zanzibar-secret"
     store.put("bo", [[encoded(f"kept{i}") for i in range(50)]])
@@ -182,7 +195,7 @@ def test_an_erasure_leaves_nothing_in_any_table_nor_in_the_files(store: Store, p
     assert (receipt.user, receipt.documents, receipt.passages, receipt.answers) == ("ana-secret", 50, 99, 1)
     assert receipt.id != store.erase("bo").id
     for table in schema.tables.sorted_tables:
-        assert rows(path, table.name) == (2 if table.name == "manifest" else 0)
+        assert rows(store, table.name) == (2 if table.name == "manifest" else 0)
     store.close()
     for file in path.parent.iterdir():
         assert b"secret" not in file.read_bytes(), file.name
@@ -200,9 +213,9 @@ def test_erased_text_is_gone_from_the_files_while_the_store_is_open(store: Store
     assert store.load("bo").version
 
 
-def test_a_store_of_another_encoder_is_refused_and_both_are_named(store: Store, path: Path) -> None:
+def test_a_store_of_another_encoder_is_refused_and_both_are_named(store: Store, url: str) -> None:
     store.open()
-    other = Store(f"sqlite:///{path}", HashEncoder("other", 8).manifest)
+    other = Store(url, HashEncoder("other", 8).manifest)
     with pytest.raises(EncoderMismatch) as raised:
         other.open()
     assert str(ENCODER.manifest) in str(raised.value)
@@ -210,7 +223,7 @@ def test_a_store_of_another_encoder_is_refused_and_both_are_named(store: Store, 
     with pytest.raises(EncoderMismatch):
         other.put("ana", [[encoded("a")]])
     other.close()
-    same = Store(f"sqlite:///{path}", HashEncoder().manifest)
+    same = Store(url, HashEncoder().manifest)
     same.open()
     same.close()
 
@@ -225,8 +238,8 @@ def test_readers_are_not_blocked_by_a_writer_and_see_whole_states(store: Store) 
     assert store.version("ana") == before.version + 1
 
 
-def test_writers_of_two_stores_wait_for_each_other(path: Path) -> None:
-    stores = [Store(f"sqlite:///{path}", ENCODER.manifest) for _ in range(2)]
+def test_writers_of_two_stores_wait_for_each_other(url: str) -> None:
+    stores = [Store(url, ENCODER.manifest) for _ in range(2)]
     errors: list[BaseException] = []
 
     def write(number: int) -> None:
@@ -260,7 +273,7 @@ def test_a_full_disk_is_reported_and_nothing_is_half_written(path: Path, store: 
         save(store, "ana", "1", {"text": "x" * 500_000})
     assert store.version("ana") == version
     assert [document.id for document in store.load("ana").documents] == ["a"]
-    assert rows(path, "passages") == 1
+    assert rows(store, "passages") == 1
     store.put("ana", [[encoded("b")]])
     assert store.count("ana") == 2
 
@@ -308,41 +321,6 @@ def test_a_store_that_is_unavailable_opens_when_it_is_back(tmp_path: Path) -> No
     store.close()
 
 
-def test_a_kill_at_any_moment_leaves_only_whole_acknowledged_batches(path: Path) -> None:
-    url = f"sqlite:///{path}"
-    dice = random.Random(1)
-    acknowledged: set[int] = set()
-    first = 0
-    for _ in range(5):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.index.storage.writer", url, str(first)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        with process, process.stdout:
-            acknowledged.add(int(process.stdout.readline()))
-            time.sleep(dice.uniform(0, 0.15))
-            process.kill()
-            acknowledged |= {int(line) for line in process.stdout if line.endswith("\n")}
-        with closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        store = Store(url, ENCODER.manifest)
-        loaded = store.load("ana")
-        sizes = Counter(int(document.id.split("-")[0]) for document in loaded.documents)
-        assert set(sizes.values()) == {writer.BATCH}
-        assert acknowledged <= set(sizes) <= acknowledged | {max(acknowledged) + 1}
-        with_vectors = {index for index, _, _ in loaded.spans}
-        assert with_vectors == set(range(len(loaded.documents)))
-        assert len(loaded.vectors) == len(loaded.spans)
-        assert np.abs(loaded.vectors).sum(axis=1).min() > 0
-        profile = Profiles(store, ENCODER).get("ana")
-        assert len(profile) == len(loaded.spans)
-        acknowledged = set(sizes)
-        first = max(sizes) + 1
-        store.close()
-
-
 def test_a_new_store_can_be_opened_by_many_at_the_same_time(tmp_path: Path) -> None:
     def open_and_close(file: Path) -> None:
         store = Store(f"sqlite:///{file}", ENCODER.manifest)
@@ -356,27 +334,42 @@ def test_a_new_store_can_be_opened_by_many_at_the_same_time(tmp_path: Path) -> N
             list(threads.map(open_and_close, [tmp_path / f"{number}.db"] * 6))
 
 
-def test_a_user_who_is_created_by_two_stores_at_the_same_time_is_one_user(path: Path) -> None:
-    stores = [Store(f"sqlite:///{path}", ENCODER.manifest) for _ in range(2)]
-    for store in stores:
-        store.open()
-    together = threading.Barrier(2)
-
-    def create(number: int) -> None:
+def test_a_user_who_is_created_by_two_processes_at_the_same_time_is_one_user(store: Store, url: str) -> None:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "tests.index.storage.creating", url]
+    store.open()
+    with (
+        subprocess.Popen([*command, "a"], stdin=pipe, stdout=pipe, text=True) as one,
+        subprocess.Popen([*command, "b"], stdin=pipe, stdout=pipe, text=True) as other,
+    ):
+        both = [(each.stdin, each.stdout) for each in (one, other) if each.stdin and each.stdout]
+        assert [lines.readline() for _, lines in both] == ["ready\n", "ready\n"]
         for i in range(10):
-            together.wait(60)
-            stores[number].put(f"user {i}", [[encoded(str(number))]])
+            for asked, _ in both:
+                print(f"user {i}", file=asked, flush=True)
+            assert [lines.readline() for _, lines in both] == [f"user {i}\n"] * 2
+    assert [store.count(f"user {i}") for i in range(10)] == [2] * 10
 
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(create, range(2)))
-    assert [stores[0].count(f"user {i}") for i in range(10)] == [2] * 10
-    for store in stores:
-        store.close()
+
+def test_a_profile_is_loaded_in_one_state_whoever_writes_meanwhile(store: Store, url: str) -> None:
+    store.put("ana", [[encoded("a", passages=2)]])
+    other = Store(url, ENCODER.manifest)
+
+    @event.listens_for(store.database.engine, "before_cursor_execute")
+    def write(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM passages" in statement and other.count("ana") == 1:
+            other.put("ana", [[encoded("a", "new", passages=3), encoded("b")]])
+
+    loaded = store.load("ana")
+    assert (len(loaded.documents), loaded.documents[0].text, len(loaded.spans)) == (1, "tea", 2)
+    assert loaded.version < store.version("ana")
+    assert len(store.load("ana").spans) == 4
+    other.close()
 
 
 def test_a_row_that_another_transaction_inserted_first_stays_as_it_is(store: Store) -> None:
     version = store.put("ana", [[encoded("a")]])
     with store.database.write() as connection:
-        row = {"user": "ana", "version": 0, "next_position": 0}
+        row = schema.owner("ana") | {"version": 0, "next_position": 0}
         insert_if_missing(connection, schema.users, row)
     assert store.version("ana") == version

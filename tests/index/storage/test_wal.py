@@ -131,7 +131,7 @@ def test_an_interrupted_last_write_is_normal(path: Path) -> None:
 def test_a_last_write_that_cannot_be_read_is_mentioned(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     change(path, log_of(path).stat().st_size - 50, b"garbage")
     assert documents(path) == [f"d{number}" for number in range(8)]
-    (line,) = [record.message for record in caplog.records if record.name == "index.storage.store"]
+    (line,) = [record.message for record in caplog.records if record.name == "index.storage.sqlite"]
     assert "ends in an unreadable write" in line
 
 

@@ -125,6 +125,11 @@ def test_show_search_and_delete(place: list[str], tmp_path: Path) -> None:
     assert [line.split("  ")[0] for line in found][::2] == ["search ripe fruit", "search teeth"]
     as_json = json.loads(succeed("search", "ana", "pears", "--retriever", "bm25", "--json", *place))
     assert [passage["document_id"] for passage in as_json["results"][0]] == ["a1"]
+    for limits in (("--before", "2024-05-02"), ("--as-of", "2024-05-01"), ("--after", "2024-05-01")):
+        assert "pears" in succeed("search", "ana", "pears", "--retriever", "bm25", *limits, *place)
+    past = ("--before", "2024-05-01", "--retriever", "bm25")
+    assert "nothing found" in succeed("search", "ana", "pears", *past, *place)
+    assert "no time zone 'Mars'" in fail("search", "ana", "x", "--time-zone", "Mars", *place)
     assert "oracle" in fail("search", "ana", "x", "--retriever", "oracle", *place)
 
     assert "deleted document a2" in succeed("delete", "ana", "--document", "a2", "-y", *place)

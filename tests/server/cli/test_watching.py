@@ -1,19 +1,23 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Unpack
 
 import pytest
+from typer.testing import CliRunner
 
 from index.formats import Options
 from index.profiles import Profiles
+from index.storage.location import FILE
 from index.storage.store import Store
 from index.values import PutItems, PutOptions, PutReport
+from server.cli import app
 from server.cli.errors import BadInput
 from server.cli.watching import STATE, FolderWatch, Synced, changes_of
 from tests.index.fakes import HashEncoder
@@ -74,7 +78,7 @@ class Reports:
 
 
 def watch(kept: Kept, folder: Path) -> FolderWatch:
-    return FolderWatch(kept, "ana", folder, Options("ana", zone=BERLIN))
+    return FolderWatch(kept, Options("ana", zone=BERLIN), folder)
 
 
 @asynccontextmanager
@@ -176,11 +180,13 @@ async def test_a_folder_that_is_suddenly_empty_deletes_nothing(kept: Kept, folde
         await one_pass(kept, folder)
 
 
-def test_an_interrupt_ends_the_command(tmp_path: Path, folder: Path) -> None:
-    (folder / "a.md").write_text("A note")
+def test_an_interrupt_ends_the_command_which_reads_dates_as_an_import_does(
+    tmp_path: Path, folder: Path
+) -> None:
+    (folder / "a.md").write_text("---\ndate: 05/03/2024 10:15\n---\nA note")
     command = [sys.executable, "-m", "server.cli", "profile", "watch", "ana", str(folder), "--data"]
     process = subprocess.Popen(
-        [*command, str(tmp_path / "data")],
+        [*command, str(tmp_path / "data"), "--time-zone", "Asia/Kolkata", "--day-first"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -197,3 +203,13 @@ def test_an_interrupt_ends_the_command(tmp_path: Path, folder: Path) -> None:
     assert err.splitlines()[0] == f"watching {folder} for ana"
     assert err.splitlines()[-1] == "stopped"
     assert "Traceback" not in err
+    with closing(sqlite3.connect(tmp_path / "data" / FILE)) as database:
+        assert database.execute("SELECT created_at FROM documents").fetchall() == [
+            ("2024-03-05T10:15:00+05:30",)
+        ]
+
+
+def test_an_unknown_time_zone_is_refused(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["profile", "watch", "ana", str(folder), "--time-zone", "Berlin"])
+    assert result.exit_code == 2
+    assert "'Berlin' is not a time zone, like Europe/Berlin" in result.stderr

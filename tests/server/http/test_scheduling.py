@@ -22,6 +22,7 @@ from index.encoding.encoders import Encoder, Vectors
 from index.profiles import Profiles
 from index.ranking.retrievers import DEFAULT
 from index.storage.store import Store
+from index.when.scope import Scope
 from server.answers import AnswerRecord
 from server.http.bodies import AnswerBody
 from server.http.sse import EventStream
@@ -372,13 +373,14 @@ class Stuck(Profiles):
         name: str = DEFAULT,
         exclude: Collection[tuple[str, int]] = (),
         vectors: Vectors | None = None,
+        scope: Scope | None = None,
     ) -> list[list[Passage]]:
         if queries != ["quick"]:
             self.searching.set()
             if self.error:
                 raise self.error
             self.released.wait()
-        return super().search(user, queries, k, name, exclude, vectors)
+        return super().search(user, queries, k, name, exclude, vectors, scope)
 
 
 @asynccontextmanager

@@ -33,7 +33,43 @@ async def test_each_query_has_its_list_best_first(api: Api) -> None:
         "rank": 1,
         "score": pears[0]["score"],
         "copies": 1,
+        "unreranked": False,
     }
+
+
+async def test_what_is_found_is_limited_to_days(api: Api) -> None:
+    await api.put("ana", [*ANA, {"id": "old", "text": "pears", "created_at": "2020-05-01T12:00:00Z"}])
+    for limits, found in (
+        ({"before": "2021-01-01"}, {"old"}),
+        ({"after": "2024-05-01"}, {"a1"}),
+        ({"as_of": "2020-05-01"}, {"old"}),
+        ({"last": "1m", "as_of": "2020-05-31"}, {"old"}),
+        ({"as_of": "2019-01-01"}, set()),
+    ):
+        (passages,) = await search(api, "ana", queries=["pears"], retriever="bm25", **limits)
+        assert {passage["document_id"] for passage in passages} == found, limits
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        ({"after": "2024-05-02", "before": "2024-05-01"}, "invalid-period"),
+        ({"last": "soon"}, "invalid-period"),
+        ({"time_zone": "Europe/Atlantis"}, "invalid-period"),
+        ({"as_of": "2024-02-30"}, "invalid-request"),
+        ({"after": "yesterday"}, "invalid-request"),
+    ],
+)
+async def test_limits_that_leave_no_day_are_refused(api: Api, limits: dict[str, str], problem: str) -> None:
+    await api.put("ana", ANA)
+    response = await api.client.post("/v1/users/ana/search", json={"queries": ["pears"]} | limits)
+    assert (response.status_code, response.json()["type"]) == (422, f"urn:pr2:problem:{problem}")
+
+
+async def test_like_takes_no_limits_in_time(api: Api) -> None:
+    await api.put("ana", ANA)
+    response = await api.client.post("/v1/users/ana/search", json={"like": ["a1"], "last": "30d"})
+    assert (response.status_code, "like takes no limits in time" in response.text) == (422, True)
 
 
 async def test_like_finds_neighbours_without_the_document_itself(api: Api) -> None:

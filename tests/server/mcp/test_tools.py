@@ -94,6 +94,17 @@ async def test_what_is_added_is_found_and_can_be_read(url: str) -> None:
         assert await read(client, "pr2://users/cleo/documents/%C3%A4%2F1%25") == note
 
 
+async def test_a_text_that_stands_several_times_is_found_once_with_how_often(url: str) -> None:
+    notes = [{"id": str(day), "text": "Happy birthday, Ines!"} for day in range(3)]
+    async with Client(url) as client:
+        await client.list_tools()
+        await client.call_tool("add_documents", {"user": "dana", "documents": notes})
+        result = await client.call_tool("search_profile", {"user": "dana", "query": "birthday"})
+    (passage,) = Found.model_validate(result.structured_content).passages
+    assert passage.copies == 3
+    assert said(result) == f"[1] document {passage.document_id}, 3 times\nHappy birthday, Ines!"
+
+
 async def test_a_document_is_replaced_only_on_request(url: str) -> None:
     def adding(text: str, **options: object) -> dict[str, object]:
         return {"user": "edna", "documents": [{"id": "1", "text": text}], **options}

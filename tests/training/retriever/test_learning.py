@@ -13,7 +13,7 @@ PLAN = Plan(held_out=100, errors=0.1)
 
 @pytest.mark.parametrize("method", ["ropg-kd", "ropg-rl"])
 def test_held_out_people_get_what_is_useful_instead_of_what_is_similar(small: Path, method: Method) -> None:
-    outcome = learn(small, PLAN, (0, "things", method))
+    outcome = learn(small, (0, "things", method), PLAN)
     assert sum(outcome.before) / len(outcome.before) < 0.3
     assert not list(outcome.shortfalls())
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from agent.checkpoints import STAMP
-from index.encoding.encoders import load_encoder
+from index.encoding.encoders import load_encoder, load_trainable
 from training.feedback.records import (
     FEEDBACK,
     MANIFEST,
@@ -100,7 +100,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_vectors_are_those_of_the_encoder(small: Path) -> None:
-    encoder = load_encoder(str(small))
+    encoder = load_trainable(str(small))
     texts = ["a short one", "", "one that is a good deal longer than the others are", "a short one"]
     found = embed(encoder.model.eval(), "document", texts, "", encoder.manifest.window).detach().numpy()
     np.testing.assert_allclose(found, encoder.encode_documents(texts), atol=1e-6)

@@ -27,7 +27,7 @@ from training.reward_model.worlds import (
 )
 
 PERSON = Person("a", ("hello", "truly", "cheers"), ("hello , nothing new from me , cheers",))
-SMALL = Plan(people=120, held_out=60, asked=5, batch_size=12, learning_rate=1.5e-3)
+SMALL = Plan(people=120, held_out=60, asked=5, epochs=4, batch_size=12, learning_rate=1.5e-3)
 
 
 def words(vocabulary: Vocabulary) -> set[str]:
@@ -112,7 +112,7 @@ def test_shuffled_histories_are_never_the_persons_own() -> None:
 
 
 def test_held_out_people_are_told_apart_by_their_histories_alone(tmp_path: Path) -> None:
-    outcome = learn(write_small_encoder(tmp_path / "small", width=64), SMALL, (11, "user-aware"))
+    outcome = learn(write_small_encoder(tmp_path / "small", width=64), (11, "user-aware"), SMALL)
     assert outcome.matched.interval is not None
     assert outcome.matched.interval[0] > 0.5
     assert outcome.own.interval is not None

@@ -161,7 +161,7 @@ def small_encoder(folder: Path, layers: int = 2) -> Path:
     """MiniLM's first layers, with its words: small enough to train on a CPU in seconds."""
     from transformers import AutoModel, AutoTokenizer
 
-    from index.encoding.encoders import packaged_minilm
+    from index.encoding.models import packaged_minilm
 
     AutoModel.from_pretrained(packaged_minilm(), num_hidden_layers=layers).save_pretrained(folder)
     AutoTokenizer.from_pretrained(packaged_minilm()).save_pretrained(folder)

@@ -1,0 +1,45 @@
+"""The preference for passages of the days that a question names."""
+
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.ranking.profile import UNDATED, Profile
+from index.text.languages import ENGLISH
+from index.text.words import detect
+from index.when.reading import Window, times
+
+FADE = 3.0
+"""Days from a window after which the preference has fallen to 1 / e."""
+
+
+def named_windows(profile: Profile, text: str, today: date) -> tuple[Window, ...]:
+    """Return the windows of the times that `text` names, in its own language or that of the profile."""
+    language = detect(text, short=True) or (profile.languages[0] if len(profile) else ENGLISH)
+    return times(text, today, language).windows
+
+
+def without(text: str, windows: tuple[Window, ...]) -> str:
+    """Return `text` without the words of its times: few documents write out when they were written."""
+    kept, start = [], 0
+    for window in windows:
+        kept.append(text[start : window.start])
+        start = window.stop
+    return " ".join([*kept, text[start:]])
+
+
+def nearness(days: NDArray[np.int64], windows: tuple[Window, ...]) -> NDArray[np.float64]:
+    """Return how near passages on `days` (see Profile.days) are to a window, shape (passages,).
+
+    It is 1 on a day of a window, and exp(-d / FADE) at d days from the nearest one, since people also write
+    about a thing on the day after. A passage without a date has 0.
+    """
+    distance = np.full(len(days), np.inf)
+    for window in windows:
+        before = window.first.toordinal() - days if window.first else np.zeros_like(days)
+        after = days - (window.end.toordinal() - 1) if window.end else np.zeros_like(days)
+        distance = np.minimum(distance, np.maximum(np.maximum(before, after), 0))
+    near: NDArray[np.float64] = np.exp(-distance / FADE)
+    near[days == UNDATED] = 0
+    return near

@@ -1,0 +1,1 @@
+"""Reads the times that a question names, as windows of days."""

@@ -1,0 +1,83 @@
+"""The day on which a search is made, and the days that it is limited to."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import InvalidPeriod
+from index.ranking.profile import UNDATED
+from index.values import Period
+from index.when.days import Unit, stretch
+from index.when.zones import zone_named
+
+_LAST = re.compile(r"(?P<count>\d{1,4}) ?(?P<unit>[dwmy])")
+_SHOWN = 60
+_UNITS: dict[str, Unit] = {"d": "day", "w": "week", "m": "month", "y": "year"}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Limits of a search in time. Days are local: those of a document where it was written.
+
+    Raises InvalidPeriod if no day is left.
+    """
+
+    today: date
+    """The person's day, from which a question's times are seen."""
+    after: date | None = None
+    """The first day. Documents without a date are left out."""
+    before: date | None = None
+    """The day behind the last one. Documents without a date are left out."""
+    hides_later: bool = False
+    """Whether documents later than `today` are left out. Those without a date are not."""
+
+    def __post_init__(self) -> None:
+        if self.after and self.before and self.after >= self.before:
+            raise InvalidPeriod(f"after ({self.after}) has to be earlier than before ({self.before})")
+
+    def allows(self, days: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Return which of the passages on `days` (see Profile.days) may be found; None for all."""
+        if not (self.after or self.before or self.hides_later):
+            return None
+        allowed = np.ones(len(days), bool)
+        if self.hides_later:
+            allowed &= days <= self.today.toordinal()
+        if self.after or self.before:
+            allowed &= days != UNDATED
+        if self.after:
+            allowed &= days >= self.after.toordinal()
+        if self.before:
+            allowed &= days < self.before.toordinal()
+        return allowed
+
+
+def now() -> Scope:
+    """Return the scope of a search that names no time, today in UTC."""
+    return Scope(datetime.now(UTC).date())
+
+
+def scope_of(period: Period, time_zone: str, moment: datetime | None = None) -> Scope:
+    """Return the scope of `period` at `moment`, by default now, in its time zone or else `time_zone`.
+
+    Raises InvalidPeriod for a time zone that does not exist, and for a period that has no day.
+    """
+    zone = zone_named(period.time_zone or time_zone)
+    today = period.as_of or (moment or datetime.now(UTC)).astimezone(zone).date()
+    if period.last and period.after:
+        raise InvalidPeriod("give either last or after")
+    after = first_of_last(period.last, today) if period.last else period.after
+    return Scope(today, after, period.before, hides_later=period.as_of is not None)
+
+
+def first_of_last(period: str, today: date) -> date:
+    """Return the first day of the last 30d, 2w, 6m or 1y until `today`. Raises InvalidPeriod."""
+    match = _LAST.fullmatch(period.strip())
+    if not match or int(match["count"]) == 0:
+        raise InvalidPeriod(f"{period[:_SHOWN]!r} is not a period: give a number and d, w, m or y, like 30d")
+    try:
+        return stretch(today, _UNITS[match["unit"]], int(match["count"])).first
+    except (ValueError, OverflowError):
+        raise InvalidPeriod(f"{period[:_SHOWN]!r} begins before the calendar does") from None
