@@ -1,6 +1,8 @@
 """The measures of answers on trajectories and scores that are worked out by hand."""
 
 import json
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from benchmarks.answers import Answered, Dataset, Unanswerable, measured, read_e
 from benchmarks.declining import Scores, auroc, leave_one_out, threshold_of
 from benchmarks.evidence import Asked, History, UnusableData
 
+TODAY = date(2025, 1, 1)
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 
 
@@ -36,14 +39,14 @@ def answered(question: str, recall: float = 1.0) -> Answered:
 def test_precision_recall_and_first_count_documents(
     documents: tuple[str, ...], precision: float, recall: float, first: float
 ) -> None:
-    found = measured(Asked("Which tea?", ("a", "c")), "ana", cited(*documents))
+    found = measured(Asked("Which tea?", ("a", "c"), TODAY), "ana", cited(*documents))
     assert (found.precision, found.recall, found.first) == (precision, recall, first)
     assert found.words == 2
 
 
 def test_an_answer_that_is_missing_is_an_error() -> None:
     with pytest.raises(ValueError, match="has no answer"):
-        measured(Asked("Which tea?", ("a",)), "ana", Trajectory("Which tea?", Limits()))
+        measured(Asked("Which tea?", ("a",), TODAY), "ana", Trajectory("Which tea?", Limits()))
 
 
 def test_auroc_is_the_share_of_pairs_in_order() -> None:
@@ -86,15 +89,13 @@ def test_differences_are_paired_and_other_questions_refused() -> None:
 
 
 def test_every_nth_question_is_asked() -> None:
-    history = History("ana", [], [Asked(name, ("x",)) for name in "abcde"], 0, 0, ["f", "g", "h"])
+    history = History("ana", [], [Asked(name, ("x",), TODAY) for name in "abcde"], 0, 0, ["f", "g", "h"])
     few = thinned(history, 2)
     assert [asked.text for asked in few.questions] == ["a", "c", "e"]
     assert few.unanswerable == ["f", "h"]
 
 
 def test_what_is_written_is_read_again_and_a_broken_file_named(tmp_path: Path) -> None:
-    from dataclasses import asdict
-
     file = tmp_path / "earlier.json"
     dataset = Dataset("own", [answered("a")], [Unanswerable("ana", "b", 0.1)])
     file.write_text(json.dumps([asdict(dataset)]), "utf-8")
