@@ -128,8 +128,7 @@ def measured(asked: Asked, user: str, trajectory: Trajectory) -> Answered:
 def score_of(trajectory: Trajectory) -> float:
     """The policy's score that what it read answers the question."""
     reads = [read for step in trajectory.steps if isinstance(step, Information) for read in step.passages]
-    ranked = Reading(reads).rank(trajectory.question)
-    return ranked[0].weight if ranked else 0.0
+    return Reading(reads).certainty(trajectory.question)
 
 
 def measure(name: str, histories: Sequence[History], encoder: Encoder, progress: Progress) -> Dataset:
@@ -145,7 +144,8 @@ def measure(name: str, histories: Sequence[History], encoder: Encoder, progress:
                 profiles.put(history.user, history.documents)
             for history, other in zip(histories, [*histories[1:], *histories[:1]], strict=True):
                 texts = [asked.text for asked in history.questions]
-                trajectories = read_by_policy(profiles, history.user, texts, DOCUMENTS)
+                days = [asked.today for asked in history.questions]
+                trajectories = read_by_policy(profiles, history.user, texts, DOCUMENTS, days)
                 check_citations(profiles, history.user, trajectories)
                 answered += [
                     measured(asked, history.user, trajectory)
@@ -154,9 +154,10 @@ def measure(name: str, histories: Sequence[History], encoder: Encoder, progress:
                 strange = list(history.unanswerable)
                 if not strange and other is not history:
                     strange = [asked.text for asked in other.questions]
+                last = [last_day(history.documents)] * len(strange)
                 unanswerable += [
                     Unanswerable(history.user, trajectory.question, score_of(trajectory))
-                    for trajectory in read_by_policy(profiles, history.user, strange, DOCUMENTS)
+                    for trajectory in read_by_policy(profiles, history.user, strange, DOCUMENTS, last)
                 ]
                 progress.advance(bar, len(texts))
         finally:

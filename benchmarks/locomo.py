@@ -15,6 +15,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from index.encoding.encoders import load_encoder
 from index.formats import read_locomo
 from index.profiles import Profiles
 from index.storage.store import Store
+from index.when.scope import Scope
 
 READ = (5, 10, 20)
 """Numbers of documents read."""
@@ -43,17 +45,24 @@ Recall = dict[str, dict[str, float]]
 
 
 def read_by_policy(
-    profiles: Profiles, user: str, questions: Sequence[str], documents: int
+    profiles: Profiles,
+    user: str,
+    questions: Sequence[str],
+    documents: int,
+    days: Sequence[date] | None = None,
 ) -> list[Trajectory]:
-    """Answer every question with the extractive policy, reading at most `documents`."""
+    """Answer every question with the extractive policy, reading at most `documents`.
+
+    `days` are those on which the questions are asked; without them, all are asked today.
+    """
     limits = Limits(
         max_searches=SEARCHES, top_k=-(-documents // SEARCHES), max_documents=documents, deadline_ms=600_000
     )
 
-    async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-        return profiles.search(user, [query], k, exclude=exclude)[0]
+    async def answer(question: str, scope: Scope | None) -> Trajectory:
+        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+            return profiles.search(user, [query], k, exclude=exclude, scope=scope)[0]
 
-    async def answer(question: str) -> Trajectory:
         episode = Episode(question, limits=limits, policy="extractive")
         async with aclosing(drive(episode, ExtractivePolicy(), search)) as events:
             async for _ in events:
@@ -61,7 +70,8 @@ def read_by_policy(
         return episode.trajectory
 
     async def answer_all() -> list[Trajectory]:
-        return [await answer(question) for question in questions]
+        scopes = [Scope(day) for day in days] if days else [None] * len(questions)
+        return [await answer(*pair) for pair in zip(questions, scopes, strict=True)]
 
     return asyncio.run(answer_all())
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Sequence
 from itertools import pairwise
 
 from agent.episode import Episode
-from agent.policies.leads import Lead, find_lead
+from agent.policies.leads import find_lead
 from agent.policies.phrases import Phrases, phrases
-from agent.policies.quoting import Followed, Selection, compose, select
+from agent.policies.quoting import Followed, compose, select
 from agent.policies.sentences import Reading
 from agent.policy import Chunk
 from agent.tags import escape
@@ -19,7 +19,7 @@ from index.text.languages import ENGLISH
 from index.text.words import FUNCTION_WORDS, detect, words
 
 MISSING = 0.2
-"""The share of the question, weighted by rarity, that has to be missing for a name to be followed."""
+"""The share of the question, weighted by rarity, that has to be missing for another search."""
 
 
 class ExtractivePolicy:
@@ -47,25 +47,19 @@ def _turn(episode: Episode) -> str:
     if not episode.must_answer and question and not queries:
         return _block("think", _plan(question, said)) + _block("search", question)
     followed = _followed(question, episode.steps)
-    if not episode.must_answer:
-        chosen = select(question, reading, followed)
-        lead = next_lead(question, reading, chosen, " ".join(queries))
+    chosen = select(question, reading, followed)
+    if not episode.must_answer and reading.share(question, chosen.missing) >= MISSING:
+        lead = find_lead(question, reading, chosen.newest, " ".join(queries))
         if lead:
             thought = said.lead.format(name=lead.name, number=lead.number)
             return _block("think", thought) + _block("search", f"{question} {lead.name}")
+        if episode.reads and queries == [question]:
+            return _block("think", said.reading_on) + _block("search", question)
     if not any(isinstance(step, Information) for step in episode.steps):
         # Nothing can be said about a history that was not searched.
         return _block("think", said.unsearched) + _block("answer", said.unread)
-    answer = compose(question, reading, followed, said, episode.plan)
+    answer = compose(question, reading, chosen, said, episode.plan)
     return _block("think", _conclusion(episode.reads, said)) + _block("answer", answer)
-
-
-def next_lead(question: str, reading: Reading, chosen: Selection, followed: str) -> Lead | None:
-    """The name to search for next; None if what is chosen has what the question needs, or has no new name."""
-    worth = reading.worth(reading.asked(question))
-    if sum(worth[term] for term in chosen.missing) < MISSING:
-        return None
-    return find_lead(question, reading, chosen.newest, followed)
 
 
 def _followed(question: str, steps: Sequence[Step]) -> list[Followed]:

@@ -9,10 +9,12 @@ from agent.policies.sentences import Reading, Sentence
 from agent.tags import escape
 from index.text.words import terms
 
-TELLING = 0.65
+TELLING = 0.75
 """Quote passages whose best sentence weighs at least this share of the best of all."""
 PASSAGES, FROM_PASSAGE = 4, 2
 """The most passages that are quoted about the question itself, and the most sentences of one."""
+CERTAIN = 0.16
+"""Below this `Reading.certainty`, an answer says that the history does not tell, and quotes the nearest."""
 ABOUT = 0.5
 """The same as TELLING, within the passage about a followed name."""
 
@@ -73,19 +75,16 @@ def select(question: str, reading: Reading, followed: Sequence[Followed]) -> Sel
     return Selection(direct, about, missing)
 
 
-def compose(
-    question: str, reading: Reading, followed: Sequence[Followed], said: Phrases, plan: str = ""
-) -> str:
+def compose(question: str, reading: Reading, chosen: Selection, said: Phrases, plan: str = "") -> str:
     """Quote what answers the question, best first, with citations, in a frame of own words.
 
     With a plan, the best sentence about each of its lines follows those about the question.
     """
-    chosen = select(question, reading, followed)
     if not chosen.direct:
         return said.silent
-    asked = reading.asked(question)
-    direct = any(asked & reading.texts[sentence.read.number] for sentence in chosen.direct)
-    lines = [said.says if direct else said.nearest, *_quotes(chosen.direct if direct else chosen.direct[:1])]
+    if not chosen.about and reading.certainty(question) < CERTAIN:
+        return "\n".join([said.nearest, *_quotes(chosen.direct[:1])])
+    lines = [said.says, *_quotes(chosen.direct)]
     used = {sentence.text for sentence in chosen.direct}
     for expected in plan.splitlines():
         # Skip the line that introduces the others.

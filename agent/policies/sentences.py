@@ -3,13 +3,19 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from agent.trajectory import Read
 from index.text.languages import ENGLISH
 from index.text.sentences import SPEAKER, spans
 from index.text.words import content_terms, detect, terms, words
+
+FOUND, KIND = 0.4, 0.2
+"""Weights of the passage's score, relative to the highest, and of a name, date or number that is asked for,
+where all words of the question weigh 1."""
+BY_ANOTHER = 0.5
+"""What a passage counts for whose speaker is not the one that the question names."""
 
 CALENDAR = frozenset(
     "january february march april may june july august september october november december monday "
@@ -74,9 +80,32 @@ class Reading:
         """The terms of a question that none of the passages with these numbers has."""
         return self.asked(question).difference(*(self.held(number) for number in numbers))
 
+    def share(self, question: str, some: Collection[str]) -> float:
+        """The share of a question, weighted by rarity, that some of its terms make up; 0 to 1."""
+        return sum(weight for term, weight in self.worth(self.asked(question)).items() if term in some)
+
     def held(self, number: int) -> frozenset[str]:
         """The terms of a passage and its title."""
         return self.texts[number] | self.titles[number]
+
+    def certainty(self, question: str) -> float:
+        """How much of a question the passage that has most of it has, by rarity; 0 to 1.
+
+        Names of speakers are left out: they say whose words are asked for. Where the question names one, what
+        others say counts BY_ANOTHER.
+        """
+        speakers = {
+            read.number: self._terms(said.group() if (said := SPEAKER.match(read.passage.text)) else "")
+            for read in self.reads
+        }
+        everyone = frozenset[str]().union(*speakers.values())
+        named = everyone & frozenset(terms(question, self.language))
+        worth = self.worth(self.asked(question) - everyone)
+        found = 0.0
+        for number, speaker in speakers.items():
+            held = sum(worth[term] for term in worth.keys() & self.held(number))
+            found = max(found, held * (BY_ANOTHER if named and speaker and not speaker & named else 1.0))
+        return found
 
     def rank(self, question: str) -> list[Sentence]:
         """All sentences, most relevant to a question first; ties in reading order.
@@ -92,9 +121,9 @@ class Reading:
             titled = self.titles[line.read.number] - line.terms
             weight = sum(worth[term] for term in worth.keys() & line.terms)
             weight += 0.5 * sum(worth[term] for term in worth.keys() & titled)
-            weight += 0.4 * line.read.passage.score / highest
+            weight += FOUND * line.read.passage.score / highest
             if kind is not None and kind.search(SPEAKER.sub("", line.text)[1:]):
-                weight += 0.1
+                weight += KIND
             # A question in the history rarely answers a question.
             asking = line.text.rstrip().endswith(_ASKING)
             ranked.append(Sentence(line.read, line.text, weight * (0.5 if asking else 1.0)))

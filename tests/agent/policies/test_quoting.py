@@ -17,7 +17,7 @@ def reading_of(*passages: Passage) -> Reading:
 
 
 def lines_of(question: str, reading: Reading, followed: Sequence[Followed] = (), plan: str = "") -> list[str]:
-    return compose(question, reading, followed, SAID, plan).splitlines()
+    return compose(question, reading, select(question, reading, followed), SAID, plan).splitlines()
 
 
 def test_the_best_sentence_comes_first_with_the_writers_day() -> None:
