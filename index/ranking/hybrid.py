@@ -21,7 +21,7 @@ MEANING = 0.7
 """Weight of the similarity above the profile's mean, relative to a lexical coverage of 1."""
 PERSON = 0.2
 """Bonus for a passage by the person named if half of the passages are theirs or fewer; less if more are."""
-TIME = 0.4
+TIME = 0.5
 """Bonus for a passage of the time that is named."""
 NEIGHBOURS_MEANING = (0.2, 0.1)
 NEIGHBOURS_WORDS = (0.5, 0.25)
