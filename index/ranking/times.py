@@ -21,9 +21,12 @@ def named_windows(profile: Profile, text: str, today: date) -> tuple[Window, ...
 
 
 def without(text: str, windows: tuple[Window, ...]) -> str:
-    """Return `text` without the words of its times: few documents write out when they were written."""
+    """Return `text` without the words of its times: few documents write out when they were written.
+
+    Feasts and seasons stay, since people write about them.
+    """
     kept, start = [], 0
-    for window in windows:
+    for window in (window for window in windows if not window.is_occasion):
         kept.append(text[start : window.start])
         start = window.stop
     return " ".join([*kept, text[start:]])

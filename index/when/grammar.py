@@ -84,6 +84,8 @@ class Point:
     stop: int
     has_year: bool
     """Whether the text settles the year, in which other times are then meant, too."""
+    is_occasion: bool
+    """Whether it is a feast or a season."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class Grammar:
             meant = self._meaning(groups, today, year)
         except (ValueError, OverflowError):
             meant = None
-        return Point(meant, longest.end(), has_year)
+        return Point(meant, longest.end(), has_year, bool(groups.keys() & {"feast", "season"}))
 
     def distant(self, match: re.Match[str], point: Days) -> Days:
         """Return the days that a match of `distances` names, seen from `point`.
@@ -215,7 +217,9 @@ class Grammar:
         if named is not None:
             return of_year(named)
         if which == 0:
-            return of_year(today.year)
+            latest = days.recurring(of_year, today, "latest")
+            # This winter may have begun in the last year.
+            return latest if latest.end > today else of_year(today.year)
         return days.recurring(of_year, today, _WHICH.get(which or 0, "latest"))
 
     def _weekday_of(self, said: Mapping[str, str], today: date) -> Days:

@@ -28,6 +28,8 @@ class Window:
     start: int
     stop: int
     """Place of the words in the question."""
+    is_occasion: bool = False
+    """Whether the words name a feast or a season, which texts also write about."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class _Found:
     end: date | None
     stop: int
     exists: bool = True
+    is_occasion: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,12 @@ class _Reader:
             if found is not None:
                 stop = found.stop
                 said = text[at:stop]
-                yield Window(found.first, found.end, at, stop) if found.exists else said
+                window = Window(found.first, found.end, at, stop, found.is_occasion)
+                yield window if found.exists else said
 
     def _at(self, text: str, at: int) -> Iterator[_Found]:
         if point := self._point(text, at):
-            yield _found(point.days, point.stop)
+            yield _found(point.days, point)
         yield from self._ranges(text, at)
         yield from self._relations(text, at)
         for pattern in self.grammar.distances:
@@ -102,7 +106,7 @@ class _Reader:
                     meant = self.grammar.distant(match, point.days) if point.days else None
                 except (ValueError, OverflowError):
                     meant = None
-                yield _found(meant, point.stop)
+                yield _found(meant, point)
 
     def _ranges(self, text: str, at: int) -> Iterator[_Found]:
         for opening, joint, closing in self.grammar.ranges:
@@ -123,7 +127,8 @@ class _Reader:
                 elif not one.has_year and first.first >= last.end:
                     first = self._in_year(text, begun.end(), last.first.year - 1)
             if first and last and first.first < last.end:
-                yield _Found(first.first, last.end, closed.end())
+                occasion = one.is_occasion or other.is_occasion
+                yield _Found(first.first, last.end, closed.end(), is_occasion=occasion)
             else:
                 yield _Found(None, None, closed.end(), exists=False)
 
@@ -138,9 +143,10 @@ class _Reader:
             if days is None:
                 yield _Found(None, None, stop, exists=False)
             elif side == "before":
-                yield _Found(None, days.first, stop)
+                yield _Found(None, days.first, stop, is_occasion=point.is_occasion)
             else:
-                yield _Found(days.first if side == "since" else days.end, None, stop)
+                first = days.first if side == "since" else days.end
+                yield _Found(first, None, stop, is_occasion=point.is_occasion)
 
     def _in_year(self, text: str, at: int, year: int) -> Days | None:
         point = self._point(text, at, year, led=True)
@@ -150,5 +156,7 @@ class _Reader:
         return self.grammar.point(text, at, self.today, year, led=led)
 
 
-def _found(days: Days | None, stop: int) -> _Found:
-    return _Found(days.first, days.end, stop) if days else _Found(None, None, stop, exists=False)
+def _found(days: Days | None, point: Point) -> _Found:
+    if days is None:
+        return _Found(None, None, point.stop, exists=False)
+    return _Found(days.first, days.end, point.stop, is_occasion=point.is_occasion)

@@ -31,7 +31,7 @@ class _Body(BaseModel):
 
 
 class _Timed(_Body):
-    """What is asked on a day."""
+    """The day and the time zone of a request."""
 
     as_of: date | None = None
     """Day to ask on instead of today: documents later than it are not seen."""

@@ -1,4 +1,4 @@
-"""What times in questions gain, on histories whose figures are worked out by hand."""
+"""Gains from times in questions, on histories whose figures are worked out by hand."""
 
 import io
 import json

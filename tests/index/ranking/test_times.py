@@ -13,9 +13,9 @@ from index.documents import parse_document
 from index.encoding.encoders import Vectors
 from index.profiles import Profiles
 from index.ranking.profile import UNDATED
-from index.ranking.times import FADE, nearness
+from index.ranking.times import FADE, nearness, without
 from index.storage.store import Store
-from index.when.reading import Window
+from index.when.reading import Window, times
 from index.when.scope import Scope
 from tests.index.fakes import HashEncoder
 
@@ -69,6 +69,13 @@ def test_documents_of_the_time_come_first_and_the_others_are_still_found(profile
     ranking = found(profiles, "Who came to dinner in March 2023?", Scope(TODAY))
     assert set(ranking[:2]) == {"march", "late"}
     assert set(ranking) == set(DINNERS)
+
+
+def test_words_of_a_time_are_dropped_but_feasts_and_seasons_are_kept() -> None:
+    question = "Who came in March 2023, at Christmas and last week?"
+    assert without(question, times(question, TODAY, "en").windows).split() == [
+        *("Who", "came", "in", ",", "at", "Christmas", "and", "?")
+    ]
 
 
 def test_a_time_is_seen_from_the_day_of_the_question(profiles: Profiles) -> None:

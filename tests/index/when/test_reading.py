@@ -137,6 +137,11 @@ def test_the_place_of_a_time_in_the_question_is_that_of_its_words() -> None:
     assert [question[window.start : window.stop] for window in found] == ["last week", "March 2023"]
 
 
+def test_this_winter_may_have_begun_last_year() -> None:
+    for today in (date(2025, 1, 5), date(2024, 12, 20), date(2024, 7, 1)):
+        assert days("Which classes do I take this winter?", today=today) == [("2024-12-01", "2025-03-01")]
+
+
 @pytest.mark.parametrize("today", [date(1, 1, 1), date(9999, 12, 31)])
 @pytest.mark.parametrize("language", ["en", "de", "zh"])
 def test_the_ends_of_the_calendar_give_no_error(today: date, language: str) -> None:
