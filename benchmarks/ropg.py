@@ -22,10 +22,10 @@ from rich.progress import Progress, TaskID
 
 from benchmarks.evidence import History, UnusableData, read_histories
 from benchmarks.recall import report, show
+from index.documents import encoded_text
 from index.encoding.encoders import Encoder, load_encoder
 from index.errors import ProfileError
 from index.profiles import Profiles
-from index.ranking.profile import encoded_text
 from index.storage.location import file_url
 from index.storage.store import Store
 from training.errors import TrainingError

@@ -231,3 +231,8 @@ def first_fault(error: Faulty, whole: str = "") -> str:
 
 def _in_words(field: str, message: str, whole: str) -> str:
     return f"{field or whole}: {message}" if field or whole else message
+
+
+def encoded_text(document: Document | Passage, text: str) -> str:
+    """Return the text that encoders and the lexical index see for a passage: its title, then its text."""
+    return f"{document.title}: {text}" if document.title else text

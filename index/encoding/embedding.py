@@ -6,11 +6,10 @@ from itertools import islice
 
 import numpy as np
 
-from index.documents import Document
+from index.documents import Document, encoded_text
 from index.encoding.encoders import Encoder, Vectors
 from index.encoding.spool import Spool
 from index.errors import UnknownUser
-from index.ranking.profile import encoded_text
 from index.storage.profiles import EncodedDocument, EncodedPassage, StoredProfile
 from index.storage.store import Store
 from index.text.passages import bounded, split

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from index.documents import Document, Passage, iso
+from index.documents import Document, Passage, encoded_text, iso
 from index.errors import SpaceUnavailable
 from index.ranking.duplicates import normalized
 from index.ranking.lexical import LexicalIndex
@@ -218,11 +218,6 @@ class Profile:
         for i in range(len(self)):
             positions.setdefault(self.document(i).id, []).append(i)
         return positions
-
-
-def encoded_text(document: Document | Passage, text: str) -> str:
-    """Return the text that encoders and the lexical index see for a passage: its title, then its text."""
-    return f"{document.title}: {text}" if document.title else text
 
 
 def _memory(value: Any) -> int:

@@ -13,8 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from index.documents import Passage
-from index.ranking.profile import encoded_text
+from index.documents import Passage, encoded_text
 from index.threads import Run, run_at_once
 
 CANDIDATES = 50

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.trajectory import Information, Search, Trajectory
-from index.ranking.profile import encoded_text
+from index.documents import encoded_text
 from training.errors import TrainingError
 from training.evaluation.loading import LoadedRun, load_runs, read_trajectories
 from training.feedback.records import ENCODER, TASK, Feedback, Judged, write_feedback
