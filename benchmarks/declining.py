@@ -61,7 +61,7 @@ def share_below(values: Sequence[float], threshold: float) -> float:
 
 
 def leave_one_out(data: Mapping[str, Scores]) -> dict[str, Declined]:
-    """What each data set's questions lose by a threshold that the others chose; empty for a single one."""
+    """Shares of each data set that a threshold chosen on the others declines; empty for a single data set."""
     found = {}
     for name, scores in data.items():
         others = [other for key, other in data.items() if key != name]

@@ -21,7 +21,7 @@ from index.ranking.retrievers import DEFAULT, SHOWN_ONCE, Query, Ranking, Retrie
 from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
 from index.values import Progress, PutItems, PutOptions, PutReport, Receipt
-from index.when.scope import Scope, now
+from index.when.scope import Scope
 
 
 class Profiles:
@@ -103,7 +103,8 @@ class Profiles:
         documents have it, and count them; one like an excluded passage is left out. `exclude` holds keys of
         passages to leave out. `vectors`, shape (queries, dimension), are computed here if the retriever needs
         them and they are not given. `scope` limits what is found in time, and says from which day
-        times are seen that a query names; by default today in UTC. Raises UnknownUser, UnknownRetriever,
+        times are seen that a query names; without it, from the day of the last document, so that what is
+        found does not change with the calendar. Raises UnknownUser, UnknownRetriever,
         SpaceUnavailable, StoreUnavailable.
         """
         chosen = self.retrievers.get(name)
@@ -113,10 +114,9 @@ class Profiles:
         shared = self.query_encoder(name)
         if shared is not None and vectors is None:
             vectors = shared.encoded("searches", user, queries)
-        scope = scope or now()
+        today = scope.today if scope else profile.last_day
         asked = [
-            Query(text, None if vectors is None else vectors[i], scope.today)
-            for i, text in enumerate(queries)
+            Query(text, None if vectors is None else vectors[i], today) for i, text in enumerate(queries)
         ]
         found = _distinct(
             profile,
@@ -124,7 +124,7 @@ class Profiles:
             k,
             [exclude] * len(asked),
             once=name in SHOWN_ONCE,
-            allowed=scope.allows(profile.days),
+            allowed=scope.allows(profile.days) if scope else None,
         )
         with self._lock:
             if self._cache.get(user) is profile:

@@ -37,7 +37,7 @@ class AnswerRequest:
     competing: tuple[str, ...] = ()
     """Retrievers with each of which the question is answered, so that the best answer can be chosen."""
     scope: Scope | None = None
-    """Limits of its searches in time; None for all of the history, seen from today in UTC."""
+    """Limits of its searches in time; None for all of the history, seen from its last day."""
     named_by: str | None = None
     """Source of the user. See AnswerRecord."""
 

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 
 class Outcome(Protocol):
-    """What one training has come to."""
+    """The measures of one training."""
 
     def __str__(self) -> str:
         """Name the training, and say the most important figure if one fits the line."""

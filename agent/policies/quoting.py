@@ -32,7 +32,7 @@ class Followed:
 
 @dataclass(frozen=True)
 class Selection:
-    """What answers a question: sentences on the question itself, and on the names that helped."""
+    """The sentences that answer a question: on the question itself, and on the names that helped."""
 
     direct: Sequence[Sentence]
     about: Sequence[tuple[str, Sequence[Sentence]]]

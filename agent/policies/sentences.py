@@ -15,7 +15,7 @@ FOUND, KIND = 0.4, 0.2
 """Weights of the passage's score, relative to the highest, and of a name, date or number that is asked for,
 where all words of the question weigh 1."""
 BY_ANOTHER = 0.5
-"""What a passage counts for whose speaker is not the one that the question names."""
+"""Weight of a passage whose speaker is not the one that the question names."""
 
 CALENDAR = frozenset(
     "january february march april may june july august september october november december monday "
@@ -49,7 +49,7 @@ class Line:
 
 
 class Reading:
-    """What was read, with its language and its words: found once, and used for every question about it."""
+    """The passages read, with their language and words: found once, and used for every question about them."""
 
     def __init__(self, reads: Sequence[Read]) -> None:
         self.reads = tuple(reads)

@@ -4,7 +4,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, cast
 
@@ -169,6 +169,12 @@ class Profile:
         """Local day of each passage (`date.toordinal`), shape (passages,); UNDATED if unknown."""
         moments = [self.document(i).created_at for i in range(len(self))]
         return np.array([moment.toordinal() if moment else UNDATED for moment in moments], np.int64)
+
+    @cached_property
+    def last_day(self) -> date | None:
+        """Local day of the last document; None if no document has a time."""
+        last = int(self.days.max(initial=UNDATED))
+        return None if last == UNDATED else date.fromordinal(last)
 
     @cached_property
     def groups(self) -> NDArray[np.int64]:

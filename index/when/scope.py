@@ -54,11 +54,6 @@ class Scope:
         return allowed
 
 
-def now() -> Scope:
-    """Return the scope of a search that names no time, today in UTC."""
-    return Scope(datetime.now(UTC).date())
-
-
 def scope_of(period: Period, time_zone: str, moment: datetime | None = None) -> Scope:
     """Return the scope of `period` at `moment`, by default now, in its time zone or else `time_zone`.
 

@@ -56,7 +56,7 @@ NO_MEANING = np.zeros((1, 64), np.float32)
 def found(
     profiles: Profiles,
     question: str,
-    scope: Scope,
+    scope: Scope | None,
     name: str = "hybrid",
     vectors: Vectors | None = NO_MEANING,
 ) -> list[str]:
@@ -83,6 +83,11 @@ def test_a_time_is_seen_from_the_day_of_the_question(profiles: Profiles) -> None
     question = "Who came to dinner in March?"
     assert found(profiles, question, Scope(TODAY))[0] == "later"
     assert set(found(profiles, question, Scope(date(2023, 9, 1)))[:2]) == {"march", "late"}
+
+
+def test_without_a_day_a_time_is_seen_from_the_last_document(profiles: Profiles) -> None:
+    put(profiles, {name: at for name, at in DINNERS.items() if name != "later"})
+    assert set(found(profiles, "Who came to dinner last month?", None)[:2]) == {"march", "late"}
 
 
 @pytest.mark.parametrize(
