@@ -49,7 +49,7 @@ class Line:
 
 
 class Reading:
-    """The passages read, with their language and words: found once, and used for every question about them."""
+    """The passages read, with their language and words: found once, used for every question about them."""
 
     def __init__(self, reads: Sequence[Read]) -> None:
         self.reads = tuple(reads)
