@@ -22,6 +22,8 @@ CALENDAR = frozenset(
     "tuesday wednesday thursday friday saturday sunday today tomorrow yesterday".split()
 )
 NAME = re.compile(r"(?<![\w'’])[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w'’-]*)*")
+_DATE_ALONE = re.compile(r"#{1,6} [\W\d]*")
+"""A heading of a diary that says nothing but a date."""
 _ASKING = ("?", "？", "؟")
 _NUMBER = re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|once|twice)\b")
 _WHEN = re.compile(
@@ -61,7 +63,7 @@ class Reading:
             Line(read, text, self._terms(text))
             for read in reads
             for start, end in spans(read.passage.text)
-            if (text := read.passage.text[start:end])
+            if not _DATE_ALONE.fullmatch(text := read.passage.text[start:end])
         ]
         self.frequency = Counter(term for text in self.texts.values() for term in text)
         """The number of passages with a term."""

@@ -20,6 +20,11 @@ def test_a_sentence_with_more_of_the_question_ranks_higher_and_a_question_lower(
     ]
 
 
+def test_the_dates_over_the_days_of_a_diary_are_no_answers() -> None:
+    reading = reading_of("# 2024-03-05\nI planted beans.\n\n## 6.3.2024\nRain.\n# May 2024\n555-0199")
+    assert [line.text for line in reading.lines] == ["I planted beans.", "Rain.", "# May 2024", "555-0199"]
+
+
 def test_what_is_missing_is_in_none_of_the_passages_or_their_titles() -> None:
     titled = Read(1, Passage("n1", "Ines came.", title="My sister"))
     reading = Reading([titled, Read(2, Passage("n2", "A kettle."))])
