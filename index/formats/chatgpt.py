@@ -89,4 +89,5 @@ CHATGPT = Format(
     "ChatGPT export",
     each(read_chatgpt),
     recognizes=lambda beginning: beginning.has_keys("mapping", "create_time", "parent"),
+    copies=("chat.html",),
 )

@@ -92,7 +92,7 @@ def test_a_word_of_two_names_means_both() -> None:
     }
 
 
-@given(st.text(min_size=4, max_size=12, alphabet="abcdefgh"), st.data())
+@given(st.text(min_size=4, max_size=12, alphabet="bcdfghjk"), st.data())
 def test_one_slip_of_the_pen_is_forgiven(name: str, data: st.DataObject) -> None:
     place = data.draw(st.integers(1, len(name) - 2))
     slips = [
@@ -106,7 +106,7 @@ def test_one_slip_of_the_pen_is_forgiven(name: str, data: st.DataObject) -> None
         assert found == {name: {slip}}
 
 
-@given(st.text(min_size=4, max_size=12, alphabet="abcdefgh"), st.data())
+@given(st.text(min_size=4, max_size=12, alphabet="bcdfghjk"), st.data())
 def test_two_slips_are_too_many(name: str, data: st.DataObject) -> None:
     places = data.draw(st.sets(st.integers(0, len(name) - 1), min_size=2, max_size=2))
     wrong = "".join("z" if place in places else letter for place, letter in enumerate(name))
