@@ -32,6 +32,15 @@ collect_ignore = [
 ]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_core() -> Iterator[None]:
+    """Workers of pytest-xdist share the cores: PyTorch's threads of several would spin for each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            patch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def minilm() -> "SentenceTransformerEncoder":
     from index.encoding.encoders import load_trainable
