@@ -1,10 +1,14 @@
 """BM25 over the passages of one profile."""
 
+import logging
 from collections.abc import Sequence
 
 import bm25s
 import numpy as np
 from numpy.typing import NDArray
+
+# It asks for everything, whatever the application's level is.
+logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 
 class LexicalIndex:

@@ -85,3 +85,8 @@ def test_an_index_of_nothing_finds_nothing() -> None:
     assert LexicalIndex([]).scores(["tea"]).shape == (0,)
     assert LexicalIndex([[], []]).scores(["tea"]).tolist() == [0, 0]
     assert LexicalIndex([["tea"]]).scores([]).tolist() == [0]
+
+
+def test_making_an_index_says_nothing_in_a_log_of_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    LexicalIndex([["tea"], ["cake"]])
+    assert caplog.records == []
