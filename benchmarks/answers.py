@@ -154,10 +154,9 @@ def measure(name: str, histories: Sequence[History], encoder: Encoder, progress:
                 strange = list(history.unanswerable)
                 if not strange and other is not history:
                     strange = [asked.text for asked in other.questions]
-                last = [last_day(history.documents)] * len(strange)
                 unanswerable += [
                     Unanswerable(history.user, trajectory.question, score_of(trajectory))
-                    for trajectory in read_by_policy(profiles, history.user, strange, DOCUMENTS, last)
+                    for trajectory in read_by_policy(profiles, history.user, strange, DOCUMENTS)
                 ]
                 progress.advance(bar, len(texts))
         finally:

@@ -53,7 +53,7 @@ def read_by_policy(
 ) -> list[Trajectory]:
     """Answer every question with the extractive policy, reading at most `documents`.
 
-    `days` are those on which the questions are asked; without them, all are asked today.
+    `days` are those on which the questions are asked; without them, that of the last document.
     """
     limits = Limits(
         max_searches=SEARCHES, top_k=-(-documents // SEARCHES), max_documents=documents, deadline_ms=600_000

@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -272,24 +272,30 @@ def load_trainable(spec: str = "minilm", *, device: str | None = None) -> Senten
 
 
 # Kinds import what they need when they are loaded, so that listing their names stays fast.
-def _load_minilm(
-    argument: str, passage_tokens: int, options: EncoderOptions, device: str | None
-) -> SentenceTransformerEncoder:
+def _minilm(device: str | None) -> tuple[Any, str]:
     from index.encoding.models import load_minilm
 
-    _take_nothing("minilm", argument)
-    model, weights = load_minilm(device)
-    return SentenceTransformerEncoder(model, "minilm", weights, passage_tokens, options)
+    return load_minilm(device)
 
 
-def _load_multilingual(
-    argument: str, passage_tokens: int, options: EncoderOptions, device: str | None
-) -> SentenceTransformerEncoder:
+def _multilingual(device: str | None) -> tuple[Any, str]:
     from index.encoding.multilingual import load_multilingual
 
-    _take_nothing("multilingual", argument)
-    model, weights = load_multilingual(device)
-    return SentenceTransformerEncoder(model, "multilingual", weights, passage_tokens, options)
+    return load_multilingual(device)
+
+
+def _packaged(name: str, load_model: Callable[[str | None], tuple[Any, str]]) -> Load:
+    """Loads an encoder whose model and hash of weights `load_model` gives for a device."""
+
+    def load(
+        argument: str, passage_tokens: int, options: EncoderOptions, device: str | None
+    ) -> SentenceTransformerEncoder:
+        if argument:
+            raise EncoderUnavailable(f"the encoder {name} takes no argument, such as {argument!r}")
+        model, weights = load_model(device)
+        return SentenceTransformerEncoder(model, name, weights, passage_tokens, options)
+
+    return load
 
 
 def _load_contriever(
@@ -309,11 +315,6 @@ def _load_openai(argument: str, passage_tokens: int, options: EncoderOptions, de
     return OpenAIEncoder(named, passage_tokens)
 
 
-def _take_nothing(name: str, argument: str) -> None:
-    if argument:
-        raise EncoderUnavailable(f"the encoder {name} takes no argument, such as {argument!r}")
-
-
 def _load_path(
     argument: str, passage_tokens: int, options: EncoderOptions, device: str | None
 ) -> SentenceTransformerEncoder:
@@ -325,7 +326,7 @@ def _load_path(
     )
 
 
-register("minilm", _load_minilm)
-register("multilingual", _load_multilingual)
+register("minilm", _packaged("minilm", _minilm))
+register("multilingual", _packaged("multilingual", _multilingual))
 register("contriever", _load_contriever)
 register("openai", _load_openai)

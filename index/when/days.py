@@ -7,8 +7,6 @@ from datetime import date, timedelta
 from typing import Literal
 
 Unit = Literal["day", "weekend", "week", "month", "quarter", "year"]
-SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "winter": 12}
-"""First months of the meteorological seasons of the northern half. Winter ends in the next year."""
 _LEAP = 8
 """Years without a 29 February, at most, around a century."""
 

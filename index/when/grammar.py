@@ -7,7 +7,7 @@ language, so a language is data.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal, cast
 
@@ -53,9 +53,9 @@ class Language:
     """Words and patterns of one language. All words are in lower case."""
 
     tables: Mapping[str, Table]
-    """Meanings of words by group: `month` and `season` (first month), `weekday` (Monday is 0), `which` (last
-    is -1), `yearly` and `near` (years and days from this one), `part` (0 to 2), `half` (0, 1), and others
-    that speak for themselves."""
+    """Meanings of words by group: `month`, `season` (first month, as meteorologists in the north count
+    them; winter ends in the next year), `weekday` (Monday is 0), `which` (last is -1), `yearly` and `near`
+    (years and days from this one), `part` (0 to 2), `half` (0, 1), and others that speak for themselves."""
     units: Mapping[str, Unit]
     feasts: Mapping[str, str]
     """Names of `feasts.feast`."""
@@ -85,44 +85,33 @@ class Point:
     has_year: bool
     """Whether the text settles the year, in which other times are then meant, too."""
     is_occasion: bool
-    """Whether it is a feast or a season."""
+    """Whether the text names a feast or a season."""
 
 
-@dataclass(frozen=True)
 class Grammar:
     """Compiled patterns of a language. Nothing in them repeats without a bound."""
 
-    language: Language
-    points: Sequence[re.Pattern[str]] = field(init=False)
-    led_points: Sequence[re.Pattern[str]] = field(init=False)
-    led_years: Sequence[re.Pattern[str]] = field(init=False)
-    distances: Sequence[re.Pattern[str]] = field(init=False)
-    ranges: Sequence[tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]] = field(init=False)
-    relations: Sequence[tuple[Side, re.Pattern[str], re.Pattern[str]]] = field(init=False)
-    any_point: re.Pattern[str] = field(init=False)
-    """Matches where one of the points does, at a small part of the time that all of them take."""
-    leads: re.Pattern[str] = field(init=False)
-    year_leads: re.Pattern[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        own = self.language
-        end = r"(?!\w)" if own.spaced else ""
-        made = {
-            name: [self._compiled(f"(?:{source}){end}") for source in getattr(own, name)]
-            for name in ("points", "led_points", "led_years")
-        }
-        together = "|".join(pattern.pattern for patterns in made.values() for pattern in patterns)
-        object.__setattr__(self, "any_point", re.compile(_NAMED_GROUP.sub("(?:", together), re.IGNORECASE))
-        made["distances"] = [self._compiled(source) for source in own.distances]
-        for name, patterns in made.items():
-            object.__setattr__(self, name, patterns)
-        ranges = [tuple(map(self._compiled, (r.opening, r.joint, r.closing))) for r in own.ranges]
-        relations = [(r.side, *map(self._compiled, (r.opening, r.closing))) for r in own.relations]
-        object.__setattr__(self, "ranges", ranges)
-        object.__setattr__(self, "relations", relations)
-        object.__setattr__(self, "leads", re.compile(rf"(?:{own.leads})\s?\Z", re.IGNORECASE))
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self.points, self.led_points, self.led_years = map(
+            self._whole, (language.points, language.led_points, language.led_years)
+        )
+        points = [*self.points, *self.led_points, *self.led_years]
+        together = "|".join(pattern.pattern for pattern in points)
+        self.any_point = re.compile(_NAMED_GROUP.sub("(?:", together), re.IGNORECASE)
+        """Matches where one of the points does, at a small part of the time that all of them take."""
+        self.distances = [self._compiled(source) for source in language.distances]
+        self.ranges = [
+            (self._compiled(each.opening), self._compiled(each.joint), self._compiled(each.closing))
+            for each in language.ranges
+        ]
+        self.relations = [
+            (each.side, self._compiled(each.opening), self._compiled(each.closing))
+            for each in language.relations
+        ]
+        self.leads = re.compile(rf"(?:{language.leads})\s?\Z", re.IGNORECASE)
         # With case: German tells names by it.
-        object.__setattr__(self, "year_leads", re.compile(rf"(?:{own.year_leads})\s?\Z"))
+        self.year_leads = re.compile(rf"(?:{language.year_leads})\s?\Z")
 
     def patterns(self) -> list[re.Pattern[str]]:
         """Return all patterns, each of which is only tried at a place in a text."""
@@ -169,6 +158,11 @@ class Grammar:
             return days.distant(edge, unit, sign * number)
         other = days.distant(edge, "day", sign * {"week": 7, "month": 31, "quarter": 92, "year": 366}[unit])
         return Days(other.first, point.first) if sign < 0 else Days(point.end, other.end)
+
+    def _whole(self, sources: Sequence[str]) -> list[re.Pattern[str]]:
+        """Compile patterns that end with a word."""
+        end = r"(?!\w)" if self.language.spaced else ""
+        return [self._compiled(f"(?:{source}){end}") for source in sources]
 
     def _compiled(self, source: str) -> re.Pattern[str]:
         return re.compile(_GROUP.sub(self._group, source).replace(" ", r"\s"), re.IGNORECASE)

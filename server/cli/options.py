@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import typer
 
 from agent.engines.registry import policies
+from index.errors import InvalidPeriod
 from index.values import Period
+from index.when.zones import zone_named
 from server.cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -86,8 +88,8 @@ DayFirst = Annotated[
 def zone_of(name: str | None) -> ZoneInfo | None:
     """The time zone of that name. Raises BadInput."""
     try:
-        return ZoneInfo(name) if name else None
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return zone_named(name) if name else None
+    except InvalidPeriod:
         raise BadInput(f"{name!r} is not a time zone, like Europe/Berlin") from None
 
 

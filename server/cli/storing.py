@@ -1,5 +1,6 @@
 """`pr2 store`: check, copy and migrate a whole store."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,12 +24,8 @@ def check(data: options.Data = None) -> None:
     Names what is wrong, one line each, with exit code 1. Changes nothing, except for the schema of an older
     SQLite store.
     """
-    with as_cli_errors():
-        opened = _store(_of_settings(data))
-        try:
-            found = _faults(opened)
-        finally:
-            opened.close()
+    with as_cli_errors(), closing(_store(_of_settings(data))) as opened:
+        found = _faults(opened)
     if found:
         raise typer.Exit(1)
 
@@ -50,23 +47,17 @@ def copy(
         from index.storage.copying import copy as copy_store
         from index.storage.copying import size
 
-        opened = _store(_existing(source))
-        url = _new(target)
-        try:
+        with closing(_store(_existing(source))) as opened:
+            url = _new(target)
             with bar("copying", size(opened)) as (progress, task):
                 copied = copy_store(opened, url, lambda rows: progress.advance(task, rows))
-        finally:
-            opened.close()
         rows = {name: contents.rows for name, contents in copied.items()}
         typer.echo(
             f"copied {rows['users']} users, {rows['documents']} documents, {rows['passages']} passages and "
             f"{rows['answers']} answers"
         )
-        verified = _store(url)
-        try:
+        with closing(_store(url)) as verified:
             found = _faults(verified)
-        finally:
-            verified.close()
     if found:
         raise typer.Exit(1)
 
@@ -81,11 +72,8 @@ def migrate(data: options.Data = None) -> None:
     with as_cli_errors():
         from index.storage.opening import REVISION
 
-        opened = _store(_of_settings(data))
-        try:
+        with closing(_store(_of_settings(data))) as opened:
             opened.open(migrate=True)
-        finally:
-            opened.close()
         typer.echo(f"the store has schema {REVISION}")
 
 

@@ -19,7 +19,7 @@ NOTES = [Document(id=str(number), text=f"note {number} of tea") for number in ra
 
 
 class Scripted:
-    """A reranker that answers as it is told, and remembers what it was asked."""
+    """A reranker whose scores a function gives. It records the queries and texts it was called with."""
 
     name = "scripted"
     calls = 4

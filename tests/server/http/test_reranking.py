@@ -44,6 +44,18 @@ def prefers(word: str) -> Scripted:
     return Scripted(lambda query, texts: [float(word in text) for text in texts])
 
 
+def held() -> tuple[Scripted, threading.Semaphore, threading.Event]:
+    """A reranker that waits for the event, and releases the semaphore when it is called."""
+    began, released = threading.Semaphore(0), threading.Event()
+
+    def score(query: str, texts: Sequence[str]) -> list[float]:
+        began.release()
+        assert released.wait(60)
+        return [0.0] * len(texts)
+
+    return Scripted(score), began, released
+
+
 @asynccontextmanager
 async def served(folder: Path, reranker: Reranker, **fields: Any) -> AsyncGenerator[Api, None]:
     """The API over Ana's notes and Bo's."""
@@ -100,14 +112,8 @@ async def test_a_failure_is_told_by_the_reply_the_trajectory_and_the_counts(tmp_
 
 
 async def test_others_search_while_many_wait_for_the_reranker(tmp_path: Path) -> None:
-    began, released = threading.Semaphore(0), threading.Event()
-
-    def holds(query: str, texts: Sequence[str]) -> list[float]:
-        began.release()
-        assert released.wait(60)
-        return [0.0] * len(texts)
-
-    async with served(tmp_path, Scripted(holds), rerank_ms=600_000) as api:
+    reranker, began, released = held()
+    async with served(tmp_path, reranker, rerank_ms=600_000) as api:
         try:
             waiting = [asyncio.create_task(found(api)) for _ in range(3 * THREADS)]
             await asyncio.to_thread(began.acquire)
@@ -121,14 +127,8 @@ async def test_others_search_while_many_wait_for_the_reranker(tmp_path: Path) ->
 
 
 async def test_nobody_waits_longer_than_the_limit_for_a_reranker_that_hangs(tmp_path: Path) -> None:
-    began, released = threading.Semaphore(0), threading.Event()
-
-    def hangs(query: str, texts: Sequence[str]) -> list[float]:
-        began.release()
-        assert released.wait(60)
-        return [0.0] * len(texts)
-
-    async with served(tmp_path, Scripted(hangs), rerank_ms=200) as api:
+    reranker, began, released = held()
+    async with served(tmp_path, reranker, rerank_ms=200) as api:
         try:
             # More than there are threads for the reranker.
             waiting = [asyncio.create_task(found(api)) for _ in range(6)]
