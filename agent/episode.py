@@ -29,6 +29,7 @@ from agent.trajectory import (
     Segment,
     Step,
     Thought,
+    Today,
     Trajectory,
 )
 from index.documents import Passage
@@ -42,7 +43,8 @@ class Episode:
     A driver gives `prompt` to the policy and passes its text to `take` (or `feed` and `end_turn`) until a
     search is `pending` or there is a `finish_reason`. It answers a pending search with `provide`.
 
-    `first_query` starts the episode with a pending search, before the policy has written anything.
+    The prompt states `today`, if it is given. `first_query` starts the episode with a pending search, before
+    the policy has written anything.
     `planning` is an episode whose answer is the plan: the driver runs it first, then calls `take_plan`.
     `now` asks the policy to answer when no searches are left. With `protocol` "tools" or "json", a chat
     model's output arrives as the same tags, and a missing thought is no violation.
@@ -55,6 +57,7 @@ class Episode:
         limits: Limits | None = None,
         *,
         conversation: Sequence[Message] = (),
+        today: Today | None = None,
         first_query: str | None = None,
         protocol: PolicyProtocol = "tags",
         plan: str = "",
@@ -78,6 +81,7 @@ class Episode:
         self._ended = self._began
         self.protocol = protocol
         self.conversation = tuple(conversation)
+        self.today = today
         self.instructions = prompts.BY_PROTOCOL[protocol] if instructions is None else instructions
         self._version = prompts.version_of(self.instructions, protocol)
         self.planning = planning
@@ -292,6 +296,7 @@ class Episode:
             prompt_version=self._version,
             protocol=self.protocol,
             conversation=self.conversation,
+            today=self.today,
             steps=tuple(self.steps),
             segments=tuple(segments),
             finish_reason=self.finish_reason,
@@ -321,9 +326,14 @@ class Episode:
         )
 
     def _opening(self, plan: str = "") -> str:
-        searches = self.limits.max_searches
         return prompts.opening(
-            self.question, self.instructions, searches, self.conversation, plan=plan, now=self.now
+            self.question,
+            self.instructions,
+            self.limits.max_searches,
+            self.conversation,
+            today=self.today,
+            plan=plan,
+            now=self.now,
         )
 
     def _plan(self, text: str) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from agent.tags import escape
-from agent.trajectory import Message, PolicyProtocol
+from agent.trajectory import Message, PolicyProtocol, Today
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 
 INSTRUCTIONS = """\
 You answer a question for one person. You can look into that person's own history: their notes, posts, \
@@ -100,6 +100,7 @@ PLAN_INTRODUCTION = "A good answer for this person covers:"
 PLANNED = "What this person is expected to look for in the answer:"
 """Introduces the plan in the prompt of the answer."""
 
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 ANSWER_NOW = "No searches are left. Think, then answer from what you have read."
 NOTHING_FOUND = "Nothing was found."
 PLAN_NOW = "Write the plan from what you have read."
@@ -117,22 +118,31 @@ def opening(
     max_searches: int,
     conversation: Iterable[Message] = (),
     *,
+    today: Today | None = None,
     plan: str = "",
     now: str = ANSWER_NOW,
 ) -> str:
     """The first text of a transcript, which the policy continues.
 
-    `now` asks for the answer if no searches are allowed.
+    `now` asks for the answer if no searches are allowed. What differs between questions comes last, so that
+    engines can keep the computed beginning.
     """
     said = "".join(f"{message.role}: {_indented(message.text)}\n" for message in conversation)
     before = f"Earlier in this conversation:\n{said}\n" if said else ""
-    return f"{briefing(instructions, max_searches, now=now)}\n\n{before}Question: {asked(question, plan)}\n\n"
+    day = f"{dated(today)}\n" if today else ""
+    begun = briefing(instructions, max_searches, now=now)
+    return f"{begun}\n\n{before}{day}Question: {asked(question, plan)}\n\n"
 
 
 def briefing(instructions: str, max_searches: int, *, now: str = ANSWER_NOW) -> str:
     """The instructions and the number of searches; if there are none, `now` takes its place."""
     budget = f"You can search {max_searches} times at the most." if max_searches else now
     return f"{instructions.rstrip()}\n{budget}"
+
+
+def dated(today: Today) -> str:
+    """The sentence that states the day, its weekday, and the time zone."""
+    return f"Today is {_WEEKDAYS[today.day.weekday()]}, {today.day.isoformat()} ({today.time_zone})."
 
 
 def asked(question: str, plan: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from index.numbers import Integer
@@ -25,6 +26,15 @@ class Limits:
     max_documents: Integer = 20
     max_tokens: Integer = 2048
     deadline_ms: Integer = 60_000
+
+
+@dataclass(frozen=True)
+class Today:
+    """The day on which a question is asked, where the person is."""
+
+    day: date
+    time_zone: str = "UTC"
+    """IANA name of the person's time zone. Data sets do not tell any: theirs is UTC."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +185,8 @@ class Trajectory:
     prompt_version: str = ""
     protocol: PolicyProtocol = "tags"
     conversation: tuple[Message, ...] = ()
+    today: Today | None = None
+    """The day that the prompt states; None if it states none, as before prompt version 2."""
     steps: tuple[Step, ...] = ()
     segments: tuple[Segment, ...] = ()
     finish_reason: FinishReason | None = None
@@ -226,8 +238,9 @@ class Trajectory:
     def to_dict(self) -> dict[str, Any]:
         """The trajectory as JSON values; `Trajectory.from_dict` restores it."""
         values = {name: plain(value) for name, value in vars(self).items()}
-        if self.selection is None:
-            del values["selection"]
+        for name in ("today", "selection"):
+            if values[name] is None:
+                del values[name]
         return values | {"transcript": self.transcript}
 
     @classmethod
@@ -236,6 +249,8 @@ class Trajectory:
         values = {name: value for name, value in data.items() if name != "transcript"}
         values["limits"] = Limits(**data["limits"])
         values["conversation"] = tuple(Message(**message) for message in data.get("conversation", ()))
+        if (today := data.get("today")) is not None:
+            values["today"] = Today(date.fromisoformat(today["day"]), today["time_zone"])
         values["steps"] = tuple(_step(step) for step in data["steps"])
         values["segments"] = tuple(_segment(segment) for segment in data["segments"])
         if (selection := data.get("selection")) is not None:
@@ -248,6 +263,8 @@ def plain(value: Any) -> Any:
     # dataclasses.asdict would do the same, but copies every string of every passage.
     if value is None or isinstance(value, (str, int, float)):
         return value
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):

@@ -123,6 +123,8 @@ def json_messages(episode: Episode) -> list[Json]:
     shown = [escape(read.passage.text) for read in episode.reads[episode.passages_dropped :]]
     earlier = [(message.role, escape(message.text)) for message in episode.conversation]
     system = [episode.instructions, *(text for role, text in earlier if role == "system")]
+    if episode.today:
+        system.append(prompts.dated(episode.today))
     return [
         {"role": "system", "content": "\n".join(system)},
         *({"role": role, "content": text} for role, text in earlier if role != "system"),

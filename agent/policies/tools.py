@@ -192,6 +192,8 @@ def chat_messages(episode: Episode) -> list[Json]:
     briefing = prompts.briefing(episode.instructions, episode.limits.max_searches, now=episode.now)
     earlier = [(message.role, escape(message.text)) for message in episode.conversation]
     system = [briefing, *(text for role, text in earlier if role == "system")]
+    if episode.today:
+        system.append(prompts.dated(episode.today))
     messages: list[Json] = [{"role": "system", "content": "\n\n".join(system)}]
     messages += [{"role": role, "content": text} for role, text in earlier if role != "system"]
     messages.append({"role": "user", "content": prompts.asked(episode.question, episode.plan)})

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ class Scope:
     """The day behind the last one. Documents without a date are left out."""
     hides_later: bool = False
     """Whether documents later than `today` are left out. Those without a date are not."""
+    time_zone: str = "UTC"
+    """IANA name of the person's time zone."""
 
     def __post_init__(self) -> None:
         if self.after and self.before and self.after >= self.before:
@@ -54,17 +56,17 @@ class Scope:
         return allowed
 
 
-def scope_of(period: Period, time_zone: str, moment: datetime | None = None) -> Scope:
-    """Return the scope of `period` at `moment`, by default now, in its time zone or else `time_zone`.
+def scope_of(period: Period, time_zone: str, moment: datetime) -> Scope:
+    """Return the scope of `period` at `moment`, in its time zone or else `time_zone`.
 
     Raises InvalidPeriod for a time zone that does not exist, and for a period that has no day.
     """
     zone = zone_named(period.time_zone or time_zone)
-    today = period.as_of or (moment or datetime.now(UTC)).astimezone(zone).date()
+    today = period.as_of or moment.astimezone(zone).date()
     if period.last and period.after:
         raise InvalidPeriod("give either last or after")
     after = first_of_last(period.last, today) if period.last else period.after
-    return Scope(today, after, period.before, hides_later=period.as_of is not None)
+    return Scope(today, after, period.before, hides_later=period.as_of is not None, time_zone=zone.key)
 
 
 def first_of_last(period: str, today: date) -> date:

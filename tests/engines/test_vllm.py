@@ -36,7 +36,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 async def run(policy: Writer, case: Case, seen: Callable[[Event], None] = lambda event: None) -> Trajectory:
-    episode = Episode(case.question, limits=case.limits)
+    episode = Episode(case.question, limits=case.limits, today=case.today)
     found = iter(case.found)
 
     async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
@@ -130,7 +130,7 @@ async def test_openrlhfs_rollouts_see_the_same_transcript_and_tokens(
 ) -> None:
     from vllm import SamplingParams
 
-    episode = Episode(case.question, limits=case.limits)
+    episode = Episode(case.question, limits=case.limits, today=case.today)
     found = iter(case.found)
 
     class Instance(AgentInstanceBase):  # type: ignore[misc]

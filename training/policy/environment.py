@@ -20,6 +20,7 @@ from index.profiles import Profiles, open_profiles
 from index.ranking.retrievers import Retrievers
 from index.searching import AsyncSearch
 from index.storage.location import FILE, file_url
+from index.when.scope import Scope
 from training.errors import TrainingError
 from training.judging.factory import InvalidJudge, JudgeConfiguration
 from training.policy.advantage import Formula
@@ -143,10 +144,14 @@ class Environment:
         return row.begin(self.configuration.limits, self._method)
 
     async def search(
-        self, user: str, query: str, k: int, exclude: Collection[tuple[str, int]]
+        self, row: Row, query: str, k: int, exclude: Collection[tuple[str, int]]
     ) -> Sequence[Passage]:
-        """See Profiles.search. Runs in a thread; queries of concurrent rollouts are encoded as one batch."""
-        found = await self._search.search(user, [query], k, self.configuration.retriever, exclude)
+        """Search the row's profile on its day, see Profiles.search.
+
+        Runs in a thread; queries of concurrent rollouts are encoded as one batch.
+        """
+        scope = Scope(row.day, hides_later=True)
+        found = await self._search.search(row.user, [query], k, self.configuration.retriever, exclude, scope)
         return found[0]
 
     async def reward(self, row: Row, trajectory: Trajectory) -> Reward:

@@ -86,7 +86,7 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
         pending = self.episode.pending
         assert pending is not None
         wanted, read = self.episode.passages_wanted, self.episode.passages_read
-        return self._provide(await self._environment.search(self._row.user, pending.query, wanted, read))
+        return self._provide(await self._environment.search(self._row, pending.query, wanted, read))
 
     def _provide(self, found: Sequence[Passage]) -> str:
         """Show as many passages as leave room for the answer; if some are withheld, ask for the answer.
