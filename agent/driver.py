@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from agent.engines.errors import EngineError
 from agent.episode import Episode
 from agent.policy import Chunk, Policy
-from agent.trajectory import AnswerDelta, Step
+from agent.trajectory import AnswerDelta, Search, Step
 from index.documents import Passage
 
 Event = Step | AnswerDelta
@@ -18,10 +18,13 @@ _NEAR = 0.75
 
 
 class Searcher(Protocol):
-    """Searches one user's profile for `k` passages. `exclude` holds the keys of passages already read."""
+    """Makes a search of one user's profile, for `k` passages of its days.
+
+    `exclude` holds the keys of passages already read.
+    """
 
     async def __call__(
-        self, query: str, k: int, exclude: Collection[tuple[str, int]]
+        self, one: Search, /, k: int, exclude: Collection[tuple[str, int]]
     ) -> Sequence[Passage]: ...
 
 
@@ -117,15 +120,22 @@ class _Alarm:
             self._waiting.cancel()
 
 
+async def searched(episode: Episode, search: Searcher) -> Sequence[Passage]:
+    """The passages for the pending search of `episode`; none if it cannot be made, see Search.problem."""
+    pending = episode.pending
+    if pending is None or pending.problem:
+        return []
+    return await search(pending, episode.passages_wanted, episode.passages_read)
+
+
 async def _search(episode: Episode, search: Searcher, deadline: float) -> None:
     """Answer the pending search, or end the episode if the deadline comes first."""
     clock = asyncio.get_running_loop().time
     began = clock()
-    query = episode.pending.query if episode.pending else ""
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
-            passages = await search(query, episode.passages_wanted, episode.passages_read)
+            passages = await searched(episode, search)
     except TimeoutError:
         if not limit.expired():
             raise

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal
 
 from agent import citations, prompts, tags
+from agent.days import read_days
 from agent.information import InformationBlock, passage_line, unread
 from agent.policy import Chunk
 from agent.trajectory import (
@@ -33,6 +34,7 @@ from agent.trajectory import (
     Trajectory,
 )
 from index.documents import Passage
+from index.errors import InvalidPeriod
 
 Action = Search | Answer | Invalid
 
@@ -321,9 +323,9 @@ class Episode:
 
     def _block(self, new: list[Read], must_answer: bool) -> InformationBlock:
         asks = self.now if must_answer else ""
-        return InformationBlock(
-            len(self._segments), [passage_line(read) for read in new], prompts.NOTHING_FOUND, asks
-        )
+        problem = self.pending.problem if self.pending else ""
+        empty = f"{prompts.NOT_SEARCHED} {tags.escape(problem)}." if problem else prompts.NOTHING_FOUND
+        return InformationBlock(len(self._segments), [passage_line(read) for read in new], empty, asks)
 
     def _opening(self, plan: str = "") -> str:
         return prompts.opening(
@@ -350,8 +352,8 @@ class Episode:
                     self._add(Thought(text, self._now()))
                 case tags.AnswerText(text):
                     self._events.append(AnswerDelta(text))
-                case tags.SearchClosed(query):
-                    return self._search(query)
+                case tags.SearchClosed(query, days):
+                    return self._search(query, days)
                 case tags.AnswerClosed(text):
                     answer = self._answer(text)
                     if answer is None:
@@ -362,10 +364,15 @@ class Episode:
                     return self._invalid(reason)
         return None
 
-    def _search(self, query: str) -> Action:
+    def _search(self, query: str, days: str) -> Action:
         if self._last_turn:
             return self._invalid("max_searches")
-        search = Search(query, self._now())
+        try:
+            after, before = read_days(days, self.today and self.today.day)
+            search = Search(query, self._now(), after=after, before=before)
+        except InvalidPeriod as error:
+            self._violations["invalid_days"] += 1
+            search = Search(query, self._now(), problem=str(error))
         self._add(search)
         self._close_segment()
         self.pending = search

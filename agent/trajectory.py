@@ -67,6 +67,20 @@ class Search:
     query: str
     at_ms: float = 0.0
     kind: Literal["search"] = "search"
+    after: date | None = None
+    """The first day to which the policy limits it; None without such a limit."""
+    before: date | None = None
+    """The day behind the last one."""
+    problem: str = ""
+    """Why it was not made: the policy wrote days that do not exist, or none that can be read."""
+
+    @property
+    def described(self) -> str:
+        """The query for people to read, with its days, or why it was not made."""
+        if self.problem:
+            return f"{self.query} (not made: {self.problem})"
+        days = [f"{name} {day}" for name, day in (("from", self.after), ("before", self.before)) if day]
+        return f"{self.query} ({' '.join(days)})" if days else self.query
 
 
 @dataclass(frozen=True)
@@ -258,6 +272,10 @@ class Trajectory:
         return cls(**values)
 
 
+_USUAL = (("copies", 1), ("unreranked", False), ("after", None), ("before", None), ("problem", ""))
+"""Values that are left out: a passage says only if it stands for others, and a search only its own limits."""
+
+
 def plain(value: Any) -> Any:
     """Return a part of a trajectory as JSON has it."""
     # dataclasses.asdict would do the same, but copies every string of every passage.
@@ -270,9 +288,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     fields = {name: plain(item) for name, item in vars(value).items()}
-    # Only a passage that stands for others says so, or one whose order is not the reranker's.
-    for name, usual in (("copies", 1), ("unreranked", False)):
-        if fields.get(name) == usual:
+    for name, usual in _USUAL:
+        if name in fields and fields[name] == usual:
             del fields[name]
     return fields
 
@@ -295,6 +312,9 @@ def _step(data: Mapping[str, Any]) -> Step:
         case "thought":
             return Thought(**values)
         case "search":
+            for name in ("after", "before"):
+                if values.get(name) is not None:
+                    values[name] = date.fromisoformat(values[name])
             return Search(**values)
         case "information":
             values["passages"] = tuple(

@@ -9,7 +9,7 @@ from agent.auto import Chooser
 from agent.driver import Event, drive
 from agent.methods import METHODS, Method
 from agent.policy import Policy
-from agent.trajectory import AUTO, Limits, Message, Today, Trajectory
+from agent.trajectory import AUTO, Limits, Message, Search, Today, Trajectory
 from index.documents import Document
 from index.searching import AsyncSearch
 from index.values import Passage
@@ -114,12 +114,13 @@ class Runner:
         )
         selection = None
 
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             chosen = selection.retriever if selection else retriever
+            days = scope.within(one.after, one.before)
             if request.message is None:
-                return (await self._search.search(request.user, [query], k, chosen, exclude, scope))[0]
+                return (await self._search.search(request.user, [one.query], k, chosen, exclude, days))[0]
             # If the request is repeated, the question is stored already, and would be its own evidence.
-            [found] = await self._search.search(request.user, [query], k + 1, chosen, exclude, scope)
+            [found] = await self._search.search(request.user, [one.query], k + 1, chosen, exclude, days)
             return [passage for passage in found if passage.document_id != request.message.id][:k]
 
         with ticket:

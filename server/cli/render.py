@@ -101,8 +101,8 @@ class StepPrinter:
                 self._out.print(hanging(line(("plan", "bold cyan")), line((text, ""))))
             case Thought(text):
                 self._out.print(hanging(line(("·", "dim")), line((text, "dim italic"))))
-            case Search(query):
-                self._out.print(hanging(line(("search", "bold cyan")), line((query, "cyan"))))
+            case Search():
+                self._out.print(hanging(line(("search", "bold cyan")), line((event.described, "cyan"))))
                 self._meanwhile("searching")
             case Information(passages):
                 self._show_passages(passages)

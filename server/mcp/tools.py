@@ -275,7 +275,7 @@ def _step(event: Event) -> str | None:
         case "thought":
             return f"thinking: {event.text}"
         case "search":
-            return f"searching: {event.query}"
+            return f"searching: {event.described}"
         case "information":
             return f"passages found: {len(event.passages)}"
         case "answer":

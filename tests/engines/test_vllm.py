@@ -39,7 +39,7 @@ async def run(policy: Writer, case: Case, seen: Callable[[Event], None] = lambda
     episode = Episode(case.question, limits=case.limits, today=case.today)
     found = iter(case.found)
 
-    async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+    async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
         return passages(case, next(found))
 
     async for event in drive(episode, policy, search):
@@ -258,7 +258,7 @@ async def test_a_full_context_ends_the_turn_as_too_long(policy: Writer) -> None:
     assert sum(len(ids) for ids in ids_of(trajectory)) == CONTEXT
 
 
-async def nothing(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+async def nothing(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
     return []
 
 

@@ -12,7 +12,7 @@ from agent.driver import drive
 from agent.methods import METHODS
 from agent.policy import Policy
 from agent.selecting import Selector
-from agent.trajectory import AUTO, Limits, Today, Trajectory
+from agent.trajectory import AUTO, Limits, Search, Today, Trajectory
 from index.documents import Document, Passage
 from index.errors import UnknownRetriever
 from index.profiles import Profiles
@@ -111,8 +111,9 @@ class LocalAnswers:
         today = Today(scope.today, scope.time_zone)
         episode = METHODS[options.method].begin(question, limits, today=today, plan=options.plan or "")
 
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            return (await self._search.search(user, [query], k, retriever, exclude, scope))[0]
+        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+            days = scope.within(one.after, one.before)
+            return (await self._search.search(user, [one.query], k, retriever, exclude, days))[0]
 
         async with aclosing(drive(episode, self._policy, search)) as events:
             async for _ in events:

@@ -10,7 +10,7 @@ from agent.driver import drive
 from agent.methods import METHODS
 from agent.policy import Policy
 from agent.prompts import PROMPT_VERSION
-from agent.trajectory import Limits, PolicyProtocol, Today
+from agent.trajectory import Limits, PolicyProtocol, Search, Today
 from index.documents import Passage
 from training.evaluation.profiles import day_of
 from training.evaluation.records import rubric_score
@@ -70,7 +70,7 @@ class RubricUtility:
         return score
 
     async def _answer(self, question: str, day: date, passages: Sequence[Passage]) -> Output:
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             return passages
 
         episode = METHODS["rag"].begin(question, self.limits, today=Today(day), protocol=self.protocol)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.prompts import PROMPT_VERSION
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import Limits, Search, Trajectory
 from index.documents import Passage, first_fault
 from index.profiles import Profiles, open_profiles
 from index.ranking.retrievers import Retrievers
@@ -144,15 +144,15 @@ class Environment:
         return row.begin(self.configuration.limits, self._method)
 
     async def search(
-        self, row: Row, query: str, k: int, exclude: Collection[tuple[str, int]]
+        self, row: Row, search: Search, k: int, exclude: Collection[tuple[str, int]]
     ) -> Sequence[Passage]:
-        """Search the row's profile on its day, see Profiles.search.
+        """Search the row's profile on its day, see agent.driver.Searcher.
 
         Runs in a thread; queries of concurrent rollouts are encoded as one batch.
         """
-        scope = Scope(row.day, hides_later=True)
-        found = await self._search.search(row.user, [query], k, self.configuration.retriever, exclude, scope)
-        return found[0]
+        scope = Scope(row.day, hides_later=True).within(search.after, search.before)
+        name = self.configuration.retriever
+        return (await self._search.search(row.user, [search.query], k, name, exclude, scope))[0]
 
     async def reward(self, row: Row, trajectory: Trajectory) -> Reward:
         """Reward the trajectory; its total is None if the judge or the reward model failed.

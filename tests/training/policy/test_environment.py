@@ -13,7 +13,7 @@ from agent.episode import Episode
 from agent.methods import METHODS
 from agent.policies.scripted import ScriptedPolicy
 from agent.prompts import PROMPT_VERSION, dated
-from agent.trajectory import Limits, Today
+from agent.trajectory import Limits, Search, Today
 from index.documents import Document
 from index.encoding.embedding import reembed
 from index.encoding.encoders import SentenceTransformerEncoder, load_space
@@ -117,9 +117,9 @@ def environment(folder: Path, profiles: Profiles, judge: Judge | None = None) ->
 
 async def test_the_configured_environment_searches_and_scores(tmp_path: Path, profiles: Profiles) -> None:
     opened = await Environment.open(configured(tmp_path))
-    found = await opened.search(ROW, "tea", 3, ())
+    found = await opened.search(ROW, Search("tea"), 3, ())
     assert [passage.document_id for passage in found] == ["t"]
-    assert await opened.search(ROW, "tea", 3, {found[0].key}) == []
+    assert await opened.search(ROW, Search("tea"), 3, {found[0].key}) == []
     assert (await opened.reward(ROW, answered("Green tea, and no coffee.").trajectory)).score == 1.0
     await opened.aclose()
 
@@ -149,7 +149,7 @@ async def test_the_episode_is_the_one_of_the_prompt_and_of_the_service(
     episode = made.episode(ROW)
     assert episode.prompt == ROW.to_record(limits, METHODS[method])["input"]
     if episode.pending:
-        found = await made.search(ROW, episode.pending.query, episode.passages_wanted, ())
+        found = await made.search(ROW, episode.pending, episode.passages_wanted, ())
         episode.provide(found)
     policy = ScriptedPolicy(["<think>So.</think><answer>Tea.</answer>"])
     episode.feed("<think>So.</think><answer>Tea.</answer>")
@@ -170,9 +170,9 @@ async def test_a_row_is_searched_on_its_day(tmp_path: Path, profiles: Profiles) 
     profiles.put("eve", [note(*item) for item in days.items()])
     made = environment(tmp_path, profiles)
     row = ROW.model_copy(update={"user": "eve"})
-    assert [found.document_id for found in await made.search(row, "the market", 5, ())] == ["before"]
+    assert [found.document_id for found in await made.search(row, Search("the market"), 5, ())] == ["before"]
     later = row.model_copy(update={"day": date(2024, 5, 4)})
-    assert len(await made.search(later, "the market", 5, ())) == 2
+    assert len(await made.search(later, Search("the market"), 5, ())) == 2
 
 
 async def test_queries_of_concurrent_rollouts_are_encoded_in_one_batch(
@@ -182,7 +182,7 @@ async def test_queries_of_concurrent_rollouts_are_encoded_in_one_batch(
     encoder.calls.clear()
     encoder.hold = threading.Event()
     encoder.entered.clear()
-    searches = [asyncio.create_task(made.search(ROW, f"tea {n}", 1, ())) for n in range(9)]
+    searches = [asyncio.create_task(made.search(ROW, Search(f"tea {n}"), 1, ())) for n in range(9)]
     # All nine tasks were started before the first batch, so none is still to come.
     await asyncio.to_thread(encoder.entered.wait, 60)
     encoder.hold.set()
@@ -266,9 +266,9 @@ async def test_a_space_of_the_store_can_be_searched_in_training(
     configuration = Configuration(data=tmp_path, retriever="ropg", spaces={"ropg": "minilm"})
     opened = await Environment.open(configuration)
     with pytest.raises(SpaceUnavailable):
-        await opened.search(ROW, "green tea", 1, ())
+        await opened.search(ROW, Search("green tea"), 1, ())
     reembed(profiles.store, load_space("minilm"), space="ropg")
-    assert [found.document_id for found in await opened.search(ROW, "green tea", 1, ())] == ["t"]
+    assert [found.document_id for found in await opened.search(ROW, Search("green tea"), 1, ())] == ["t"]
     await opened.aclose()
     assert Configuration.model_validate_json(configuration.model_dump_json()) == configuration
     assert "spaces" not in Configuration(data=tmp_path).model_dump_json()

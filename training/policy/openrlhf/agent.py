@@ -8,11 +8,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from openrlhf.utils.agent import AgentInstanceBase, MultiTurnAgentExecutor
 
+from agent.driver import searched
 from agent.episode import Episode
 from agent.policy import Chunk
 from agent.tags import STOP
@@ -83,10 +85,8 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
 
     async def _searched(self) -> str:
         """Answer the pending search. Returns the information block."""
-        pending = self.episode.pending
-        assert pending is not None
-        wanted, read = self.episode.passages_wanted, self.episode.passages_read
-        return self._provide(await self._environment.search(self._row, pending.query, wanted, read))
+        search = partial(self._environment.search, self._row)
+        return self._provide(await searched(self.episode, search))
 
     def _provide(self, found: Sequence[Passage]) -> str:
         """Show as many passages as leave room for the answer; if some are withheld, ask for the answer.
