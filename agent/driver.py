@@ -10,6 +10,7 @@ from agent.episode import Episode
 from agent.policy import Chunk, Policy
 from agent.trajectory import AnswerDelta, Search, Step
 from index.documents import Passage
+from index.values import Notice
 
 Event = Step | AnswerDelta
 
@@ -28,13 +29,26 @@ class Searcher(Protocol):
     ) -> Sequence[Passage]: ...
 
 
+class Noticer(Protocol):
+    """Finds what there is to say about the days of a search, in one user's history.
+
+    `question` is '' if its days were read before.
+    """
+
+    async def __call__(self, question: str, one: Search, /) -> Sequence[Notice]: ...
+
+
 async def drive(
-    episode: Episode, policy: Policy, search: Searcher, planner: Policy | None = None
+    episode: Episode,
+    policy: Policy,
+    search: Searcher,
+    planner: Policy | None = None,
+    notice: Noticer | None = None,
 ) -> AsyncGenerator[Event, None]:
     """Run the episode to its end. It always ends with a finish reason, even if the caller leaves.
 
     If a plan is to be written first, `planner` writes it, or else the policy; only the finished plan is
-    yielded. A policy failure ends the episode with `policy_error`. A search failure raises, because then our
+    yielded. Without `notice`, nothing is said about the days of a search. A policy failure ends the episode with `policy_error`. A search failure raises, because then our
     own store is at fault. Closing the iterator cancels the generation.
     """
     deadline = asyncio.get_running_loop().time() + episode.seconds_left
@@ -50,7 +64,7 @@ async def drive(
                     async for event in turn:
                         yield event
             else:
-                await _search(episode, search, deadline)
+                await _search(episode, search, notice, deadline)
             for event in episode.take_events():
                 yield event
     finally:
@@ -120,28 +134,35 @@ class _Alarm:
             self._waiting.cancel()
 
 
-async def searched(episode: Episode, search: Searcher) -> Sequence[Passage]:
-    """The passages for the pending search of `episode`; none if it cannot be made, see Search.problem."""
+async def searched(
+    episode: Episode, search: Searcher, notice: Noticer | None = None
+) -> tuple[Sequence[Passage], Sequence[Notice]]:
+    """What the pending search of `episode` finds, and what there is to say about its days.
+
+    Nothing if it cannot be made, see Search.problem.
+    """
     pending = episode.pending
     if pending is None or pending.problem:
-        return []
-    return await search(pending, episode.passages_wanted, episode.passages_read)
+        return (), ()
+    passages = await search(pending, episode.passages_wanted, episode.passages_read)
+    question = "" if episode.information else episode.question
+    return passages, await notice(question, pending) if notice else ()
 
 
-async def _search(episode: Episode, search: Searcher, deadline: float) -> None:
+async def _search(episode: Episode, search: Searcher, notice: Noticer | None, deadline: float) -> None:
     """Answer the pending search, or end the episode if the deadline comes first."""
     clock = asyncio.get_running_loop().time
     began = clock()
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
-            passages = await searched(episode, search)
+            passages, notices = await searched(episode, search, notice)
     except TimeoutError:
         if not limit.expired():
             raise
         episode.cut_off("deadline")
     else:
         near = deadline - (1 - _NEAR) * episode.limits.deadline_ms / 1000
-        episode.provide(passages, last=clock() > near)
+        episode.provide(passages, last=clock() > near, notices=notices)
     finally:
         episode.search_ms += (clock() - began) * 1000

@@ -12,7 +12,7 @@ from typing import Literal
 
 from agent import citations, prompts, tags
 from agent.days import read_days
-from agent.information import InformationBlock, passage_line, unread
+from agent.information import InformationBlock, notice_line, passage_line, unread
 from agent.policy import Chunk
 from agent.trajectory import (
     Answer,
@@ -35,6 +35,7 @@ from agent.trajectory import (
 )
 from index.documents import Passage
 from index.errors import InvalidPeriod
+from index.values import Notice
 
 Action = Search | Answer | Invalid
 
@@ -225,21 +226,31 @@ class Episode:
         self.finish(reason)
         return answer
 
-    def preview(self, passages: Iterable[Passage], *, last: bool = False) -> str:
-        """The information block that `provide` would append, without changing the episode."""
-        return self._block(*self._found(passages, last)).text
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What the policy was told about the days of its searches."""
+        return tuple(one for step in self.steps if isinstance(step, Information) for one in step.notices)
 
-    def provide(self, passages: Iterable[Passage], *, last: bool = False) -> str:
+    def preview(
+        self, passages: Iterable[Passage], *, last: bool = False, notices: Iterable[Notice] = ()
+    ) -> str:
+        """The information block that `provide` would append, without changing the episode."""
+        return self._block(*self._found(passages, last), tuple(notices)).text
+
+    def provide(
+        self, passages: Iterable[Passage], *, last: bool = False, notices: Iterable[Notice] = ()
+    ) -> str:
         """Answer the pending search. Returns the information block that was appended to the transcript.
 
-        `last=True` asks the policy to answer now, even if searches are left (the deadline is near).
+        `notices` come before the passages. `last=True` asks the policy to answer now, even if searches are left (the deadline is near).
         Raises RuntimeError if no search is pending, which is an error of the driver, not of the policy.
         """
         new, self._last_turn = self._found(passages, last)
-        block = self._block(new, self._last_turn)
+        told = tuple(notices)
+        block = self._block(new, self._last_turn, told)
         step = len(self.steps)
         self._reads |= {read.number: (read, step) for read in new}
-        self._add(Information(tuple(new), self._now()))
+        self._add(Information(tuple(new), self._now(), notices=told))
         self._blocks.append(block)
         self._segments.append(Segment("environment", block.text))
         self._turn = tags.TagParser()
@@ -321,11 +332,12 @@ class Episode:
         documents = self._documents_read | {read.passage.document_id for read in new}
         return new, last or self.searches_left == 0 or len(documents) >= self.limits.max_documents
 
-    def _block(self, new: list[Read], must_answer: bool) -> InformationBlock:
+    def _block(self, new: list[Read], must_answer: bool, notices: Sequence[Notice]) -> InformationBlock:
         asks = self.now if must_answer else ""
         problem = self.pending.problem if self.pending else ""
         empty = f"{prompts.NOT_SEARCHED} {tags.escape(problem)}." if problem else prompts.NOTHING_FOUND
-        return InformationBlock(len(self._segments), [passage_line(read) for read in new], empty, asks)
+        lines, told = [passage_line(read) for read in new], tuple(map(notice_line, notices))
+        return InformationBlock(len(self._segments), lines, empty, asks, told)
 
     def _opening(self, plan: str = "") -> str:
         return prompts.opening(

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, Literal
 
 from index.numbers import Integer
-from index.values import Passage
+from index.values import Notice, Passage
 
 FinishReason = Literal[
     "answered", "max_searches", "max_tokens", "deadline", "invalid", "policy_error", "cancelled"
@@ -96,6 +96,8 @@ class Information:
     passages: tuple[Read, ...]
     at_ms: float = 0.0
     kind: Literal["information"] = "information"
+    notices: tuple[Notice, ...] = ()
+    """What the policy was told about the days of the search."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +274,15 @@ class Trajectory:
         return cls(**values)
 
 
-_USUAL = (("copies", 1), ("unreranked", False), ("after", None), ("before", None), ("problem", ""))
+_USUAL: Mapping[str, Any] = {
+    "copies": 1,
+    "unreranked": False,
+    "after": None,
+    "before": None,
+    "problem": "",
+    "said": "",
+    "notices": [],
+}
 """Values that are left out: a passage says only if it stands for others, and a search only its own limits."""
 
 
@@ -288,7 +298,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     fields = {name: plain(item) for name, item in vars(value).items()}
-    for name, usual in _USUAL:
+    for name, usual in _USUAL.items():
         if name in fields and fields[name] == usual:
             del fields[name]
     return fields
@@ -304,6 +314,11 @@ def _segment(data: Mapping[str, Any]) -> Segment:
     return Segment(**{**data, "token_ids": None if ids is None else tuple(ids)})
 
 
+def _with_days(data: Mapping[str, Any]) -> dict[str, Any]:
+    days = {name: data[name] for name in ("after", "before") if data.get(name) is not None}
+    return {**data, **{name: date.fromisoformat(day) for name, day in days.items()}}
+
+
 def _step(data: Mapping[str, Any]) -> Step:
     values = dict(data)
     match values["kind"]:
@@ -312,14 +327,12 @@ def _step(data: Mapping[str, Any]) -> Step:
         case "thought":
             return Thought(**values)
         case "search":
-            for name in ("after", "before"):
-                if values.get(name) is not None:
-                    values[name] = date.fromisoformat(values[name])
-            return Search(**values)
+            return Search(**_with_days(values))
         case "information":
             values["passages"] = tuple(
                 Read(read["number"], Passage(**read["passage"])) for read in values["passages"]
             )
+            values["notices"] = tuple(Notice(**_with_days(one)) for one in values.get("notices", ()))
             return Information(**values)
         case "answer":
             values["citations"] = tuple(Citation(**citation) for citation in values["citations"])

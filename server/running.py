@@ -12,7 +12,7 @@ from agent.policy import Policy
 from agent.trajectory import AUTO, Limits, Message, Search, Today, Trajectory
 from index.documents import Document
 from index.searching import AsyncSearch
-from index.values import Passage
+from index.values import Notice, Passage
 from index.when.scope import Scope
 from server.queue import Ticket
 from server.settings import Settings
@@ -123,6 +123,9 @@ class Runner:
             [found] = await self._search.search(request.user, [one.query], k + 1, chosen, exclude, days)
             return [passage for passage in found if passage.document_id != request.message.id][:k]
 
+        async def notice(question: str, one: Search) -> Sequence[Notice]:
+            return await self._search.notices(request.user, question, one.after, one.before, scope)
+
         with ticket:
             awaited = "this question's turn in the queue"
             try:
@@ -135,7 +138,7 @@ class Runner:
                 if not limit.expired():
                     raise
                 episode.finish("deadline", f"the deadline passed before {awaited}")
-            async with aclosing(drive(episode, self._policy, search, self._planner)) as events:
+            async with aclosing(drive(episode, self._policy, search, self._planner, notice)) as events:
                 async for event in events:
                     yield event
         # Read late: a policy that is not configured with a model's name learns it from its server.

@@ -18,6 +18,7 @@ from index.errors import UnknownRetriever
 from index.profiles import Profiles
 from index.ranking.retrievers import DEFAULT
 from index.searching import AsyncSearch
+from index.values import Notice
 from index.when.scope import Scope
 from training.evaluation.answers import AnswerOptions, UnfitMethod
 
@@ -115,7 +116,10 @@ class LocalAnswers:
             days = scope.within(one.after, one.before)
             return (await self._search.search(user, [one.query], k, retriever, exclude, days))[0]
 
-        async with aclosing(drive(episode, self._policy, search)) as events:
+        async def notice(asked: str, one: Search) -> Sequence[Notice]:
+            return await self._search.notices(user, asked, one.after, one.before, scope)
+
+        async with aclosing(drive(episode, self._policy, search, notice=notice)) as events:
             async for _ in events:
                 pass
         return replace(episode.trajectory, policy=self._policy.name)

@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from agent.policies.extractive import ExtractivePolicy
 from agent.policies.scripted import ScriptedPolicy
+from agent.trajectory import Trajectory
+from server.http.bodies import AnswerBody
 from tests.server.conftest import MakeService
 from tests.server.live import THINK_ANSWER, api_of
 
@@ -39,6 +42,37 @@ async def test_the_policy_reads_the_persons_day_and_the_trajectory_keeps_it(
         assert trajectory["today"] == {"day": day, "time_zone": zone}
         assert f"\n\nToday is {said}, {day} ({zone}).\nQuestion: What do I drink?" in trajectory["transcript"]
     assert trajectory["prompt_version"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("What did I do in March 2021?", "Nothing in your history is dated 2021-03-01 – 2021-03-31."),
+        ("What did I do on 30 February?", "There is no such day: “on 30 February”."),
+    ],
+)
+async def test_a_question_about_days_without_anything_is_told_so(
+    make_service: MakeService, question: str, said: str
+) -> None:
+    service = make_service(ExtractivePolicy(), clock=late)
+    async with api_of(service) as api:
+        record = (await api.client.post("/v1/users/ana/answers", json={"question": question})).json()
+    assert record["answer"].splitlines()[0] == said
+    information = next(step for step in record["trajectory"]["steps"] if step["kind"] == "information")
+    [notice] = information["notices"]
+    assert notice["kind"] in ("empty", "impossible")
+    AnswerBody.model_validate(record)
+    assert Trajectory.from_dict(record["trajectory"]).to_dict() == record["trajectory"]
+
+
+async def test_a_search_of_the_policys_own_finds_only_its_days(make_service: MakeService) -> None:
+    turns = ['<think>a</think><search last="1d">pears</search>', THINK_ANSWER]
+    async with api_of(make_service(ScriptedPolicy(turns), clock=late)) as api:
+        record = (await api.client.post("/v1/users/ana/answers", json={"question": "Pears?"})).json()
+    _, search, information, *_ = record["trajectory"]["steps"]
+    assert search["after"] == "2024-05-02"
+    assert information["passages"] == []
+    assert information["notices"] == [{"kind": "empty", "after": "2024-05-02"}]
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from agent.driver import searched
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.policies.scripted import ScriptedPolicy
@@ -36,7 +38,7 @@ from training.policy.environment import (
     check,
 )
 from training.policy.reward import Costs
-from training.policy.rows import TRAINABLE, Row
+from training.policy.rows import TRAINABLE, Referenced, Row
 from training.policy.rubric_reward import RubricReward
 from training.tasks.lampqa.data import Aspect, Question
 
@@ -146,20 +148,30 @@ async def test_the_episode_is_the_one_of_the_prompt_and_of_the_service(
     limits = Limits(max_searches=1)
     configuration = Configuration(data=tmp_path, method=method, limits=limits, retriever="bm25")
     made = Environment(configuration, profiles, rubric(LexicalJudge()))
-    episode = made.episode(ROW)
-    assert episode.prompt == ROW.to_record(limits, METHODS[method])["input"]
+    asked = ROW.question.model_copy(update={"question": "What did I drink in March 2024?"})
+    row = ROW.model_copy(update={"question": asked})
+    episode = made.episode(row)
+    assert episode.prompt == row.to_record(limits, METHODS[method])["input"]
     if episode.pending:
-        found = await made.search(ROW, episode.pending, episode.passages_wanted, ())
-        episode.provide(found)
+        found, told = await searched(episode, partial(made.search, row), partial(made.notices, row))
+        assert "dated between 2024-03-01 and 2024-03-31." in episode.provide(found, notices=told)
     policy = ScriptedPolicy(["<think>So.</think><answer>Tea.</answer>"])
     episode.feed("<think>So.</think><answer>Tea.</answer>")
     assert dated(Today(ROW.day)) in episode.prompt
     options = AnswerOptions(method, "bm25", {"max_searches": 1}, as_of=ROW.day)
-    served = await LocalAnswers(profiles, policy).answer(ROW.user, ROW.question.question, options)
+    served = await LocalAnswers(profiles, policy).answer(row.user, asked.question, options)
     assert [(one.author, one.text) for one in episode.segments] == [
         (one.author, one.text) for one in served.segments
     ]
     assert (served.prompt_version, served.finish_reason) == (PROMPT_VERSION, "answered")
+
+
+async def test_inputs_of_lamp_ask_nothing_about_days(tmp_path: Path, profiles: Profiles) -> None:
+    asked = Referenced(id="q", question="In March 2024?", category="LaMP_4", reference="On tea")
+    row = ROW.model_copy(update={"question": asked})
+    made = environment(tmp_path, profiles)
+    assert await made.notices(row, "In March 2024?", Search("tea")) == ()
+    assert len(await made.notices(ROW, "In March 2024?", Search("tea"))) == 1
 
 
 async def test_a_row_is_searched_on_its_day(tmp_path: Path, profiles: Profiles) -> None:

@@ -22,6 +22,7 @@ from agent.tokenizer import text_tokenizer
 from agent.tokens import ANSWER_SHARE
 from agent.trajectory import Trajectory
 from index.documents import Passage
+from index.values import Notice
 from training.policy.environment import Configuration, Environment, InvalidConfiguration
 from training.policy.reward import Reward
 from training.policy.rows import Row
@@ -86,22 +87,24 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
     async def _searched(self) -> str:
         """Answer the pending search. Returns the information block."""
         search = partial(self._environment.search, self._row)
-        return self._provide(await searched(self.episode, search))
+        notice = partial(self._environment.notices, self._row)
+        return self._provide(*await searched(self.episode, search, notice))
 
-    def _provide(self, found: Sequence[Passage]) -> str:
+    def _provide(self, found: Sequence[Passage], notices: Sequence[Notice]) -> str:
         """Show as many passages as leave room for the answer; if some are withheld, ask for the answer.
 
         Feedback that is too long would silently end the rollout before the answer.
         """
         wanted = min(self.episode.tokens_left, max(self._engine.context // ANSWER_SHARE, 1))
         shown = list(found)
-        while shown and self._room(self.episode.preview(shown, last=len(shown) < len(found))) < wanted:
+        preview = partial(self.episode.preview, notices=notices)
+        while shown and self._room(preview(shown, last=len(shown) < len(found))) < wanted:
             shown.pop()
         withheld = len(found) - len(shown)
         if withheld:
             _log.info("the context is full: withheld %d of the %d passages found", withheld, len(found))
         self._left_out += withheld
-        return self.episode.provide(shown, last=len(shown) < len(found))
+        return self.episode.provide(shown, last=len(shown) < len(found), notices=notices)
 
     def _room(self, feedback: str = "") -> int:
         return self._engine.context - self._engine.length - len(self._tokens.encode(feedback))
