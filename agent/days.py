@@ -1,7 +1,9 @@
 """Reads the days to which a policy limits a search of its own."""
 
 import re
+from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
 from index.errors import InvalidPeriod
 from index.values import Period
@@ -36,7 +38,7 @@ def read_days(attributes: str, today: date | None) -> tuple[date | None, date | 
     return scope.after, scope.before
 
 
-def as_attributes(given: dict[str, object]) -> str:
+def as_attributes(given: Mapping[Any, object]) -> str:
     """The limits among a tool call's arguments as attributes of a search tag; '' without any.
 
     What no tag can hold is replaced, so that any value arrives, and a wrong one is told to the model.

@@ -48,8 +48,9 @@ async def drive(
     """Run the episode to its end. It always ends with a finish reason, even if the caller leaves.
 
     If a plan is to be written first, `planner` writes it, or else the policy; only the finished plan is
-    yielded. Without `notice`, nothing is said about the days of a search. A policy failure ends the episode with `policy_error`. A search failure raises, because then our
-    own store is at fault. Closing the iterator cancels the generation.
+    yielded. Without `notice`, nothing is said about the days of a search. A policy failure ends the episode
+    with `policy_error`. A search failure raises, because then our own store is at fault. Closing the iterator
+    cancels the generation.
     """
     deadline = asyncio.get_running_loop().time() + episode.seconds_left
     try:

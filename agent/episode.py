@@ -242,8 +242,8 @@ class Episode:
     ) -> str:
         """Answer the pending search. Returns the information block that was appended to the transcript.
 
-        `notices` come before the passages. `last=True` asks the policy to answer now, even if searches are left (the deadline is near).
-        Raises RuntimeError if no search is pending, which is an error of the driver, not of the policy.
+        `notices` come before the passages. `last=True` asks the policy to answer now, even if searches are
+        left (the deadline is near). Raises RuntimeError if no search is pending, which is an error of the driver, not of the policy.
         """
         new, self._last_turn = self._found(passages, last)
         told = tuple(notices)
@@ -380,7 +380,7 @@ class Episode:
         if self._last_turn:
             return self._invalid("max_searches")
         try:
-            after, before = read_days(days, self.today and self.today.day)
+            after, before = read_days(days, self.today.day if self.today else None)
             search = Search(query, self._now(), after=after, before=before)
         except InvalidPeriod as error:
             self._violations["invalid_days"] += 1

@@ -112,7 +112,7 @@ async def planned(question: str, search: Searcher, parameters: batching.Paramete
         episode.feed("".join(turn.pieces))
         if episode.pending:
             k = min(LIMITS.top_k, episode.documents_left)
-            episode.provide(await search(episode.pending.query, k, episode.passages_read))
+            episode.provide(await search(episode.pending, k, episode.passages_read))
     return turns
 
 

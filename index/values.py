@@ -77,7 +77,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class Notice:
-    """Days of a search that nothing in the history is dated (`empty`), or that no calendar has (`impossible`).
+    """Days of a search that nothing in a history is dated (`empty`), or that no calendar has (`impossible`).
 
     The days of an empty one are those from `after` up to the one before `before`; None stands for an open
     end. Of an `impossible` one, `said` are the question's own words.

@@ -23,7 +23,10 @@ from index.values import Notice
 QUESTION = "What did I do in March 2024, or on 30 February?"
 EMPTY = Notice("empty", date(2024, 3, 1), date(2024, 4, 1))
 IMPOSSIBLE = Notice("impossible", said="30 February")
-LINES = 'Nothing in this history is dated between 2024-03-01 and 2024-03-31.\n"30 February" names no day that exists.'
+LINES = (
+    "Nothing in this history is dated between 2024-03-01 and 2024-03-31.\n"
+    '"30 February" names no day that exists.'
+)
 PASSAGE = Passage("d", "I walked home in the rain.", created_at="2024-02-10T00:00:00Z")
 
 
@@ -43,7 +46,8 @@ def test_a_notice_is_one_line(notice: Notice, line: str) -> None:
 
 
 def opened(protocol: Any = "tags") -> Episode:
-    episode = Episode(QUESTION, first_query=QUESTION, limits=Limits(max_searches=0), protocol=protocol)
+    limits = Limits(max_searches=0)
+    episode = Episode(QUESTION, first_query=QUESTION, limits=limits, protocol=protocol, clock=lambda: 0.0)
     told = [EMPTY, IMPOSSIBLE]
     assert episode.preview([PASSAGE], notices=told) == episode.provide([PASSAGE], notices=told)
     return episode

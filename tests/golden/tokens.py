@@ -139,7 +139,7 @@ async def replayed(case: Case) -> tuple[Trajectory, list[list[int]]]:
     prompts: list[list[int]] = []
     while episode.finish_reason is None:
         if episode.pending is not None:
-            episode.provide(await search(episode.pending.query, case.limits.top_k, episode.passages_read))
+            episode.provide(await search(episode.pending, case.limits.top_k, episode.passages_read))
             continue
         turn_index = len(prompts)
         prompts.append(await prompt_ids(episode, encoded))

@@ -48,7 +48,7 @@ async def test_the_policy_reads_the_persons_day_and_the_trajectory_keeps_it(
     ("question", "said"),
     [
         ("What did I do in March 2021?", "Nothing in your history is dated 2021-03-01 – 2021-03-31."),
-        ("What did I do on 30 February?", "There is no such day: “on 30 February”."),
+        ("What did I do on 30 February?", "There is no such day: “30 February”."),
     ],
 )
 async def test_a_question_about_days_without_anything_is_told_so(
