@@ -138,7 +138,7 @@ class _Alarm:
 async def searched(
     episode: Episode, search: Searcher, notice: Noticer | None = None
 ) -> tuple[Sequence[Passage], Sequence[Notice]]:
-    """What the pending search of `episode` finds, and what there is to say about its days.
+    """The passages that the pending search of `episode` finds, and the notices about its days.
 
     Nothing if it cannot be made, see Search.problem.
     """

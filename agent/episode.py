@@ -228,7 +228,7 @@ class Episode:
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """What the policy was told about the days of its searches."""
+        """The notices about the days of all searches so far."""
         return tuple(one for step in self.steps if isinstance(step, Information) for one in step.notices)
 
     def preview(
@@ -243,7 +243,8 @@ class Episode:
         """Answer the pending search. Returns the information block that was appended to the transcript.
 
         `notices` come before the passages. `last=True` asks the policy to answer now, even if searches are
-        left (the deadline is near). Raises RuntimeError if no search is pending, which is an error of the driver, not of the policy.
+        left (the deadline is near). Raises RuntimeError if no search is pending, which is an error of the
+        driver, not of the policy.
         """
         new, self._last_turn = self._found(passages, last)
         told = tuple(notices)

@@ -97,7 +97,7 @@ class Information:
     at_ms: float = 0.0
     kind: Literal["information"] = "information"
     notices: tuple[Notice, ...] = ()
-    """What the policy was told about the days of the search."""
+    """Said to the policy about the days of the search, before the passages."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the extractive policy says about days that its history, or the calendar, does not have."""
+"""The extractive policy's sentences about days that its history, or the calendar, does not have."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""What a policy is told about the days of its searches, in every protocol."""
+"""Notices about the days of searches, in every protocol."""
 
 from collections.abc import Collection, Sequence
 from contextlib import aclosing

@@ -149,7 +149,12 @@ async def test_a_request_asks_for_no_more_than_all_servers_know() -> None:
                 "description": prompts.TOOL_DESCRIPTION,
                 "parameters": {
                     "type": "object",
-                    "properties": {"query": {"type": "string", "description": prompts.QUERY_DESCRIPTION}},
+                    "properties": {
+                        "query": {"type": "string", "description": prompts.QUERY_DESCRIPTION},
+                        "after": {"type": "string", "description": prompts.DAYS_DESCRIPTIONS["after"]},
+                        "before": {"type": "string", "description": prompts.DAYS_DESCRIPTIONS["before"]},
+                        "last": {"type": "string", "description": prompts.DAYS_DESCRIPTIONS["last"]},
+                    },
                     "required": ["query"],
                 },
             },
