@@ -274,18 +274,6 @@ class Trajectory:
         return cls(**values)
 
 
-_USUAL: Mapping[str, Any] = {
-    "copies": 1,
-    "unreranked": False,
-    "after": None,
-    "before": None,
-    "problem": "",
-    "said": "",
-    "notices": [],
-}
-"""Values that are left out: a passage says only if it stands for others, and a search only its own limits."""
-
-
 def plain(value: Any) -> Any:
     """Return a part of a trajectory as JSON has it."""
     # dataclasses.asdict would do the same, but copies every string of every passage.
@@ -298,8 +286,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     fields = {name: plain(item) for name, item in vars(value).items()}
-    for name, usual in _USUAL.items():
-        if name in fields and fields[name] == usual:
+    # Only a passage that stands for others says so, or one whose order is not the reranker's.
+    for name, usual in (("copies", 1), ("unreranked", False)):
+        if fields.get(name) == usual:
             del fields[name]
     return fields
 

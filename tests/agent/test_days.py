@@ -109,7 +109,15 @@ def test_a_step_records_its_days_and_survives_json() -> None:
     assert episode.pending == Search("the week", after=MARCH[0], before=MARCH[1])
     assert episode.pending.described == "the week (from 2024-03-01 before 2024-04-01)"
     assert Trajectory.from_dict(episode.trajectory.to_dict()) == episode.trajectory
-    assert "after" not in asked("<think>a</think><search>tea</search>").trajectory.to_dict()["steps"][1]
+    plain = asked("<think>a</think><search>tea</search>").trajectory.to_dict()["steps"][1]
+    assert (plain["after"], plain["before"], plain["problem"]) == (None, None, "")
+
+
+def test_a_step_that_was_stored_before_it_had_days_can_be_read() -> None:
+    stored = asked("<think>a</think><search>tea</search>").trajectory.to_dict()
+    search = stored["steps"][1]
+    stored["steps"][1] = {name: search[name] for name in ("query", "at_ms", "kind")}
+    assert Trajectory.from_dict(stored).steps[1] == Search("tea")
 
 
 @pytest.mark.parametrize("protocol", ["tags", "tools"])

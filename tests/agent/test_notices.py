@@ -68,10 +68,12 @@ def test_chat_models_are_told_too() -> None:
     assert user["content"] == f"{PASSAGE.text}\n\n{QUESTION}"
 
 
-def test_an_information_step_without_notices_looks_as_before() -> None:
+def test_a_step_that_was_stored_before_there_were_notices_can_be_read() -> None:
     episode = Episode("Tea?", first_query="tea")
     episode.provide([PASSAGE])
-    assert "notices" not in episode.trajectory.to_dict()["steps"][0]
+    stored = episode.trajectory.to_dict()
+    assert stored["steps"][0].pop("notices") == []
+    assert Trajectory.from_dict(stored).steps == tuple(episode.steps)
 
 
 class Recorded:

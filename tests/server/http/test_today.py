@@ -72,7 +72,7 @@ async def test_a_search_of_the_policys_own_finds_only_its_days(make_service: Mak
     _, search, information, *_ = record["trajectory"]["steps"]
     assert search["after"] == "2024-05-02"
     assert information["passages"] == []
-    assert information["notices"] == [{"kind": "empty", "after": "2024-05-02"}]
+    assert information["notices"] == [{"kind": "empty", "after": "2024-05-02", "before": None, "said": ""}]
 
 
 @pytest.mark.parametrize(
