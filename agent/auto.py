@@ -16,6 +16,7 @@ from agent.trajectory import AUTO, Cost, Limits, Selection, Trajectory
 from index.documents import Passage
 from index.searching import AsyncSearch
 from index.threads import Run, run_at_once
+from index.when.scope import Scope
 
 T = TypeVar("T")
 
@@ -40,13 +41,13 @@ class Chooser:
         """Retrievers with each of which the question is answered; none if one is chosen beforehand."""
         return tuple(self.selector.members) if self.selector.mode == "post" else ()
 
-    async def before(self, user: str, question: str, limits: Limits) -> Selection:
+    async def before(self, user: str, question: str, limits: Limits, scope: Scope) -> Selection:
         """Choose by the prompts, before an answer is written. Raises the errors of Profiles.search."""
         began = time.perf_counter()
         members, k = self.selector.members, min(limits.top_k, limits.max_documents)
 
         async def search(member: str) -> Sequence[Passage]:
-            return (await self._search.search(user, [question], k, member))[0]
+            return (await self._search.search(user, [question], k, member, scope=scope))[0]
 
         prompts = [render(question, passages) for passages in await together(map(search, members))]
         return replace(await self.by_prompts(user, prompts), ms=_ms_since(began))

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from agent.engines.errors import EngineError
 from agent.episode import Episode
 from agent.policy import Chunk, Policy
-from agent.trajectory import AnswerDelta, Step
+from agent.trajectory import AnswerDelta, Search, Step
 from index.documents import Passage
+from index.values import Notice
 
 Event = Step | AnswerDelta
 
@@ -18,21 +19,38 @@ _NEAR = 0.75
 
 
 class Searcher(Protocol):
-    """Searches one user's profile for `k` passages. `exclude` holds the keys of passages already read."""
+    """Makes a search of one user's profile, for `k` passages of its days.
+
+    `exclude` holds the keys of passages already read.
+    """
 
     async def __call__(
-        self, query: str, k: int, exclude: Collection[tuple[str, int]]
+        self, one: Search, /, k: int, exclude: Collection[tuple[str, int]]
     ) -> Sequence[Passage]: ...
 
 
+class Noticer(Protocol):
+    """Finds what there is to say about the days of a search, in one user's history.
+
+    `question` is '' if its days were read before.
+    """
+
+    async def __call__(self, question: str, one: Search, /) -> Sequence[Notice]: ...
+
+
 async def drive(
-    episode: Episode, policy: Policy, search: Searcher, planner: Policy | None = None
+    episode: Episode,
+    policy: Policy,
+    search: Searcher,
+    planner: Policy | None = None,
+    notice: Noticer | None = None,
 ) -> AsyncGenerator[Event, None]:
     """Run the episode to its end. It always ends with a finish reason, even if the caller leaves.
 
     If a plan is to be written first, `planner` writes it, or else the policy; only the finished plan is
-    yielded. A policy failure ends the episode with `policy_error`. A search failure raises, because then our
-    own store is at fault. Closing the iterator cancels the generation.
+    yielded. Without `notice`, nothing is said about the days of a search. A policy failure ends the episode
+    with `policy_error`. A search failure raises, because then our own store is at fault. Closing the iterator
+    cancels the generation.
     """
     deadline = asyncio.get_running_loop().time() + episode.seconds_left
     try:
@@ -47,7 +65,7 @@ async def drive(
                     async for event in turn:
                         yield event
             else:
-                await _search(episode, search, deadline)
+                await _search(episode, search, notice, deadline)
             for event in episode.take_events():
                 yield event
     finally:
@@ -117,21 +135,35 @@ class _Alarm:
             self._waiting.cancel()
 
 
-async def _search(episode: Episode, search: Searcher, deadline: float) -> None:
+async def searched(
+    episode: Episode, search: Searcher, notice: Noticer | None = None
+) -> tuple[Sequence[Passage], Sequence[Notice]]:
+    """The passages that the pending search of `episode` finds, and the notices about its days.
+
+    Nothing if it cannot be made, see Search.problem.
+    """
+    pending = episode.pending
+    if pending is None or pending.problem:
+        return (), ()
+    passages = await search(pending, episode.passages_wanted, episode.passages_read)
+    question = "" if episode.information else episode.question
+    return passages, await notice(question, pending) if notice else ()
+
+
+async def _search(episode: Episode, search: Searcher, notice: Noticer | None, deadline: float) -> None:
     """Answer the pending search, or end the episode if the deadline comes first."""
     clock = asyncio.get_running_loop().time
     began = clock()
-    query = episode.pending.query if episode.pending else ""
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:
-            passages = await search(query, episode.passages_wanted, episode.passages_read)
+            passages, notices = await searched(episode, search, notice)
     except TimeoutError:
         if not limit.expired():
             raise
         episode.cut_off("deadline")
     else:
         near = deadline - (1 - _NEAR) * episode.limits.deadline_ms / 1000
-        episode.provide(passages, last=clock() > near)
+        episode.provide(passages, last=clock() > near, notices=notices)
     finally:
         episode.search_ms += (clock() - began) * 1000

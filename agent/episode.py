@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Literal
 
 from agent import citations, prompts, tags
-from agent.information import InformationBlock, passage_line, unread
+from agent.days import read_days
+from agent.information import InformationBlock, notice_line, passage_line, unread
 from agent.policy import Chunk
 from agent.trajectory import (
     Answer,
@@ -29,9 +30,12 @@ from agent.trajectory import (
     Segment,
     Step,
     Thought,
+    Today,
     Trajectory,
 )
 from index.documents import Passage
+from index.errors import InvalidPeriod
+from index.values import Notice
 
 Action = Search | Answer | Invalid
 
@@ -42,7 +46,8 @@ class Episode:
     A driver gives `prompt` to the policy and passes its text to `take` (or `feed` and `end_turn`) until a
     search is `pending` or there is a `finish_reason`. It answers a pending search with `provide`.
 
-    `first_query` starts the episode with a pending search, before the policy has written anything.
+    The prompt states `today`, if it is given. `first_query` starts the episode with a pending search, before
+    the policy has written anything.
     `planning` is an episode whose answer is the plan: the driver runs it first, then calls `take_plan`.
     `now` asks the policy to answer when no searches are left. With `protocol` "tools" or "json", a chat
     model's output arrives as the same tags, and a missing thought is no violation.
@@ -55,6 +60,7 @@ class Episode:
         limits: Limits | None = None,
         *,
         conversation: Sequence[Message] = (),
+        today: Today | None = None,
         first_query: str | None = None,
         protocol: PolicyProtocol = "tags",
         plan: str = "",
@@ -78,6 +84,7 @@ class Episode:
         self._ended = self._began
         self.protocol = protocol
         self.conversation = tuple(conversation)
+        self.today = today
         self.instructions = prompts.BY_PROTOCOL[protocol] if instructions is None else instructions
         self._version = prompts.version_of(self.instructions, protocol)
         self.planning = planning
@@ -219,21 +226,32 @@ class Episode:
         self.finish(reason)
         return answer
 
-    def preview(self, passages: Iterable[Passage], *, last: bool = False) -> str:
-        """The information block that `provide` would append, without changing the episode."""
-        return self._block(*self._found(passages, last)).text
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """The notices about the days of all searches so far."""
+        return tuple(one for step in self.steps if isinstance(step, Information) for one in step.notices)
 
-    def provide(self, passages: Iterable[Passage], *, last: bool = False) -> str:
+    def preview(
+        self, passages: Iterable[Passage], *, last: bool = False, notices: Iterable[Notice] = ()
+    ) -> str:
+        """The information block that `provide` would append, without changing the episode."""
+        return self._block(*self._found(passages, last), tuple(notices)).text
+
+    def provide(
+        self, passages: Iterable[Passage], *, last: bool = False, notices: Iterable[Notice] = ()
+    ) -> str:
         """Answer the pending search. Returns the information block that was appended to the transcript.
 
-        `last=True` asks the policy to answer now, even if searches are left (the deadline is near).
-        Raises RuntimeError if no search is pending, which is an error of the driver, not of the policy.
+        `notices` come before the passages. `last=True` asks the policy to answer now, even if searches are
+        left (the deadline is near). Raises RuntimeError if no search is pending, which is an error of the
+        driver, not of the policy.
         """
         new, self._last_turn = self._found(passages, last)
-        block = self._block(new, self._last_turn)
+        told = tuple(notices)
+        block = self._block(new, self._last_turn, told)
         step = len(self.steps)
         self._reads |= {read.number: (read, step) for read in new}
-        self._add(Information(tuple(new), self._now()))
+        self._add(Information(tuple(new), self._now(), notices=told))
         self._blocks.append(block)
         self._segments.append(Segment("environment", block.text))
         self._turn = tags.TagParser()
@@ -292,6 +310,7 @@ class Episode:
             prompt_version=self._version,
             protocol=self.protocol,
             conversation=self.conversation,
+            today=self.today,
             steps=tuple(self.steps),
             segments=tuple(segments),
             finish_reason=self.finish_reason,
@@ -314,16 +333,22 @@ class Episode:
         documents = self._documents_read | {read.passage.document_id for read in new}
         return new, last or self.searches_left == 0 or len(documents) >= self.limits.max_documents
 
-    def _block(self, new: list[Read], must_answer: bool) -> InformationBlock:
+    def _block(self, new: list[Read], must_answer: bool, notices: Sequence[Notice]) -> InformationBlock:
         asks = self.now if must_answer else ""
-        return InformationBlock(
-            len(self._segments), [passage_line(read) for read in new], prompts.NOTHING_FOUND, asks
-        )
+        problem = self.pending.problem if self.pending else ""
+        empty = f"{prompts.NOT_SEARCHED} {tags.escape(problem)}." if problem else prompts.NOTHING_FOUND
+        lines, told = [passage_line(read) for read in new], tuple(map(notice_line, notices))
+        return InformationBlock(len(self._segments), lines, empty, asks, told)
 
     def _opening(self, plan: str = "") -> str:
-        searches = self.limits.max_searches
         return prompts.opening(
-            self.question, self.instructions, searches, self.conversation, plan=plan, now=self.now
+            self.question,
+            self.instructions,
+            self.limits.max_searches,
+            self.conversation,
+            today=self.today,
+            plan=plan,
+            now=self.now,
         )
 
     def _plan(self, text: str) -> None:
@@ -340,8 +365,8 @@ class Episode:
                     self._add(Thought(text, self._now()))
                 case tags.AnswerText(text):
                     self._events.append(AnswerDelta(text))
-                case tags.SearchClosed(query):
-                    return self._search(query)
+                case tags.SearchClosed(query, days):
+                    return self._search(query, days)
                 case tags.AnswerClosed(text):
                     answer = self._answer(text)
                     if answer is None:
@@ -352,10 +377,15 @@ class Episode:
                     return self._invalid(reason)
         return None
 
-    def _search(self, query: str) -> Action:
+    def _search(self, query: str, days: str) -> Action:
         if self._last_turn:
             return self._invalid("max_searches")
-        search = Search(query, self._now())
+        try:
+            after, before = read_days(days, self.today.day if self.today else None)
+            search = Search(query, self._now(), after=after, before=before)
+        except InvalidPeriod as error:
+            self._violations["invalid_days"] += 1
+            search = Search(query, self._now(), problem=str(error))
         self._add(search)
         self._close_segment()
         self.pending = search

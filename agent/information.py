@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from agent.tags import escape
 from agent.trajectory import Read
 from index.documents import Passage
+from index.values import Notice
 
 
 @dataclass
@@ -19,11 +21,14 @@ class InformationBlock:
     """Shown if there are no lines."""
     asks: str
     """The request to answer now; '' while the policy may search again."""
+    notices: tuple[str, ...] = ()
+    """Lines about the days of the search, before the passages."""
 
     @property
     def body(self) -> str:
         """The lines between the tags."""
-        return "\n".join((self.lines or [self.empty]) + ([self.asks] if self.asks else []))
+        asks = [self.asks] if self.asks else []
+        return "\n".join([*self.notices, *(self.lines or [self.empty]), *asks])
 
     @property
     def text(self) -> str:
@@ -43,6 +48,18 @@ def unread(passages: Iterable[Passage], reads: Collection[Read], max_documents: 
             keys.add(passage.key)
             documents.add(passage.document_id)
     return new
+
+
+def notice_line(notice: Notice) -> str:
+    """The sentence that tells the policy of days without anything, or of one that does not exist."""
+    if notice.kind == "impossible":
+        return f'"{escape(" ".join(notice.said.split()))}" names no day that exists.'
+    first, last = notice.after, notice.before and notice.before - timedelta(1)
+    if first and last:
+        days = f"{first}" if first == last else f"between {first} and {last}"
+    else:
+        days = f"{first} or later" if first else f"{last} or earlier"
+    return f"Nothing in this history is dated {days}."
 
 
 def passage_line(read: Read) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from agent import prompts
 from agent.episode import Episode
 from agent.planning import planning
-from agent.trajectory import Limits, Message, PolicyProtocol
+from agent.trajectory import Limits, Message, PolicyProtocol, Today
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Method:
         *,
         query: str = "",
         conversation: Sequence[Message] = (),
+        today: Today | None = None,
         protocol: PolicyProtocol = "tags",
         plan: str = "",
         planner_protocol: PolicyProtocol = "tags",
@@ -54,10 +55,13 @@ class Method:
             self.instructions[protocol],
             limits=limits if self.searches else replace(limits, max_searches=0),
             conversation=conversation,
+            today=today,
             first_query=(query or question) if self.opens else None,
             protocol=protocol,
             plan=plan,
-            planning=planning(question, limits, conversation=conversation, protocol=planner_protocol)
+            planning=planning(
+                question, limits, conversation=conversation, today=today, protocol=planner_protocol
+            )
             if to_plan
             else None,
         )

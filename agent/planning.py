@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from agent import prompts
 from agent.episode import Episode
-from agent.trajectory import Limits, Message, PolicyProtocol
+from agent.trajectory import Limits, Message, PolicyProtocol, Today
 
 
 def planning(
@@ -17,6 +17,7 @@ def planning(
     limits: Limits,
     *,
     conversation: Sequence[Message] = (),
+    today: Today | None = None,
     protocol: PolicyProtocol = "tags",
 ) -> Episode:
     """The episode whose answer is the plan. It starts with a pending search for the question."""
@@ -26,6 +27,7 @@ def planning(
         instructions,
         replace(limits, max_searches=0),
         conversation=conversation,
+        today=today,
         first_query=question,
         protocol=protocol,
         now=prompts.PLAN_NOW,

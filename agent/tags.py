@@ -27,7 +27,12 @@ STOP = ("</search>", "</answer>")
 """The stop strings: they end the policy's turn."""
 
 _NAMES = ("think", "search", "information", "answer")
-_TAG = re.compile(rf"</?(?:{'|'.join(_NAMES)})>")
+_TAG = re.compile(
+    rf"<(?P<slash>/?)(?P<name>{'|'.join(_NAMES)})>|<search\s(?P<days>[^<>=]{{1,20}}=[^<>]{{0,100}})>"
+)
+"""A tag. That of a search may have attributes, which limit it to certain days (agent/days.py)."""
+_BEGUN = re.compile(r"<search\s[^<>]{0,121}\Z")
+_LONGEST = 130
 TAGS = tuple(f"<{slash}{name}>" for name in _NAMES for slash in ("", "/"))
 """All tags of the protocol."""
 _LOOSE_TAG = re.compile(rf"<(?=\s*(?:/\s*)?(?:{'|'.join(_NAMES)})\b)", re.IGNORECASE)
@@ -73,6 +78,8 @@ class ThoughtClosed:
 @dataclass(frozen=True)
 class SearchClosed:
     query: str
+    days: str = ""
+    """The attributes of its tag, as written."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +173,13 @@ def _compatible() -> dict[int, str]:
 def missing_close(text: str) -> str:
     """The stop string that an engine removed from the end of `text`; '' if none is missing."""
     opened = ""
-    for tag in _TAG.findall(text):
-        if not opened and not tag.startswith("</"):
-            opened = tag
-        elif opened and tag == f"</{opened[1:]}":
+    for tag in _TAG.finditer(text):
+        name = tag["name"] or "search"
+        if not opened and not tag["slash"]:
+            opened = name
+        elif opened == name and tag["slash"]:
             opened = ""
-    close = f"</{opened[1:]}" if opened else ""
+    close = f"</{opened}>"
     return close if close in STOP else ""
 
 
@@ -185,6 +193,7 @@ class TagParser:
         self._pending = ""
         self._inside: str | None = None
         self._content: list[str] = []
+        self._days = ""
         self._space: list[str] = []
         self._answered = False
         self._thought = False
@@ -208,7 +217,7 @@ class TagParser:
         while not self.done and (tag := _TAG.search(text, at)):
             self._take(text[at : tag.start()], events)
             at = tag.end()
-            self._on_tag(tag.group(), events)
+            self._on_tag(tag, events)
         if not self.done:
             cut = len(text) - _tag_prefix_length(text[at:])
             self._take(text[at:cut], events)
@@ -246,8 +255,8 @@ class TagParser:
                 self._space, self._answered = [], True
             self._space.append(written[end:])
 
-    def _on_tag(self, tag: str, events: list[TagEvent]) -> None:
-        name = tag.strip("</>")
+    def _on_tag(self, found: re.Match[str], events: list[TagEvent]) -> None:
+        tag, name = found.group(), found["name"] or "search"
         if name == "information":
             self._break("forged_information", events)
         elif self._inside is not None:
@@ -256,12 +265,12 @@ class TagParser:
                 self._close_block(events)
             else:
                 self._take(tag, events)
-        elif tag.startswith("</"):
+        elif found["slash"]:
             self._accepted.append(tag)
             self._deviate("stray_tag", events)
         else:
             self._accepted.append(tag)
-            self._inside, self._content = name, []
+            self._inside, self._content, self._days = name, [], found["days"] or ""
             if name == "think":
                 self._thought = True
             elif not self._thought:
@@ -277,7 +286,9 @@ class TagParser:
         else:
             self.done = True
             events.append(
-                SearchClosed(" ".join(content.split())) if block == "search" else AnswerClosed(content)
+                SearchClosed(" ".join(content.split()), self._days)
+                if block == "search"
+                else AnswerClosed(content)
             )
 
     def _break(self, reason: InvalidReason, events: list[TagEvent]) -> None:
@@ -293,8 +304,8 @@ class TagParser:
 
 def _tag_prefix_length(text: str) -> int:
     """Length of the longest suffix of `text` that could still become a tag."""
-    start = text.rfind("<", max(0, len(text) - max(map(len, TAGS)) + 1))
+    start = text.rfind("<", max(0, len(text) - _LONGEST + 1))
     if start < 0:
         return 0
     tail = text[start:]
-    return len(tail) if any(tag.startswith(tail) for tag in TAGS) else 0
+    return len(tail) if _BEGUN.match(tail) or any(tag.startswith(tail) for tag in TAGS) else 0

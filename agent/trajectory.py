@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from index.numbers import Integer
-from index.values import Passage
+from index.values import Notice, Passage
 
 FinishReason = Literal[
     "answered", "max_searches", "max_tokens", "deadline", "invalid", "policy_error", "cancelled"
@@ -25,6 +26,15 @@ class Limits:
     max_documents: Integer = 20
     max_tokens: Integer = 2048
     deadline_ms: Integer = 60_000
+
+
+@dataclass(frozen=True)
+class Today:
+    """The day on which a question is asked, where the person is."""
+
+    day: date
+    time_zone: str = "UTC"
+    """IANA name of the person's time zone. Data sets do not tell any: theirs is UTC."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,20 @@ class Search:
     query: str
     at_ms: float = 0.0
     kind: Literal["search"] = "search"
+    after: date | None = None
+    """The first day to which the policy limits it; None without such a limit."""
+    before: date | None = None
+    """The day behind the last one."""
+    problem: str = ""
+    """Why it was not made: the policy wrote days that do not exist, or none that can be read."""
+
+    @property
+    def described(self) -> str:
+        """The query for people to read, with its days, or why it was not made."""
+        if self.problem:
+            return f"{self.query} (not made: {self.problem})"
+        days = [f"{name} {day}" for name, day in (("from", self.after), ("before", self.before)) if day]
+        return f"{self.query} ({' '.join(days)})" if days else self.query
 
 
 @dataclass(frozen=True)
@@ -72,6 +96,8 @@ class Information:
     passages: tuple[Read, ...]
     at_ms: float = 0.0
     kind: Literal["information"] = "information"
+    notices: tuple[Notice, ...] = ()
+    """Said to the policy about the days of the search, before the passages."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +201,8 @@ class Trajectory:
     prompt_version: str = ""
     protocol: PolicyProtocol = "tags"
     conversation: tuple[Message, ...] = ()
+    today: Today | None = None
+    """The day that the prompt states; None if it states none, as before prompt version 2."""
     steps: tuple[Step, ...] = ()
     segments: tuple[Segment, ...] = ()
     finish_reason: FinishReason | None = None
@@ -226,8 +254,9 @@ class Trajectory:
     def to_dict(self) -> dict[str, Any]:
         """The trajectory as JSON values; `Trajectory.from_dict` restores it."""
         values = {name: plain(value) for name, value in vars(self).items()}
-        if self.selection is None:
-            del values["selection"]
+        for name in ("today", "selection"):
+            if values[name] is None:
+                del values[name]
         return values | {"transcript": self.transcript}
 
     @classmethod
@@ -236,6 +265,8 @@ class Trajectory:
         values = {name: value for name, value in data.items() if name != "transcript"}
         values["limits"] = Limits(**data["limits"])
         values["conversation"] = tuple(Message(**message) for message in data.get("conversation", ()))
+        if (today := data.get("today")) is not None:
+            values["today"] = Today(date.fromisoformat(today["day"]), today["time_zone"])
         values["steps"] = tuple(_step(step) for step in data["steps"])
         values["segments"] = tuple(_segment(segment) for segment in data["segments"])
         if (selection := data.get("selection")) is not None:
@@ -248,6 +279,8 @@ def plain(value: Any) -> Any:
     # dataclasses.asdict would do the same, but copies every string of every passage.
     if value is None or isinstance(value, (str, int, float)):
         return value
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
@@ -270,6 +303,11 @@ def _segment(data: Mapping[str, Any]) -> Segment:
     return Segment(**{**data, "token_ids": None if ids is None else tuple(ids)})
 
 
+def _with_days(data: Mapping[str, Any]) -> dict[str, Any]:
+    days = {name: data[name] for name in ("after", "before") if data.get(name) is not None}
+    return {**data, **{name: date.fromisoformat(day) for name, day in days.items()}}
+
+
 def _step(data: Mapping[str, Any]) -> Step:
     values = dict(data)
     match values["kind"]:
@@ -278,11 +316,12 @@ def _step(data: Mapping[str, Any]) -> Step:
         case "thought":
             return Thought(**values)
         case "search":
-            return Search(**values)
+            return Search(**_with_days(values))
         case "information":
             values["passages"] = tuple(
                 Read(read["number"], Passage(**read["passage"])) for read in values["passages"]
             )
+            values["notices"] = tuple(Notice(**_with_days(one)) for one in values.get("notices", ()))
             return Information(**values)
         case "answer":
             values["citations"] = tuple(Citation(**citation) for citation in values["citations"])

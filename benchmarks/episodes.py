@@ -33,7 +33,7 @@ from agent.engines.sse import EventDecoder
 from agent.episode import Episode
 from agent.policies.tags import TagsPolicy
 from agent.policy import STREAM_INTERVAL, Policy
-from agent.trajectory import Limits, Thought
+from agent.trajectory import Limits, Search, Thought
 from benchmarks import batching, engine
 from benchmarks.speed import Figure, FixedEncoder, invented, table_of
 from index.documents import Passage
@@ -85,7 +85,7 @@ def memory() -> Searcher:
     """Finds the next documents of a list without delay."""
     passages = [Passage(f"d{i}", document.text) for i, document in enumerate(invented(40))]
 
-    async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+    async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
         return passages[len(exclude) : len(exclude) + k]
 
     return search
@@ -95,9 +95,9 @@ def lockstep(search: Searcher, parties: int) -> Searcher:
     """Holds searches until every episode has one: a batch of turns, then a batch of searches."""
     barrier = asyncio.Barrier(parties)
 
-    async def wait(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+    async def wait(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
         await barrier.wait()
-        return await search(query, k, exclude)
+        return await search(one, k, exclude)
 
     return wait
 
@@ -112,7 +112,7 @@ async def planned(question: str, search: Searcher, parameters: batching.Paramete
         episode.feed("".join(turn.pieces))
         if episode.pending:
             k = min(LIMITS.top_k, episode.documents_left)
-            episode.provide(await search(episode.pending.query, k, episode.passages_read))
+            episode.provide(await search(episode.pending, k, episode.passages_read))
     return turns
 
 

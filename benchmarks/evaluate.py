@@ -30,7 +30,7 @@ from agent.driver import drive
 from agent.engines.openai import OpenAIServer
 from agent.methods import METHODS
 from agent.policies.tags import TagsPolicy
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import Limits, Search, Trajectory
 from benchmarks.episodes import waited_for_a_core
 from benchmarks.judge import MODEL, Pace, Station, running
 from benchmarks.speed import PROFILE, Figure, table_of
@@ -135,7 +135,7 @@ def questions(count: int, aspects: int) -> Iterator[Question]:
         )
 
 
-async def no_search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+async def no_search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
     raise RuntimeError("the method none searches nothing")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from agent.driver import drive
 from agent.episode import Episode
 from agent.policies.extractive import ExtractivePolicy
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import Limits, Search, Trajectory
 from index.documents import Document, Passage
 from index.encoding.encoders import Encoder, load_encoder
 from index.profiles import Profiles
@@ -58,8 +58,8 @@ def stored(encoder: Encoder) -> Iterator[Profiles]:
 async def answers(profiles: Profiles, language: str, retriever: str) -> list[Answered]:
     """Answer the questions of one history."""
 
-    async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-        return profiles.search(language, [query], k, retriever, exclude)[0]
+    async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        return profiles.search(language, [one.query], k, retriever, exclude)[0]
 
     found = []
     for item in HISTORIES[language]["questions"]:

@@ -26,7 +26,7 @@ from rich.table import Table
 from agent.driver import drive
 from agent.episode import Episode
 from agent.policies.extractive import ExtractivePolicy
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import Limits, Search, Trajectory
 from benchmarks.evidence import CATEGORIES, counted
 from index.documents import Passage
 from index.encoding.encoders import load_encoder
@@ -60,8 +60,8 @@ def read_by_policy(
     )
 
     async def answer(question: str, scope: Scope | None) -> Trajectory:
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            return profiles.search(user, [query], k, exclude=exclude, scope=scope)[0]
+        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+            return profiles.search(user, [one.query], k, exclude=exclude, scope=scope)[0]
 
         episode = Episode(question, limits=limits, policy="extractive")
         async with aclosing(drive(episode, ExtractivePolicy(), search)) as events:

@@ -29,6 +29,7 @@ from rich.table import Table
 from agent.driver import drive
 from agent.episode import Episode
 from agent.policy import Chunk
+from agent.trajectory import Search
 from index.documents import Document, Passage
 from index.encoding.encoders import EncoderManifest, Vectors, load_encoder
 from index.profiles import Profiles
@@ -214,7 +215,7 @@ def driver_cost() -> Figure:
         spent = 0.0
         served = 0
 
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             nonlocal spent, served
             began = time.perf_counter()
             found = passages[served : served + k]

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date
 from typing import Unpack
 
 import numpy as np
@@ -20,7 +21,8 @@ from index.ranking.profile import Profile
 from index.ranking.retrievers import DEFAULT, SHOWN_ONCE, Query, Ranking, Retrievers, SpaceRetriever, dense
 from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
-from index.values import Progress, PutItems, PutOptions, PutReport, Receipt
+from index.values import Notice, Progress, PutItems, PutOptions, PutReport, Receipt
+from index.when.notices import notices
 from index.when.scope import Scope
 
 
@@ -130,6 +132,12 @@ class Profiles:
             if self._cache.get(user) is profile:
                 self._count(profile)
         return found
+
+    def notices(
+        self, user: str, question: str, after: date | None, before: date | None, scope: Scope
+    ) -> tuple[Notice, ...]:
+        """See index.when.notices. Raises UnknownUser, StoreUnavailable."""
+        return notices(self.get(user), question, after, before, scope)
 
     def query_encoder(self, name: str) -> SharedEncoder | None:
         """Return the encoder of a retriever's queries; None if they need none. Raises UnknownRetriever."""

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Collection, Sequence
+from datetime import date
 
 from index.documents import Passage
 from index.encoding.shared import Lane
@@ -10,6 +11,7 @@ from index.profiles import Profiles
 from index.ranking.reranking import KEPT, Reranking
 from index.ranking.retrievers import DEFAULT
 from index.threads import Run, run_at_once
+from index.values import Notice
 from index.when.scope import Scope
 
 
@@ -80,6 +82,16 @@ class AsyncSearch:
             return found
         known = {document_id for document_id, _ in exclude}
         return await self._reranking.rerank(user, queries, found, k, known)
+
+    async def notices(
+        self, user: str, question: str, after: date | None, before: date | None, scope: Scope
+    ) -> tuple[Notice, ...]:
+        """See Profiles.notices."""
+        if not (question or after or before):
+            return ()
+        return await self._run(
+            user, functools.partial(self._profiles.notices, user, question, after, before, scope)
+        )
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, TypeVar
 
 from index.errors import InvalidDocument, InvalidName
 
@@ -73,6 +73,20 @@ class Passage:
     def key(self) -> tuple[str, int]:
         """Identifies the passage among those of one user."""
         return (self.document_id, self.start)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Days of a search that nothing in a history is dated (`empty`), or that no calendar has (`impossible`).
+
+    The days of an empty one are those from `after` up to the one before `before`; None stands for an open
+    end. Of an `impossible` one, `said` are the question's own words.
+    """
+
+    kind: Literal["empty", "impossible"]
+    after: date | None = None
+    before: date | None = None
+    said: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from agent.auto import Chooser
 from agent.driver import Event, drive
 from agent.methods import METHODS, Method
 from agent.policy import Policy
-from agent.trajectory import AUTO, Limits, Message, Trajectory
+from agent.trajectory import AUTO, Limits, Message, Search, Today, Trajectory
 from index.documents import Document
 from index.searching import AsyncSearch
-from index.values import Passage
+from index.values import Notice, Passage
 from index.when.scope import Scope
 from server.queue import Ticket
 from server.settings import Settings
@@ -27,6 +27,8 @@ class AnswerRequest:
     method: Method
     retriever: str
     limits: Limits
+    scope: Scope
+    """The day on which it is asked, and the limits of its searches in time."""
     conversation: tuple[Message, ...] = ()
     plan: str = ""
     """The points that the answer is to cover, if the caller gave them."""
@@ -36,8 +38,6 @@ class AnswerRequest:
     """The question as a document of the person, to be stored once it is answered."""
     competing: tuple[str, ...] = ()
     """Retrievers with each of which the question is answered, so that the best answer can be chosen."""
-    scope: Scope | None = None
-    """Limits of its searches in time; None for all of the history, seen from its last day."""
     named_by: str | None = None
     """Source of the user. See AnswerRecord."""
 
@@ -102,24 +102,29 @@ class Runner:
         self, request: AnswerRequest, method: Method, retriever: str, limits: Limits, ticket: Ticket
     ) -> AsyncGenerator[Event | Trajectory, None]:
         """Wait in the queue, then run one episode to its end. The wait counts against the deadline."""
+        scope = request.scope
         episode = method.begin(
             request.question,
             limits,
             conversation=request.conversation,
+            today=Today(scope.today, scope.time_zone),
             protocol=self._settings.policy.protocol,
             plan=request.plan if method.plans else "",
             planner_protocol=self._settings.planning.protocol,
         )
         selection = None
 
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             chosen = selection.retriever if selection else retriever
-            scope = request.scope
+            days = scope.within(one.after, one.before)
             if request.message is None:
-                return (await self._search.search(request.user, [query], k, chosen, exclude, scope))[0]
+                return (await self._search.search(request.user, [one.query], k, chosen, exclude, days))[0]
             # If the request is repeated, the question is stored already, and would be its own evidence.
-            [found] = await self._search.search(request.user, [query], k + 1, chosen, exclude, scope)
+            [found] = await self._search.search(request.user, [one.query], k + 1, chosen, exclude, days)
             return [passage for passage in found if passage.document_id != request.message.id][:k]
+
+        async def notice(question: str, one: Search) -> Sequence[Notice]:
+            return await self._search.notices(request.user, question, one.after, one.before, scope)
 
         with ticket:
             awaited = "this question's turn in the queue"
@@ -128,12 +133,12 @@ class Runner:
                     await ticket.turn()
                     if retriever == AUTO and method.reads and self.chooser:
                         awaited = "a retriever was chosen"
-                        selection = await self.chooser.before(request.user, request.question, limits)
+                        selection = await self.chooser.before(request.user, request.question, limits, scope)
             except TimeoutError:
                 if not limit.expired():
                     raise
                 episode.finish("deadline", f"the deadline passed before {awaited}")
-            async with aclosing(drive(episode, self._policy, search, self._planner)) as events:
+            async with aclosing(drive(episode, self._policy, search, self._planner, notice)) as events:
                 async for event in events:
                     yield event
         # Read late: a policy that is not configured with a model's name learns it from its server.

@@ -55,6 +55,10 @@ IMPORTS = 2
 time, does not need it."""
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class InvalidQuestion(ValueError):
     """The question or one of its options is not acceptable; the message says why."""
 
@@ -100,7 +104,8 @@ class Service:
     """Profiles and a policy, joined. Close it with `aclose`.
 
     `planner` writes the plans of the method `planpers`; without one, the caller has to give the plan.
-    `selector` chooses for the retriever `auto`. `reranker` reranks what searches find.
+    `selector` chooses for the retriever `auto`. `reranker` reranks what searches find. `clock` tells which
+    day it is.
     """
 
     def __init__(
@@ -111,11 +116,13 @@ class Service:
         planner: Policy | None = None,
         selector: Selector | None = None,
         reranker: Reranker | None = None,
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         self.profiles = profiles
         self.policy = policy
         self.planner = planner
         self.settings = settings
+        self._clock = clock
         limits = settings.limits
         self.queue = FairQueue(limits.concurrency, limits.queue, each=limits.queue_per_user)
         self.allowance = Allowance(settings.limits.requests)
@@ -188,7 +195,7 @@ class Service:
                 f"{AUTO} chooses for a question that is answered; a search names a retriever"
             )
         name = name or (DEFAULT if self.settings.retriever == AUTO else self.settings.retriever)
-        scope = scope_of(period, self.settings.time_zone)
+        scope = scope_of(period, self.settings.time_zone, self._clock())
         with self.allowance.use(user):
             if sum(map(len, queries)) > SHORT_SEARCH:
                 found = await self._search.find(user, queries, k, name, scope=scope)
@@ -240,6 +247,7 @@ class Service:
         self.check(METHODS[method], plan)
         name = options.get("retriever") or self.settings.retriever
         chooser = self.chooser(name)
+        moment = self._clock()
         request = AnswerRequest(
             user=user,
             question=question.strip(),
@@ -249,11 +257,11 @@ class Service:
             conversation=tuple(conversation),
             plan=plan,
             compare=compare,
-            message=as_document(question.strip(), conversation, datetime.now(UTC).astimezone())
+            message=as_document(question.strip(), conversation, moment.astimezone())
             if options.get("remember")
             else None,
             competing=chooser.competing if chooser and METHODS[method].reads else (),
-            scope=scope_of(options.get("period") or ANY_TIME, self.settings.time_zone),
+            scope=scope_of(options.get("period") or ANY_TIME, self.settings.time_zone, moment),
         )
         admitted = self.settings.limits.concurrency + self.settings.limits.queue
         if request.trajectories > admitted:
@@ -336,7 +344,7 @@ class Service:
             record = AnswerRecord(
                 id=answer_id,
                 user=request.user,
-                created_at=iso(datetime.now(UTC)),
+                created_at=iso(self._clock()),
                 method=request.method.name,
                 retriever=request.retriever,
                 trajectory=trajectory,

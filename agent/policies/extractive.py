@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from agent.episode import Episode
 from agent.policies.leads import find_lead
+from agent.policies.noticing import said_of
 from agent.policies.phrases import Phrases, phrases
 from agent.policies.quoting import Followed, compose, select
 from agent.policies.sentences import Reading
@@ -42,7 +43,8 @@ def _turn(episode: Episode) -> str:
     # Normalized as the trajectory returns it: the rest of a later query is the name that it followed.
     question = escape(" ".join(episode.question.split()))
     reading = Reading(episode.reads)
-    said = phrases(detect(question, short=True) or reading.language)
+    language = detect(question, short=True) or reading.language
+    said = phrases(language)
     queries = [step.query for step in episode.steps if isinstance(step, Search)]
     if not episode.must_answer and question and not queries:
         return _block("think", _plan(question, said)) + _block("search", question)
@@ -58,7 +60,8 @@ def _turn(episode: Episode) -> str:
     if not any(isinstance(step, Information) for step in episode.steps):
         # Nothing can be said about a history that was not searched.
         return _block("think", said.unsearched) + _block("answer", said.unread)
-    answer = compose(question, reading, chosen, said, episode.plan)
+    told = said_of(episode.notices, language)
+    answer = "\n".join([*told, compose(question, reading, chosen, said, episode.plan)])
     return _block("think", _conclusion(episode.reads, said)) + _block("answer", answer)
 
 

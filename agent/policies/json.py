@@ -14,6 +14,7 @@ from agent.engines.capabilities import context_of
 from agent.engines.completions import CHAT, Json, Usage, pieces
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
+from agent.information import notice_line
 from agent.policy import Chunk
 from agent.replies import read as read_reply
 from agent.replies import without_thoughts
@@ -123,6 +124,9 @@ def json_messages(episode: Episode) -> list[Json]:
     shown = [escape(read.passage.text) for read in episode.reads[episode.passages_dropped :]]
     earlier = [(message.role, escape(message.text)) for message in episode.conversation]
     system = [episode.instructions, *(text for role, text in earlier if role == "system")]
+    if episode.today:
+        system.append(prompts.dated(episode.today))
+    system += map(notice_line, episode.notices)
     return [
         {"role": "system", "content": "\n".join(system)},
         *({"role": role, "content": text} for role, text in earlier if role != "system"),

@@ -2,6 +2,7 @@
 
 import json
 
+from agent.days import as_attributes
 from agent.engines.completions import Json, Usage
 from agent.policy import Chunk
 from agent.replies import ReplyReader, find_call_mark, parsed, tool_name
@@ -55,14 +56,15 @@ class Reply:
         if self._at is not None or not self._offered:
             # Also after an answer that was released: rendered text cannot be taken back.
             return "max_searches"
-        return "" if self._query else "malformed_call" if self.name == TOOL else "unknown_tool"
+        return "" if self._query[0] else "malformed_call" if self.name == TOOL else "unknown_tool"
 
     @property
-    def _query(self) -> str:
+    def _query(self) -> tuple[str, str]:
+        """The query and the attributes that limit its days; '' for what is missing."""
         match parsed(self.arguments):
-            case {"query": str(query)} if self.name == TOOL:
-                return query.strip()
-        return ""
+            case {"query": str(query), **given} if self.name == TOOL:
+                return query.strip(), as_attributes(given)
+        return "", ""
 
     def take(self, delta: Json) -> None:
         """Read the next piece."""
@@ -111,7 +113,8 @@ class Reply:
                 return ""
             new = _think(self._thought) + _think("\n\n".join(self._reader.thoughts))
             if self._called:
-                search = f"<search>{escape(self._query)}</search>" if self._query and not self.cut else ""
+                query, days = self._query
+                search = f"<search{days}>{escape(query)}</search>" if query and not self.cut else ""
                 return new + _think(text) + search
             if self._may_be_thought and self.opens:
                 return new + _think(text)

@@ -23,7 +23,8 @@ from agent.tokens import estimated, make_room
 from agent.trajectory import Information, Search
 
 _QUERY = {"type": "string", "description": prompts.QUERY_DESCRIPTION}
-_PARAMETERS = {"type": "object", "properties": {"query": _QUERY}, "required": ["query"]}
+_DAYS = {name: {"type": "string", "description": said} for name, said in prompts.DAYS_DESCRIPTIONS.items()}
+_PARAMETERS = {"type": "object", "properties": {"query": _QUERY, **_DAYS}, "required": ["query"]}
 _FUNCTION = {"name": TOOL, "description": prompts.TOOL_DESCRIPTION, "parameters": _PARAMETERS}
 TOOLS: Json = {"tools": [{"type": "function", "function": _FUNCTION}]}
 CORRECTIONS = {
@@ -192,17 +193,21 @@ def chat_messages(episode: Episode) -> list[Json]:
     briefing = prompts.briefing(episode.instructions, episode.limits.max_searches, now=episode.now)
     earlier = [(message.role, escape(message.text)) for message in episode.conversation]
     system = [briefing, *(text for role, text in earlier if role == "system")]
+    if episode.today:
+        system.append(prompts.dated(episode.today))
     messages: list[Json] = [{"role": "system", "content": "\n\n".join(system)}]
     messages += [{"role": role, "content": text} for role, text in earlier if role != "system"]
     messages.append({"role": "user", "content": prompts.asked(episode.question, episode.plan)})
     information = iter(episode.information)
     # A method that opens with passages has them before any search of the policy.
-    query = episode.first_query or episode.question
+    search = Search(episode.first_query or episode.question)
     for step in episode.steps:
         if isinstance(step, Search):
-            query = step.query
+            search = step
         elif isinstance(step, Information):
-            _add_call(messages, TOOL, to_json({"query": query}), next(information))
+            days = {"after": search.after, "before": search.before}
+            limits = {name: day.isoformat() for name, day in days.items() if day}
+            _add_call(messages, TOOL, to_json({"query": search.query, **limits}), next(information))
     return messages
 
 

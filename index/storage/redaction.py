@@ -31,7 +31,7 @@ _BLANK: Mapping[str, Any] = {
 """Values of a passage or a citation of a deleted document."""
 _FIXED = frozenset(
     """id user document_id created_at kind author role method retriever policy protocol prompt_version
-    finish_reason fault""".split()
+    finish_reason fault day time_zone after before""".split()
 )
 """Fields that neither people nor models write."""
 _WORD = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0eff]|[^\W\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0eff]+")

@@ -1,8 +1,8 @@
 """The day on which a search is made, and the days that it is limited to."""
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,23 @@ class Scope:
     """The day behind the last one. Documents without a date are left out."""
     hides_later: bool = False
     """Whether documents later than `today` are left out. Those without a date are not."""
+    time_zone: str = "UTC"
+    """IANA name of the person's time zone."""
 
     def __post_init__(self) -> None:
         if self.after and self.before and self.after >= self.before:
             raise InvalidPeriod(f"after ({self.after}) has to be earlier than before ({self.before})")
+
+    def within(self, after: date | None, before: date | None) -> "Scope":
+        """Return the part of this scope from the day `after` up to the one before `before`.
+
+        Unlike a scope that somebody asks for, it may have no day: then nothing is found.
+        """
+        first = max(filter(None, (self.after, after)), default=None)
+        end = min(filter(None, (self.before, before)), default=None)
+        if first and end and first >= end:
+            first, end = date.max, None
+        return replace(self, after=first, before=end)
 
     def allows(self, days: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         """Return which of the passages on `days` (see Profile.days) may be found; None for all."""
@@ -54,17 +67,21 @@ class Scope:
         return allowed
 
 
-def scope_of(period: Period, time_zone: str, moment: datetime | None = None) -> Scope:
-    """Return the scope of `period` at `moment`, by default now, in its time zone or else `time_zone`.
+def scope_of(period: Period, time_zone: str, moment: datetime) -> Scope:
+    """Return the scope of `period` at `moment`, in its time zone or else `time_zone`.
 
     Raises InvalidPeriod for a time zone that does not exist, and for a period that has no day.
     """
     zone = zone_named(period.time_zone or time_zone)
-    today = period.as_of or (moment or datetime.now(UTC)).astimezone(zone).date()
+    return scope_on(period, period.as_of or moment.astimezone(zone).date(), zone.key)
+
+
+def scope_on(period: Period, today: date, time_zone: str = "UTC") -> Scope:
+    """Return the scope of `period` on the day `today` of a person. Raises InvalidPeriod if it has no day."""
     if period.last and period.after:
         raise InvalidPeriod("give either last or after")
     after = first_of_last(period.last, today) if period.last else period.after
-    return Scope(today, after, period.before, hides_later=period.as_of is not None)
+    return Scope(today, after, period.before, hides_later=period.as_of is not None, time_zone=time_zone)
 
 
 def first_of_last(period: str, today: date) -> date:

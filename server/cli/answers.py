@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from agent.selecting import read_manifest
 from agent.trajectory import AUTO, Trajectory
 from index.documents import Document
 from index.errors import InvalidDocument, UnknownDocument
-from index.values import Passage
+from index.values import ANY_TIME, Passage, Period
 from server.answers import record_of
 from server.cli.backend import Backend, LocalBackend
 from server.cli.printable import one_line
@@ -104,13 +105,18 @@ class BackendAnswers:
                 raise InvalidDocument(str(error), error.line) from None
             raise ProfileUnavailable(str(error)) from None
 
-    async def search(self, user: str, query: str, k: int, retriever: str | None) -> Sequence[Passage]:
-        """The best `k` documents for the query, each by its best passage. Raises Unanswered."""
+    async def search(
+        self, user: str, query: str, k: int, retriever: str | None, as_of: date | None = None
+    ) -> Sequence[Passage]:
+        """The best `k` documents for the query, each by its best passage, as of a day or else of today.
+
+        Raises Unanswered.
+        """
         if self._service:
             # Not left to the service, whose own `auto` does not hold for searches.
             retriever = retriever or self._service.settings.retriever
         try:
-            return (await self._backend.search(user, [query], k, retriever))[0]
+            return (await self._backend.search(user, [query], k, retriever, _as_of(as_of)))[0]
         except ApiError as error:
             raise Unanswered(str(error)) from None
 
@@ -121,6 +127,7 @@ class BackendAnswers:
             "retriever": options.retriever,
             "limits": dict(options.limits),
             "remember": False,
+            "period": _as_of(options.as_of),
         }
         if options.plan is not None:
             asked["plan"] = options.plan
@@ -130,6 +137,11 @@ class BackendAnswers:
             if isinstance(error, InvalidQuestion) or error.status == 422:
                 raise UnfitQuestion(f"{error} ({one_line(question)[:_SHOWN]})") from None
             raise Unanswered(str(error)) from None
+
+
+def _as_of(day: date | None) -> Period:
+    """The whole history on a day of a data set, which has no time zones, see agent.trajectory.Today."""
+    return Period(as_of=day, time_zone="UTC") if day else ANY_TIME
 
 
 def _selector(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.driver import Event
+from agent.information import notice_line
 from agent.trajectory import (
     Answer,
     AnswerDelta,
@@ -101,10 +102,12 @@ class StepPrinter:
                 self._out.print(hanging(line(("plan", "bold cyan")), line((text, ""))))
             case Thought(text):
                 self._out.print(hanging(line(("·", "dim")), line((text, "dim italic"))))
-            case Search(query):
-                self._out.print(hanging(line(("search", "bold cyan")), line((query, "cyan"))))
+            case Search():
+                self._out.print(hanging(line(("search", "bold cyan")), line((event.described, "cyan"))))
                 self._meanwhile("searching")
             case Information(passages):
+                for notice in event.notices:
+                    self._out.print(line((f"  {notice_line(notice)}", "dim")))
                 self._show_passages(passages)
                 self._meanwhile("thinking")
             case AnswerDelta(text):

@@ -96,6 +96,10 @@ class _AnswerArguments(Arguments):
     """A question about the user, in full: nothing else of your conversation is known here."""
     method: str | None = None
     """Method of answering. Omit it for the default."""
+    as_of: date | None = None
+    """Day to ask on instead of today: documents later than it are not seen."""
+    time_zone: str | None = None
+    """IANA name of the user's time zone, like Europe/Berlin, which says what day it is."""
 
 
 # Shapes of results, for documentation only: results are built from plain values.
@@ -233,6 +237,7 @@ async def _answer(access: Access, whose: Identity, arguments: _AnswerArguments, 
             whose.user,
             arguments.question,
             method=arguments.method,
+            period=Period(as_of=arguments.as_of, time_zone=arguments.time_zone),
             named_by=whose.named_by,
             remember=False,  # It is the assistant's wording, not the person's own message.
         ),
@@ -275,7 +280,7 @@ def _step(event: Event) -> str | None:
         case "thought":
             return f"thinking: {event.text}"
         case "search":
-            return f"searching: {event.query}"
+            return f"searching: {event.described}"
         case "information":
             return f"passages found: {len(event.passages)}"
         case "answer":

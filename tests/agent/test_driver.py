@@ -79,8 +79,8 @@ class Finds:
         self.pausing = asyncio.Event()
         self.calls: list[tuple[str, int, frozenset[tuple[str, int]]]] = []
 
-    async def __call__(self, query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-        self.calls.append((query, k, frozenset(exclude)))
+    async def __call__(self, one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        self.calls.append((one.query, k, frozenset(exclude)))
         self.pausing.set()
         await asyncio.sleep(self._pause)
         result = next(self._results, ())

@@ -14,7 +14,7 @@ from agent.policies.extractive import ExtractivePolicy
 from agent.policies.phrases import phrases
 from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Policy
-from agent.trajectory import Answer, Information, Invalid, Limits, Message, PolicyProtocol, Trajectory
+from agent.trajectory import Answer, Information, Invalid, Limits, Message, PolicyProtocol, Search, Trajectory
 from index.documents import Passage
 
 QUESTION = "What should I cook for my sister?"
@@ -35,8 +35,8 @@ class Finds:
         self.passages, self.pause, self.error = passages, pause, error
         self.calls: list[tuple[str, int]] = []
 
-    async def __call__(self, query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-        self.calls.append((query, k))
+    async def __call__(self, one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        self.calls.append((one.query, k))
         await asyncio.sleep(self.pause)
         if self.error:
             raise self.error

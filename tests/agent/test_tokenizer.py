@@ -18,7 +18,7 @@ from agent.episode import Episode
 from agent.policies.vllm import VLLMPolicy
 from agent.tags import TAGS, escape
 from agent.tokenizer import FastText, SlowText, text_tokenizer
-from agent.trajectory import Message
+from agent.trajectory import Message, Search
 from index.documents import Passage
 from tests.agent import texts
 from tests.agent.families import CONTROLS, FAMILIES, Family, control_ids, tokenizer, transformer
@@ -276,7 +276,7 @@ async def test_an_episode_in_process_sends_no_control_token_but_bos(family: Fami
     )
     episode = Episode(told, conversation=[Message("user", told)])
 
-    async def find(query: str, k: int, exclude: object) -> Sequence[Passage]:
+    async def find(one: Search, k: int, exclude: object) -> Sequence[Passage]:
         return [Passage("d", told, title=told)]
 
     async for _ in drive(episode, VLLMPolicy(engine), find):

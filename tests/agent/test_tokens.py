@@ -17,7 +17,7 @@ from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.policies.tags import TagsPolicy
 from agent.tokens import estimated, make_room, prompt_ids
-from agent.trajectory import Answer, Limits, Segment, Trajectory
+from agent.trajectory import Answer, Limits, Search, Segment, Trajectory
 from index.documents import Passage
 from tests.agent import texts
 from tests.engine import (
@@ -275,7 +275,7 @@ def test_an_estimate_grows_with_the_text_and_is_0_for_none(text: str, more: str)
 # Through an engine.
 
 
-async def find(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+async def find(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
     return [note for note in NOTES if note.key not in exclude][:k]
 
 
@@ -484,7 +484,7 @@ async def test_a_tokenizer_that_breaks_in_the_middle_of_an_episode_is_a_typed_po
 ) -> None:
     with Engine(turns(writes(SEARCH), writes(ANSWER)), dialect=VLLM) as engine:
 
-        async def break_it(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        async def break_it(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             engine.instead["/tokenize"] = reply
             return NOTES[:1]
 
@@ -504,7 +504,7 @@ async def test_a_tokenizer_that_breaks_in_the_middle_of_an_episode_is_a_typed_po
 async def test_an_episode_goes_on_as_text_when_its_tokenizer_is_gone() -> None:
     with Engine(turns(writes(SEARCH), writes(ANSWER)), dialect=VLLM) as engine:
 
-        async def take_it(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        async def take_it(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             engine.instead["/tokenize"] = fails(404)
             return NOTES[:1]
 
@@ -553,7 +553,7 @@ async def test_an_episode_goes_on_when_its_server_is_replaced(before: Dialect, a
         async with writing(engine) as policy:
 
             async def replace_it(
-                query: str, k: int, exclude: Collection[tuple[str, int]]
+                one: Search, k: int, exclude: Collection[tuple[str, int]]
             ) -> Sequence[Passage]:
                 engine.dialect = after
                 await policy.check()

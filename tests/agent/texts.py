@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 TAGS = [f"<{slash}{name}>" for name in ("think", "search", "information", "answer") for slash in ("", "/")]
 NEAR_TAGS = [
     "<Search>", "< search>", "</ answer>", "<search", "</answer", "</", "<", ">", "<<think>", "<answers>",
+    '<search after="2024-03-01">', '<search last="30d" before=x>', '<search last="', '<search =',
     "<information ", "<//search>", "&lt;search>", "</SEARCH>",
 ]  # fmt: skip
 PROSE = [

@@ -30,7 +30,7 @@ _CERTAIN = 0.1
 
 def turns(case: Case) -> Iterator[tuple[Episode, str]]:
     """Each turn of a case: the episode before it, and the text up to its stop string."""
-    episode = Episode(case.question, limits=case.limits, clock=lambda: 0.0)
+    episode = Episode(case.question, limits=case.limits, today=case.today, clock=lambda: 0.0)
     found = iter(case.found)
     for turn in case.turns:
         ends = [turn.index(stop) + len(stop) for stop in STOP if stop in turn]

@@ -36,10 +36,10 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 async def run(policy: Writer, case: Case, seen: Callable[[Event], None] = lambda event: None) -> Trajectory:
-    episode = Episode(case.question, limits=case.limits)
+    episode = Episode(case.question, limits=case.limits, today=case.today)
     found = iter(case.found)
 
-    async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+    async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
         return passages(case, next(found))
 
     async for event in drive(episode, policy, search):
@@ -130,7 +130,7 @@ async def test_openrlhfs_rollouts_see_the_same_transcript_and_tokens(
 ) -> None:
     from vllm import SamplingParams
 
-    episode = Episode(case.question, limits=case.limits)
+    episode = Episode(case.question, limits=case.limits, today=case.today)
     found = iter(case.found)
 
     class Instance(AgentInstanceBase):  # type: ignore[misc]
@@ -258,7 +258,7 @@ async def test_a_full_context_ends_the_turn_as_too_long(policy: Writer) -> None:
     assert sum(len(ids) for ids in ids_of(trajectory)) == CONTEXT
 
 
-async def nothing(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+async def nothing(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
     return []
 
 

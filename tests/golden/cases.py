@@ -9,13 +9,13 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC
+from datetime import UTC, date
 from pathlib import Path
 from typing import Any
 
 from agent.episode import Episode
 from agent.methods import METHODS
-from agent.trajectory import Limits, Search, Trajectory
+from agent.trajectory import Limits, Search, Today, Trajectory
 from index.dates import iso, read_date
 from index.documents import Passage, parse_document
 
@@ -33,6 +33,12 @@ class Case:
     documents: tuple[Mapping[str, Any], ...] = ()
     limits: Limits = field(default_factory=Limits)
     method: str = "pr2"
+    as_of: str = "2024-06-01"
+    """The day on which it is asked, in UTC."""
+
+    @property
+    def today(self) -> Today:
+        return Today(date.fromisoformat(self.as_of))
 
     @property
     def queries(self) -> list[str]:
@@ -41,7 +47,7 @@ class Case:
         return first + [step.query for step in replay(self).steps if isinstance(step, Search)]
 
     def begin(self) -> Episode:
-        return METHODS[self.method].begin(self.question, self.limits)
+        return METHODS[self.method].begin(self.question, self.limits, today=self.today)
 
 
 HISTORY: tuple[Mapping[str, Any], ...] = (
@@ -246,6 +252,7 @@ def comparable(trajectory: Mapping[str, Any]) -> dict[str, Any]:
     kept = (
         "question",
         "limits",
+        "today",
         "prompt_version",
         "segments",
         "transcript",

@@ -104,7 +104,7 @@ async def test_openrlhfs_executor_gives_the_token_ids(case: Case) -> None:
     search = searcher(case)
     current_obs_tokens = encode(BOS + episode.prompt, opening=False)
     if episode.pending is not None:
-        current_obs_tokens += encode(episode.provide(await search("", 5, ())), opening=False)
+        current_obs_tokens += encode(episode.provide(await search(episode.pending, 5, ())), opening=False)
     before = len(current_obs_tokens)
     action_ranges = []
     for number in range(len(case.turns)):
@@ -115,7 +115,7 @@ async def test_openrlhfs_executor_gives_the_token_ids(case: Case) -> None:
         action = episode.feed(action_text) or episode.end_turn()
         feedback_text, done = "", True
         if isinstance(action, Search):
-            feedback_text, done = episode.provide(await search(action.query, 5, ())), False
+            feedback_text, done = episode.provide(await search(action, 5, ())), False
         current_obs_tokens = current_obs_tokens + action_tokens + encode(feedback_text, opening=False)
         if done:
             break

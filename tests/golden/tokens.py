@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from agent.driver import Searcher
 from agent.tags import STOP
 from agent.tokens import prompt_ids
-from agent.trajectory import Trajectory
+from agent.trajectory import Search, Trajectory
 from index.documents import Passage
 from tests.golden.cases import CASES, OPENED, Case, passages, replay
 
@@ -122,7 +122,7 @@ def searcher(case: Case) -> Searcher:
     """Returns the results of the case's searches, in order."""
     found = iter(case.found)
 
-    async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> list[Passage]:
+    async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> list[Passage]:
         return passages(case, next(found))
 
     return search
@@ -139,7 +139,7 @@ async def replayed(case: Case) -> tuple[Trajectory, list[list[int]]]:
     prompts: list[list[int]] = []
     while episode.finish_reason is None:
         if episode.pending is not None:
-            episode.provide(await search(episode.pending.query, case.limits.top_k, episode.passages_read))
+            episode.provide(await search(episode.pending, case.limits.top_k, episode.passages_read))
             continue
         turn_index = len(prompts)
         prompts.append(await prompt_ids(episode, encoded))

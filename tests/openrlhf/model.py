@@ -15,6 +15,9 @@ from agent.methods import METHODS
 from agent.trajectory import Limits
 from index.documents import Passage
 from tests.engines import model as by_heart
+from tests.golden.cases import CASES
+
+TODAY = CASES[0].today
 
 LIMITS = Limits(max_searches=1, top_k=1, max_tokens=128)
 CONTEXT = 1_024
@@ -60,7 +63,7 @@ def make(folder: Path, method: str = "pr2") -> Path:
 
 
 def _curious(topic: Topic) -> list[tuple[str, bool]]:
-    episode = Episode(topic.question, limits=LIMITS)
+    episode = Episode(topic.question, limits=LIMITS, today=TODAY)
     looks = f"<think>I look.</think><search>{topic.query}</search>"
     opening = episode.prompt
     episode.feed(looks)
@@ -71,7 +74,7 @@ def _curious(topic: Topic) -> list[tuple[str, bool]]:
 
 def _reading(topic: Topic, method: str) -> list[list[tuple[str, bool]]]:
     """Both ways to answer after the passages that the method opens with."""
-    episode = METHODS[method].begin(topic.question, LIMITS)
+    episode = METHODS[method].begin(topic.question, LIMITS, today=TODAY)
     opening = episode.prompt
     found = episode.provide(_passages(topic))
     says = f"<think>There.</think><answer>{topic.answer}</answer>"
@@ -83,7 +86,7 @@ def _passages(topic: Topic) -> list[Passage]:
 
 
 def _lazy(topic: Topic) -> list[tuple[str, bool]]:
-    return [(Episode(topic.question, limits=LIMITS).prompt, False), (_LAZY, True)]
+    return [(Episode(topic.question, limits=LIMITS, today=TODAY).prompt, False), (_LAZY, True)]
 
 
 def _learn(model: LlamaForCausalLM, samples: Sequence[tuple[list[int], list[bool]]]) -> None:

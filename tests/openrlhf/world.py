@@ -17,6 +17,7 @@ from index.storage.store import Store
 from tests.golden.cases import RETRIEVER, Case
 from tests.golden.tokens import TOKENIZER, encode, sampled, written
 from tests.index.fakes import HashEncoder
+from tests.openrlhf.model import TODAY
 from training.judging.judge import Judge, RubricAspect, RubricQuestion, Unjudged
 from training.judging.lexical import LexicalJudge
 from training.policy.environment import Configuration, Environment
@@ -117,7 +118,7 @@ def row_of(question: str, expects: str = "green tea coffee", without_profile: fl
         rubric_aspects=(Aspect(aspect=expects, reason="", evidence=""),),
         profile=(),
     )
-    return Row(user="ana", question=asked, without_profile=without_profile)
+    return Row(user="ana", question=asked, day=TODAY.day, without_profile=without_profile)
 
 
 async def roll_out(

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,14 @@ def make_service(tmp_path: Path, encoder: SentenceTransformerEncoder) -> Iterato
         *,
         planner: Policy | None = None,
         selector: Selector | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         upload_mb: int = 2,
         **fields: Any,
     ) -> Service:
         settings = Settings(data=tmp_path, upload_mb=upload_mb, **fields)
         profiles = Profiles(Store(settings.url, encoder.manifest), encoder)
         policy = policy or ScriptedPolicy([THINK_SEARCH, THINK_ANSWER])
-        service = Service(profiles, policy, settings, planner, selector)
+        service = Service(profiles, policy, settings, planner, selector, clock=clock)
         made.append(service)
         return service
 

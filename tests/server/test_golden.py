@@ -51,6 +51,8 @@ def flags(case: Case) -> list[str]:
         RETRIEVER,
         "--method",
         case.method,
+        "--as-of",
+        case.as_of,
         *(f"--{name.replace('_', '-')}={value}" for name, value in limits),
     ]
 
@@ -67,6 +69,7 @@ def test_through_the_api(case: Case, url: str) -> None:
         "method": case.method,
         "retriever": RETRIEVER,
         "limits": asdict(case.limits),
+        "as_of": case.as_of,
     }
     record = httpx.post(f"{url}/v1/users/{USER}/answers", json=body).json()
     assert comparable(record["trajectory"]) == expected(case)

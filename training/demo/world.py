@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.trajectory import Search
 from index.documents import Passage
 from index.ranking.lexical import LexicalIndex
 from index.text.words import terms
@@ -130,9 +131,9 @@ class User:
         self.passages = self._history(rng)
         self._index = LexicalIndex([terms(passage.text) for passage in self.passages])
 
-    async def search(self, query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+    async def search(self, one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
         """An agent.driver.Searcher with the service's own BM25; the earlier document wins a tie."""
-        scores = self._index.scores(terms(query))
+        scores = self._index.scores(terms(one.query))
         ranked = sorted(range(len(scores)), key=lambda number: (-scores[number], number))
         found = (self.passages[number] for number in ranked if scores[number] > 0)
         return [passage for passage in found if passage.key not in exclude][:k]

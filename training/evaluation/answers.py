@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
 from agent.trajectory import Trajectory
 from training.errors import TrainingError
-from training.evaluation.profiles import ProfileStore
+from training.evaluation.profiles import UNDATED, ProfileStore
 
 
 class Unanswered(Exception):
@@ -32,6 +33,8 @@ class AnswerOptions:
     limits: Mapping[str, int] = field(default_factory=dict)
     """Only those that differ from the defaults."""
     plan: str | None = None
+    as_of: date = UNDATED
+    """Day on which the question is asked: the prompt states it, and documents later than it are not seen."""
 
 
 class Answers(ProfileStore, Protocol):

@@ -8,6 +8,7 @@ import random
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from agent.trajectory import Trajectory
 from index.errors import InvalidDocument
 from training.errors import TrainingError
 from training.evaluation.answers import AnswerOptions, Answers, Unanswered, UnfitQuestion
-from training.evaluation.profiles import KeptProfiles, ProfileUnavailable, person_of
+from training.evaluation.profiles import KeptProfiles, ProfileUnavailable, day_of, person_of
 from training.evaluation.records import SCORE
 from training.evaluation.runs import RunOutcome, Watcher, open_run
 from training.evaluation.task import Metric, Q, Task, dataset_hash
@@ -142,9 +143,10 @@ async def evaluate(
     }
     with open_run(evaluation.out, configuration) as run:
         profiles = KeptProfiles(answers)
-        users: list[str] = []
+        users: dict[str, date] = {}
         if method == _RANDOM:
-            users = sorted({await profiles.keep(question) for question in evaluation.questions()})
+            for question in evaluation.questions():
+                users[await profiles.keep(question)] = day_of(question.profile)
             if len(users) == 1:
                 raise EvaluationError(f"{_RANDOM} needs the profiles of at least two people")
 
@@ -156,10 +158,12 @@ async def evaluate(
             except InvalidDocument as error:
                 why = f"question {question.id}: its profile cannot be stored: {error}"
                 raise UnfitQuestion(why) from None
+            day = day_of(question.profile)
             if users:
-                user = _other_user(users, user, f"{evaluation.seed} {question.id}")
+                user = _other_user(sorted(users), user, f"{evaluation.seed} {question.id}")
+                day = users[user]
             plan = as_plan(task.plan(question)) if method == _ORACLE else None
-            options = AnswerOptions(name, evaluation.retriever, evaluation.limits, plan)
+            options = AnswerOptions(name, evaluation.retriever, evaluation.limits, plan, day)
             return await answers.answer(user, question.question, options)
 
         if watcher:

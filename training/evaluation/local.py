@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
+from datetime import date
 from typing import Any
 
 from agent.auto import NEEDS_SELECTOR, Chooser
@@ -11,12 +12,14 @@ from agent.driver import drive
 from agent.methods import METHODS
 from agent.policy import Policy
 from agent.selecting import Selector
-from agent.trajectory import AUTO, Limits, Trajectory
+from agent.trajectory import AUTO, Limits, Search, Today, Trajectory
 from index.documents import Document, Passage
 from index.errors import UnknownRetriever
 from index.profiles import Profiles
 from index.ranking.retrievers import DEFAULT
 from index.searching import AsyncSearch
+from index.values import Notice
+from index.when.scope import Scope
 from training.evaluation.answers import AnswerOptions, UnfitMethod
 
 
@@ -76,9 +79,16 @@ class LocalAnswers:
         """See ProfileStore."""
         await asyncio.to_thread(self._profiles.put, user, documents)
 
-    async def search(self, user: str, query: str, k: int, retriever: str | None) -> Sequence[Passage]:
-        """The best `k` documents for the query, each by its best passage. Raises UnknownUser."""
-        return (await self._search.search(user, [query], k, retriever or self._retriever))[0]
+    async def search(
+        self, user: str, query: str, k: int, retriever: str | None, as_of: date | None = None
+    ) -> Sequence[Passage]:
+        """The best `k` documents for the query, each by its best passage. Raises UnknownUser.
+
+        As of the day `as_of`, or else that of the person's last document.
+        """
+        scope = _scope(as_of) if as_of else None
+        name = retriever or self._retriever
+        return (await self._search.search(user, [query], k, name, scope=scope))[0]
 
     async def answer(self, user: str, question: str, options: AnswerOptions) -> Trajectory:
         """See Answers. Never raises Unanswered: what fails here is not temporary."""
@@ -90,7 +100,7 @@ class LocalAnswers:
             return await self._chooser.compete(
                 user, limits, lambda member, given: self._with(member, user, question, options, given)
             )
-        selection = await self._chooser.before(user, question, limits)
+        selection = await self._chooser.before(user, question, limits, _scope(options.as_of))
         return replace(
             await self._with(selection.retriever, user, question, options, limits), selection=selection
         )
@@ -98,12 +108,22 @@ class LocalAnswers:
     async def _with(
         self, retriever: str, user: str, question: str, options: AnswerOptions, limits: Limits
     ) -> Trajectory:
-        episode = METHODS[options.method].begin(question, limits, plan=options.plan or "")
+        scope = _scope(options.as_of)
+        today = Today(scope.today, scope.time_zone)
+        episode = METHODS[options.method].begin(question, limits, today=today, plan=options.plan or "")
 
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            return (await self._search.search(user, [query], k, retriever, exclude))[0]
+        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+            days = scope.within(one.after, one.before)
+            return (await self._search.search(user, [one.query], k, retriever, exclude, days))[0]
 
-        async with aclosing(drive(episode, self._policy, search)) as events:
+        async def notice(asked: str, one: Search) -> Sequence[Notice]:
+            return await self._search.notices(user, asked, one.after, one.before, scope)
+
+        async with aclosing(drive(episode, self._policy, search, notice=notice)) as events:
             async for _ in events:
                 pass
         return replace(episode.trajectory, policy=self._policy.name)
+
+
+def _scope(day: date) -> Scope:
+    return Scope(day, hides_later=True)

@@ -4,12 +4,19 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Protocol
 
 from index.documents import Document, parse_document
 from index.errors import UnknownDocument, UnknownUser
 from training.errors import TrainingError
 from training.evaluation.task import Item, Question
+
+UNDATED = date(2024, 1, 1)
+"""The day on which questions are asked whose profile has no dates, like LaMP-QA's.
+
+Prompts state a day, and those of training and measuring have to be the same whenever they are made.
+"""
 
 
 class ProfileUnavailable(TrainingError):
@@ -69,6 +76,17 @@ def documents_of(profile: Sequence[Item]) -> list[Document]:
         parse_document(_document(item) or {"id": item.id, "text": item.text}, position)
         for position, item in enumerate(profile)
     ]
+
+
+def day_of(profile: Sequence[Item]) -> date:
+    """The day on which the person of a profile asks: the local day of the last document; see UNDATED.
+
+    Raises InvalidDocument, as `documents_of` does.
+    """
+    if not any("created_at" in (_document(item) or ()) for item in profile):
+        return UNDATED
+    times = [document.created_at for document in documents_of(profile)]
+    return max((moment.date() for moment in times if moment), default=UNDATED)
 
 
 def user_of(question: Question) -> str:

@@ -3,14 +3,16 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 from agent.driver import drive
 from agent.methods import METHODS
 from agent.policy import Policy
 from agent.prompts import PROMPT_VERSION
-from agent.trajectory import Limits, PolicyProtocol
+from agent.trajectory import Limits, PolicyProtocol, Search, Today
 from index.documents import Passage
+from training.evaluation.profiles import day_of
 from training.evaluation.records import rubric_score
 from training.evaluation.runs import unanswered
 from training.evaluation.task import Item
@@ -54,22 +56,24 @@ class RubricUtility:
         passages = [
             Passage(document.id, document.text, rank=rank) for rank, document in enumerate(documents, 1)
         ]
+        day = day_of(question.profile)
         content = {
             **self._generation,
             "question": question.question,
+            "day": str(day),
             "passages": [[passage.document_id, passage.text] for passage in passages],
         }
-        output = await self.outputs.output(content, lambda: self._answer(question.question, passages))
+        output = await self.outputs.output(content, lambda: self._answer(question.question, day, passages))
         score = rubric_score(await judged(self.judge, question, output.text))
         if score is None:
             raise NoUtility("the judge gave no verdict on an aspect")
         return score
 
-    async def _answer(self, question: str, passages: Sequence[Passage]) -> Output:
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+    async def _answer(self, question: str, day: date, passages: Sequence[Passage]) -> Output:
+        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             return passages
 
-        episode = METHODS["rag"].begin(question, self.limits, protocol=self.protocol)
+        episode = METHODS["rag"].begin(question, self.limits, today=Today(day), protocol=self.protocol)
         async with aclosing(drive(episode, self.policy, search)) as events:
             async for _ in events:
                 pass

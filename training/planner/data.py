@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict
 from agent.planning import as_plan, planning
 from agent.tokenizer import text_tokenizer
 from agent.tokens import prompt_ids
-from agent.trajectory import Answer, Limits
+from agent.trajectory import Answer, Limits, Today
 from index.documents import Passage
+from training.evaluation.profiles import day_of
 from training.folder import cut_torn_line
 from training.tasks.datasets import Part
 from training.tasks.errors import DataError
@@ -70,7 +71,7 @@ async def make_example(
     async def encode(text: str, opening: bool) -> list[int]:
         return texts.encode(text, opening)
 
-    episode = planning(question.question, limits)
+    episode = planning(question.question, limits, today=Today(day_of(question.profile)))
     episode.provide(await search(question, min(limits.top_k, limits.max_documents)))
     completion = f"<answer>{as_plan(aspect.aspect for aspect in question.rubric_aspects)}</answer>"
     written = await encode(completion, False)

@@ -14,18 +14,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.prompts import PROMPT_VERSION
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import Limits, Search, Trajectory
 from index.documents import Passage, first_fault
 from index.profiles import Profiles, open_profiles
 from index.ranking.retrievers import Retrievers
 from index.searching import AsyncSearch
 from index.storage.location import FILE, file_url
+from index.values import Notice
+from index.when.scope import Scope
 from training.errors import TrainingError
 from training.judging.factory import InvalidJudge, JudgeConfiguration
 from training.policy.advantage import Formula
 from training.policy.prlm_reward import PrlmSettings
 from training.policy.reward import Costs, Reward, RewardFunction
-from training.policy.rows import DEFAULT_METHOD, TRAINABLE, Row
+from training.policy.rows import DEFAULT_METHOD, TRAINABLE, Referenced, Row
 from training.policy.rubric_reward import RubricSettings
 
 CONFIGURATION = "PR2_TRAINING"
@@ -143,11 +145,22 @@ class Environment:
         return row.begin(self.configuration.limits, self._method)
 
     async def search(
-        self, user: str, query: str, k: int, exclude: Collection[tuple[str, int]]
+        self, row: Row, search: Search, k: int, exclude: Collection[tuple[str, int]]
     ) -> Sequence[Passage]:
-        """See Profiles.search. Runs in a thread; queries of concurrent rollouts are encoded as one batch."""
-        found = await self._search.search(user, [query], k, self.configuration.retriever, exclude)
-        return found[0]
+        """Search the row's profile on its day, see agent.driver.Searcher.
+
+        Runs in a thread; queries of concurrent rollouts are encoded as one batch.
+        """
+        scope = _scope(row).within(search.after, search.before)
+        name = self.configuration.retriever
+        return (await self._search.search(row.user, [search.query], k, name, exclude, scope))[0]
+
+    async def notices(self, row: Row, question: str, search: Search) -> Sequence[Notice]:
+        """See agent.driver.Noticer. None for LaMP: its inputs ask nothing of a history, and evaluations of
+        them have none either."""
+        if isinstance(row.question, Referenced):
+            return ()
+        return await self._search.notices(row.user, question, search.after, search.before, _scope(row))
 
     async def reward(self, row: Row, trajectory: Trajectory) -> Reward:
         """Reward the trajectory; its total is None if the judge or the reward model failed.
@@ -169,6 +182,10 @@ async def check(configuration: Configuration) -> None:
         await environment.check()
     finally:
         await environment.aclose()
+
+
+def _scope(row: Row) -> Scope:
+    return Scope(row.day, hides_later=True)
 
 
 def _profiles(configuration: Configuration) -> Profiles:

@@ -9,6 +9,7 @@ from pathlib import Path
 from agent.methods import METHODS, Method
 from agent.trajectory import Limits
 from training.errors import TrainingError
+from training.evaluation.profiles import day_of
 from training.evaluation.records import MANIFEST, read_records
 from training.folder import pin_configuration, replacing, write_json
 from training.judging.factory import JudgeConfiguration
@@ -89,7 +90,8 @@ class Preparation:
             for question in part.questions():
                 user = await keep(question)
                 score = self.without_profile.get((question.id, question.question))
-                rows.append(Row(user=user, question=bare(question), without_profile=score))
+                day = day_of(question.profile)
+                rows.append(Row(user=user, question=bare(question), day=day, without_profile=score))
                 finished()
             file = out / f"{name}.jsonl"
             count = write_prompts(file, rows, self.configuration.limits, method)

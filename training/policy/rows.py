@@ -4,15 +4,17 @@ OpenRLHF keeps only these two columns of a data set. The label holds the user wh
 the question, with the rubric or the reference that its answers are scored by.
 """
 
+from datetime import date
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.episode import Episode
 from agent.methods import METHODS, Method
-from agent.trajectory import Limits
+from agent.trajectory import Limits, Today
 from index.documents import Text, first_fault
 from index.numbers import Number
+from training.evaluation.profiles import UNDATED
 from training.tasks.lamp.data import Question as LampQuestion
 from training.tasks.lamp.inputs import query_of
 from training.tasks.lamp.schemas import number_of
@@ -61,6 +63,8 @@ class Row(BaseModel):
     """User whose profile is searched."""
     question: Question | Referenced
     """With narrative and rubric or with a reference, but without the profile, which is in the store."""
+    day: date = UNDATED
+    """Day on which the question is asked, see training.evaluation.profiles.day_of."""
     without_profile: Number | None = None
     """Score from 0 to 1 of the policy's own answer without the profile; None if unknown."""
 
@@ -85,7 +89,7 @@ class Row(BaseModel):
     def begin(self, limits: Limits, method: Method) -> Episode:
         """Begin the episode of the question, as an evaluation does."""
         query = self.question.query if isinstance(self.question, Referenced) else ""
-        return method.begin(self.question.question, limits, query=query)
+        return method.begin(self.question.question, limits, query=query, today=Today(self.day))
 
     @classmethod
     def from_label(cls, label: str) -> "Row":

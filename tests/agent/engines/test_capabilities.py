@@ -15,7 +15,7 @@ from agent.engines.errors import EngineError
 from agent.engines.openai import OpenAIServer
 from agent.episode import Episode
 from agent.policies.tags import TagsPolicy
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import Limits, Search, Trajectory
 from index.documents import Passage
 from tests.engine import (
     CHAT_ONLY,
@@ -43,7 +43,7 @@ PASSAGE = Passage("d1", "The Strandcafé was the best. 🌊")
 HTML = Reply((b"<html>Welcome</html>",), content_type="text/html")
 
 
-async def find(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+async def find(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
     return [PASSAGE]
 
 

@@ -25,7 +25,7 @@ from agent.policies.tools import ToolsPolicy
 from agent.policy import Policy
 from agent.tags import marked_up
 from agent.tokenizer import TokenizerFiles
-from agent.trajectory import Message, Trajectory
+from agent.trajectory import Message, Search, Trajectory
 from index.documents import Passage
 from tests.agent import texts
 from tests.agent.families import CONTROLS, FAMILIES, Family, control_ids, tokenizer, transformer
@@ -110,7 +110,7 @@ async def run(policy: Policy, told: str, protocol: Any = "tags") -> Trajectory:
     """An episode whose question, conversation and documents are `told`."""
     episode = Episode(told, conversation=[Message("user", told)], protocol=protocol)
 
-    async def find(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+    async def find(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
         return [Passage("d", told, title=told)]
 
     async for _ in drive(episode, policy, find):

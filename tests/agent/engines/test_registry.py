@@ -17,7 +17,7 @@ from agent.engines.vllm_chat import finite_values
 from agent.methods import METHODS
 from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Policy
-from agent.trajectory import Limits, PolicyProtocol
+from agent.trajectory import Limits, PolicyProtocol, Search
 from index.documents import Passage
 from server.settings import Settings
 
@@ -67,7 +67,7 @@ def toy() -> Iterator[None]:
     del ENGINES["toy"]
 
 
-async def _find(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+async def _find(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
     return [Passage("tea", "I drink green tea.")]
 
 

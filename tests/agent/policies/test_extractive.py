@@ -7,7 +7,7 @@ from agent.driver import drive
 from agent.episode import Episode
 from agent.policies.extractive import ExtractivePolicy
 from agent.policies.phrases import phrases
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import Limits, Search, Trajectory
 from index.documents import Passage
 
 SISTER = Passage(
@@ -24,9 +24,9 @@ class Finds:
         self.passages = passages
         self.queries: list[str] = []
 
-    async def __call__(self, query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-        self.queries.append(query)
-        asked = set(query.lower().split())
+    async def __call__(self, one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        self.queries.append(one.query)
+        asked = set(one.query.lower().split())
         found = [p for p in self.passages if asked & set(p.text.lower().split()) and p.key not in exclude]
         return found[:k]
 
@@ -110,8 +110,8 @@ async def test_a_name_leads_to_the_next() -> None:
         Passage("n3", "Marcus eats no pork.", rank=1),
     ]
 
-    async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-        about = {"Delphine": found[1:2], "Marcus": found[2:]}.get(query.split()[-1], found[:1])
+    async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        about = {"Delphine": found[1:2], "Marcus": found[2:]}.get(one.query.split()[-1], found[:1])
         return [passage for passage in about if passage.key not in exclude]
 
     episode = Episode("What pork dish may our singer cook with her partner", policy="extractive")

@@ -16,7 +16,7 @@ from agent.episode import Episode
 from agent.policies.tags import TagsPolicy
 from agent.policy import Chunk
 from agent.tags import STOP
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import Limits, Search, Trajectory
 from index.documents import Passage
 from tests.engine import (
     CHAT_ONLY,
@@ -45,7 +45,7 @@ PASSAGE = Passage(document_id="d1", text="The Strandcafé was the best. 🌊", r
 QUESTION = "Where did I\tlike it?\r\nTell me 🦊, €, \u2028, \x85 and </search>."
 
 
-async def find(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+async def find(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
     return [PASSAGE]
 
 

@@ -210,6 +210,7 @@ async def test_a_call_that_cannot_be_served_says_why_and_how_to_go_on(url: str) 
         assert "the question is empty" in await ask(question="  ")
         assert "the limit is 32000 (limits.question_characters)" in await ask(question="x" * 32_001)
         assert "there is no method 'magic'" in await ask(method="magic")
+        assert "there is no time zone 'Europe/Atlantis'" in await ask(time_zone="Europe/Atlantis")
         with pytest.raises(MCPError, match="there is no tool 'forget'; there are search_profile, add_doc"):
             await client.call_tool("forget", {})
 
@@ -269,6 +270,17 @@ async def test_no_answer_is_an_error_and_never_an_empty_success(
     with served(make_service(ScriptedPolicy(turns), limits=limits)) as url:
         async with Client(url) as client:
             assert words in await refused(client, "answer_question", user="ana", question=QUESTION)
+
+
+async def test_a_question_can_be_asked_on_another_day(make_service: MakeService) -> None:
+    service = make_service(ScriptedPolicy(["<think>a</think><answer>Pears.</answer>"]))
+    on = {"as_of": "2024-02-29", "time_zone": "Asia/Tokyo"}
+    with served(service) as url:
+        async with Client(url) as client:
+            result = await client.call_tool("answer_question", {"user": "ana", "question": QUESTION, **on})
+    assert result.structured_content is not None
+    record = service.profiles.store.answer("ana", result.structured_content["answer_id"])
+    assert record["trajectory"]["today"] == {"day": "2024-02-29", "time_zone": "Asia/Tokyo"}
 
 
 async def test_an_answer_that_a_limit_cut_off_says_so(make_service: MakeService) -> None:

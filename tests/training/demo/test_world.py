@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from agent.trajectory import Search
 from training.demo import world
 from training.demo.demonstrations import reading
 from training.demo.experiment import Plan, Setting
@@ -16,7 +17,7 @@ SETTING = Setting.of(7, PLAN)
 
 
 def _found(user: world.User, query: str) -> list[str]:
-    return [f" {passage.text}" for passage in asyncio.run(user.search(query, 2, ()))]
+    return [f" {passage.text}" for passage in asyncio.run(user.search(Search(query), 2, ()))]
 
 
 def test_what_held_out_people_like_and_whom_they_know_is_never_seen_in_training() -> None:

@@ -3,16 +3,19 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from agent.driver import searched
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.policies.scripted import ScriptedPolicy
-from agent.prompts import PROMPT_VERSION
-from agent.trajectory import Limits
+from agent.prompts import PROMPT_VERSION, dated
+from agent.trajectory import Limits, Search, Today
 from index.documents import Document
 from index.encoding.embedding import reembed
 from index.encoding.encoders import SentenceTransformerEncoder, load_space
@@ -35,7 +38,7 @@ from training.policy.environment import (
     check,
 )
 from training.policy.reward import Costs
-from training.policy.rows import TRAINABLE, Row
+from training.policy.rows import TRAINABLE, Referenced, Row
 from training.policy.rubric_reward import RubricReward
 from training.tasks.lampqa.data import Aspect, Question
 
@@ -52,6 +55,7 @@ ROW = Row(
         ),
         profile=(),
     ),
+    day=date(2024, 5, 3),
 )
 TEA = [Document(id="t", text="I drink green tea."), Document(id="c", text="Coffee is for my sister.")]
 
@@ -115,9 +119,9 @@ def environment(folder: Path, profiles: Profiles, judge: Judge | None = None) ->
 
 async def test_the_configured_environment_searches_and_scores(tmp_path: Path, profiles: Profiles) -> None:
     opened = await Environment.open(configured(tmp_path))
-    found = await opened.search("ana", "tea", 3, ())
+    found = await opened.search(ROW, Search("tea"), 3, ())
     assert [passage.document_id for passage in found] == ["t"]
-    assert await opened.search("ana", "tea", 3, {found[0].key}) == []
+    assert await opened.search(ROW, Search("tea"), 3, {found[0].key}) == []
     assert (await opened.reward(ROW, answered("Green tea, and no coffee.").trajectory)).score == 1.0
     await opened.aclose()
 
@@ -144,19 +148,43 @@ async def test_the_episode_is_the_one_of_the_prompt_and_of_the_service(
     limits = Limits(max_searches=1)
     configuration = Configuration(data=tmp_path, method=method, limits=limits, retriever="bm25")
     made = Environment(configuration, profiles, rubric(LexicalJudge()))
-    episode = made.episode(ROW)
-    assert episode.prompt == ROW.to_record(limits, METHODS[method])["input"]
+    asked = ROW.question.model_copy(update={"question": "What did I drink in March 2024?"})
+    row = ROW.model_copy(update={"question": asked})
+    episode = made.episode(row)
+    assert episode.prompt == row.to_record(limits, METHODS[method])["input"]
     if episode.pending:
-        found = await made.search(ROW.user, episode.pending.query, episode.passages_wanted, ())
-        episode.provide(found)
+        found, told = await searched(episode, partial(made.search, row), partial(made.notices, row))
+        assert "dated between 2024-03-01 and 2024-03-31." in episode.provide(found, notices=told)
     policy = ScriptedPolicy(["<think>So.</think><answer>Tea.</answer>"])
     episode.feed("<think>So.</think><answer>Tea.</answer>")
-    options = AnswerOptions(method, "bm25", {"max_searches": 1})
-    served = await LocalAnswers(profiles, policy).answer(ROW.user, ROW.question.question, options)
+    assert dated(Today(ROW.day)) in episode.prompt
+    options = AnswerOptions(method, "bm25", {"max_searches": 1}, as_of=ROW.day)
+    served = await LocalAnswers(profiles, policy).answer(row.user, asked.question, options)
     assert [(one.author, one.text) for one in episode.segments] == [
         (one.author, one.text) for one in served.segments
     ]
     assert (served.prompt_version, served.finish_reason) == (PROMPT_VERSION, "answered")
+
+
+async def test_inputs_of_lamp_ask_nothing_about_days(tmp_path: Path, profiles: Profiles) -> None:
+    asked = Referenced(id="q", question="In March 2024?", category="LaMP_4", reference="On tea")
+    row = ROW.model_copy(update={"question": asked})
+    made = environment(tmp_path, profiles)
+    assert await made.notices(row, "In March 2024?", Search("tea")) == ()
+    assert len(await made.notices(ROW, "In March 2024?", Search("tea"))) == 1
+
+
+async def test_a_row_is_searched_on_its_day(tmp_path: Path, profiles: Profiles) -> None:
+    def note(name: str, moment: datetime) -> Document:
+        return Document(id=name, text=f"The market, {name}.", created_at=moment)
+
+    days = {"before": datetime(2024, 4, 2, tzinfo=UTC), "after": datetime(2024, 5, 4, tzinfo=UTC)}
+    profiles.put("eve", [note(*item) for item in days.items()])
+    made = environment(tmp_path, profiles)
+    row = ROW.model_copy(update={"user": "eve"})
+    assert [found.document_id for found in await made.search(row, Search("the market"), 5, ())] == ["before"]
+    later = row.model_copy(update={"day": date(2024, 5, 4)})
+    assert len(await made.search(later, Search("the market"), 5, ())) == 2
 
 
 async def test_queries_of_concurrent_rollouts_are_encoded_in_one_batch(
@@ -166,7 +194,7 @@ async def test_queries_of_concurrent_rollouts_are_encoded_in_one_batch(
     encoder.calls.clear()
     encoder.hold = threading.Event()
     encoder.entered.clear()
-    searches = [asyncio.create_task(made.search("ana", f"tea {n}", 1, ())) for n in range(9)]
+    searches = [asyncio.create_task(made.search(ROW, Search(f"tea {n}"), 1, ())) for n in range(9)]
     # All nine tasks were started before the first batch, so none is still to come.
     await asyncio.to_thread(encoder.entered.wait, 60)
     encoder.hold.set()
@@ -250,9 +278,9 @@ async def test_a_space_of_the_store_can_be_searched_in_training(
     configuration = Configuration(data=tmp_path, retriever="ropg", spaces={"ropg": "minilm"})
     opened = await Environment.open(configuration)
     with pytest.raises(SpaceUnavailable):
-        await opened.search("ana", "green tea", 1, ())
+        await opened.search(ROW, Search("green tea"), 1, ())
     reembed(profiles.store, load_space("minilm"), space="ropg")
-    assert [found.document_id for found in await opened.search("ana", "green tea", 1, ())] == ["t"]
+    assert [found.document_id for found in await opened.search(ROW, Search("green tea"), 1, ())] == ["t"]
     await opened.aclose()
     assert Configuration.model_validate_json(configuration.model_dump_json()) == configuration
     assert "spaces" not in Configuration(data=tmp_path).model_dump_json()

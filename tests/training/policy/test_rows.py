@@ -1,7 +1,9 @@
+from datetime import date
+
 import pytest
 
 from agent.methods import METHODS
-from agent.trajectory import Limits
+from agent.trajectory import Limits, Today
 from training.policy.rows import INPUT, LABEL, Row, bare
 from training.tasks.lamp.data import Question as LampQuestion
 from training.tasks.lamp.inputs import query_of
@@ -16,7 +18,7 @@ QUESTION = Question(
     rubric_aspects=(Aspect(aspect="Olives", reason="She likes them", evidence="told"),),
     profile=(),
 )
-ROW = Row(user="ana", question=QUESTION, without_profile=0.25)
+ROW = Row(user="ana", question=QUESTION, day=date(2024, 2, 29), without_profile=0.25)
 
 
 def test_a_row_survives_the_prompt_file() -> None:
@@ -49,7 +51,8 @@ def test_only_the_profile_is_left_out_of_a_question_with_a_rubric() -> None:
 
 def test_the_prompt_is_that_of_the_service() -> None:
     limits = Limits(max_searches=2)
-    assert ROW.to_record(limits)[INPUT] == METHODS["pr2"].begin(QUESTION.question, limits).prompt
+    served = METHODS["pr2"].begin(QUESTION.question, limits, today=Today(date(2024, 2, 29)))
+    assert ROW.to_record(limits)[INPUT] == served.prompt
 
 
 def test_an_input_of_lamp_is_searched_by_its_own_text_as_in_an_evaluation() -> None:

@@ -10,7 +10,7 @@ from agent.driver import Searcher, drive
 from agent.episode import Episode
 from agent.methods import METHODS
 from agent.policy import Policy
-from agent.trajectory import Limits, Trajectory
+from agent.trajectory import Limits, Search, Trajectory
 from index.documents import Passage
 from index.encoding.encoders import Vectors
 from index.ranking.profile import Profile
@@ -77,8 +77,8 @@ class Searching:
     def of(self, task: Task) -> Searcher:
         profile = self.profiles[task.person.name]
 
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            asked = Query(query, self.vectors[query] if self.retriever.needs_vectors else None)
+        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+            asked = Query(one.query, self.vectors[one.query] if self.retriever.needs_vectors else None)
             (ranking,) = self.retriever.rank(profile, [asked], len(profile))
             found = [profile.passage(at, rank, score) for rank, (at, score) in enumerate(ranking, 1)]
             return [passage for passage in found if passage.key not in exclude][:k]

@@ -8,11 +8,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from openrlhf.utils.agent import AgentInstanceBase, MultiTurnAgentExecutor
 
+from agent.driver import searched
 from agent.episode import Episode
 from agent.policy import Chunk
 from agent.tags import STOP
@@ -20,6 +22,7 @@ from agent.tokenizer import text_tokenizer
 from agent.tokens import ANSWER_SHARE
 from agent.trajectory import Trajectory
 from index.documents import Passage
+from index.values import Notice
 from training.policy.environment import Configuration, Environment, InvalidConfiguration
 from training.policy.reward import Reward
 from training.policy.rows import Row
@@ -83,25 +86,25 @@ class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
 
     async def _searched(self) -> str:
         """Answer the pending search. Returns the information block."""
-        pending = self.episode.pending
-        assert pending is not None
-        wanted, read = self.episode.passages_wanted, self.episode.passages_read
-        return self._provide(await self._environment.search(self._row.user, pending.query, wanted, read))
+        search = partial(self._environment.search, self._row)
+        notice = partial(self._environment.notices, self._row)
+        return self._provide(*await searched(self.episode, search, notice))
 
-    def _provide(self, found: Sequence[Passage]) -> str:
+    def _provide(self, found: Sequence[Passage], notices: Sequence[Notice]) -> str:
         """Show as many passages as leave room for the answer; if some are withheld, ask for the answer.
 
         Feedback that is too long would silently end the rollout before the answer.
         """
         wanted = min(self.episode.tokens_left, max(self._engine.context // ANSWER_SHARE, 1))
         shown = list(found)
-        while shown and self._room(self.episode.preview(shown, last=len(shown) < len(found))) < wanted:
+        preview = partial(self.episode.preview, notices=notices)
+        while shown and self._room(preview(shown, last=len(shown) < len(found))) < wanted:
             shown.pop()
         withheld = len(found) - len(shown)
         if withheld:
             _log.info("the context is full: withheld %d of the %d passages found", withheld, len(found))
         self._left_out += withheld
-        return self.episode.provide(shown, last=len(shown) < len(found))
+        return self.episode.provide(shown, last=len(shown) < len(found), notices=notices)
 
     def _room(self, feedback: str = "") -> int:
         return self._engine.context - self._engine.length - len(self._tokens.encode(feedback))

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, Protocol
 
 from agent.auto import NEEDS_SELECTOR, Chooser, together
@@ -43,8 +44,10 @@ METHODS = ("rag", "none")
 class SearchedAnswers(Answers, Protocol):
     """Answers whose profiles can be searched, too."""
 
-    async def search(self, user: str, query: str, k: int, retriever: str | None) -> Sequence[Passage]:
-        """The best `k` documents, each by its best passage. Raises Unanswered."""
+    async def search(
+        self, user: str, query: str, k: int, retriever: str | None, as_of: date | None = None
+    ) -> Sequence[Passage]:
+        """The best `k` documents, each by its best passage, as of a day. Raises Unanswered."""
         ...
 
 
@@ -134,7 +137,9 @@ class LampAnswers:
         if options.method == "none" or user == NOBODY:
             return [], []
         k = options.limits.get("top_k", ENTRIES)
-        passages = await self.within.search(user, query_of(self.number, question), k, retriever)
+        passages = await self.within.search(
+            user, query_of(self.number, question), k, retriever, options.as_of
+        )
         return passages, await asyncio.gather(*(self.document(user, one.document_id) for one in passages))
 
     async def _with(

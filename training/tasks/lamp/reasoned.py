@@ -12,7 +12,7 @@ from agent.citations import without_marks
 from agent.driver import drive
 from agent.methods import METHODS
 from agent.policy import Policy
-from agent.trajectory import AUTO, Limits, PolicyProtocol, Trajectory
+from agent.trajectory import AUTO, Limits, PolicyProtocol, Search, Today, Trajectory
 from index.documents import Document
 from index.values import Passage
 from training.evaluation.answers import AnswerOptions, UnfitMethod
@@ -78,12 +78,14 @@ class ReasonedAnswers:
         """See Answers. Raises Unanswered if the search fails."""
         limits = _limits(options.limits)
         query = query_of(self.number, question)
-        episode = METHODS[options.method].begin(question, limits, query=query, protocol=self.protocol)
+        episode = METHODS[options.method].begin(
+            question, limits, query=query, today=Today(options.as_of), protocol=self.protocol
+        )
 
-        async def search(query: str, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
             if user == NOBODY:
                 return []
-            return await self.within.search(user, query, k, options.retriever)
+            return await self.within.search(user, one.query, k, options.retriever, options.as_of)
 
         async with aclosing(drive(episode, self.policy, search)) as events:
             async for _ in events:

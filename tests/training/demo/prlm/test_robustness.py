@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from agent.trajectory import Search
 from index.encoding.encoders import Vectors
 from training.demo.prlm.people import Task
 from training.demo.prlm.robustness import PASSAGES, RETRIEVERS, searchings
@@ -29,7 +30,7 @@ FOUND = searchings(TASKS, ByTopic())  # type: ignore[arg-type]
 
 
 def _search(retriever: str, task: Task, k: int) -> list[str]:
-    return [found.text for found in asyncio.run(FOUND[retriever].of(task)(task.question, k, ()))]
+    return [found.text for found in asyncio.run(FOUND[retriever].of(task)(Search(task.question), k, ()))]
 
 
 @pytest.mark.parametrize("retriever", RETRIEVERS)

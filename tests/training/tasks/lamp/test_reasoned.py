@@ -1,6 +1,8 @@
 """LaMP by the method prlm: the service's episode, searched by LaMP's query and scored on its answer."""
 
 import json
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,14 +12,15 @@ from agent.episode import Episode
 from agent.policies.extractive import ExtractivePolicy
 from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Policy
-from agent.trajectory import Information
+from agent.trajectory import Information, Today
 from index.profiles import Profiles
+from index.values import Passage
 from tests.training.tasks.lamp.test_answers import profiles as profiles
 from training.evaluation.answers import AnswerOptions, UnfitMethod
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.evaluation.loading import read_trajectories
 from training.evaluation.local import LocalAnswers
-from training.evaluation.profiles import NOBODY
+from training.evaluation.profiles import NOBODY, day_of
 from training.evaluation.records import MANIFEST, read_records
 from training.evaluation.runs import RunOutcome
 from training.judging.lexical import LexicalJudge
@@ -35,10 +38,14 @@ class Recorded(LocalAnswers):
     def __init__(self, profiles: Profiles) -> None:
         super().__init__(profiles, ExtractivePolicy(), retriever="bm25")
         self.queries: list[str] = []
+        self.days: list[date | None] = []
 
-    async def search(self, user: str, query: str, k: int, retriever: str | None):  # type: ignore[no-untyped-def]
+    async def search(
+        self, user: str, query: str, k: int, retriever: str | None, as_of: date | None = None
+    ) -> Sequence[Passage]:
         self.queries.append(query)
-        return await super().search(user, query, k, retriever)
+        self.days.append(as_of)
+        return await super().search(user, query, k, retriever, as_of)
 
 
 async def run(out: Path, within: Recorded, number: int, policy: Policy, **options: object) -> RunOutcome:
@@ -60,11 +67,13 @@ async def test_an_input_is_answered_by_the_services_episode(
     await run(tmp_path / "run", within, number, ScriptedPolicy([turn]), limits={"top_k": 2})
     questions = {question.id: question for question in lamp_task("lamp-sample", number).read([], "")}
     assert sorted(within.queries) == sorted(query_of(number, one.input) for one in questions.values())
+    assert sorted(map(str, within.days)) == sorted(str(day_of(one.profile)) for one in questions.values())
     trajectories = read_trajectories(tmp_path / "run", questions.keys())
     for record in read_records(tmp_path / "run"):
         trajectory = trajectories[record.id]
         assert [step.kind for step in trajectory.steps] == ["information", "thought", "answer"]
         assert trajectory.segments[0].text.startswith(prompts.REASONING_INSTRUCTIONS)
+        assert trajectory.today == Today(day_of(questions[record.id].profile))
         information = trajectory.steps[0]
         assert isinstance(information, Information)
         assert 1 <= len(information.passages) <= 2
