@@ -7,6 +7,7 @@ import random as _random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -141,6 +142,11 @@ def hybrid(
     return [_best(scores(profile, query.text, v, query.today, weights), depth) for query, v in pairs]
 
 
+def hybrid_by(weights: Weights) -> BuiltIn:
+    """Return the retriever `hybrid` with other weights than those set by hand."""
+    return BuiltIn("hybrid", partial(hybrid, weights=weights), needs_vectors=True)
+
+
 def random(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
     """Rank at random, reproducibly for the same user and query."""
     rankings: list[Ranking] = []
@@ -200,7 +206,7 @@ BUILT_IN = (
     BuiltIn("rrf", rrf, needs_vectors=True),
     BuiltIn("okapi", okapi),
     BuiltIn("rrf-lamp", rrf_lamp, needs_vectors=True),
-    BuiltIn("hybrid", hybrid, needs_vectors=True),
+    hybrid_by(BY_HAND),
     BuiltIn("random", random),
     BuiltIn("none", none),
 )
