@@ -111,7 +111,7 @@ def fit(sets: Sequence[Sequence[Example]], ridge: float = RIDGE) -> Weights:
     """Return the weights of least mean cross-entropy over the data sets, plus the ridge.
 
     The sharpness of the softmax is fitted, too, so that only the weights' proportions matter to the
-    cross-entropy. Raises ValueError without any example.
+    cross-entropy. Signals that do not vary teach nothing. Raises ValueError without any example.
     """
     every = [(example, 1 / len(one) / len(sets)) for one in sets for example in one]
     matrix = np.concatenate([example.signals for example, _ in every])
@@ -121,6 +121,8 @@ def fit(sets: Sequence[Sequence[Example]], ridge: float = RIDGE) -> Weights:
     shares = np.repeat([share for _, share in every], lengths)
     # A weight matters as much as its signal varies.
     spread = matrix.std(axis=0)
+    if not spread.any():
+        return BY_HAND
     scale = ridge / np.sum((spread * HAND) ** 2)
 
     def loss(parameters: Array) -> tuple[float, Array]:
@@ -263,6 +265,13 @@ def _difference(found: tuple[float, Interval | None]) -> str:
     return f"{mean:+.3f}" + (f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else "")
 
 
+def write(file: Path, fitted: Weights, judged: Sequence[Judged], encoder: str, ridge: float) -> None:
+    """Write a ranker file: the weights with the data and figures that made them."""
+    measured = tuple(each.measured() for each in judged)
+    ranker = Ranker(weights=fitted, encoder=encoder, ridge=ridge, measured=measured)
+    file.write_text(ranker.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
 @contextmanager
 def stored(sets: Sequence[DataSet], encoder: Encoder, ranking: Weighted) -> Iterator[Profiles]:
     """Profiles of all the people, ranked by `ranking` alone."""
@@ -298,9 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     show(fitted, judged, Console(width=140))
     if given.out:
-        measured = tuple(each.measured() for each in judged)
-        ranker = Ranker(weights=fitted, encoder=given.encoder, ridge=given.ridge, measured=measured)
-        given.out.write_text(ranker.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write(given.out, fitted, judged, given.encoder, given.ridge)
 
 
 if __name__ == "__main__":
