@@ -4,14 +4,14 @@ A listwise softmax (Cao et al. 2007, ListNet with top-one probabilities) over th
 question, weights at least 0, with a ridge towards the weights set by hand. Each data set counts the same.
 The judge are data sets that a fit has not seen: each is left out once. Files that share a person, such as
 one history in two languages, are one data set. Questions that were asked in a session of the history see
-nothing later than themselves. `--out` writes the weights fitted to everything, with the figures, as a file
-for `python -m benchmarks.recall --ranker FILE`.
+nothing later than themselves. It also prints what each signal is worth on each data set. `--out` writes the
+weights fitted to everything, with the figures, as a file for `python -m benchmarks.recall --ranker FILE`.
 
     python -m benchmarks.fit_ranker --data FILE FILE... [--encoder NAME|DIR] [--ridge R] [--out FILE]
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -232,7 +232,27 @@ def judge(
     return fitted, judged
 
 
-def show(fitted: Weights, judged: Sequence[Judged], console: Console) -> None:
+def losses(
+    profiles: Profiles, ranking: Weighted, judged: Sequence[Judged]
+) -> dict[str, list[tuple[float, Interval | None]]]:
+    """Return, for each signal, the recall that each data set owes to it: by hand, with and without it."""
+    found: dict[str, list[tuple[float, Interval | None]]] = {}
+    for name in SIGNALS:
+        weights = BY_HAND.model_copy(update={name: 0.0})
+        for each in judged:
+            without = ranking.shares(profiles, each.data, weights)
+            mean = float(np.mean(each.by_hand) - np.mean(without))
+            interval = paired_bootstrap([each.by_hand], [without], seed=SEED)
+            found.setdefault(name, []).append((mean, interval))
+    return found
+
+
+def show(
+    fitted: Weights,
+    judged: Sequence[Judged],
+    lost: Mapping[str, Sequence[tuple[float, Interval | None]]],
+    console: Console,
+) -> None:
     table = Table(title=f"recall@{READ} by weights that were fitted to the other data sets")
     for column in ("data set", "questions", "by hand", "held out", "difference, 95 %", "fitted to all"):
         table.add_column(column, justify="left" if column == "data set" else "right")
@@ -256,6 +276,13 @@ def show(fitted: Weights, judged: Sequence[Judged], console: Console) -> None:
     for name in SIGNALS:
         weights.add_row(name, *(f"{getattr(row, name):.3f}" for row in rows.values()))
     console.print(weights)
+    owed = Table(title=f"recall@{READ} by hand that is lost without a signal, 95 %")
+    owed.add_column("signal")
+    for each in judged:
+        owed.add_column(each.data.name, justify="right")
+    for name, row in lost.items():
+        owed.add_row(name, *map(_difference, row))
+    console.print(owed)
     verdict = "beat" if beats(judged) else "do not beat"
     console.print(f"Fitted weights {verdict} those set by hand on data sets that they were not fitted to.")
 
@@ -303,9 +330,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UnusableData("one data set cannot be left out: name files of other people")
         with stored(sets, load_encoder(given.encoder), ranking) as profiles:
             fitted, judged = judge(profiles, ranking, sets, given.ridge)
+            lost = losses(profiles, ranking, judged)
     except (UnusableData, ProfileError) as error:
         parser.error(str(error))
-    show(fitted, judged, Console(width=140))
+    show(fitted, judged, lost, Console(width=140))
     if given.out:
         write(given.out, fitted, judged, given.encoder, given.ridge)
 

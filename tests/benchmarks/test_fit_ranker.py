@@ -150,6 +150,7 @@ def test_each_data_set_is_judged_by_weights_that_have_not_seen_it(tmp_path: Path
     with fit_ranker.stored(sets, HashEncoder(), ranking) as profiles:
         seen = [list(fit_ranker.examples(profiles, data.histories[0])) for data in sets]
         fitted, found = fit_ranker.judge(profiles, ranking, sets, 1.0)
+        lost = fit_ranker.losses(profiles, ranking, found)
     assert fitted == fit_ranker.fit(seen, 1.0)
     assert [each.held_out for each in found] == [
         fit_ranker.fit([seen[1]], 1.0),
@@ -157,8 +158,11 @@ def test_each_data_set_is_judged_by_weights_that_have_not_seen_it(tmp_path: Path
     ]
     # Both questions of each, found among the first ten of twelve notes.
     assert [each.by_hand for each in found] == [[1, 1], [1, 1]]
+    assert list(lost) == list(SIGNALS)
+    # Nobody is named, so nothing is owed to the person; no question needs one signal alone.
+    assert lost["person"] == [(0, (0, 0)), (0, (0, 0))]
     console = Console(file=io.StringIO(), width=140)
-    fit_ranker.show(fitted, found, console)
+    fit_ranker.show(fitted, found, lost, console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "do not beat" in shown
     assert all(name in shown for name in (*SIGNALS, "dinners", "walks"))
