@@ -5,7 +5,7 @@ languages are not averaged. To compare encoders, as before and after training, n
 that use an encoder are measured with each, in a store of its own.
 
     python -m benchmarks.recall --data FILE... [--encoder NAME|DIR]... [--space NAME=ENCODER]...
-        [--reranker FOLDER|FORM:URL] [--as-of] [--by type|person] [--json OUT]
+        [--reranker FOLDER|FORM:URL] [--ranker FILE] [--as-of] [--by type|person] [--json OUT]
 """
 
 import argparse
@@ -29,7 +29,8 @@ from index.encoding.encoders import Encoder, load_encoder, load_space
 from index.errors import ProfileError
 from index.profiles import Profiles
 from index.ranking.reranking import KEPT, Reranker, Reranking
-from index.ranking.retrievers import BUILT_IN
+from index.ranking.retrievers import BUILT_IN, DEFAULT, Retrievers, hybrid_by
+from index.ranking.weights import BY_HAND, Weights, load_ranker
 from index.searching import AsyncSearch
 from index.storage.location import file_url
 from index.storage.store import Store
@@ -187,8 +188,9 @@ def report(
     *,
     as_of: bool = False,
     by: str | None = None,
+    weights: Weights = BY_HAND,
 ) -> Report:
-    """Measure one file with every encoder. Raises UnusableData, InvalidName."""
+    """Measure one file with every encoder, `hybrid` by these weights. Raises UnusableData, InvalidName."""
     histories = read_histories(file)
     questions = [question for history in histories for question in history.questions]
     if not questions:
@@ -199,7 +201,8 @@ def report(
         with tempfile.TemporaryDirectory() as folder:
             manifests = {space: other.manifest for space, other in further.items()}
             store = Store(file_url(Path(folder)), encoder.manifest, manifests)
-            profiles = Profiles(store, encoder, spaces=further)
+            retrievers = Retrievers(each if each.name != DEFAULT else hybrid_by(weights) for each in BUILT_IN)
+            profiles = Profiles(store, encoder, retrievers=retrievers, spaces=further)
             try:
                 found += rows(
                     profiles,
@@ -264,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--space", action="append", default=[], metavar="NAME=ENCODER", help="a further space; repeatable"
     )
     parser.add_argument("--reranker", metavar="FOLDER|FORM:URL", help="measure each retriever reranked, too")
+    parser.add_argument("--ranker", type=Path, metavar="FILE", help="hybrid by the weights of this file")
     parser.add_argument(
         "--as-of", action="store_true", help="hide what is later than a question, and its own session"
     )
@@ -277,12 +281,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         options = RerankerOptions(limit_ms=_PATIENCE_MS)
         reranker = load_reranker(given.reranker, options) if given.reranker else None
+        weights = load_ranker(given.ranker).weights if given.ranker else BY_HAND
         encoders = {name: load_encoder(name) for name in given.encoder or ["minilm"]}
         further = {name: load_space(spec) for name, spec in spaces.items()}
         with Progress(console=Console(file=sys.stderr), transient=True) as progress:
             for file in given.data:
                 reports.append(
-                    report(file, encoders, further, progress, reranker, as_of=given.as_of, by=given.by)
+                    report(
+                        file,
+                        encoders,
+                        further,
+                        progress,
+                        reranker,
+                        as_of=given.as_of,
+                        by=given.by,
+                        weights=weights,
+                    )
                 )
                 # At once: encoding the next file may take long.
                 show(reports[-1], Console(width=140))

@@ -16,6 +16,7 @@ ProfileError
 ├── SchemaMismatch       a store whose schema this program does not support
 ├── EncoderUnavailable   weights that are missing or not the expected ones
 ├── UnknownRetriever
+├── UnusableRanker       a ranker file that does not fit the ranking's signals
 ├── StoreDamaged         acknowledged writes that would be lost by opening the store
 ├── NotCopied            a copy of the store was not made, or is not what was written
 └── StoreUnavailable     the database cannot be read or written now
@@ -96,6 +97,10 @@ class EncoderUnavailable(ProfileError):
 
 class UnknownRetriever(ProfileError, ValueError):
     """No retriever has this name."""
+
+
+class UnusableRanker(ProfileError, ValueError):
+    """A ranker file cannot be read, or its weights are not those of the ranking's signals."""
 
 
 class StoreUnavailable(ProfileError):

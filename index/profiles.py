@@ -174,7 +174,7 @@ class Profiles:
             if cached is not None and cached.version == version:
                 self._cache.move_to_end(user)
                 return cached
-        profile = Profile(self.store.load(user))
+        profile = Profile(self.store.load(user), self.encoder.count_tokens)
         with self._lock:
             self._drop(user)
             self._cache[user] = profile

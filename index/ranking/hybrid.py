@@ -6,7 +6,6 @@ question's information that a passage covers, so a question whose words do not o
 ranked by similarity alone.
 """
 
-from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
@@ -15,30 +14,36 @@ from numpy.typing import NDArray
 from index.encoding.encoders import Vectors
 from index.ranking.profile import Profile
 from index.ranking.times import named_windows, nearness, without
+from index.ranking.weights import BY_HAND, Weights
 from index.text.words import content_terms, terms
 
-MEANING = 0.7
-"""Weight of the similarity above the profile's mean, relative to a lexical coverage of 1."""
-PERSON = 0.2
-"""Bonus for a passage by the person named if half of the passages are theirs or fewer; less if more are."""
-TIME = 0.5
-"""Bonus for a passage of the time that is named."""
-NEIGHBOURS_MEANING = (0.2, 0.1)
-NEIGHBOURS_WORDS = (0.5, 0.25)
-"""Share of a neighbour's score that a passage gets, at a distance of one and of two."""
 POOL = 2_000
 """Only this many passages, the most similar ones, get a similarity score."""
 
+SIGNALS = tuple(Weights.model_fields)
 Scores = NDArray[np.float64]
 
 
-def scores(profile: Profile, text: str, vector: Vectors, today: date | None = None) -> Scores:
-    """Score every passage, shape (passages,). A score is positive if there is any evidence.
+def scores(
+    profile: Profile, text: str, vector: Vectors, today: date | None = None, weights: Weights = BY_HAND
+) -> Scores:
+    """Score every passage, shape (passages,): the weighted sum of the `signals`.
 
-    Meaning: dot products above the mean of the profile, floored at 0. Words: `LexicalIndex.coverage`
-    of the question's content words. Both spread to neighbours from the same source, because turns and
-    paragraphs give each other context. Passages by the person named get a bonus, and so do those of a time
-    that is named, seen from the day `today`; None if times are not to be read.
+    A score is positive if there is any evidence.
+    """
+    each = np.array([getattr(weights, name) for name in SIGNALS])
+    total: Scores = each @ signals(profile, text, vector, today)
+    return total
+
+
+def signals(profile: Profile, text: str, vector: Vectors, today: date | None = None) -> Scores:
+    """Return the signals of every passage, shape (SIGNALS, passages), each at least 0.
+
+    Meaning: dot products above the mean of the profile, floored at 0, with little weight in a language that
+    the encoder does not know (`Profile.familiarity`). Words: `LexicalIndex.coverage` of the question's words
+    with a topic. Both also of the neighbours from the same source, because turns and paragraphs give each
+    other context. Person: whether a passage is by the person named, if there is one. Time: how near it is to
+    a time that is named, seen from the day `today`; None if times are not to be read.
     """
     people = profile.named(text)
     naming = {*people, *(word for said in people.values() for word in said)}
@@ -52,14 +57,17 @@ def scores(profile: Profile, text: str, vector: Vectors, today: date | None = No
         topic = [term for term in asked if term not in names] or asked
         return profile.lexical.coverage(topic)
 
-    meaning = _spread(_meaning(profile, vector), profile.groups, NEIGHBOURS_MEANING)
-    covered = _spread(profile.by_language(coverage).astype(float), profile.groups, NEIGHBOURS_WORDS)
-    total = MEANING * meaning + covered
+    found = np.zeros((len(SIGNALS), len(profile)))
+    meaning, near_meaning, words, near_words, person, time = found
+    meaning[:] = profile.familiarity * _meaning(profile, vector)
+    near_meaning[:] = _neighbours(meaning, profile.groups)
+    words[:] = profile.by_language(coverage)
+    near_words[:] = _neighbours(words, profile.groups)
     if len(people) == 1:
-        total += PERSON * _by(profile, next(iter(people)))
+        person[:] = _by(profile, next(iter(people)))
     if windows:
-        total += TIME * nearness(profile.days, windows)
-    return total
+        time[:] = nearness(profile.days, windows)
+    return found
 
 
 def _meaning(profile: Profile, vector: Vectors) -> Scores:
@@ -71,12 +79,13 @@ def _meaning(profile: Profile, vector: Vectors) -> Scores:
     return similarity
 
 
-def _spread(own: Scores, groups: NDArray[np.int64], weights: Sequence[float]) -> Scores:
-    total = own.copy()
-    for distance, weight in enumerate(weights, 1):
+def _neighbours(own: Scores, groups: NDArray[np.int64]) -> Scores:
+    """Return two thirds of the next and a third of the second neighbours' scores, within a group."""
+    total = np.zeros_like(own)
+    for distance, share in ((1, 2 / 3), (2, 1 / 3)):
         together = groups[distance:] == groups[:-distance]
-        total[distance:][together] += weight * own[:-distance][together]
-        total[:-distance][together] += weight * own[distance:][together]
+        total[distance:][together] += share * own[:-distance][together]
+        total[:-distance][together] += share * own[distance:][together]
     return total
 
 

@@ -14,16 +14,20 @@ from numpy.typing import NDArray
 from index.documents import Document, Passage, encoded_text, iso
 from index.errors import SpaceUnavailable
 from index.ranking.duplicates import normalized
+from index.ranking.familiarity import familiarity
 from index.ranking.lexical import LexicalIndex
 from index.ranking.people import addressed, named
 from index.ranking.vectors import VectorIndex
 from index.storage.profiles import StoredProfile
 from index.text.languages import ENGLISH
+from index.text.passages import CountTokens
 from index.text.sentences import SPEAKER
 from index.text.words import detect, terms
 
 _TYPICAL = 50_000
 """Characters of a profile, spread over it, that tell the language of sources too short to tell their own."""
+_TELLING = 100
+"""Passages of a language, spread over the profile, that tell whether the encoder knows it."""
 UNDATED = -1
 """Stands for the day of a passage without a date. No day has this ordinal."""
 _SITTING = timedelta(hours=6)
@@ -41,7 +45,9 @@ Derived = TypeVar("Derived", bound=Sized)
 class Profile:
     """Passages of one user, in order, with their indexes. Immutable and shared between requests."""
 
-    def __init__(self, stored: StoredProfile) -> None:
+    def __init__(self, stored: StoredProfile, count_tokens: CountTokens) -> None:
+        """`count_tokens` is that of the encoder whose vectors are stored."""
+        self._count_tokens = count_tokens
         self.user = stored.user
         self.version = stored.version
         self.documents = stored.documents
@@ -157,6 +163,17 @@ class Profile:
         typical = detect("\n".join(document.text for document in self.documents[::step])) or ENGLISH
         found = {source: detect("\n".join(texts)) or typical for source, texts in of_source.items()}
         return [found[self.document(i).source] for i in range(len(self))]
+
+    @cached_property
+    def familiarity(self) -> NDArray[np.float64]:
+        """Weight of similarity for each passage, shape (passages,), by how well the encoder knows its
+        language (see familiarity.py)."""
+        weights = np.ones(len(self))
+        for own in self._spoken.values():
+            positions = np.flatnonzero(own)
+            spread = positions[:: 1 + len(positions) // _TELLING]
+            weights[own] = familiarity((self.text(i) for i in spread.tolist()), self._count_tokens)
+        return weights
 
     @cached_property
     def recency(self) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import random as _random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from index.ranking.hybrid import scores
 from index.ranking.okapi import OkapiIndex
 from index.ranking.profile import Profile
 from index.ranking.vectors import VectorIndex
+from index.ranking.weights import BY_HAND, Weights
 from index.text.words import terms
 from index.values import check_name
 
@@ -132,10 +134,17 @@ def rrf_lamp(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ran
     return _fused(profile, depth, *lists)
 
 
-def hybrid(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
+def hybrid(
+    profile: Profile, queries: Sequence[Query], depth: int, weights: Weights = BY_HAND
+) -> list[Ranking]:
     """Rank by similarity and words in context, each weighted by how much it found (see hybrid.py)."""
-    vectors = _vectors(queries)
-    return [_best(scores(profile, q.text, v, q.today), depth) for q, v in zip(queries, vectors, strict=True)]
+    pairs = zip(queries, _vectors(queries), strict=True)
+    return [_best(scores(profile, query.text, v, query.today, weights), depth) for query, v in pairs]
+
+
+def hybrid_by(weights: Weights) -> BuiltIn:
+    """Return the retriever `hybrid` with other weights than those set by hand."""
+    return BuiltIn("hybrid", partial(hybrid, weights=weights), needs_vectors=True)
 
 
 def random(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ranking]:
@@ -197,7 +206,7 @@ BUILT_IN = (
     BuiltIn("rrf", rrf, needs_vectors=True),
     BuiltIn("okapi", okapi),
     BuiltIn("rrf-lamp", rrf_lamp, needs_vectors=True),
-    BuiltIn("hybrid", hybrid, needs_vectors=True),
+    hybrid_by(BY_HAND),
     BuiltIn("random", random),
     BuiltIn("none", none),
 )

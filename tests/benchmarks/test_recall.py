@@ -13,6 +13,7 @@ from benchmarks import recall
 from benchmarks.evidence import UnusableData, read_histories
 from index.profiles import Profiles
 from index.ranking.reranking import KEPT
+from index.ranking.weights import Weights
 from index.storage.store import Store
 from tests.engine import Reply, Request, fails
 from tests.index.fakes import HashEncoder
@@ -150,6 +151,7 @@ def test_the_command_prints_a_table_and_writes_the_figures(
     ("arguments", "message"),
     [
         (["--data", "missing.json", "--encoder", "./none"], "./none does not exist"),
+        (["--data", "missing.json", "--ranker", "none.json"], "none.json: No such file"),
         (["--data", "missing.json", "--space", "x"], "--space takes NAME=ENCODER"),
     ],
 )
@@ -160,6 +162,21 @@ def test_bad_arguments_are_named(
         recall.main(arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_hybrid_ranks_by_the_weights_of_a_ranker_file(tmp_path: Path) -> None:
+    file = written(tmp_path / "ana.json", ANA)
+    words = Weights(meaning=0, near_meaning=0, words=1, near_words=0, person=0, time=0)
+    nothing = words.model_copy(update={"words": 0})
+    with Progress(disable=True) as progress:
+        found = [
+            recall.report(file, {"a": HashEncoder()}, {}, progress, weights=weights).rows
+            for weights in (words, nothing)
+        ]
+    by_words, by_nothing = ({row.retriever: row for row in rows} for rows in found)
+    assert by_words["hybrid"].recall == by_words["bm25"].recall
+    assert by_nothing["hybrid"].any[20] == 0
+    assert by_nothing["dense"] == by_words["dense"]
 
 
 def test_a_file_without_a_question_that_counts_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from index.documents import Document
 from index.profiles import Profiles
-from index.ranking.hybrid import scores
+from index.ranking.familiarity import UNREAD
+from index.ranking.hybrid import SIGNALS, scores, signals
 from index.ranking.profile import Profile
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
@@ -100,6 +101,35 @@ def test_speakers_are_known_from_the_lines_of_a_transcript(tmp_path: Path) -> No
     profile = profile_of(tmp_path, [Document(id="1", text=text), Document(id="2", text="Bo Berg: yes")])
     assert profile.authors[0] == {"ana", "bo berg"}
     assert profile.people == ["bo berg"]
+
+
+class Spelling(HashEncoder):
+    """Takes every letter of Chinese for a token, as MiniLM does."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text) if not text.isascii() else len(text.split()) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "weight"), [(HashEncoder(dimension=64), 1.0), (Spelling(dimension=64), UNREAD)]
+)
+def test_similarity_counts_little_in_the_language_that_the_encoder_does_not_know(
+    tmp_path: Path, encoder: HashEncoder, weight: float
+) -> None:
+    notes = [
+        Document(id="zh", text="我昨天和朋友去了海边，那里的风很大。", source="diary"),
+        Document(id="en", text="The cat and the dog were at the door of the house.", source="notes"),
+    ]
+    profiles = Profiles(Store(f"sqlite:///{tmp_path}/pr2.db", encoder.manifest), encoder)
+    profiles.put("ana", notes)
+    profile = profiles.get("ana")
+    order = [profile.document(i).id for i in range(2)]
+    assert dict(zip(order, profile.familiarity, strict=True)) == {"zh": weight, "en": 1}
+    for position, name in enumerate(order):
+        vector = profile.vectors.vector(position)
+        product = float(vector @ vector) - float(profile.vectors.mean @ vector) * 2 / 3
+        meaning = signals(profile, "", vector)[SIGNALS.index("meaning")]
+        assert meaning[position] == pytest.approx(product * (weight if name == "zh" else 1), rel=1e-4)
 
 
 def test_a_lone_document_is_found_by_its_meaning(tmp_path: Path) -> None:
