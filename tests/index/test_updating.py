@@ -101,10 +101,7 @@ def test_what_is_the_same_is_not_read_again(profiles: Profiles, monkeypatch: pyt
 
 
 def test_a_damaged_vector_is_found_when_a_profile_is_brought_up_to_date(profiles: Profiles) -> None:
-
-    profiles.put(
-        "ana", [Document(id="1", text="tea"), Document(id="2", text="cake"), Document(id="3", text="x")]
-    )
+    profiles.put("ana", [Document(id=str(number), text="tea") for number in range(3)])
     profiles.get("ana")
     profiles.put("ana", [Document(id="3", text="river")])
     with profiles.store.database.write() as connection:
