@@ -174,7 +174,8 @@ class Profiles:
             if cached is not None and cached.version == version:
                 self._cache.move_to_end(user)
                 return cached
-        profile = Profile(self.store.load(user), self.encoder.count_tokens)
+        before = cached.stored() if cached is not None and not self.spaces else None
+        profile = Profile(self.store.load(user, before), self.encoder.count_tokens, cached)
         with self._lock:
             self._drop(user)
             self._cache[user] = profile

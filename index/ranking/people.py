@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from index.documents import Document
 from index.text.sentences import SPEAKER
@@ -21,19 +22,27 @@ _SHORTEST, _LONG = 3, 4
 """Letters of a short form, and of the longer of two spellings of a name."""
 
 
-def addressed(documents: Iterable[Document], people: Sequence[str]) -> dict[str, str]:
+class Turn(NamedTuple):
+    """A turn of a conversation, its speaker and the names that may address somebody in lower case."""
+
+    source: str | None
+    speaker: str
+    names: frozenset[str]
+
+
+def addressed(turns: Iterable[Turn], people: Sequence[str]) -> dict[str, str]:
     """The names that others call `people` by in conversations, such as Mel for Melanie, with who is meant.
 
     In a conversation, whoever is addressed spoke last, or speaks next. A name has to resemble the person's,
     since exclamations and places stand where names do. All in lower case.
     """
     meant: dict[str, Counter[str]] = {}
-    for (source, speaker, text), (other_source, other, other_text) in pairwise(_turns(documents)):
+    for (source, speaker, names), (other_source, other, other_names) in pairwise(turns):
         if source != other_source or speaker == other:
             continue
-        for said, to in ((text, other), (other_text, speaker)):
-            for name in {*_ADDRESS.findall(said), *_LAST.findall(said)}:
-                meant.setdefault(name.lower(), Counter())[to] += 1
+        for said, to in ((names, other), (other_names, speaker)):
+            for name in said:
+                meant.setdefault(name, Counter())[to] += 1
     found = {}
     for name, votes in meant.items():
         [(person, count)] = votes.most_common(1)
@@ -70,16 +79,20 @@ def named(
     return {person: found[person] for person in people if person in found}
 
 
-def _turns(documents: Iterable[Document]) -> Iterator[tuple[str | None, str, str]]:
-    """Source, speaker in lower case, and words of each turn of a conversation."""
-    for document in documents:
-        lines = list(SPEAKER.finditer(document.text))
-        ends = [*(line.start() for line in lines[1:]), len(document.text)]
-        if lines:
-            for line, end in zip(lines, ends, strict=True):
-                yield document.source, line.group(1).lower(), document.text[line.end() : end]
-        elif document.author:
-            yield document.source, document.author.lower(), document.text
+def turns(document: Document) -> Iterator[Turn]:
+    """The turns of a document: those of its transcript, or one of its author."""
+    lines = list(SPEAKER.finditer(document.text))
+    ends = [*(line.start() for line in lines[1:]), len(document.text)]
+    if lines:
+        for line, end in zip(lines, ends, strict=True):
+            yield _turn(document.source, line.group(1), document.text[line.end() : end])
+    elif document.author:
+        yield _turn(document.source, document.author, document.text)
+
+
+def _turn(source: str | None, speaker: str, text: str) -> Turn:
+    names = {name.lower() for name in (*_ADDRESS.findall(text), *_LAST.findall(text))}
+    return Turn(source, speaker.lower(), frozenset(names))
 
 
 def _resembles(name: str, own: Sequence[str]) -> bool:

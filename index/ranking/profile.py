@@ -1,27 +1,26 @@
 """One user's profile in memory, indexed for ranking: a cache of the store's rows."""
 
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any, Protocol, TypeVar, cast
+from itertools import chain
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.documents import Document, Passage, encoded_text, iso
 from index.errors import SpaceUnavailable
-from index.ranking.duplicates import normalized
 from index.ranking.familiarity import familiarity
-from index.ranking.lexical import LexicalIndex
+from index.ranking.lexical import LexicalIndex, Vocabulary
 from index.ranking.people import addressed, named
+from index.ranking.reading import Reading
 from index.ranking.vectors import VectorIndex
 from index.storage.profiles import StoredProfile
-from index.text.languages import ENGLISH
+from index.text.languages import ENGLISH, SAMPLE
 from index.text.passages import CountTokens
-from index.text.sentences import SPEAKER
 from index.text.words import detect, terms
 
 _TYPICAL = 50_000
@@ -45,19 +44,26 @@ Derived = TypeVar("Derived", bound=Sized)
 class Profile:
     """Passages of one user, in order, with their indexes. Immutable and shared between requests."""
 
-    def __init__(self, stored: StoredProfile, count_tokens: CountTokens) -> None:
-        """`count_tokens` is that of the encoder whose vectors are stored."""
+    def __init__(
+        self, stored: StoredProfile, count_tokens: CountTokens, before: "Profile | None" = None
+    ) -> None:
+        """`count_tokens` is that of the encoder whose vectors are stored.
+
+        What an earlier version of the profile has read in documents that are still the same is taken over.
+        """
         self._count_tokens = count_tokens
         self.user = stored.user
         self.version = stored.version
         self.documents = stored.documents
         self._spans = stored.spans
+        self._digests = stored.digests
+        self._vocabulary = before._vocabulary if before else Vocabulary()
+        self._readings = self._read(before)
+        self._detected = before._detected if before else {}
         self.vectors = VectorIndex(stored.vectors)
         self._spaces = {name: VectorIndex(vectors) for name, vectors in stored.spaces.items()}
-        self._text_bytes = sum(sys.getsizeof(document.text) for document in stored.documents)
-        self._other_bytes = sum(
-            _memory([document.title, document.source, document.metadata]) for document in stored.documents
-        )
+        self._text_bytes = sum(reading.text_bytes for reading in self._readings)
+        self._other_bytes = sum(reading.other_bytes for reading in self._readings)
         self._derived: dict[str, Sized] = {}
         self._deriving = threading.Lock()
 
@@ -71,6 +77,29 @@ class Profile:
         vectors = sum(index.nbytes for index in (self.vectors, *self._spaces.values()))
         own = vectors + 3 * self._text_bytes + self._other_bytes + 1_000 * len(self._spans)
         return own + sum(value.nbytes for value in tuple(self._derived.values()))
+
+    def _read(self, before: "Profile | None") -> list[Reading]:
+        """Readings of all documents."""
+        known = dict(zip(before._digests, before._readings, strict=False)) if before else {}
+        starts = self._starts
+        return [
+            (known.get(self._digests[i]) if known and self._digests else None)
+            or Reading(document, [span[1:] for span in self._spans[starts[i] : starts[i + 1]]])
+            for i, document in enumerate(self.documents)
+        ]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Position of the first passage of each document, and the number of passages."""
+        sizes = np.bincount([index for index, _, _ in self._spans], minlength=len(self.documents))
+        return [0, *np.cumsum(sizes).tolist()]
+
+    def stored(self) -> StoredProfile:
+        """The rows that the profile was made of, without further spaces."""
+        vectors = self.vectors.stored()
+        return StoredProfile(
+            self.user, self.version, self.documents, self._spans, vectors, digests=self._digests
+        )
 
     def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
         """Return the result of `make`, which is called once and kept until the profile is evicted.
@@ -126,13 +155,18 @@ class Profile:
     @cached_property
     def copies(self) -> Mapping[int, int]:
         """How often texts that stand in the profile more than once do, by the hash of the normalized text."""
-        counts = Counter(hash(normalized(self.text(i))) for i in range(len(self)))
+        counts = Counter(chain.from_iterable(reading.hashes for reading in self._readings))
         return {text: count for text, count in counts.items() if count > 1}
 
     @cached_property
     def lexical(self) -> LexicalIndex:
         """Words of each passage, as terms of its language."""
-        return LexicalIndex(list(map(terms, map(self.encoded_text, range(len(self))), self.languages)))
+        vocabulary = self._vocabulary
+        counted = (
+            reading.counted(self._language_of(document), vocabulary)
+            for document, reading in zip(self.documents, self._readings, strict=True)
+        )
+        return LexicalIndex(list(chain.from_iterable(counted)), vocabulary)
 
     def by_language(self, score: Callable[[str], NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return the score of each passage, shape (passages,), by `score` of its language.
@@ -156,13 +190,36 @@ class Profile:
     def languages(self) -> list[str]:
         """Language (ISO 639-1) of each passage: that of its source, or that of the profile if the source is
         too short to tell, or English if that is, too."""
+        of_document = [self._language_of(document) for document in self.documents]
+        return [of_document[index] for index, _, _ in self._spans]
+
+    def _language_of(self, document: Document) -> str:
+        return self._of_source[document.source]
+
+    @cached_property
+    def _of_source(self) -> Mapping[str | None, str]:
+        """The language of each source."""
         of_source: dict[str | None, list[str]] = {}
         for document in self.documents:
             of_source.setdefault(document.source, []).append(document.text)
         step = 1 + self._text_bytes // _TYPICAL
-        typical = detect("\n".join(document.text for document in self.documents[::step])) or ENGLISH
-        found = {source: detect("\n".join(texts)) or typical for source, texts in of_source.items()}
-        return [found[self.document(i).source] for i in range(len(self))]
+        typical = self._detect(document.text for document in self.documents[::step]) or ENGLISH
+        return {source: self._detect(texts) or typical for source, texts in of_source.items()}
+
+    def _detect(self, texts: Iterable[str]) -> str | None:
+        """The language of texts, of which the first ones tell; versions of a profile share what was found."""
+        sample: list[str] = []
+        length = 0
+        for text in texts:
+            sample.append(text)
+            length += len(text) + 1
+            if length > SAMPLE:
+                break
+        joined = "\n".join(sample)[:SAMPLE]
+        key = (len(joined), hash(joined))
+        if key not in self._detected:
+            self._detected[key] = detect(joined)
+        return self._detected[key]
 
     @cached_property
     def familiarity(self) -> NDArray[np.float64]:
@@ -207,25 +264,18 @@ class Profile:
 
     @cached_property
     def authors(self) -> list[frozenset[str]]:
-        """Authors and speakers of each passage's document, in lower case: from its metadata, and from
-        the beginnings of lines in a transcript ("Ana: see you there")."""
-        of_document = []
-        for document in self.documents:
-            names = [match.group(1) for match in SPEAKER.finditer(document.text)]
-            if document.author:
-                names.append(document.author)
-            of_document.append(frozenset(name.lower() for name in names))
-        return [of_document[index] for index, _, _ in self._spans]
+        """Authors and speakers of each passage's document, in lower case (see Reading.authors)."""
+        return [self._readings[index].authors for index, _, _ in self._spans]
 
     @cached_property
     def people(self) -> list[str]:
         """Authors and speakers of more than one passage, in order of first appearance."""
-        counts = Counter(name for names in self.authors for name in sorted(names))
+        counts = Counter(chain.from_iterable(map(sorted, self.authors)))
         return [name for name, count in counts.items() if count > 1]
 
     @cached_property
     def _called(self) -> Mapping[str, str]:
-        return addressed(self.documents, self.people)
+        return addressed(chain.from_iterable(reading.turns for reading in self._readings), self.people)
 
     def named(self, text: str) -> dict[str, set[str]]:
         """Return the `people` named in a question, with the words that name them; see people.named."""
@@ -241,18 +291,6 @@ class Profile:
         for i in range(len(self)):
             positions.setdefault(self.document(i).id, []).append(i)
         return positions
-
-
-def _memory(value: Any) -> int:
-    """Return the bytes that a JSON value takes in memory, several times those of its text."""
-    match value:
-        case list():
-            items = value
-        case dict():
-            items = [*value.keys(), *value.values()]
-        case _:
-            return sys.getsizeof(value)
-    return sys.getsizeof(value) + sum(map(_memory, items))
 
 
 def _together(earlier: Document, later: Document) -> bool:

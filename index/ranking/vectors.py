@@ -30,7 +30,7 @@ class VectorIndex:
         self.mean = full.mean(axis=0) if size else np.zeros(dimension, np.float32)
         """Mean vector: its dot product with a query is the query's mean score."""
         # Bound on the rounding error of a float32 dot product with a query of length 1.
-        longest = float(np.linalg.norm(full, axis=1).max(initial=0))
+        longest = float(np.sqrt(np.einsum("ij,ij->i", full, full).max(initial=0)))
         self._rounding = dimension * float(np.finfo(np.float32).eps) * longest
         self._index: Any = _INDEX[kind](dimension)
         if size:
@@ -82,6 +82,13 @@ class VectorIndex:
         # Not `rows @ query`: in BLAS, the rounding of a row depends on its position in the matrix.
         products: Vectors = np.einsum("ij,j->i", rows, query, optimize=False)
         return products
+
+    def stored(self) -> NDArray[np.float16]:
+        """Return all vectors as they are stored, shape (vectors, dimension)."""
+        rows: Vectors = (
+            self._index.reconstruct_n(0, self.size) if self.size else np.empty((0, len(self.mean)))
+        )
+        return rows.astype(np.float16)
 
     def vector(self, position: int) -> Vectors:
         vector: Vectors = self._index.reconstruct(int(position))

@@ -59,6 +59,8 @@ class StoredProfile:
     """Shape (passages, dimension)."""
     spaces: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
     """Vectors of the same passages in further spaces, by the space's name."""
+    digests: Sequence[bytes] = ()
+    """Digest of each document with its passages; see digests.py."""
 
 
 _VERSION = select(schema.users.c.version).where(owned(schema.users, bindparam("user")))
@@ -156,32 +158,83 @@ def swap_vectors(
 
 
 def load(
-    connection: Connection, user: str, dimension: int, spaces: Mapping[str, int] | None = None
+    connection: Connection,
+    user: str,
+    dimension: int,
+    spaces: Mapping[str, int] | None = None,
+    before: StoredProfile | None = None,
 ) -> StoredProfile:
     """Return all documents and vectors; `spaces` are the dimensions of further spaces to load, by name.
 
+    What `before`, an earlier state without further spaces, has under the same digest is not read again.
     Raises UnknownUser, and StoreUnavailable if a vector is damaged or missing.
     """
-    documents, passages = schema.documents.c, schema.passages.c
     version = version_of(connection, user)
-    rows = connection.execute(
-        select(schema.documents).where(owned(schema.documents, user)).order_by(documents.position)
+    known = {} if before is None or spaces else {d: i for i, d in enumerate(before.digests)}
+    columns = schema.documents.c
+    listed = connection.execute(
+        select(columns.position, columns.digest)
+        .where(owned(schema.documents, user))
+        .order_by(columns.position)
     ).all()
-    parts = connection.execute(
+    new = [row.position for row in listed if row.digest not in known]
+    if before is None or 2 * len(new) > len(listed):
+        rows, parts = _rows_and_parts(connection, user)
+        indexes = {row.position: index for index, row in enumerate(rows)}
+        keys = [(part.position, part.start) for part in parts]
+        return StoredProfile(
+            user=user,
+            version=version,
+            documents=[document_of(row) for row in rows],
+            spans=[(indexes[part.position], part.start, part.end) for part in parts],
+            vectors=vectors.of_rows(user, parts, dimension),
+            spaces=vectors.load_spaces(connection, user, keys, spaces) if spaces else {},
+            digests=[row.digest for row in rows],
+        )
+    found: dict[int, Any] = {}
+    parts_of: dict[int, list[tuple[int, Any]]] = {position: [] for position in new}
+    parts = []
+    for first in range(0, len(new), AT_ONCE):
+        some_rows, some_parts = _rows_and_parts(connection, user, new[first : first + AT_ONCE])
+        found |= {row.position: row for row in some_rows}
+        for part in some_parts:
+            parts_of[part.position].append((len(before.vectors) + len(parts), part))
+            parts.append(part)
+    sizes = np.bincount([index for index, _, _ in before.spans], minlength=len(before.documents))
+    ends = [0, *np.cumsum(sizes).tolist()]
+    documents: list[Document] = []
+    spans: list[tuple[int, int, int]] = []
+    taken: list[int] = []
+    for index, (position, digest_) in enumerate(listed):
+        old = known.get(digest_)
+        if old is None:
+            documents.append(document_of(found[position]))
+            spans += [(index, part.start, part.end) for _, part in parts_of[position]]
+            taken += [number for number, _ in parts_of[position]]
+        else:
+            documents.append(before.documents[old])
+            own = range(ends[old], ends[old + 1])
+            spans += [(index, *before.spans[number][1:]) for number in own]
+            taken += own
+    both = np.concatenate([before.vectors, vectors.of_rows(user, parts, dimension)])
+    return StoredProfile(user, version, documents, spans, both[taken], digests=[row.digest for row in listed])
+
+
+def _rows_and_parts(
+    connection: Connection, user: str, positions: Sequence[int] | None = None
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The rows of documents and of passages, in order: all of the user's, or those at `positions`."""
+    documents, passages = schema.documents.c, schema.passages.c
+    rows = select(schema.documents).where(owned(schema.documents, user)).order_by(documents.position)
+    parts = (
         select(passages.position, passages.start, passages.end, passages.vector)
         .where(owned(schema.passages, user))
         .order_by(passages.position, passages.start)
-    ).all()
-    indexes = {row.position: index for index, row in enumerate(rows)}
-    keys = [(part.position, part.start) for part in parts]
-    return StoredProfile(
-        user=user,
-        version=version,
-        documents=[document_of(row) for row in rows],
-        spans=[(indexes[part.position], part.start, part.end) for part in parts],
-        vectors=vectors.of_rows(user, parts, dimension),
-        spaces=vectors.load_spaces(connection, user, keys, spaces) if spaces else {},
     )
+    if positions is not None:
+        rows = rows.where(documents.position.in_(positions))
+        parts = parts.where(passages.position.in_(positions))
+    return connection.execute(rows).all(), connection.execute(parts).all()
 
 
 def document(connection: Connection, user: str, document_id: str) -> Document:

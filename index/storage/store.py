@@ -182,13 +182,17 @@ class Store:
             self._spaces = {**self._spaces, space: manifest}
         return []
 
-    def load(self, user: str) -> StoredProfile:
-        """Return the whole profile in one consistent state. Raises UnknownUser."""
+    def load(self, user: str, before: StoredProfile | None = None) -> StoredProfile:
+        """Return the whole profile in one consistent state. Raises UnknownUser.
+
+        Of an earlier state, `before`, what is still the same is not read again. It must be without further
+        spaces.
+        """
         with self._read() as connection:
             dimension = opening.read_encoder(connection, self._expected).dimension
             made_by = opening.read_spaces(connection, self._spaces) if self._spaces else {}
             spaces = {name: made_by[name].dimension for name in self._spaces if name in made_by}
-            return profiles.load(connection, user, dimension, spaces)
+            return profiles.load(connection, user, dimension, spaces, before)
 
     def document(self, user: str, document_id: str) -> Document:
         """Raises UnknownUser or UnknownDocument."""

@@ -48,7 +48,7 @@ decide, a script other than Latin stands for its first language, the one with th
 
 _WEIGHTS = {"HANGUL": 2, "HIRAGANA": 4, "KATAKANA": 4, "CJK": 2}
 """Letters that a letter of a script counts for: one of these says more, and Han with kana is Japanese."""
-_SAMPLE = 20_000
+SAMPLE = 20_000
 """Characters of a text that are looked at."""
 _EVIDENCE, _MARGIN = 3.0, 1.05
 """Function words that a language needs, and how many times those of the next one."""
@@ -63,7 +63,7 @@ def detect(text: str, words: Callable[[str], Sequence[str]], *, short: bool = Fa
     `words` splits a text into words in lower case with their accents. The script decides where it can; else
     the function words do, each divided among the languages of the script that have it.
     """
-    sample = text[:_SAMPLE]
+    sample = text[:SAMPLE]
     scripts: Counter[str] = Counter()
     for character, count in Counter(sample).items():
         if character.isalpha():

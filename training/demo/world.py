@@ -129,7 +129,7 @@ class User:
         }
         """Style and value by person and topic."""
         self.passages = self._history(rng)
-        self._index = LexicalIndex([terms(passage.text) for passage in self.passages])
+        self._index = LexicalIndex.of_terms(terms(passage.text) for passage in self.passages)
 
     async def search(self, one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
         """An agent.driver.Searcher with the service's own BM25; the earlier document wins a tie."""

@@ -29,7 +29,7 @@ def okapi(documents: list[list[str]], ours: LexicalIndex | None = None) -> BM25O
 @pytest.mark.parametrize("seed", range(5))
 def test_scores_are_those_of_rank_bm25_but_for_a_constant_factor(seed: int) -> None:
     documents = corpus(seed, 100)
-    index = LexicalIndex(documents)
+    index = LexicalIndex.of_terms(documents)
     reference = okapi(documents, index)
     dice = random.Random(seed)
     for _ in range(20):
@@ -45,7 +45,7 @@ def test_scores_are_those_of_rank_bm25_but_for_a_constant_factor(seed: int) -> N
 @pytest.mark.parametrize("seed", range(5))
 def test_a_single_term_ranks_as_in_unmodified_rank_bm25_where_its_idf_is_positive(seed: int) -> None:
     documents = corpus(seed, 100)
-    index, reference = LexicalIndex(documents), okapi(documents)
+    index, reference = LexicalIndex.of_terms(documents), okapi(documents)
     compared = 0
     for term, idf in reference.idf.items():
         # A negative idf is replaced by a constant, which is positive but not the term's own.
@@ -63,7 +63,7 @@ def test_a_single_term_ranks_as_in_unmodified_rank_bm25_where_its_idf_is_positiv
     st.lists(st.sampled_from("abcd"), max_size=5),
 )
 def test_coverage_is_a_share_below_one(documents: list[list[str]], query: list[str]) -> None:
-    index = LexicalIndex(documents)
+    index = LexicalIndex.of_terms(documents)
     covered = index.coverage(query)
     assert covered.shape == (len(documents),)
     assert np.all((covered >= 0) & (covered < 1))
@@ -72,21 +72,21 @@ def test_coverage_is_a_share_below_one(documents: list[list[str]], query: list[s
 
 
 def test_words_that_the_profile_does_not_use_take_their_share_of_the_coverage() -> None:
-    index = LexicalIndex([["tea"], ["dog"]])
+    index = LexicalIndex.of_terms([["tea"], ["dog"]])
     assert index.coverage(["tea"])[0] > 2 * index.coverage(["tea", "zebra"])[0] > 0
 
 
 def test_a_rare_term_tells_more_than_a_frequent_one_and_an_unseen_one_most() -> None:
-    index = LexicalIndex([["tea", "dog"], ["tea"], ["tea"]])
+    index = LexicalIndex.of_terms([["tea", "dog"], ["tea"], ["tea"]])
     assert 0 < index.idf("tea") < index.idf("dog") < index.idf("zebra")
 
 
 def test_an_index_of_nothing_finds_nothing() -> None:
-    assert LexicalIndex([]).scores(["tea"]).shape == (0,)
-    assert LexicalIndex([[], []]).scores(["tea"]).tolist() == [0, 0]
-    assert LexicalIndex([["tea"]]).scores([]).tolist() == [0]
+    assert LexicalIndex.of_terms([]).scores(["tea"]).shape == (0,)
+    assert LexicalIndex.of_terms([[], []]).scores(["tea"]).tolist() == [0, 0]
+    assert LexicalIndex.of_terms([["tea"]]).scores([]).tolist() == [0]
 
 
 def test_making_an_index_says_nothing_in_a_log_of_warnings(caplog: pytest.LogCaptureFixture) -> None:
-    LexicalIndex([["tea"], ["cake"]])
+    LexicalIndex.of_terms([["tea"], ["cake"]])
     assert caplog.records == []

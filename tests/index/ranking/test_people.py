@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from index.documents import Document
 from index.ranking.people import addressed, named
+from index.ranking.people import turns as turns_of
 
 
 def turns(*lines: tuple[str, str], source: str = "chat") -> list[Document]:
@@ -13,6 +14,10 @@ def turns(*lines: tuple[str, str], source: str = "chat") -> list[Document]:
         Document(id=f"{source} {n}", text=text, source=source, metadata={"speaker": speaker})
         for n, (speaker, text) in enumerate(lines)
     ]
+
+
+def called(documents: list[Document], people: list[str]) -> dict[str, str]:
+    return addressed((turn for document in documents for turn in turns_of(document)), people)
 
 
 CHAT = turns(
@@ -26,23 +31,23 @@ PEOPLE = ["caroline", "melanie"]
 
 
 def test_people_are_known_by_what_others_call_them() -> None:
-    assert addressed(CHAT, PEOPLE) == {"mel": "melanie", "caro": "caroline"}
+    assert called(CHAT, PEOPLE) == {"mel": "melanie", "caro": "caroline"}
 
 
 def test_a_transcript_in_one_document_is_read_by_its_lines() -> None:
     text = "\n".join(f"{document.author}: {document.text}" for document in CHAT)
-    assert addressed([Document(id="1", text=text)], PEOPLE) == {"mel": "melanie", "caro": "caroline"}
+    assert called([Document(id="1", text=text)], PEOPLE) == {"mel": "melanie", "caro": "caroline"}
 
 
 def test_a_name_said_once_or_for_two_people_means_nobody() -> None:
     once = turns(("Ana", "Hey Jo!"), ("Joanna", "Hi."))
-    assert addressed(once, ["ana", "joanna"]) == {}
+    assert called(once, ["ana", "joanna"]) == {}
     both = [
         *turns(("Ana", "Hey Jo!"), ("Joanna", "Hi."), source="a"),
         *turns(("Ana", "Hey Jo!"), ("Joanna", "Hi."), source="b"),
         *turns(("Ana", "Hey Jo!"), ("John", "Hi."), ("Ana", "Bye, Jo!"), source="c"),
     ]
-    assert addressed(both, ["ana", "joanna", "john"]) == {}
+    assert called(both, ["ana", "joanna", "john"]) == {}
 
 
 def test_chats_are_not_continued_by_one_another() -> None:
@@ -51,7 +56,7 @@ def test_chats_are_not_continued_by_one_another() -> None:
         *turns(("Joanna", "Hi."), ("Ana", "Hey Jo!"), source="b"),
         *turns(("Joanna", "Hi."), source="c"),
     ]
-    assert addressed(apart, ["ana", "joanna"]) == {}
+    assert called(apart, ["ana", "joanna"]) == {}
 
 
 @pytest.mark.parametrize(

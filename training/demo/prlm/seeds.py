@@ -1,6 +1,5 @@
 """Runs one seed from its warm start to its scores, and keeps the result in a file: no seed runs twice."""
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -141,5 +140,3 @@ def _log(line: str) -> None:
 def prepare_process() -> None:
     """One thread: so small a model gains little from more, and results must not depend on the cores."""
     torch.set_num_threads(1)
-    # It logs every index that it builds, which becomes visible once rouge_score has been imported.
-    logging.getLogger("bm25s").setLevel(logging.WARNING)
