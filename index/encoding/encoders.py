@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from index.encoding.options import EncoderOptions
+from index.encoding.backends import run_by
+from index.encoding.options import TORCH, EncoderOptions
 from index.errors import EncoderUnavailable, InvalidName
 from index.text.passages import PASSAGE_TOKENS
 
@@ -23,7 +24,7 @@ _UNBOUNDED = 2**31 - 1
 """Passage tokens that leave only the window as a bound."""
 GPU_BATCH = 2_048
 """Tokens per batch on an accelerator, where small batches leave most of it idle."""
-_OPTIONAL = ("query_prompt", "document_prompt", "probe")
+_OPTIONAL = ("query_prompt", "document_prompt", "backend", "probe")
 _TOLERANCE = 0.1
 """Relative distance of two probes of one model: their cosine is .995. float16 and bfloat16 give more."""
 
@@ -44,6 +45,8 @@ class EncoderManifest:
     query_prompt: str = ""
     document_prompt: str = ""
     """Prefix of every query, and of every document; empty for a model without prompts."""
+    backend: str = field(default="", compare=False)
+    """What made the vectors, if not PyTorch in float32. Those of all backends can be compared."""
     probe: Sequence[float] = field(default=(), compare=False)
     """Part of the normalized vector of a fixed text, for an encoder whose weights are elsewhere."""
 
@@ -56,7 +59,7 @@ class EncoderManifest:
         return bool(np.linalg.norm(own - other.probe) <= _TOLERANCE * np.linalg.norm(own))
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to JSON values. Empty prompts and probes are left out: older stores have no such keys."""
+        """Convert to JSON values. Empty optional ones are left out: older stores have no such keys."""
         values = asdict(self)
         return {key: value for key, value in values.items() if value or key not in _OPTIONAL}
 
@@ -67,7 +70,8 @@ class EncoderManifest:
             f"{self.name} ({self.dimension} dimensions, {self.pooling} pooling, {normalized}, "
             f"passages of {min(self.passage_tokens, self.window)} tokens, "
             f"{f'weights {self.weights_sha256[:12]}' if self.weights_sha256 else 'at a server'}"
-            f"{', prompts ' + ' and '.join(prompts) if prompts else ''})"
+            f"{', prompts ' + ' and '.join(prompts) if prompts else ''}"
+            f"{f', by {self.backend}' if self.backend else ''})"
         )
 
 
@@ -98,7 +102,8 @@ class Encoder(Protocol):
 class SentenceTransformerEncoder:
     """Wraps any model that sentence-transformers can load, from a folder or by its hub name.
 
-    Gives the vectors of its `encode_query` and `encode_document`, unless `options` has other prompts.
+    Gives the vectors of its `encode_query` and `encode_document`, unless `options` has other prompts. Raises
+    EncoderUnavailable if the backend of `options` cannot be used.
     """
 
     def __init__(
@@ -120,6 +125,8 @@ class SentenceTransformerEncoder:
         kinds = [type(module).__name__ for module in model]
         pooling = next((m for m in model if type(m).__name__ == "Pooling"), None)
         options = options or EncoderOptions()
+        if options.backend != TORCH:
+            run_by(options.backend, model)
         query_prompt, document_prompt = options.query_prompt, options.document_prompt
         if query_prompt is None:
             query_prompt = _prompt(model, "query")
@@ -137,6 +144,7 @@ class SentenceTransformerEncoder:
             passage_tokens=passage_tokens,
             query_prompt=query_prompt,
             document_prompt=document_prompt,
+            backend="" if options.backend == TORCH else options.backend,
         )
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

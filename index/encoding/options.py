@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
 from index.numbers import Integer, Number
 
+TORCH = "torch"
+"""The backend of every model: PyTorch in float32."""
+
 
 class EncoderOptions(BaseModel):
     """Options of an encoder, beside its name. The setting `encoding` has those of the store's own encoder."""
@@ -14,6 +17,8 @@ class EncoderOptions(BaseModel):
     """Prefix of queries, such as "query: ". By default, that of the model's own configuration."""
     document_prompt: str | None = None
     """Prefix of documents, such as "passage: ". By default, that of the model's own configuration."""
+    backend: str = TORCH
+    """What runs the model in this process; see backends.py. Not for `openai`, which runs elsewhere."""
     base_url: HttpUrl | None = None
     """For `openai`: URL of the server, including its /v1."""
     model: str = ""
