@@ -13,6 +13,8 @@ from index.text.words import detect, terms
 
 TELLING = 1.0
 """Quote sentences whose odds of answering are at least 1/e of the best one's: the gap of the weights."""
+NEAR = 2.0
+"""The same, for the passages whose words and names decide whether and what to search next."""
 PASSAGES, FROM_PASSAGE = 4, 2
 """The most passages that are quoted about the question itself, and the most sentences of one."""
 CERTAIN = 0.16
@@ -43,13 +45,14 @@ class Selection:
     """Sentences that the first of `direct` replaced, the latest first."""
     about: Sequence[tuple[str, Sequence[Sentence]]]
     missing: frozenset[str]
-    """Terms of the question that no quoted passage has."""
+    """Terms of the question that no passage near the best one has."""
+    near: frozenset[int]
+    """Numbers of the passages near the best one, quoted or not."""
 
     @property
     def newest(self) -> frozenset[int]:
         """The numbers of the passages that were chosen last: a further name starts from those."""
-        sentences = self.about[-1][1] if self.about else self.direct
-        return frozenset(sentence.read.number for sentence in sentences)
+        return frozenset(one.read.number for one in self.about[-1][1]) if self.about else self.near
 
 
 def select(question: str, reading: Reading, followed: Sequence[Followed]) -> Selection:
@@ -58,9 +61,11 @@ def select(question: str, reading: Reading, followed: Sequence[Followed]) -> Sel
     Following a name helped if the passage that was found first for it is about it, or if a passage about it
     has a word of the question that was missing. What else it brought is left out.
     """
-    direct, older = _in_order(question, reading, reading.rank(question))
-    quoted = {sentence.read.number for sentence in direct}
-    missing = reading.missing(question, quoted)
+    ranked = reading.rank(question)
+    direct, older = _in_order(question, reading, ranked)
+    near = frozenset(sentence.read.number for sentence in _telling(ranked, NEAR))
+    quoted = {sentence.read.number for sentence in (*direct, *older)}
+    missing = reading.missing(question, near)
     about = []
     for lead in followed:
         own = frozenset(terms(lead.name, reading.language))
@@ -78,7 +83,7 @@ def select(question: str, reading: Reading, followed: Sequence[Followed]) -> Sel
             about.append((lead.name, same[:FROM_PASSAGE]))
             quoted.add(number)
             missing -= reading.held(number)
-    return Selection(direct, older, about, missing)
+    return Selection(direct, older, about, missing, near)
 
 
 def compose(question: str, reading: Reading, chosen: Selection, said: Phrases, plan: str = "") -> str:
@@ -136,7 +141,7 @@ def _in_order(
     return [first, *(one for one in direct if one.read is first.read and one is not first)], older[:OLDER]
 
 
-def _telling(ranked: Sequence[Sentence]) -> list[Sentence]:
+def _telling(ranked: Sequence[Sentence], gap: float = TELLING) -> list[Sentence]:
     """The sentences within TELLING of the best one, passage by passage, most relevant first.
 
     A text that stands in several passages is taken once.
@@ -145,7 +150,7 @@ def _telling(ranked: Sequence[Sentence]) -> list[Sentence]:
     texts: set[str] = set()
     for sentence in ranked:
         number = sentence.read.number
-        if sentence.weight < ranked[0].weight - TELLING:
+        if sentence.weight < ranked[0].weight - gap:
             break
         if sentence.text in texts or (number not in found and len(found) == PASSAGES):
             continue
