@@ -15,14 +15,15 @@ NEAR = 12
 
 _TITLES = frozenset("dr mr mrs ms miss prof sir dear hello hi mum dad".split())
 _PEOPLE = (
-    "schwester bruder mutter vater oma opa tante onkel cousin cousine neffe nichte sohn tochter enkel enkelin "
-    "freund freundin nachbar nachbarin kollege kollegen kollegin chef chefin lehrer lehrerin arzt ärztin "
-    "professor familie herr herrn frau hund katze kater hotel restaurant café firma"
+    "schwester bruder mutter vater oma opa tante onkel cousin cousine neffe nichte sohn tochter enkel "
+    "enkelin freund freundin nachbar nachbarin kollege kollegen kollegin chef chefin lehrer lehrerin arzt "
+    "ärztin professor familie herr herrn frau hund katze kater hotel restaurant café firma"
 ).split()
 _INTRODUCED = re.compile(
-    rf"\b(?:(?i:{'|'.join(_PEOPLE)})|[Dd]r\.|[Pp]rof\.|heißt|hieß|heißen|namens|genannt)(?= ([^\W\d_a-z][\w'’-]+))"
+    rf"\b(?:(?i:{'|'.join(_PEOPLE)})|[Dd]r\.|[Pp]rof\.|heißt|hieß|heißen|namens|genannt)"
+    r"(?= ([^\W\d_a-z][\w'’-]+))"
 )
-"""German nouns have capital letters as names do: a name is what stands behind one that says who or what it is."""
+"""German nouns have capital letters as names do: a name stands behind a word that says who or what it is."""
 _ORDINARY = FUNCTION_WORDS | CALENDAR | _TITLES | {word for noun in _PEOPLE for word in words(noun)}
 """Capitalized words that are not names to follow."""
 

@@ -69,12 +69,14 @@ def select(question: str, reading: Reading, followed: Sequence[Followed]) -> Sel
     about = []
     for lead in followed:
         own = frozenset(terms(lead.name, reading.language))
+        # Searches leave out what was read: if what was found first is not about it, what was read may be.
+        was_read = lead.found is not None and not own <= reading.held(lead.found)
         ranked = [
             sentence
             for sentence in reading.rank(f"{question} {lead.name}")
             if (number := sentence.read.number) not in quoted
             and own <= (held := reading.held(number))
-            and (number == lead.found or missing & held)
+            and (number == lead.found or was_read or missing & held)
         ]
         if ranked:
             best = ranked[0]
@@ -116,7 +118,7 @@ def _in_order(
     question: str, reading: Reading, ranked: Sequence[Sentence]
 ) -> tuple[list[Sentence], list[Sentence]]:
     """The sentences to quote on the question itself, best first, and those that the first one replaced."""
-    direct = _telling(ranked)
+    direct = _telling(ranked, TELLING)
     language = detect(question, short=True) or reading.language
     asks = order(question, language)
     dated = [sentence for sentence in direct if day(sentence)]
@@ -141,7 +143,7 @@ def _in_order(
     return [first, *(one for one in direct if one.read is first.read and one is not first)], older[:OLDER]
 
 
-def _telling(ranked: Sequence[Sentence], gap: float = TELLING) -> list[Sentence]:
+def _telling(ranked: Sequence[Sentence], gap: float) -> list[Sentence]:
     """The sentences within TELLING of the best one, passage by passage, most relevant first.
 
     A text that stands in several passages is taken once.
