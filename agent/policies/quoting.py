@@ -11,7 +11,7 @@ from agent.policies.sentences import Reading, Sentence
 from agent.tags import escape
 from index.text.words import detect, terms
 
-TELLING = 1.0
+TELLING = 1.25
 """Quote sentences whose odds of answering are at least 1/e of the best one's: the gap of the weights."""
 NEAR = 2.0
 """The same, for the passages whose words and names decide whether and what to search next."""
@@ -19,7 +19,7 @@ PASSAGES, FROM_PASSAGE = 4, 2
 """The most passages that are quoted about the question itself, and the most sentences of one."""
 CERTAIN = 0.16
 """Below this `Reading.certainty`, an answer says that the history does not tell, and quotes the nearest."""
-ABOUT = 3.0
+ABOUT = 2.0
 """The same as TELLING, within the passage about a followed name, and for what a newer sentence replaced."""
 OLDER = 2
 """The most sentences that are quoted as replaced."""

@@ -22,7 +22,7 @@ LENGTH = 0.8
 """Weight of a passage with e times as many distinct terms: the more it says, the more it may answer."""
 BY_QUESTION = -1.0
 """Weight of a question: in a history it rarely answers one."""
-FOLLOWING = 0.5
+FOLLOWING = 0.25
 """Share of a sentence's words of the question that counts for the next one, which goes on about the same."""
 BY_ANOTHER = 0.5
 """Weight of a passage whose speaker is not the one that the question names."""
