@@ -1,10 +1,12 @@
 """Names in quoted passages that stand close to the question's words, and may lead to what is missing."""
 
 import math
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from agent.policies.sentences import CALENDAR, NAME, Reading
+from agent.policies.cues import CALENDAR, NAME
+from agent.policies.sentences import Reading
 from index.text.sentences import SPEAKER
 from index.text.words import FUNCTION_WORDS, POSSESSIVE, function_words, terms, words
 
@@ -12,7 +14,17 @@ NEAR = 12
 """The largest distance, in words, at which a name counts as related to a word of the question."""
 
 _TITLES = frozenset("dr mr mrs ms miss prof sir dear hello hi mum dad".split())
-_ORDINARY = FUNCTION_WORDS | CALENDAR | _TITLES
+_PEOPLE = (
+    "schwester bruder mutter vater oma opa tante onkel cousin cousine neffe nichte sohn tochter enkel "
+    "enkelin freund freundin nachbar nachbarin kollege kollegen kollegin chef chefin lehrer lehrerin arzt "
+    "ärztin professor familie herr herrn frau hund katze kater hotel restaurant café firma"
+).split()
+_INTRODUCED = re.compile(
+    rf"\b(?:(?i:{'|'.join(_PEOPLE)})|[Dd]r\.|[Pp]rof\.|heißt|hieß|heißen|namens|genannt)"
+    r"(?= ([^\W\d_a-z][\w'’-]+))"
+)
+"""German nouns have capital letters as names do: a name stands behind a word that says who or what it is."""
+_ORDINARY = FUNCTION_WORDS | CALENDAR | _TITLES | {word for noun in _PEOPLE for word in words(noun)}
 """Capitalized words that are not names to follow."""
 
 
@@ -37,9 +49,8 @@ def find_lead(question: str, reading: Reading, numbers: Collection[int], followe
     for _, text in read:
         known |= {term for speaker in SPEAKER.findall(text) for term in terms(speaker, language)}
     topicless = _ORDINARY | function_words(language)
-    inside = {
-        word for line in reading.lines for name in _names(line.text, inside=True) for word in words(name)
-    }
+    names, certain = (_nouns, _introduced) if language == "de" else (_names, _inside)
+    named = {word for line in reading.lines for name in certain(line.text) for word in words(name)}
     weights: dict[Lead, float] = {}
     for number, text in read:
         if number not in numbers:
@@ -49,9 +60,9 @@ def find_lead(question: str, reading: Reading, numbers: Collection[int], followe
         places: dict[str, list[int]] = {}
         for place, term in enumerate(said):
             places.setdefault(term, []).append(place)
-        for name in dict.fromkeys(_names(speech)):
+        for name in dict.fromkeys(names(speech)):
             parts, own = set(words(name)), terms(name, language)
-            if not own or not parts <= inside or parts & topicless or set(own) & known:
+            if not own or not parts <= named or parts & topicless or set(own) & known:
                 continue
             near = max(
                 (
@@ -67,13 +78,27 @@ def find_lead(question: str, reading: Reading, numbers: Collection[int], followe
     return max(weights, key=lambda lead: weights[lead], default=None)
 
 
-def _names(text: str, *, inside: bool = False) -> list[str]:
-    """Capitalized words and sequences of them; with `inside`, only those not at the start of the sentence."""
+def _names(text: str, start: int = 0) -> list[str]:
+    """Capitalized words and sequences of them, of which none begins before `start`."""
     speech = SPEAKER.sub("", text)
-    matches = NAME.finditer(speech)
     return [
         POSSESSIVE.sub("", match.group())
-        for match in matches
+        for match in NAME.finditer(speech)
         # The pattern takes letters of scripts without capitals, too.
-        if match.group()[0].isupper() and (not inside or match.start() > 0)
+        if match.group()[0].isupper() and match.start() >= start
     ]
+
+
+def _inside(sentence: str) -> list[str]:
+    """Names that do not begin their sentence, where every word has a capital letter."""
+    return _names(sentence, start=1)
+
+
+def _nouns(text: str) -> list[str]:
+    """Words with capital letters, of which several in a row need not be one name."""
+    return [word for name in _names(text) for word in name.split()]
+
+
+def _introduced(sentence: str) -> list[str]:
+    """German names, behind a noun or a title that says who they are, or behind a word for being called."""
+    return [match.group(1) for match in _INTRODUCED.finditer(sentence)]

@@ -4,19 +4,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.policies.changes import day, replaced
+from agent.policies.cues import is_past, order
 from agent.policies.phrases import Phrases
 from agent.policies.sentences import Reading, Sentence
 from agent.tags import escape
-from index.text.words import terms
+from index.text.words import detect, terms
 
-TELLING = 0.75
-"""Quote passages whose best sentence weighs at least this share of the best of all."""
+TELLING = 1.25
+"""Quote sentences whose odds of answering are at least 1/e of the best one's: the gap of the weights."""
+NEAR = 2.0
+"""The same, for the passages whose words and names decide whether and what to search next."""
 PASSAGES, FROM_PASSAGE = 4, 2
 """The most passages that are quoted about the question itself, and the most sentences of one."""
 CERTAIN = 0.16
 """Below this `Reading.certainty`, an answer says that the history does not tell, and quotes the nearest."""
-ABOUT = 0.5
-"""The same as TELLING, within the passage about a followed name."""
+ABOUT = 2.0
+"""The same as TELLING, within the passage about a followed name, and for what a newer sentence replaced."""
+OLDER = 2
+"""The most sentences that are quoted as replaced."""
 
 _BRACKETED = re.compile(r"[\[【]\^?(\d[\d\s,]*)(?:†[^\]】\n]{0,40})?[\]】]")
 """A number in brackets as `agent.citations.MARK` reads it."""
@@ -35,15 +41,18 @@ class Selection:
     """The sentences that answer a question: on the question itself, and on the names that helped."""
 
     direct: Sequence[Sentence]
+    older: Sequence[Sentence]
+    """Sentences that the first of `direct` replaced, the latest first."""
     about: Sequence[tuple[str, Sequence[Sentence]]]
     missing: frozenset[str]
-    """Terms of the question that no quoted passage has."""
+    """Terms of the question that no passage near the best one has."""
+    near: frozenset[int]
+    """Numbers of the passages near the best one, quoted or not."""
 
     @property
     def newest(self) -> frozenset[int]:
         """The numbers of the passages that were chosen last: a further name starts from those."""
-        sentences = self.about[-1][1] if self.about else self.direct
-        return frozenset(sentence.read.number for sentence in sentences)
+        return frozenset(one.read.number for one in self.about[-1][1]) if self.about else self.near
 
 
 def select(question: str, reading: Reading, followed: Sequence[Followed]) -> Selection:
@@ -52,27 +61,31 @@ def select(question: str, reading: Reading, followed: Sequence[Followed]) -> Sel
     Following a name helped if the passage that was found first for it is about it, or if a passage about it
     has a word of the question that was missing. What else it brought is left out.
     """
-    direct = _telling(reading.rank(question))
-    quoted = {sentence.read.number for sentence in direct}
-    missing = reading.missing(question, quoted)
+    ranked = reading.rank(question)
+    direct, older = _in_order(question, reading, ranked)
+    near = frozenset(sentence.read.number for sentence in _telling(ranked, NEAR))
+    quoted = {sentence.read.number for sentence in (*direct, *older)}
+    missing = reading.missing(question, near)
     about = []
     for lead in followed:
         own = frozenset(terms(lead.name, reading.language))
+        # Searches leave out what was read: if what was found first is not about it, what was read may be.
+        was_read = lead.found is not None and not own <= reading.held(lead.found)
         ranked = [
             sentence
             for sentence in reading.rank(f"{question} {lead.name}")
             if (number := sentence.read.number) not in quoted
             and own <= (held := reading.held(number))
-            and (number == lead.found or missing & held)
+            and (number == lead.found or was_read or missing & held)
         ]
         if ranked:
             best = ranked[0]
             number = best.read.number
-            same = [one for one in ranked if one.read is best.read and one.weight >= ABOUT * best.weight]
+            same = [one for one in ranked if one.read is best.read and one.weight >= best.weight - ABOUT]
             about.append((lead.name, same[:FROM_PASSAGE]))
             quoted.add(number)
             missing -= reading.held(number)
-    return Selection(direct, about, missing)
+    return Selection(direct, older, about, missing, near)
 
 
 def compose(question: str, reading: Reading, chosen: Selection, said: Phrases, plan: str = "") -> str:
@@ -85,7 +98,9 @@ def compose(question: str, reading: Reading, chosen: Selection, said: Phrases, p
     if not chosen.about and reading.certainty(question) < CERTAIN:
         return "\n".join([said.nearest, *_quotes(chosen.direct[:1])])
     lines = [said.says, *_quotes(chosen.direct)]
-    used = {sentence.text for sentence in chosen.direct}
+    if chosen.older:
+        lines += [said.replaced, *_quotes(chosen.older)]
+    used = {sentence.text for sentence in (*chosen.direct, *chosen.older)}
     for expected in plan.splitlines():
         # Skip the line that introduces the others.
         if not expected.strip() or expected.rstrip().endswith(":"):
@@ -99,8 +114,37 @@ def compose(question: str, reading: Reading, chosen: Selection, said: Phrases, p
     return "\n".join(lines)
 
 
-def _telling(ranked: Sequence[Sentence]) -> list[Sentence]:
-    """The sentences that weigh at least TELLING of the best one, passage by passage, most relevant first.
+def _in_order(
+    question: str, reading: Reading, ranked: Sequence[Sentence]
+) -> tuple[list[Sentence], list[Sentence]]:
+    """The sentences to quote on the question itself, best first, and those that the first one replaced."""
+    direct = _telling(ranked, TELLING)
+    language = detect(question, short=True) or reading.language
+    asks = order(question, language)
+    dated = [sentence for sentence in direct if day(sentence)]
+    if asks:
+        dated.sort(key=day, reverse=asks == "newest")
+        direct = dated + [sentence for sentence in direct if not day(sentence)]
+    if not direct or asks == "oldest" or (is_past(question, language) and not asks):
+        return direct, []
+    least = ranked[0].weight - (ABOUT if asks else TELLING)
+    answering = [sentence for sentence in ranked if sentence.weight >= least]
+    asked = reading.asked(question)
+
+    def replaces(newer: Sentence) -> list[Sentence]:
+        return replaced(newer, answering, asked, reading.language, loose=asks == "newest")
+
+    best = direct[0]
+    newer = [sentence for sentence in answering if best in replaces(sentence)]
+    first = max(newer, key=day, default=best)
+    older = replaces(first)
+    if not older:
+        return direct, []
+    return [first, *(one for one in direct if one.read is first.read and one is not first)], older[:OLDER]
+
+
+def _telling(ranked: Sequence[Sentence], gap: float) -> list[Sentence]:
+    """The sentences within TELLING of the best one, passage by passage, most relevant first.
 
     A text that stands in several passages is taken once.
     """
@@ -108,7 +152,7 @@ def _telling(ranked: Sequence[Sentence]) -> list[Sentence]:
     texts: set[str] = set()
     for sentence in ranked:
         number = sentence.read.number
-        if sentence.weight < TELLING * ranked[0].weight:
+        if sentence.weight < ranked[0].weight - gap:
             break
         if sentence.text in texts or (number not in found and len(found) == PASSAGES):
             continue

@@ -1,3 +1,5 @@
+import pytest
+
 from agent.policies.leads import Lead, find_lead
 from agent.policies.sentences import Reading
 from agent.trajectory import Read
@@ -45,3 +47,24 @@ def test_a_mark_that_is_no_word_is_no_lead() -> None:
     # A regular expression counts it as a letter, but without its accent nothing is left of it.
     lead = find_lead(QUESTION, reading_of("My sister said \uff9e\uff9e to Ines."), {1}, "")
     assert lead == Lead("Ines", 1)
+
+
+GERMAN = "Wir haben lange geredet, und danach sind wir nach Hause gegangen. Es war ein schöner Tag."
+
+
+def test_a_german_noun_is_no_lead() -> None:
+    reading = reading_of(f"Die Miete kostet ab Juli 700 Euro, mehr als das alte Zimmer. {GERMAN}")
+    assert find_lead("Was kostet die Miete seit Mai?", reading, {1}, "") is None
+
+
+@pytest.mark.parametrize(
+    ("note", "name"),
+    [
+        ("Heute kam meine Schwester Lena mit Blumen.", "Lena"),
+        ("Die Schwester heißt Frau Dr. Sommer und mag Blumen.", "Sommer"),
+        ("Meine Schwester wohnt bei Familie Huber neben dem Bäcker.", "Huber"),
+    ],
+)
+def test_a_german_name_is_a_lead_where_it_is_introduced(note: str, name: str) -> None:
+    reading = reading_of(f"{note} {GERMAN}")
+    assert find_lead("Was soll ich meiner Schwester kochen?", reading, {1}, "") == Lead(name, 1)
