@@ -93,6 +93,13 @@ class SQLite:
         self.scrubbed = not busy
         return not busy
 
+    def remains(self) -> list[str]:
+        log = f"{self.file.name}-wal, until a write after the readers of an older state are done"
+        copies = sorted(self.file.parent.glob(f"{self.file.name}-schema-*"))
+        return ([] if self.scrubbed else [log]) + [
+            f"{copy.name} beside the store, a copy from before a migration: remove it" for copy in copies
+        ]
+
     @contextmanager
     def undelayed(self, wait_ms: int) -> Iterator[sqlite3.Cursor]:
         """A cursor outside of transactions, which waits at most `wait_ms` for other writers."""
