@@ -131,7 +131,7 @@ class SQLite:
             if not accept_loss:
                 raise StoreDamaged(
                     f"{what} if it is opened. Nothing was changed: restore a backup, or set accept_loss "
-                    "(PR2_ACCEPT_LOSS=true) to go on without them"
+                    "(PR2_ACCEPT_LOSS=true) to go on without them; then verify the store with pr2 store check"
                 )
             _log.error("%s", what)
         elif found.doubtful:

@@ -61,6 +61,19 @@ def test_a_receipt_names_copies_of_migrations_and_a_log_that_is_still_read(store
     assert all(word in " ".join(second) for word in ("backups", "pr2 evaluate", "logs"))
 
 
+def test_a_user_who_returns_has_no_version_of_before_whatever_the_clock_says(store: Store) -> None:
+    before = {store.put("ana", [[encoded(f"d{i}")]]) for i in range(3)}
+    store.erase("ana")
+    after = {store.put("ana", [[encoded(f"d{i}")]]) for i in range(3)}
+    assert before.isdisjoint(after)
+    # Versions are not read from a clock, which may be set back: a later one may be smaller.
+    starts = []
+    for _ in range(20):
+        store.erase("ana")
+        starts.append(store.put("ana", [[encoded("a")]]))
+    assert starts != sorted(starts)
+
+
 def test_nothing_of_an_erased_user_is_in_the_servers_files_after_the_documented_vacuum(
     postgresql: Cluster,
 ) -> None:

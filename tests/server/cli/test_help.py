@@ -37,6 +37,7 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 profile",
         "pr2 profile delete",
         "pr2 profile export",
+        "pr2 profile forget",
         "pr2 profile import",
         "pr2 profile list",
         "pr2 profile reembed",
