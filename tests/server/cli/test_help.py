@@ -50,6 +50,8 @@ def test_the_commands_are_those_that_work() -> None:
         "pr2 store",
         "pr2 store check",
         "pr2 store copy",
+        "pr2 store export",
+        "pr2 store import",
         "pr2 store migrate",
         "pr2 train",
         "pr2 train feedback",
