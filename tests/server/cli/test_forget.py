@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
 
 from server.cli import app
-from tests.server.cli.test_profile import CliRunner, fail, here, lines, place, pr2, succeed, written
+from tests.server.cli.test_profile import fail, lines, place, pr2, succeed, written
 
-__all__ = ["here", "place"]
+__all__ = ["place"]
 
-IDA = [
+IDA: list[dict[str, Any]] = [
     {"id": "i1", "text": "Straße  to\nOslo was icy."},
     {"id": "i2", "text": "We drank coffee.", "title": "In STRASSE TO OSLO"},
     {"id": "i3", "text": "Bread with honey.", "metadata": {"to": ["Ben", {"name": "Zoë Quill"}], "km": 4711}},

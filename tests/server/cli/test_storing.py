@@ -102,8 +102,8 @@ def test_a_store_is_exported_and_imported_again(folder: Path, tmp_path: Path) ->
         "imported 1 users, 2 documents, 2 passages and 0 answers",
         f"no fault in {again}/pr2.db",
     ]
-    for command in (["export", exported, "--data", folder], ["import", exported, "--data", folder]):
-        refused = run(*command)
+    for command in ("export", "import"):
+        refused = run(command, exported, "--data", folder)
         assert refused.exit_code == 2
         assert "already" in refused.stderr
     assert "is not an export of a store" in run("import", folder, "--data", tmp_path / "none").stderr
