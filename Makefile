@@ -44,7 +44,7 @@ test-fast: $(VENV)/.installed-test ## Run the tests that need no encoder and tra
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto -m "not slow and not wheel and not retrievers and not learning and not crash" --hypothesis-profile fast
 
 test-crash: $(VENV)/.installed-test ## Kill a process that writes 300 times on SQLite, and 100 times on PostgreSQL
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m crash tests/index/storage/test_crash.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s -m crash tests/index/storage/test_crash.py
 
 test-wheel: $(VENV)/.installed-test ## Build the wheel, install it in an empty environment, and use it there
 	$(BIN)/pytest -q -m wheel tests/wheel

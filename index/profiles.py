@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Unpack
 
@@ -14,7 +15,7 @@ from index.encoding.checked import CheckedEncoder
 from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder, load_space
 from index.encoding.options import EncoderOptions
 from index.encoding.shared import SharedEncoder
-from index.errors import SpaceUnavailable, UnknownDocument
+from index.errors import SpaceUnavailable, UnknownDocument, UnknownUser
 from index.importing import Import
 from index.ranking.duplicates import Distinct
 from index.ranking.profile import Profile
@@ -168,7 +169,12 @@ class Profiles:
 
     def get(self, user: str) -> Profile:
         """Return the user's current profile, from the cache if it has not changed. Raises UnknownUser."""
-        version = self.store.version(user)
+        try:
+            version = self.store.version(user)
+        except UnknownUser:
+            with self._lock:
+                self._drop(user)  # Another server erased the user.
+            raise
         with self._lock:
             cached = self._cache.get(user)
             if cached is not None and cached.version == version:
@@ -192,8 +198,8 @@ class Profiles:
         """Delete everything of a user, in the store and in memory. Raises UnknownUser."""
         receipt = self.store.erase(user)
         with self._lock:
-            self._drop(user)
-        return receipt
+            cached = self._drop(user)
+        return replace(receipt, cached=cached)
 
     def _count(self, profile: Profile) -> None:
         """Update the size of a cached profile, which grows with what retrievers derive from it, and evict
@@ -204,9 +210,12 @@ class Profiles:
         while self._cached > self._cache_bytes and len(self._cache) > 1:
             self._drop(next(iter(self._cache)))
 
-    def _drop(self, user: str) -> None:
-        if self._cache.pop(user, None) is not None:
-            self._cached -= self._sizes.pop(user)
+    def _drop(self, user: str) -> bool:
+        """Returns whether a profile of the user was in memory."""
+        if self._cache.pop(user, None) is None:
+            return False
+        self._cached -= self._sizes.pop(user)
+        return True
 
 
 def open_profiles(

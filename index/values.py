@@ -197,15 +197,22 @@ class PutReport:
 
 @dataclass(frozen=True)
 class Receipt:
-    """Proof of an erasure: what was deleted, and when."""
+    """Proof of an erasure: what was deleted, when, and where text of the user may remain."""
 
     id: str
     user: str
     erased_at: str
     documents: int
     passages: int
+    """Passages, each of which had a vector."""
     answers: int
     scrubbed: bool
     """Whether the erased text is off the disk. If not, a reader of SQLite still holds an older state, and the
     text goes with the first write after that reader is done. Never on PostgreSQL, which keeps it until VACUUM
     FULL."""
+    space_vectors: int = 0
+    """Vectors of the passages in further spaces."""
+    cached: bool = False
+    """Whether an index in memory was dropped, too."""
+    remains: tuple[str, ...] = ()
+    """Places that the erasure could not reach, which may hold text of the user, each with what to do."""

@@ -39,7 +39,7 @@ class Cluster:
             os.chown(self._folder, account.pw_uid, account.pw_gid)
             self._as |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         self._password = secrets.token_hex(16)
-        self._data = self._folder / "data"
+        self.data = self._folder / "data"
         self._port = 0
         self._server: subprocess.Popen[bytes] | None = None
         password = self._folder / "password"
@@ -48,7 +48,7 @@ class Cluster:
             os.chown(password, self._as["user"], self._as["group"])
         password.chmod(0o600)
         subprocess.run(
-            [programs / "initdb", "-D", self._data, "-U", "pr2", f"--pwfile={password}", *_INIT],
+            [programs / "initdb", "-D", self.data, "-U", "pr2", f"--pwfile={password}", *_INIT],
             stdout=subprocess.DEVNULL,
             check=True,
             **self._as,
@@ -78,7 +78,7 @@ class Cluster:
         tied = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
         with (self._folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                [*tied, self._programs / "postgres", "-D", self._data, *options],
+                [*tied, self._programs / "postgres", "-D", self.data, *options],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 **self._as,
@@ -99,7 +99,7 @@ class Cluster:
             self._server.wait(60)
             self._server = None
             # The processes of connections outlive a killed one for a moment, and hold its shared memory.
-            lock = self._data / "postmaster.pid"
+            lock = self.data / "postmaster.pid"
             while how == signal.SIGKILL and lock.exists() and self._alive():
                 time.sleep(0.01)
 
@@ -120,7 +120,7 @@ class Cluster:
         """Whether a process still works in the data folder."""
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                if (process / "cwd").readlink() == self._data:
+                if (process / "cwd").readlink() == self.data:
                     return True
             except OSError:
                 continue

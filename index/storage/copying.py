@@ -1,18 +1,20 @@
 """Copies a store to another place, also from one database to the other: the backup, and the restore."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, insert, select
+from sqlalchemy import Connection, Table, func, insert, select
 
 from index.errors import NotCopied
 from index.storage import opening, schema
-from index.storage.database import connect
+from index.storage.database import Database, connect
 from index.storage.store import Store
 from index.values import Progress
 
-_AT_ONCE = 500
+AT_ONCE = 500
 """Rows that are read and written at a time."""
 
 
@@ -22,6 +24,24 @@ class Contents:
 
     rows: int
     digest: bytes
+
+
+class Counting:
+    """Counts and digests the rows of one table while they pass."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._rows, self._content, self._progress = 0, hashlib.blake2b(), progress
+
+    def add(self, rows: Sequence[Sequence[Any]]) -> None:
+        self._rows += len(rows)
+        for row in rows:
+            self._content.update(repr(tuple(row)).encode())
+        if self._progress:
+            self._progress(len(rows))
+
+    @property
+    def contents(self) -> Contents:
+        return Contents(self._rows, self._content.digest())
 
 
 def size(store: Store) -> int:
@@ -41,46 +61,56 @@ def copy(source: Store, url: str, progress: Progress | None = None) -> dict[str,
     already or what is read back differs, StoreUnavailable, StoreDamaged, SchemaMismatch.
     """
     source.open()
-    target = connect(url)
-    try:
-        target.examine(accept_loss=False)
-        copied: dict[str, Contents] = {}
-        with source.database.read() as reading, target.write() as writing:
+    copied: dict[str, Contents] = {}
+    with new_database(url) as target:
+        with source.database.read() as reading, new_tables(target) as writing:
             source.database.unhurried(reading)
-            target.begin_schema(writing)
-            if opening.revision_of(writing)[0] is not None:
-                raise NotCopied(f"there is a store in {target.name} already: copy to a new place")
-            opening.apply(writing, "upgrade", opening.REVISION)
             for name, table in schema.tables.tables.items():
-                copied[name] = _contents(reading, table, writing, progress)
-        with target.read() as written:
-            target.unhurried(written)
-            for name, table in schema.tables.tables.items():
-                if _contents(written, table) != copied[name]:
-                    raise NotCopied(f"{name} in {target.name} differ from what was written: do not use it")
-    finally:
-        target.close()
+                counting = Counting(progress)
+                for some in parts(reading, table):
+                    counting.add(some)
+                    writing.execute(insert(table), [dict(row._mapping) for row in some])
+                copied[name] = counting.contents
+        read_back(target, copied)
     return copied
 
 
-def _contents(
-    connection: Connection, table: Table, into: Connection | None = None, progress: Progress | None = None
-) -> Contents:
-    """Digest the rows of a table, writing them to the same table of another database."""
-    rows, content = 0, hashlib.blake2b()
-    for some in _parts(connection, table):
-        rows += len(some)
-        for row in some:
-            content.update(repr(tuple(row)).encode())
-        if into is not None:
-            into.execute(insert(table), [dict(row._mapping) for row in some])
-        if progress:
-            progress(len(some))
-    return Contents(rows, content.digest())
+@contextmanager
+def new_database(url: str) -> Iterator[Database]:
+    """The database at `url`, closed at the end. Raises StoreUnavailable, StoreDamaged."""
+    database = connect(url)
+    try:
+        database.examine(accept_loss=False)
+        yield database
+    finally:
+        database.close()
 
 
-def _parts(connection: Connection, table: Table) -> Iterator["list[Row[*tuple[object, ...]]]"]:
-    """Yield the rows in the order of their keys, which is the same on both databases."""
-    query = select(table).order_by(*table.primary_key).execution_options(yield_per=_AT_ONCE)
+@contextmanager
+def new_tables(database: Database) -> Iterator[Connection]:
+    """A write that begins with the empty tables of a new store. Raises NotCopied if there is a store."""
+    with database.write() as writing:
+        database.begin_schema(writing)
+        if opening.revision_of(writing)[0] is not None:
+            raise NotCopied(f"there is a store in {database.name} already: copy to a new place")
+        opening.apply(writing, "upgrade", opening.REVISION)
+        yield writing
+
+
+def read_back(database: Database, copied: Mapping[str, Contents]) -> None:
+    """Raise NotCopied if the tables do not have these contents."""
+    with database.read() as written:
+        database.unhurried(written)
+        for name, table in schema.tables.tables.items():
+            counting = Counting()
+            for some in parts(written, table):
+                counting.add(some)
+            if counting.contents != copied[name]:
+                raise NotCopied(f"{name} in {database.name} differ from what was written: do not use it")
+
+
+def parts(connection: Connection, table: Table) -> Iterator[Sequence[Any]]:
+    """Yield the rows, AT_ONCE at a time, in the order of their keys, which is the same on both databases."""
+    query = select(table).order_by(*table.primary_key).execution_options(yield_per=AT_ONCE)
     for some in connection.execute(query).partitions():
         yield list(some)

@@ -56,6 +56,9 @@ class Database(Protocol):
     def scrub(self, wait_ms: int = ...) -> bool:
         """Remove deleted text from the disk as far as the store can. Returns `scrubbed`."""
 
+    def remains(self) -> list[str]:
+        """Describe the places of this database that may still hold deleted text, each with what to do."""
+
     def examine(self, *, accept_loss: bool) -> None:
         """Look for damage before the first connection. Raises StoreDamaged."""
 

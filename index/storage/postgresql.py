@@ -69,6 +69,14 @@ class PostgreSQL:
     def scrub(self, wait_ms: int = 0) -> bool:
         return self.scrubbed
 
+    def remains(self) -> list[str]:
+        return [
+            "dead rows and statistics of the database, until VACUUM FULL as in docs/storage.md",
+            "the write-ahead log of the database's server, until its files are removed or overwritten",
+            "replicas of the database, until they have followed",
+            "the memory of other pr2 servers, until they are asked for the user or load other profiles",
+        ]
+
     def examine(self, *, accept_loss: bool) -> None:
         """PostgreSQL watches over its own log."""
 

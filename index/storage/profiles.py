@@ -1,6 +1,6 @@
 """Rows of a user's profile: documents, passages with their vectors, and the profile's version."""
 
-import time
+import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,8 +116,9 @@ def put(
 
 def _claimed(connection: Connection, user: str) -> tuple[int, int]:
     """Create the user if missing, lock their row, and return its version and next position."""
-    # Starts from the clock: a user who returns after an erasure must not reuse versions that caches hold.
-    new = owner(user) | {"version": time.time_ns() // 1_000, "next_position": 0}
+    # Random: a user who returns after an erasure must not reuse versions that the caches of other servers
+    # hold, also if the clock was set back.
+    new = owner(user) | {"version": secrets.randbits(62), "next_position": 0}
     columns = schema.users.c
     query = select(columns.version, columns.next_position).where(owned(schema.users, user))
     query = query.with_for_update(key_share=True)

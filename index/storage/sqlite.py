@@ -93,6 +93,13 @@ class SQLite:
         self.scrubbed = not busy
         return not busy
 
+    def remains(self) -> list[str]:
+        log = f"{self.file.name}-wal, until a write after the readers of an older state are done"
+        copies = sorted(self.file.parent.glob(f"{self.file.name}-schema-*"))
+        return ([] if self.scrubbed else [log]) + [
+            f"{copy.name} beside the store, a copy from before a migration: remove it" for copy in copies
+        ]
+
     @contextmanager
     def undelayed(self, wait_ms: int) -> Iterator[sqlite3.Cursor]:
         """A cursor outside of transactions, which waits at most `wait_ms` for other writers."""
@@ -124,7 +131,7 @@ class SQLite:
             if not accept_loss:
                 raise StoreDamaged(
                     f"{what} if it is opened. Nothing was changed: restore a backup, or set accept_loss "
-                    "(PR2_ACCEPT_LOSS=true) to go on without them"
+                    "(PR2_ACCEPT_LOSS=true) to go on without them; then verify the store with pr2 store check"
                 )
             _log.error("%s", what)
         elif found.doubtful:

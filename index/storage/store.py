@@ -25,6 +25,13 @@ from index.storage.profiles import EncodedDocument, StoredProfile
 from index.storage.redaction import Deleted
 from index.values import Changes, Receipt
 
+_REMAINS = (
+    "backups and copies of the store (pr2 store copy, pr2 store export, pg_dump, snapshots of the disk)",
+    "folders that pr2 evaluate and pr2 train made from the store: runs, feedback, prepared data, weights",
+    "logs and traces that are kept outside of the store, such as those of a proxy or of an engine",
+)
+"""Places that no store knows: see docs/storage.md."""
+
 
 class Store:
     """Documents, vectors and answers behind one database URL. Safe to share between threads.
@@ -226,7 +233,10 @@ class Store:
             self.database.delete(work)
 
     def erase(self, user: str) -> Receipt:
-        """Delete a user's rows from every table. Raises UnknownUser."""
+        """Delete a user's rows from every table. The receipt names what that does not reach.
+
+        Raises UnknownUser.
+        """
 
         def work(connection: Connection) -> dict[str, int]:
             profiles.version_of(connection, user, to_delete=True)
@@ -246,6 +256,8 @@ class Store:
             passages=counts["passages"],
             answers=counts["answers"],
             scrubbed=scrubbed,
+            space_vectors=counts["space_vectors"],
+            remains=(*self.database.remains(), *_REMAINS),
         )
 
     def save_answers(self, stored: Sequence[StoredAnswer]) -> list[UnknownUser | None]:

@@ -14,6 +14,7 @@ import typer
 from index.values import Period
 from server.cli import options
 from server.cli.errors import BadInput, as_cli_errors
+from server.cli.forgetting import forget
 from server.cli.importing import import_
 from server.cli.printable import one_line, to_json
 from server.cli.reembedding import reembed, spaces
@@ -22,6 +23,7 @@ from server.cli.watching import watch
 profile = typer.Typer(help="Import, export, show, search and delete what is stored for a person.")
 profile.command("import")(import_)
 profile.command()(watch)
+profile.command()(forget)
 profile.command()(reembed)
 profile.command()(spaces)
 

@@ -1,6 +1,7 @@
 """Views of `pr2 profile show`: an overview of a profile, or one document whole."""
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Group, RenderableType
@@ -67,6 +68,14 @@ def document_view(document: Document) -> RenderableType:
     ]
     shown = [line((f"{name:<9} ", "dim"), (one_line(value), "")) for name, value in facts if value]
     return Group(*shown, "", line((document.text, "")))
+
+
+def listed(documents: Sequence[Document]) -> RenderableType:
+    """One row for each document."""
+    table = _plain_table("id", "date", "source", "document")
+    for document in documents:
+        table.add_row(*_cells(document))
+    return table
 
 
 def _plain_table(*columns: str) -> Table:

@@ -1,5 +1,6 @@
-"""`pr2 store`: check, copy and migrate a whole store."""
+"""`pr2 store`: check, copy, export, import and migrate a whole store."""
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from server.cli.progress import bar
 if TYPE_CHECKING:
     from index.storage.store import Store
 
-store = typer.Typer(help="Check, copy or migrate a whole store.")
+store = typer.Typer(help="Check, copy, export, import or migrate a whole store.")
 
 
 @store.command()
@@ -51,11 +52,50 @@ def copy(
             url = _new(target)
             with bar("copying", size(opened)) as (progress, task):
                 copied = copy_store(opened, url, lambda rows: progress.advance(task, rows))
-        rows = {name: contents.rows for name, contents in copied.items()}
-        typer.echo(
-            f"copied {rows['users']} users, {rows['documents']} documents, {rows['passages']} passages and "
-            f"{rows['answers']} answers"
-        )
+        typer.echo(_counts("copied", {name: contents.rows for name, contents in copied.items()}))
+        with closing(_store(url)) as verified:
+            found = _faults(verified)
+    if found:
+        raise typer.Exit(1)
+
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of Parquet files.", show_default=False)]
+
+
+@store.command()
+def export(folder: Folder, data: options.Data = None) -> None:
+    """Write all users with their vectors and answers to a new folder of Parquet files, and verify them.
+
+    The export has one state of the store, whoever writes meanwhile. Needs the extra [parquet].
+    """
+    with as_cli_errors():
+        from index.storage.copying import size
+        from index.storage.parquet import export as export_store
+
+        with (
+            closing(_store(_of_settings(data))) as opened,
+            bar("exporting", size(opened)) as (progress, task),
+        ):
+            written = export_store(opened, folder, lambda rows: progress.advance(task, rows))
+        typer.echo(_counts("exported", {name: contents.rows for name, contents in written.items()}))
+
+
+@store.command("import")
+def import_(folder: Folder, data: options.Data = None) -> None:
+    """Make a new store of a folder that export wrote, and verify it.
+
+    Exit code 1 if the store has faults, which the exported one has, too. Needs the extra [parquet].
+    """
+    with as_cli_errors():
+        from index.storage.parquet import import_ as import_store
+        from index.storage.parquet import summary
+
+        rows = {name: contents.rows for name, contents in summary(folder).items()}
+        settings = options.settings_of(options.flags(data=data))
+        url = settings.database_url or _new(str(settings.data))
+        with bar("importing", sum(rows.values())) as (progress, task):
+            import_store(folder, url, lambda rows: progress.advance(task, rows))
+        typer.echo(_counts("imported", rows))
         with closing(_store(url)) as verified:
             found = _faults(verified)
     if found:
@@ -75,6 +115,11 @@ def migrate(data: options.Data = None) -> None:
         with closing(_store(_of_settings(data))) as opened:
             opened.open(migrate=True)
         typer.echo(f"the store has schema {REVISION}")
+
+
+def _counts(done: str, rows: Mapping[str, int]) -> str:
+    counts = [f"{rows[name]} {name}" for name in ("users", "documents", "passages")]
+    return f"{done} {', '.join(counts)} and {rows['answers']} answers"
 
 
 def _store(url: str) -> "Store":

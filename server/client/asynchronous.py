@@ -151,7 +151,7 @@ class AsyncClient:
         """Delete everything that is stored for a person."""
         data = await self._json("DELETE", _user(user))
         with understood():
-            return Receipt(**data)
+            return Receipt(**data | {"remains": tuple(data.get("remains", ()))})
 
     async def search(
         self,

@@ -145,7 +145,10 @@ async def delete_queried_document(access: Caller, user: UserPath, ids: DocumentQ
 
 @router.delete("", tags=["users"], summary="Erase a user", responses={200: {"model": Receipt}})
 async def erase_user(access: Caller, user: UserPath) -> JSONBody:
-    """Delete documents, vectors and answers, in the database and in memory. The receipt counts them."""
+    """Delete documents, vectors and answers, in the database and in memory.
+
+    The receipt counts them, and names places that may still hold text of the user.
+    """
     return JSONBody(vars(await access.erase(user)))
 
 

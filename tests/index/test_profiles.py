@@ -309,10 +309,20 @@ def test_erasing_empties_the_cache_too(folder: Folder) -> None:
     people.put("ana", [document("a")])
     people.get("ana")
     receipt = people.erase("ana")
-    assert (receipt.user, receipt.documents, receipt.passages) == ("ana", 1, 1)
+    assert (receipt.user, receipt.documents, receipt.passages, receipt.cached) == ("ana", 1, 1, True)
     assert (people._cache, people._cached) == ({}, 0)
     with pytest.raises(UnknownUser):
         people.search("ana", ["tea"], 3, "bm25")
+
+
+def test_a_user_whom_another_server_erased_leaves_the_memory_with_the_next_call(folder: Folder) -> None:
+    people, others = folder.open(), folder.open()
+    people.put("ana", [document("a")])
+    people.get("ana")
+    assert not others.erase("ana").cached
+    with pytest.raises(UnknownUser):
+        people.search("ana", ["tea"], 3, "bm25")
+    assert (people._cache, people._cached) == ({}, 0)
 
 
 def test_many_threads_may_search_and_put_at_once(folder: Folder) -> None:

@@ -11,17 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index.encoding.encoders import Vectors
 from index.profiles import Profiles
 from index.storage.checking import faults
 from index.storage.store import Store
 from tests.index.storage.writer import ENCODERS, Change, State, draw, work
 from tests.postgresql import Cluster
 
-# Each child is forked from a process that has the imports already.
+# Each child is forked from a process that has the imports already, also those that are made late.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.index.storage.writer"])
+PROCESSES.set_forkserver_preload(
+    ["tests.index.storage.writer", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql.psycopg"]
+)
 LONGEST_S = 0.1
-"""A child is killed within so many seconds after one of its changes was acknowledged."""
+"""A child is killed within so many seconds after its start, or after it began or ended a change."""
+EVERY = 20
+"""Kills between two lines of progress."""
 
 
 class Crashes:
@@ -46,7 +51,7 @@ class Crashes:
         its_end.close()
         self._unacknowledged = None
         with said:
-            for _ in range(1 + self._dice.randrange(8)):
+            for _ in range(self._dice.randrange(9)):
                 self._hear(said)
             # The moment has to be any, so there is no event to wait for.
             child.join(self._dice.uniform(0, LONGEST_S))
@@ -80,38 +85,43 @@ class Crashes:
     def verify(self) -> None:
         """Compare the store with all acknowledged changes; the last one begun may have happened, or not."""
         with closing(Store(self._url, None)) as store:
-            stored = {
-                user: {document.id: document.text for _, document in store.documents(user, limit=1_000)}
-                for user in store.users()
-            }
-            encoder = store.encoder().name
             assert list(faults(store)) == []
+            encoder = store.encoder().name
+            loaded = {user: store.load(user) for user in store.users()}
+        stored = {
+            user: {document.id: document.text for document in profile.documents}
+            for user, profile in loaded.items()
+        }
         if (stored, encoder) != (self._state, self._encoder) and self._unacknowledged:
             self._take(self._unacknowledged)
         assert (stored, encoder) == (self._state, self._encoder)
-        for user in self._state:
-            self._search(user)
+        made_by = ENCODERS[encoder]
+        with closing(Store(self._url, made_by.manifest)) as store:
+            profiles = Profiles(store, made_by)
+            for user, profile in loaded.items():
+                texts = [profile.documents[index].text[start:end] for index, start, end in profile.spans]
+                anew = made_by.encode_documents(texts).astype(np.float16)
+                np.testing.assert_array_equal(profile.vectors, anew)
+                self._search(profiles, user, anew.astype(np.float32))
 
-    def _search(self, user: str) -> None:
-        """Compare a search with the dot products of vectors that are made anew."""
-        encoder = ENCODERS[self._encoder]
-        with closing(Store(self._url, encoder.manifest)) as store:
-            profiles = Profiles(store, encoder)
-            (found,) = profiles.search(user, ["tea garden"], 5, "dense")
-        texts = list(self._state[user].values())
-        if not texts:
-            assert found == []
-            return
-        anew = encoder.encode_documents(texts).astype(np.float16).astype(np.float32)
-        scores = np.sort(anew @ encoder.encode_queries(["tea garden"])[0])[::-1][:5]
-        assert [passage.score for passage in found] == pytest.approx(scores.tolist(), rel=1e-3, abs=1e-3)
+    def _search(self, profiles: Profiles, user: str, vectors: Vectors) -> None:
+        """Compare a search with the dot products of vectors that were made anew."""
+        (found,) = profiles.search(user, ["tea garden"], 5, "dense")
+        query = ENCODERS[self._encoder].encode_queries(["tea garden"])[0]
+        best = np.sort(vectors @ query)[::-1][: len(found)]
+        assert len(found) == min(5, len(vectors))
+        assert [passage.score for passage in found] == pytest.approx(best.tolist(), rel=1e-3, abs=1e-3)
         for passage in found:
             assert self._state[user][passage.document_id] == passage.text
 
 
 def crash(url: str, kills: int, cluster: Cluster | None = None) -> None:
-    """Kill our process so many times; with a cluster, the database's every other time."""
+    """Kill our process so many times; with a cluster, the database's every other time.
+
+    Prints the progress, and last the counts.
+    """
     crashes = Crashes(url, random.Random(1))
+    database = url.partition(":")[0]
     for number in range(kills):
         if cluster is not None and number % 2:
             crashes.kill(lambda: cluster.stop(signal.SIGKILL))
@@ -119,7 +129,10 @@ def crash(url: str, kills: int, cluster: Cluster | None = None) -> None:
         else:
             crashes.kill()
         crashes.verify()
+        if not (number + 1) % EVERY:
+            print(f"{database}: {number + 1} of {kills} kills", flush=True)
     assert crashes.acknowledged >= kills
+    print(f"{database}: {kills} kills, {crashes.acknowledged} acknowledged writes, 0 lost", flush=True)
 
 
 def test_twelve_kills_lose_nothing_on_sqlite(path: Path) -> None:

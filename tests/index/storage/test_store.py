@@ -176,13 +176,6 @@ def test_an_erasure_leaves_nothing_in_any_table(store: Store) -> None:
         store.erase("ana")
 
 
-def test_a_receipt_says_that_postgresql_keeps_dead_rows_until_vacuum(emptied: str) -> None:
-    store = Store(emptied, ENCODER.manifest)
-    store.put("ana", [[encoded("a")]])
-    assert not store.erase("ana").scrubbed
-    store.close()
-
-
 def test_an_erasure_leaves_nothing_in_any_table_nor_in_the_files(store: Store, path: Path) -> None:
     secret = "zanzibar-secret"
     store.put("bo", [[encoded(f"kept{i}") for i in range(50)]])

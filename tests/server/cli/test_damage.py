@@ -45,6 +45,7 @@ def test_a_damaged_log_is_one_line_and_the_loss_can_be_accepted(
         (line,) = refused.stderr.splitlines()
         assert line.startswith(f"pr2: {damaged}/pr2.db-wal is damaged: at least ")
         assert "PR2_ACCEPT_LOSS=true" in line
+        assert "pr2 store check" in line
     monkeypatch.setenv("PR2_ACCEPT_LOSS", "true")
     accepted = CliRunner().invoke(app, ["profile", "list", "--data", damaged])
     assert accepted.exit_code == 0

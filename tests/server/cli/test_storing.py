@@ -64,6 +64,7 @@ def test_without_a_store_there_is_nothing_to_check_or_copy(tmp_path: Path) -> No
         ["check", "--data", tmp_path],
         ["copy", tmp_path, tmp_path / "b"],
         ["migrate", "--data", tmp_path],
+        ["export", tmp_path / "b", "--data", tmp_path],
     ]
     for command in commands:
         result = run(*command)
@@ -86,6 +87,26 @@ def test_a_store_is_backed_up_moved_to_postgresql_and_restored(
     assert again.exit_code == 2
     assert "already: copy to a new place" in again.stderr
     assert url not in again.stderr
+
+
+def test_a_store_is_exported_and_imported_again(folder: Path, tmp_path: Path) -> None:
+    exported, again = tmp_path / "parquet", tmp_path / "again"
+    result = run("export", exported, "--data", folder)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "exported 1 users, 2 documents, 2 passages and 0 answers\n",
+    )
+    result = run("import", exported, "--data", again)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "imported 1 users, 2 documents, 2 passages and 0 answers",
+        f"no fault in {again}/pr2.db",
+    ]
+    for command in ("export", "import"):
+        refused = run(command, exported, "--data", folder)
+        assert refused.exit_code == 2
+        assert "already" in refused.stderr
+    assert "is not an export of a store" in run("import", folder, "--data", tmp_path / "none").stderr
 
 
 def test_a_copy_of_a_damaged_store_says_so(folder: Path, tmp_path: Path) -> None:

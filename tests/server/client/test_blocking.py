@@ -96,6 +96,7 @@ def test_everything_works_without_an_event_loop(live: tuple[Service, str]) -> No
         pr2.delete_document("cleo", "1")
         receipt = pr2.erase("cleo")
         assert (receipt.documents, receipt.answers) == (2, 2)
+        assert isinstance(receipt.remains, tuple)
         with pytest.raises(ApiError, match="cleo") as caught:
             pr2.document("cleo", "2")
         assert (caught.value.status, caught.value.type) == (404, "urn:pr2:problem:unknown-user")

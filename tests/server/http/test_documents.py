@@ -228,6 +228,7 @@ async def test_erasure_leaves_nothing_and_says_what_there_was(api: Api) -> None:
     assert (receipt.user, receipt.documents, receipt.passages, receipt.answers) == ("ana", 3, 3, 1)
     assert receipt.id
     assert receipt.erased_at.endswith("Z")
+    assert any("backups" in place for place in receipt.remains)
     for method, path in (
         ("GET", "documents"),
         ("GET", "export"),
