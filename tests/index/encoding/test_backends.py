@@ -64,7 +64,7 @@ def test_the_backend_stands_in_the_manifest_of_a_store(encoder: Any, tmp_path: P
 
 
 def test_an_unknown_backend_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(EncoderUnavailable, match="no encoder backend 'tpu'; there are torch, .*openvino"):
+    with pytest.raises(EncoderUnavailable, match=r"no encoder backend 'tpu'; there are torch, .*openvino"):
         load_encoder("minilm", options=EncoderOptions(backend="tpu"))
 
 
