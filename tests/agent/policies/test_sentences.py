@@ -66,3 +66,9 @@ def test_the_sentence_after_one_about_the_question_goes_on_about_it() -> None:
 def test_the_longer_of_two_passages_tells_more() -> None:
     reading = reading_of("Green tea.", "Green tea from the shop by the river, eight euros a tin.")
     assert reading.rank("green tea")[0].read.number == 2
+
+
+def test_negative_scores_of_passages_do_not_turn_their_order() -> None:
+    passages = Passage("n1", "Green tea.", score=-0.2), Passage("n2", "Green tea.", score=-5.0)
+    ranked = Reading([Read(number, one) for number, one in enumerate(passages, 1)]).rank("green tea")
+    assert [sentence.read.number for sentence in ranked] == [1, 2]
