@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.policies.changes import changed, day
-from agent.policies.cues import is_past, order
+from agent.policies.cues import is_past, order, ordering
 from agent.policies.phrases import Phrases
 from agent.policies.sentences import Reading, Sentence
 from agent.tags import escape
@@ -23,6 +23,8 @@ ABOUT = 2.0
 """The same as TELLING, within the passage about a followed name, and for what a newer sentence replaced."""
 OLDER = 2
 """The most sentences that are quoted as replaced."""
+MOST = 0.5
+"""The share of the question, weighted by rarity, that the best sentence has if it is about a change."""
 
 _BRACKETED = re.compile(r"[\[【]\^?(\d[\d\s,]*)(?:†[^\]】\n]{0,40})?[\]】]")
 """A number in brackets as `agent.citations.MARK` reads it."""
@@ -127,10 +129,14 @@ def _in_order(
         direct = dated + [sentence for sentence in direct if not day(sentence)]
     if not direct or asks == "oldest" or (is_past(question, language) and not asks):
         return direct, []
+    asked = reading.asked(question)
+    topic = reading.worth(asked.difference(terms(ordering(language), reading.language)))
+    if sum(topic.get(term, 0.0) for term in set(terms(ranked[0].text, reading.language))) < MOST:
+        return direct, []
     least = ranked[0].weight - (ABOUT if asks else TELLING)
     answering = [sentence for sentence in ranked if sentence.weight >= least]
     loose = asks == "newest"
-    change = changed(direct[0], answering, reading.asked(question), reading.language, loose=loose)
+    change = changed(ranked[0], answering, asked, reading.language, loose=loose)
     if not change:
         return direct, []
     first, *older = change
