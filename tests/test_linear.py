@@ -91,7 +91,7 @@ def _deep() -> Iterator[None]:
 
 
 def test_the_patterns_are_found() -> None:
-    assert {"index.text.sentences._END", "agent.tags._TAG", "agent.policies.sentences.NAME"} <= set(PATTERNS)
+    assert {"index.text.sentences._END", "agent.tags._TAG", "agent.policies.cues.NAME"} <= set(PATTERNS)
 
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))

@@ -34,29 +34,35 @@ class _Statement:
     """The words with a meaning of their own that are not in the question."""
 
 
-def replaced(
-    newest: Sentence, others: Sequence[Sentence], asked: frozenset[str], language: str, *, loose: bool = False
+def changed(
+    best: Sentence, others: Sequence[Sentence], asked: frozenset[str], language: str, *, loose: bool = False
 ) -> list[Sentence]:
-    """Return those of `others` that are older than `newest` and that it replaces, the latest first.
+    """Return what `best` and `others` say about the same thing on different days, the latest first.
 
-    `asked` are the terms of the question, all of which that one sentence has the other must have as well;
-    with `loose`, for a question of the present, a thing in common is enough.
+    The first replaces all that follow. Empty if nothing is replaced. `asked` are the terms of the question,
+    all of which that `best` has another sentence must have as well; with `loose`, for a question of the
+    present, a thing in common is enough.
     """
-    new = _statement(newest.text, asked, language)
-    found = []
+    own = _statement(best.text, asked, language)
+    if not own.things or not day(best):
+        return []
+    same = [(best, own)]
     for other in others:
-        if not day(other) or day(other) >= day(newest):
-            continue
-        old = _statement(other.text, asked, language)
+        said = _statement(other.text, asked, language) if day(other) and other is not best else own
         if (
-            new.things & old.things
-            and (new.asked == old.asked or loose)
-            and (new.speaker, new.owner) == (old.speaker, old.owner)
-            and new.value - old.value
-            and old.value - new.value
+            said is not own
+            and said.things & own.things
+            and (said.asked == own.asked or loose)
+            and (said.speaker, said.owner) == (own.speaker, own.owner)
         ):
-            found.append(other)
-    return sorted(found, key=day, reverse=True)
+            same.append((other, said))
+    newest, new = max(same, key=lambda pair: day(pair[0]))
+    older = [
+        sentence
+        for sentence, old in same
+        if day(sentence) < day(newest) and new.value - old.value and old.value - new.value
+    ]
+    return [newest, *sorted(older, key=day, reverse=True)] if older else []
 
 
 def day(sentence: Sentence) -> str:

@@ -76,8 +76,8 @@ _CUES: Mapping[str, Cues] = {
         oldest=("originally", "initially", "at first", "earliest", "used to"),
         past=("did", "was", "were", "had", "used to"),
         states=tuple(
-            "is are am i'm it's he's she's we're they're lives live living moved work works working switched "
-            "changed drive drives use uses prefer prefers called named".split()
+            "is are lives live living moved work works working switched changed drive drives use uses prefer "
+            "prefers called named".split()
         ),
         updates=("now", "new", "current", "currently", "since", "today", "again"),
         kinds=((("when",), _WHEN), (("who", "where"), NAME), (("how",), _NUMBER)),
@@ -151,6 +151,11 @@ def states(language: str) -> frozenset[str]:
 def updates(language: str) -> frozenset[str]:
     """Return words of an update that are no part of the value, folded as `words` folds them."""
     return _folded(_CUES[language].updates) if language in _CUES else frozenset()
+
+
+def ordering(language: str) -> str:
+    """Return the words of a language that ask for the newest or the oldest, which are no topic."""
+    return " ".join((*_CUES[language].newest, *_CUES[language].oldest)) if language in _CUES else ""
 
 
 def is_past(question: str, language: str) -> bool:

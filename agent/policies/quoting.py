@@ -4,15 +4,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.policies.changes import day, replaced
-from agent.policies.cues import is_past, order
+from agent.policies.changes import changed, day
+from agent.policies.cues import is_past, order, ordering
 from agent.policies.phrases import Phrases
 from agent.policies.sentences import Reading, Sentence
 from agent.tags import escape
 from index.text.words import detect, terms
 
 TELLING = 1.25
-"""Quote sentences whose odds of answering are at least 1/e of the best one's: the gap of the weights."""
+"""Quote the sentences whose weight is at most this far below the best one's: odds of 1 to 3.5."""
 NEAR = 2.0
 """The same, for the passages whose words and names decide whether and what to search next."""
 PASSAGES, FROM_PASSAGE = 4, 2
@@ -23,6 +23,8 @@ ABOUT = 2.0
 """The same as TELLING, within the passage about a followed name, and for what a newer sentence replaced."""
 OLDER = 2
 """The most sentences that are quoted as replaced."""
+MOST = 0.5
+"""The share of the question, weighted by rarity, that the best sentence has if it is about a change."""
 
 _BRACKETED = re.compile(r"[\[【]\^?(\d[\d\s,]*)(?:†[^\]】\n]{0,40})?[\]】]")
 """A number in brackets as `agent.citations.MARK` reads it."""
@@ -121,30 +123,28 @@ def _in_order(
     direct = _telling(ranked, TELLING)
     language = detect(question, short=True) or reading.language
     asks = order(question, language)
-    dated = [sentence for sentence in direct if day(sentence)]
     if asks:
+        dated = [sentence for sentence in direct if day(sentence)]
         dated.sort(key=day, reverse=asks == "newest")
         direct = dated + [sentence for sentence in direct if not day(sentence)]
     if not direct or asks == "oldest" or (is_past(question, language) and not asks):
         return direct, []
+    asked = reading.asked(question)
+    topic = reading.worth(asked.difference(terms(ordering(language), reading.language)))
+    if sum(topic.get(term, 0.0) for term in set(terms(ranked[0].text, reading.language))) < MOST:
+        return direct, []
     least = ranked[0].weight - (ABOUT if asks else TELLING)
     answering = [sentence for sentence in ranked if sentence.weight >= least]
-    asked = reading.asked(question)
-
-    def replaces(newer: Sentence) -> list[Sentence]:
-        return replaced(newer, answering, asked, reading.language, loose=asks == "newest")
-
-    best = direct[0]
-    newer = [sentence for sentence in answering if best in replaces(sentence)]
-    first = max(newer, key=day, default=best)
-    older = replaces(first)
-    if not older:
+    loose = asks == "newest"
+    change = changed(ranked[0], answering, asked, reading.language, loose=loose)
+    if not change:
         return direct, []
+    first, *older = change
     return [first, *(one for one in direct if one.read is first.read and one is not first)], older[:OLDER]
 
 
 def _telling(ranked: Sequence[Sentence], gap: float) -> list[Sentence]:
-    """The sentences within TELLING of the best one, passage by passage, most relevant first.
+    """The sentences within `gap` of the best one, passage by passage, most relevant first.
 
     A text that stands in several passages is taken once.
     """

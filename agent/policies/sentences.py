@@ -117,10 +117,11 @@ class Reading:
         number). The difference of two weights is the logarithm of the odds of one sentence against the other.
         """
         worth = self.worth(self.asked(question))
-        highest = max((read.passage.score for read in self.reads), default=0.0) or 1.0
+        # Rerankers give negative scores, too: a share of the highest needs a positive one.
+        highest = max([read.passage.score for read in self.reads if read.passage.score > 0], default=1.0)
         looks = kind(question, detect(question, short=True) or self.language)
         found = {
-            read.number: FOUND * read.passage.score / highest
+            read.number: FOUND * max(read.passage.score, 0.0) / highest
             + LENGTH * math.log(len(self.texts[read.number]) or 1)
             for read in self.reads
         }

@@ -57,9 +57,9 @@ class Profile:
         self.documents = stored.documents
         self._spans = stored.spans
         self._digests = stored.digests
-        self._vocabulary = before._vocabulary if before else Vocabulary()
+        self._vocabulary: Vocabulary = before._vocabulary if before else Vocabulary()
         self._readings = self._read(before)
-        self._detected = before._detected if before else {}
+        self._detected: dict[tuple[int, int], str | None] = before._detected if before else {}
         self.vectors = VectorIndex(stored.vectors)
         self._spaces = {name: VectorIndex(vectors) for name, vectors in stored.spaces.items()}
         self._text_bytes = sum(reading.text_bytes for reading in self._readings)

@@ -85,10 +85,10 @@ class VectorIndex:
 
     def stored(self) -> NDArray[np.float16]:
         """Return all vectors as they are stored, shape (vectors, dimension)."""
-        rows: Vectors = (
-            self._index.reconstruct_n(0, self.size) if self.size else np.empty((0, len(self.mean)))
-        )
-        return rows.astype(np.float16)
+        if not self.size:
+            return np.empty((0, len(self.mean)), np.float16)
+        rows: NDArray[np.float16] = self._index.reconstruct_n(0, self.size).astype(np.float16)
+        return rows
 
     def vector(self, position: int) -> Vectors:
         vector: Vectors = self._index.reconstruct(int(position))

@@ -54,8 +54,8 @@ async def test_a_store_that_forgets_a_write_is_found_out(tmp_path: Path) -> None
 class Mixing(Store):
     """Loads documents whose parts are of two versions."""
 
-    def load(self, user: str) -> StoredProfile:
-        profile = super().load(user)
+    def load(self, user: str, before: StoredProfile | None = None) -> StoredProfile:
+        profile = super().load(user, before)
         mixed = [
             document.model_copy(update={"text": document.text.replace("The tea v", "The tea of ")})
             for document in profile.documents

@@ -10,9 +10,9 @@ from sqlalchemy import text
 from index.documents import Document
 from index.errors import StoreUnavailable
 from index.profiles import Profiles
-from index.ranking import reading
 from index.ranking.profile import Profile
 from index.storage.store import Store
+from index.text.words import terms
 from tests.index.fakes import HashEncoder
 
 WORDS = [
@@ -88,8 +88,12 @@ def test_a_profile_brought_up_to_date_is_like_a_fresh_one(profiles: Profiles, se
 
 def test_what_is_the_same_is_not_read_again(profiles: Profiles, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    terms = reading.terms
-    monkeypatch.setattr(reading, "terms", lambda text, language: read.append(text) or terms(text, language))
+
+    def noted(text: str, language: str) -> list[str]:
+        read.append(text)
+        return terms(text, language)
+
+    monkeypatch.setattr("index.ranking.reading.terms", noted)
     dice = random.Random(0)
     profiles.put("ana", [document(dice, number) for number in range(30)])
     assert profiles.search("ana", ["tea"], 5, "bm25")[0]

@@ -69,6 +69,10 @@ def test_the_newest_leads_and_says_what_it_replaced(
         ("What is Ana's job?", "Ana: My job is teaching.", "Ben: My job is gardening."),
         ("Who is my landlord?", "My landlord is Gus.", "Is my landlord Wes?"),
         ("Who is my landlord?", "My landlord is Gus.", "I paid the landlord for the new tap and the paint."),
+        # Little of the question.
+        ("Which choir sings in the community hall?", "The community is nice.", "The community is growing."),
+        # Something else is in a state.
+        ("Which book do I read?", "I read a book, and it's long.", "I read on in the book, it's sad."),
         # The same again.
         ("Who is my landlord?", "My landlord is Gus.", "My landlord is still Gus."),
     ],

@@ -53,3 +53,22 @@ def test_shares_are_between_0_and_1_and_sentences_are_in_their_passages(
     ranked = reading.rank(question)
     assert all(sentence.text in sentence.read.passage.text for sentence in ranked)
     assert [one.weight for one in ranked] == sorted((one.weight for one in ranked), reverse=True)
+
+
+def test_the_sentence_after_one_about_the_question_goes_on_about_it() -> None:
+    reading = reading_of(
+        "I bought a kettle. Rain all week. Green tea for the guests. It helps against a cold."
+    )
+    ranked = [sentence.text for sentence in reading.rank("green tea")]
+    assert ranked[:2] == ["Green tea for the guests.", "It helps against a cold."]
+
+
+def test_the_longer_of_two_passages_tells_more() -> None:
+    reading = reading_of("Green tea.", "Green tea from the shop by the river, eight euros a tin.")
+    assert reading.rank("green tea")[0].read.number == 2
+
+
+def test_negative_scores_of_passages_do_not_turn_their_order() -> None:
+    passages = Passage("n1", "Green tea.", score=-0.2), Passage("n2", "Green tea.", score=-5.0)
+    ranked = Reading([Read(number, one) for number, one in enumerate(passages, 1)]).rank("green tea")
+    assert [sentence.read.number for sentence in ranked] == [1, 2]
