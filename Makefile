@@ -96,6 +96,7 @@ bench: $(VENV)/.installed-test ## Measure speed, and quality on the shipped hist
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.episodes
 	$(BIN)/python -m benchmarks.fairness
+	$(BIN)/python -m benchmarks.concurrency
 	$(BIN)/python -m benchmarks.auto
 
 clean: ## Remove the virtual environment and caches; DATA is kept
