@@ -5,7 +5,10 @@ measured on it, alone (`dense`) and inside `hybrid`. For training, a question ha
 untrained encoder ranks first; those that hold evidence have utility 1, all others 0. A question none of whose
 documents holds evidence says nothing about their order; such questions are left out and counted.
 
-    python -m benchmarks.ropg --data FILE FILE... [--encoder NAME|DIR] [--epochs N] [--out DIR]
+    python -m benchmarks.ropg --data FILE FILE... [--encoder NAME|DIR] [--backend NAME] [--epochs N]
+        [--out DIR]
+
+Most of the time goes into the vectors of whole histories, which `--backend openvino` makes faster.
 
 The encoders are kept in DIR, where an interrupted run goes on.
 """
@@ -24,6 +27,7 @@ from benchmarks.evidence import History, UnusableData, read_histories
 from benchmarks.recall import report, show
 from index.documents import encoded_text
 from index.encoding.encoders import Encoder, load_encoder
+from index.encoding.options import TORCH, EncoderOptions
 from index.errors import ProfileError
 from index.profiles import Profiles
 from index.storage.location import file_url
@@ -106,12 +110,13 @@ def leave_out(
     left_out: Path,
     others: Sequence[Path],
     encoder: str,
+    options: EncoderOptions,
     recipes: Sequence[Recipe],
     out: Path,
     console: Console,
 ) -> None:
     """Train on the others, measure on the file that is left out, and print a table."""
-    as_it_is = load_encoder(encoder)
+    as_it_is = load_encoder(encoder, options=options)
     encoders: dict[str, Encoder] = {encoder: as_it_is}
     found = feedback(others, as_it_is, out / "feedback")
     console.print(
@@ -127,7 +132,7 @@ def leave_out(
                 f"{recipe.method}: step {trained.step} of {trained.steps} kept, utility "
                 f"{trained.utility:.3f} on {trained.validated_with} questions of held-out people"
             )
-            encoders[recipe.method] = load_encoder(str(trained.folder))
+            encoders[recipe.method] = load_encoder(str(trained.folder), options=options)
         measured = report(left_out, encoders, {}, progress)
     show(replace(measured, rows=[row for row in measured.rows if row.retriever in SHOWN]), console)
 
@@ -136,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Recall before and after ROPG, with evidence as feedback.")
     parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE", help="two or more")
     parser.add_argument("--encoder", default="minilm", help="minilm, contriever or a folder")
+    parser.add_argument("--backend", default=TORCH, help="what runs encoders that are not being trained")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--temperature", type=float, default=0.05, help="T of both methods")
     parser.add_argument("--learning-rate", type=float, default=2e-5)
@@ -155,12 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for method in METHODS
     ]
     console = Console(width=140)
+    options = EncoderOptions(backend=given.backend)
     try:
         for file in given.data:
             others = [other for other in given.data if other != file]
             folder = given.out / file.stem
             with locked(folder):
-                leave_out(file, others, given.encoder, recipes, folder, console)
+                leave_out(file, others, given.encoder, options, recipes, folder, console)
     except (UnusableData, ProfileError, TrainingError) as error:
         parser.error(str(error))
 
