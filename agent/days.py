@@ -11,7 +11,7 @@ from index.when.scope import scope_on
 
 LIMITS = ("after", "before", "last")
 """The attributes of a search tag, and the parameters of the search tool, that limit a search in time."""
-_ATTRIBUTE = re.compile(r"""(\w{1,20}) ?= ?(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
+_ATTRIBUTE = re.compile(r"""(?<!\w)(\w{1,20}) ?= ?(?:"([^"]{0,40})"|'([^']{0,40})'|([^\s"']{1,40}))""")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UNWRITABLE = re.compile(r"[^\w./:+ -]")
 _LONGEST = 20
