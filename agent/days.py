@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from agent.trajectory import Search
 from index.errors import InvalidPeriod
 from index.values import Period
 from index.when.scope import scope_on
 
 LIMITS = ("after", "before", "last")
 """The attributes of a search tag, and the parameters of the search tool, that limit a search in time."""
-_ATTRIBUTE = re.compile(r"""(\w{1,20}) ?= ?(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
+_ATTRIBUTE = re.compile(r"""(?<!\w)(\w{1,20}) ?= ?(?:"([^"]{0,40})"|'([^']{0,40})'|([^\s"']{1,40}))""")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UNWRITABLE = re.compile(r"[^\w./:+ -]")
 _LONGEST = 20
@@ -36,6 +37,15 @@ def read_days(attributes: str, today: date | None) -> tuple[date | None, date | 
     period = Period(_day(given.get("after")), _day(given.get("before")), last or None)
     scope = scope_on(period, today or date.min)
     return scope.after, scope.before
+
+
+def read_search(query: str, attributes: str, today: date | None, at_ms: float) -> Search:
+    """The step of a search whose tag has these attributes. If they cannot be read, it says why."""
+    try:
+        after, before = read_days(attributes, today)
+    except InvalidPeriod as error:
+        return Search(query, at_ms, problem=str(error))
+    return Search(query, at_ms, after=after, before=before)
 
 
 def as_attributes(given: Mapping[Any, object]) -> str:

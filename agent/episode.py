@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Literal
 
 from agent import citations, prompts, tags
-from agent.days import read_days
-from agent.information import InformationBlock, notice_line, passage_line, unread
+from agent.days import read_search
+from agent.information import InformationBlock, information_block, unread
 from agent.policy import Chunk
 from agent.trajectory import (
     Answer,
@@ -34,7 +34,6 @@ from agent.trajectory import (
     Trajectory,
 )
 from index.documents import Passage
-from index.errors import InvalidPeriod
 from index.values import Notice
 
 Action = Search | Answer | Invalid
@@ -334,22 +333,12 @@ class Episode:
         return new, last or self.searches_left == 0 or len(documents) >= self.limits.max_documents
 
     def _block(self, new: list[Read], must_answer: bool, notices: Sequence[Notice]) -> InformationBlock:
-        asks = self.now if must_answer else ""
-        problem = self.pending.problem if self.pending else ""
-        empty = f"{prompts.NOT_SEARCHED} {tags.escape(problem)}." if problem else prompts.NOTHING_FOUND
-        lines, told = [passage_line(read) for read in new], tuple(map(notice_line, notices))
-        return InformationBlock(len(self._segments), lines, empty, asks, told)
+        asks, problem = self.now if must_answer else "", self.pending.problem if self.pending else ""
+        return information_block(len(self._segments), new, notices, problem, asks)
 
     def _opening(self, plan: str = "") -> str:
-        return prompts.opening(
-            self.question,
-            self.instructions,
-            self.limits.max_searches,
-            self.conversation,
-            today=self.today,
-            plan=plan,
-            now=self.now,
-        )
+        searches, said = self.limits.max_searches, (self.conversation, self.today)
+        return prompts.opening(self.question, self.instructions, searches, *said, plan=plan, now=self.now)
 
     def _plan(self, text: str) -> None:
         self._add(Plan(text, self._now()))
@@ -380,12 +369,9 @@ class Episode:
     def _search(self, query: str, days: str) -> Action:
         if self._last_turn:
             return self._invalid("max_searches")
-        try:
-            after, before = read_days(days, self.today.day if self.today else None)
-            search = Search(query, self._now(), after=after, before=before)
-        except InvalidPeriod as error:
+        search = read_search(query, days, self.today.day if self.today else None, self._now())
+        if search.problem:
             self._violations["invalid_days"] += 1
-            search = Search(query, self._now(), problem=str(error))
         self._add(search)
         self._close_segment()
         self.pending = search

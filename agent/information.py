@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from agent.prompts import NOT_SEARCHED, NOTHING_FOUND
 from agent.tags import escape
 from agent.trajectory import Read
 from index.documents import Passage
@@ -34,6 +35,15 @@ class InformationBlock:
     def text(self) -> str:
         """The block in the transcript, with its tags."""
         return f"\n<information>\n{self.body}\n</information>\n"
+
+
+def information_block(
+    segment: int, reads: Iterable[Read], notices: Iterable[Notice], problem: str, asks: str
+) -> InformationBlock:
+    """The block for a search, or for one that was not made because of a `problem`."""
+    empty = f"{NOT_SEARCHED} {escape(problem)}." if problem else NOTHING_FOUND
+    lines, told = [passage_line(read) for read in reads], tuple(map(notice_line, notices))
+    return InformationBlock(segment, lines, empty, asks, told)
 
 
 def unread(passages: Iterable[Passage], reads: Collection[Read], max_documents: int) -> list[Read]:

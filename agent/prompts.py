@@ -125,8 +125,8 @@ def opening(
     instructions: str,
     max_searches: int,
     conversation: Iterable[Message] = (),
-    *,
     today: Today | None = None,
+    *,
     plan: str = "",
     now: str = ANSWER_NOW,
 ) -> str:

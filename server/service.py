@@ -42,6 +42,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+_NOW = functools.partial(datetime.now, UTC)
 
 THREADS = 8
 """For blocking work. More would only contend for the interpreter; waiting requests are batched instead."""
@@ -53,10 +54,6 @@ leaves the interpreter time for answers. Longer ones spend theirs at the encoder
 IMPORTS = 2
 """Threads that read, split and write documents. No import keeps one: encoding, which takes nearly all of the
 time, does not need it."""
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 class InvalidQuestion(ValueError):
@@ -116,7 +113,7 @@ class Service:
         planner: Policy | None = None,
         selector: Selector | None = None,
         reranker: Reranker | None = None,
-        clock: Callable[[], datetime] = _now,
+        clock: Callable[[], datetime] = _NOW,
     ) -> None:
         self.profiles = profiles
         self.policy = policy

@@ -8,11 +8,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agent.methods import METHODS
+from agent.trajectory import Today
 from index.encoding.encoders import SentenceTransformerEncoder
 from index.profiles import Profiles
 from index.storage.store import Store
 from server.cli import app
 from tests.server.cli.test_evaluate import RECORDS, record
+from training.evaluation.profiles import UNDATED
 from training.policy.environment import Configuration
 from training.policy.prepare import ENVIRONMENT, TRAIN, VALIDATION
 from training.policy.rows import LABEL, Row
@@ -170,5 +172,5 @@ def test_a_policy_is_prepared_for_the_method_that_is_asked_for(dataset: Path, tm
     assert configuration.method == "prlm"
     for line in (tmp_path / "out" / TRAIN).read_text("utf-8").splitlines():
         question = Row.from_label(json.loads(line)[LABEL]).question.question
-        begun = METHODS["prlm"].begin(question, configuration.limits)
+        begun = METHODS["prlm"].begin(question, configuration.limits, today=Today(UNDATED))
         assert json.loads(line)["input"] == begun.prompt

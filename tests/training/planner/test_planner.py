@@ -10,10 +10,11 @@ import pytest
 
 from agent.planning import as_plan, planning
 from agent.prompts import PROMPT_VERSION
-from agent.trajectory import Limits
+from agent.trajectory import Limits, Today
 from index.documents import Passage
 from tests.training import tiny
 from tests.training.notes import Notes
+from training.evaluation.profiles import UNDATED
 from training.folder import ChangedConfiguration, FolderInUse, locked
 from training.planner.data import (
     PlannerExample,
@@ -68,7 +69,7 @@ async def test_an_example_is_the_episode_as_served_and_the_plan_of_the_rubric(mo
     tokenizer = load_tokenizer(model)
     asked = question(1)
     example = await make_example(asked, "train", search, tokenizer, LIMITS, LONGEST)
-    episode = planning(asked.question, LIMITS)
+    episode = planning(asked.question, LIMITS, today=Today(UNDATED))
     episode.provide(await search(asked, 2))
     assert example.prompt == episode.prompt
     assert "Bed 1 gets no sun." in example.prompt
