@@ -72,7 +72,11 @@ def signals(profile: Profile, text: str, vector: Vectors, today: date | None = N
 
 def _meaning(profile: Profile, vector: Vectors) -> Scores:
     similarity = np.zeros(len(profile))
-    ((found, products),) = profile.vectors.search(vector[None], POOL)
+    if len(profile) <= POOL:
+        found = np.arange(len(profile))
+        products = profile.vectors.scores(vector, found)
+    else:
+        ((found, products),) = profile.vectors.search(vector[None], POOL)
     # The mean counts one extra passage of similarity 0: a single passage could never exceed its own mean.
     expected = float(profile.vectors.mean @ vector) * len(profile) / (len(profile) + 1)
     similarity[found] = np.maximum(products - expected, 0)
