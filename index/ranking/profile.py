@@ -45,8 +45,9 @@ Derived = TypeVar("Derived", bound=Sized)
 class Profile:
     """Passages of one user, in order, with their indexes. Immutable and shared between requests."""
 
-    def __init__(self, stored: StoredProfile, count_tokens: CountTokens) -> None:
-        """`count_tokens` is that of the encoder whose vectors are stored."""
+    def __init__(self, stored: StoredProfile, count_tokens: CountTokens | None = None) -> None:
+        """`count_tokens` is that of the encoder whose vectors are stored; without it, the encoder is taken to
+        know every language."""
         self._count_tokens = count_tokens
         self.user = stored.user
         self.version = stored.version
@@ -169,6 +170,8 @@ class Profile:
         """Weight of similarity for each passage, shape (passages,), by how well the encoder knows its
         language (see familiarity.py)."""
         weights = np.ones(len(self))
+        if self._count_tokens is None:
+            return weights
         for own in self._spoken.values():
             positions = np.flatnonzero(own)
             spread = positions[:: 1 + len(positions) // _TELLING]
