@@ -96,8 +96,9 @@ def _neighbours(own: Scores, groups: NDArray[np.int64]) -> Scores:
 def _by(profile: Profile, person: str) -> Scores:
     """Return the evidence in bits for passages by `person`: 1 if half of all or fewer are theirs, 0 if all.
 
-    It is at most 1: a name that few passages have may be no name at all but the head of a list.
+    A passage without an author may be theirs, and counts as if it were. The evidence is at most 1: a name
+    that few passages have may be no name at all but the head of a list.
     """
-    by: Scores = np.array([person in authors for authors in profile.authors], float)
+    by: Scores = np.array([not authors or person in authors for authors in profile.authors], float)
     by *= min(-np.log2(max(by.mean(), 1 / len(by))), 1)
     return by
