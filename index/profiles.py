@@ -26,6 +26,9 @@ from index.values import Notice, Progress, PutItems, PutOptions, PutReport, Rece
 from index.when.notices import notices
 from index.when.scope import Scope
 
+_SPARE = 4
+"""Passages ranked for each document wanted, and how many times more if those were too few."""
+
 
 class Profiles:
     """Writes and searches profiles. Safe to share between threads; users never see each other's rows.
@@ -264,7 +267,8 @@ def _distinct(
     """
     if k < 1:
         return [[] for _ in excluded]
-    depth = k + max(map(len, excluded))
+    # Some are of one document, or have the same text: ranking again costs more than ranking deeper.
+    depth = _SPARE * (k + max(map(len, excluded)))
     while True:
         rankings = rank(depth)
         found = [
@@ -274,7 +278,7 @@ def _distinct(
         exhausted = depth >= len(profile) or all(len(ranking) < depth for ranking in rankings)
         if exhausted or all(complete for complete, _ in found):
             return [passages for _, passages in found]
-        depth *= 4
+        depth *= _SPARE
 
 
 def _allowed(ranking: Ranking, allowed: NDArray[np.bool_] | None) -> Ranking:

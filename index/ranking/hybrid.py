@@ -72,7 +72,11 @@ def signals(profile: Profile, text: str, vector: Vectors, today: date | None = N
 
 def _meaning(profile: Profile, vector: Vectors) -> Scores:
     similarity = np.zeros(len(profile))
-    ((found, products),) = profile.vectors.search(vector[None], POOL)
+    if len(profile) <= POOL:
+        found = np.arange(len(profile))
+        products = profile.vectors.scores(vector, found)
+    else:
+        ((found, products),) = profile.vectors.search(vector[None], POOL)
     # The mean counts one extra passage of similarity 0: a single passage could never exceed its own mean.
     expected = float(profile.vectors.mean @ vector) * len(profile) / (len(profile) + 1)
     similarity[found] = np.maximum(products - expected, 0)
@@ -92,8 +96,9 @@ def _neighbours(own: Scores, groups: NDArray[np.int64]) -> Scores:
 def _by(profile: Profile, person: str) -> Scores:
     """Return the evidence in bits for passages by `person`: 1 if half of all or fewer are theirs, 0 if all.
 
-    It is at most 1: a name that few passages have may be no name at all but the head of a list.
+    A passage without an author may be theirs, and counts as if it were. The evidence is at most 1: a name
+    that few passages have may be no name at all but the head of a list.
     """
-    by: Scores = np.array([person in authors for authors in profile.authors], float)
+    by: Scores = np.array([not authors or person in authors for authors in profile.authors], float)
     by *= min(-np.log2(max(by.mean(), 1 / len(by))), 1)
     return by

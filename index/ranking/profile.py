@@ -45,9 +45,13 @@ class Profile:
     """Passages of one user, in order, with their indexes. Immutable and shared between requests."""
 
     def __init__(
-        self, stored: StoredProfile, count_tokens: CountTokens, before: "Profile | None" = None
+        self,
+        stored: StoredProfile,
+        count_tokens: CountTokens | None = None,
+        before: "Profile | None" = None,
     ) -> None:
-        """`count_tokens` is that of the encoder whose vectors are stored.
+        """`count_tokens` is that of the encoder whose vectors are stored; without it, the encoder is taken to
+        know every language.
 
         What an earlier version of the profile has read in documents that are still the same is taken over.
         """
@@ -226,6 +230,8 @@ class Profile:
         """Weight of similarity for each passage, shape (passages,), by how well the encoder knows its
         language (see familiarity.py)."""
         weights = np.ones(len(self))
+        if self._count_tokens is None:
+            return weights
         for own in self._spoken.values():
             positions = np.flatnonzero(own)
             spread = positions[:: 1 + len(positions) // _TELLING]

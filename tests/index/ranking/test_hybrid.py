@@ -89,6 +89,16 @@ def test_a_person_who_wrote_everything_gets_no_preference(tmp_path: Path) -> Non
     assert list(scores(profile, "Ana tea", NO_MEANING) > 0) == [False, True, False, False]
 
 
+def test_a_passage_without_an_author_is_preferred_to_one_by_somebody_else(tmp_path: Path) -> None:
+    notes = [Document(id="note", text="tea with milk")]
+    talk = [turn(n, speaker, "tea", None) for n, speaker in enumerate(["Ana", "Bo", "Ana", "Bo"])]
+    profile = profile_of(tmp_path, [*talk, *notes])
+    by = signals(profile, "Which tea does Bo like?", NO_MEANING)[SIGNALS.index("person")]
+    found = {profile.document(i).id: value for i, value in enumerate(by)}
+    # Three of five are Bo's or may be: -log2(3 / 5).
+    assert found == {"0": 0, "2": 0, **dict.fromkeys(("1", "3", "note"), pytest.approx(0.737, abs=1e-3))}
+
+
 def test_words_that_the_profile_does_not_use_leave_the_ranking_to_meaning(tmp_path: Path) -> None:
     documents = [Document(id=str(n), text=f"word{n} thing{n}") for n in range(8)]
     profile = profile_of(tmp_path, documents)

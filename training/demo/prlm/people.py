@@ -72,12 +72,7 @@ class Person:
         """Index the history as the service does. Without `vectors`, (notes, dimension), it has no meaning."""
         spans = [(number, 0, len(note.text)) for number, note in enumerate(self.notes)]
         stored = np.zeros((len(spans), 1), np.float16) if vectors is None else vectors.astype(np.float16)
-        return Profile(StoredProfile(self.name, 1, list(self.notes), spans, stored), _count_words)
-
-
-def _count_words(texts: Sequence[str]) -> list[int]:
-    """Stands for an encoder's tokenizer that knows every word."""
-    return [len(text.split()) for text in texts]
+        return Profile(StoredProfile(self.name, 1, list(self.notes), spans, stored))
 
 
 @dataclass(frozen=True)
