@@ -22,7 +22,8 @@ async def test_a_disk_that_fills_during_an_import_is_a_507_and_nothing_is_half_s
     settings = Settings(data=disk, upload_mb=40)
     profiles = Profiles(Store(settings.url, encoder.manifest), encoder)
     service = Service(profiles, ScriptedPolicy([THINK_ANSWER]), settings)
-    many = [{"id": f"d{i}", "text": f"{i}" + "x" * 60_000} for i in range(100)]
+    filler_of_each = {"filler": "x" * 60_000}
+    many = [{"id": f"d{i}", "text": f"note {i}", "metadata": filler_of_each} for i in range(100)]
     async with api_of(service) as api:
         await api.put("ana", [{"id": "a", "text": "I drink green tea."}])
         filler = disk / "other"
