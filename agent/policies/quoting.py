@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.policies.changes import changed, day
-from agent.policies.cues import is_past, order, ordering
+from agent.policies.changes import changed, day, topic
+from agent.policies.cues import is_past, order
 from agent.policies.phrases import Phrases
 from agent.policies.sentences import Reading, Sentence
 from agent.tags import escape
@@ -129,9 +129,9 @@ def _in_order(
         direct = dated + [sentence for sentence in direct if not day(sentence)]
     if not direct or asks == "oldest" or (is_past(question, language) and not asks):
         return direct, []
-    asked = reading.asked(question)
-    topic = reading.worth(asked.difference(terms(ordering(language), reading.language)))
-    if sum(topic.get(term, 0.0) for term in set(terms(ranked[0].text, reading.language))) < MOST:
+    asked = topic(reading.asked(question), reading.language)
+    worth = reading.worth(asked)
+    if sum(worth[term] for term in asked.intersection(terms(ranked[0].text, reading.language))) < MOST:
         return direct, []
     least = ranked[0].weight - (ABOUT if asks else TELLING)
     answering = [sentence for sentence in ranked if sentence.weight >= least]
