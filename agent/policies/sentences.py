@@ -22,7 +22,7 @@ LENGTH = 0.8
 """Weight of a passage with e times as many distinct terms: the more it says, the more it may answer."""
 BY_QUESTION = -1.0
 """Weight of a question: in a history it rarely answers one."""
-FOLLOWING = 0.25
+FOLLOWING = 0.7
 """Share of a sentence's words of the question that counts for the next one, which goes on about the same."""
 BY_ANOTHER = 0.5
 """Weight of a passage whose speaker is not the one that the question names."""
@@ -130,7 +130,7 @@ class Reading:
         for line in self.lines:
             titled = self.titles[line.read.number] - line.terms
             own = sum(worth[term] for term in worth.keys() & line.terms)
-            share = own + (FOLLOWING * share if before == line.read.number else 0.0)
+            share = min(own + (FOLLOWING * share if before == line.read.number else 0.0), 1.0)
             before = line.read.number
             weight = ASKED * (share + 0.5 * sum(worth[term] for term in worth.keys() & titled))
             weight += found[line.read.number]
@@ -138,8 +138,10 @@ class Reading:
                 weight += KIND
             if line.text.rstrip().endswith(ASKING):
                 weight += BY_QUESTION
-            ranked.append(Sentence(line.read, line.text, weight))
-        return sorted(ranked, key=lambda sentence: -sentence.weight)
+            ranked.append((Sentence(line.read, line.text, weight), own))
+        # Of sentences that say all of it, those that need no other for that are first.
+        ranked.sort(key=lambda pair: (-pair[0].weight, -pair[1]))
+        return [sentence for sentence, _ in ranked]
 
     def _terms(self, text: str) -> frozenset[str]:
         return frozenset(terms(text, self.language))
