@@ -53,7 +53,7 @@ class Cues:
     newest: tuple[str, ...]
     oldest: tuple[str, ...]
     past: tuple[str, ...]
-    """What happened is not replaced by what happened later."""
+    """Words of questions about what happened, which nothing later replaces."""
     states: tuple[str, ...]
     """Words that tie a thing to its present value, which a later one replaces."""
     updates: tuple[str, ...]
