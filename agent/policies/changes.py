@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.policies.cues import states, updates
+from agent.policies.cues import ordering, states, updates
 from agent.policies.sentences import ASKING, Sentence
 from index.text.sentences import SPEAKER
 from index.text.words import function_words, terms, words
@@ -39,7 +39,7 @@ def changed(
 ) -> list[Sentence]:
     """Return what `best` and `others` say about the same thing on different days, the latest first.
 
-    The first replaces all that follow. Empty if nothing is replaced. `asked` are the terms of the question,
+    The first replaces all that follow. Empty if nothing is replaced. `asked` are the topic of the question,
     all of which that `best` has another sentence must have as well; with `loose`, for a question of the
     present, a thing in common is enough.
     """
@@ -70,6 +70,16 @@ def day(sentence: Sentence) -> str:
     return (sentence.read.passage.created_at or "")[:10]
 
 
+def topic(asked: frozenset[str], language: str) -> frozenset[str]:
+    """Return the terms of a question without those that only ask, as for the newest or the oldest."""
+    empty = function_words(language) | states(language)
+    return frozenset(
+        term
+        for term in asked.difference(terms(ordering(language), language))
+        if not (_HAN.match(term) and empty.intersection(term))
+    )
+
+
 def _statement(text: str, asked: frozenset[str], language: str) -> _Statement:
     said = SPEAKER.match(text)
     skipped = updates(language) | _OF
@@ -77,7 +87,6 @@ def _statement(text: str, asked: frozenset[str], language: str) -> _Statement:
     speech = words(text[said.end() :] if said else text)
     stems = [frozenset(terms(word, language)) for word in speech]
     tying = [place for place, word in enumerate(speech) if word in states(language)]
-    asked = frozenset(term for term in asked if not (_HAN.match(term) and empty.intersection(term)))
     places = [place for place, own in enumerate(stems) if own & asked]
     near = [place for place in places if any(abs(place - other) <= NEAR for other in tying)]
     if text.rstrip().endswith(ASKING):

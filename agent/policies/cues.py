@@ -53,7 +53,7 @@ class Cues:
     newest: tuple[str, ...]
     oldest: tuple[str, ...]
     past: tuple[str, ...]
-    """What happened is not replaced by what happened later."""
+    """Words of questions about what happened, which nothing later replaces."""
     states: tuple[str, ...]
     """Words that tie a thing to its present value, which a later one replaces."""
     updates: tuple[str, ...]
@@ -62,6 +62,8 @@ class Cues:
     """Phrases that ask for something, and what it looks like."""
     first: re.Pattern[str] | None = None
     """A further cue for the oldest."""
+    asking: tuple[str, ...] = ()
+    """Further words of questions without a topic, where the function words lack them."""
     opening: int | None = None
     """The number of words at the beginning of a question that may ask for a kind; None for all."""
 
@@ -109,11 +111,12 @@ _CUES: Mapping[str, Cues] = {
         kinds=((("कब",), _HINDI_WHEN), (("कितना", "कितनी", "कितने"), _HINDI_NUMBER)),
     ),
     "zh": Cues(
-        newest=tuple("现在 目前 如今 当前 眼下 最新 最近一次 仍然 依然 还在 还住 是否还".split()),
+        newest=tuple("现在 目前 如今 当前 眼下 最新 最近一次 仍然 依然 还在 是否还".split()),
         oldest=("最初", "起初", "原来", "原本", "第一次", "首次", "最早", "一开始", "最先"),
         past=("过", "了"),
         states=("是", "叫", "姓", "住", "搬", "换"),
         updates=("现", "在", "现在", "新", "今", "天", "今天", "又"),
+        asking=tuple("我你他她哪里谁什么怎几多少"),
         kinds=(
             (("什么时候", "哪天", "哪一天", "几号", "几点", "何时", "哪年"), _CHINESE_WHEN),
             (("多少", "几", "多久", "多长"), _CHINESE_NUMBER),
@@ -154,8 +157,9 @@ def updates(language: str) -> frozenset[str]:
 
 
 def ordering(language: str) -> str:
-    """Return the words of a language that ask for the newest or the oldest, which are no topic."""
-    return " ".join((*_CUES[language].newest, *_CUES[language].oldest)) if language in _CUES else ""
+    """Return the words of a language that only ask, such as those for the newest or the oldest."""
+    cues = _CUES.get(language)
+    return " ".join((*cues.newest, *cues.oldest, *cues.asking)) if cues else ""
 
 
 def is_past(question: str, language: str) -> bool:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.policies.changes import changed, day
-from agent.policies.cues import is_past, order, ordering
+from agent.policies.changes import changed, day, topic
+from agent.policies.cues import is_past, order
 from agent.policies.phrases import Phrases
 from agent.policies.sentences import Reading, Sentence
 from agent.tags import escape
@@ -17,10 +17,14 @@ NEAR = 2.0
 """The same, for the passages whose words and names decide whether and what to search next."""
 PASSAGES, FROM_PASSAGE = 4, 2
 """The most passages that are quoted about the question itself, and the most sentences of one."""
+WITHIN = 0.66
+"""The same as TELLING, for a further sentence of a passage that is quoted."""
 CERTAIN = 0.16
 """Below this `Reading.certainty`, an answer says that the history does not tell, and quotes the nearest."""
-ABOUT = 2.0
-"""The same as TELLING, within the passage about a followed name, and for what a newer sentence replaced."""
+ABOUT = 0.3
+"""The same, for a passage about a followed name."""
+CHANGED = 2.0
+"""The same as TELLING, for what may have replaced another or been replaced."""
 OLDER = 2
 """The most sentences that are quoted as replaced."""
 MOST = 0.5
@@ -129,11 +133,11 @@ def _in_order(
         direct = dated + [sentence for sentence in direct if not day(sentence)]
     if not direct or asks == "oldest" or (is_past(question, language) and not asks):
         return direct, []
-    asked = reading.asked(question)
-    topic = reading.worth(asked.difference(terms(ordering(language), reading.language)))
-    if sum(topic.get(term, 0.0) for term in set(terms(ranked[0].text, reading.language))) < MOST:
+    asked = topic(reading.asked(question), reading.language)
+    worth = reading.worth(asked)
+    if sum(worth[term] for term in asked.intersection(terms(ranked[0].text, reading.language))) < MOST:
         return direct, []
-    least = ranked[0].weight - (ABOUT if asks else TELLING)
+    least = ranked[0].weight - (CHANGED if asks else TELLING)
     answering = [sentence for sentence in ranked if sentence.weight >= least]
     loose = asks == "newest"
     change = changed(ranked[0], answering, asked, reading.language, loose=loose)
@@ -156,7 +160,8 @@ def _telling(ranked: Sequence[Sentence], gap: float) -> list[Sentence]:
             break
         if sentence.text in texts or (number not in found and len(found) == PASSAGES):
             continue
-        if len(found.setdefault(number, [])) < FROM_PASSAGE:
+        same = found.setdefault(number, [])
+        if not same or (len(same) < FROM_PASSAGE and sentence.weight >= same[0].weight - WITHIN):
             found[number].append(sentence)
             texts.add(sentence.text)
     return [sentence for sentences in found.values() for sentence in sentences]

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +102,32 @@ def test_whatever_was_read_every_line_is_a_sentence_of_it(texts: list[str], ques
         quote, _, number = line.removeprefix("- ").rpartition(" [")
         assert quote in texts[int(number.rstrip("]")) - 1]
     assert bool(lines) == any(text.strip() for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("question", "note", "quoted"),
+    [
+        (
+            "怎么对付番茄上的蚜虫？",
+            "阳台上种了番茄和辣椒。蚜虫已经吃掉了三棵苗。邻居说喷大蒜水很管用。",
+            "邻居说喷大蒜水很管用。",
+        ),
+        (
+            "टमाटर के कीड़ों का क्या इलाज है?",
+            "छत पर टमाटर और मिर्च के पौधे लगाए। कीड़ों ने तीन पौधे खा लिए। पड़ोसी ने नीम का तेल छिड़कने को कहा।",
+            "पड़ोसी ने नीम का तेल छिड़कने को कहा।",
+        ),
+        (
+            "Was hilft gegen die Schnecken im Garten?",
+            "Im Garten habe ich Tomaten und Zucchini gepflanzt. Die Schnecken haben schon drei Pflanzen "
+            "gefressen. Kaffeesatz soll dagegen helfen.",
+            "Kaffeesatz soll dagegen helfen.",
+        ),
+    ],
+)
+def test_what_follows_the_sentences_about_the_question_is_quoted(
+    question: str, note: str, quoted: str
+) -> None:
+    others = "今天下雨。", "आज बारिश हुई।", "Heute hat es geregnet."
+    reading = reading_of(Passage("n1", note, score=1.0), *(Passage(text, text, score=0.3) for text in others))
+    assert f"- {quoted} [1]" in lines_of(question, reading)
