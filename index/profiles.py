@@ -20,6 +20,7 @@ from index.importing import Import
 from index.ranking.duplicates import Distinct
 from index.ranking.profile import Profile
 from index.ranking.retrievers import DEFAULT, SHOWN_ONCE, Query, Ranking, Retrievers, SpaceRetriever, dense
+from index.ranking.times import allowed_days
 from index.storage.store import Store
 from index.text.passages import PASSAGE_TOKENS
 from index.values import Notice, Progress, PutItems, PutOptions, PutReport, Receipt
@@ -130,7 +131,7 @@ class Profiles:
             k,
             [exclude] * len(asked),
             once=name in SHOWN_ONCE,
-            allowed=scope.allows(profile.days) if scope else None,
+            allowed=allowed_days(profile.days, scope) if scope else None,
         )
         with self._lock:
             if self._cache.get(user) is profile:

@@ -1,4 +1,4 @@
-"""What runs the transformer of an encoder: PyTorch, or a compiler for the processor at hand.
+"""Runs the transformer of an encoder: by PyTorch, or compiled for the processor at hand.
 
 Whatever runs it, the vectors are the model's: each backend is compared with PyTorch in float32 when it is
 loaded, so that a store written with one can be searched with another.

@@ -46,7 +46,7 @@ class EncoderManifest:
     document_prompt: str = ""
     """Prefix of every query, and of every document; empty for a model without prompts."""
     backend: str = field(default="", compare=False)
-    """What made the vectors, if not PyTorch in float32. Those of all backends can be compared."""
+    """Backend that made the vectors, if not PyTorch in float32. Those of all backends can be compared."""
     probe: Sequence[float] = field(default=(), compare=False)
     """Part of the normalized vector of a fixed text, for an encoder whose weights are elsewhere."""
 

@@ -18,7 +18,7 @@ class EncoderOptions(BaseModel):
     document_prompt: str | None = None
     """Prefix of documents, such as "passage: ". By default, that of the model's own configuration."""
     backend: str = TORCH
-    """What runs the model in this process; see backends.py. Not for `openai`, which runs elsewhere."""
+    """Name of what runs the model in this process; see backends.py. Not for `openai`."""
     base_url: HttpUrl | None = None
     """For `openai`: URL of the server, including its /v1."""
     model: str = ""

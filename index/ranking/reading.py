@@ -1,4 +1,4 @@
-"""What rankings read in one document: a version of a profile takes it over from the version before."""
+"""Reads one document for the rankings; a version of a profile takes this over from the version before."""
 
 import sys
 from collections.abc import Sequence

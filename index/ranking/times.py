@@ -1,4 +1,4 @@
-"""The preference for passages of the days that a question names."""
+"""Passages by their days: those that a search is limited to, and those that a question names."""
 
 from datetime import date
 
@@ -9,6 +9,7 @@ from index.ranking.profile import UNDATED, Profile
 from index.text.languages import ENGLISH
 from index.text.words import detect
 from index.when.reading import Window, times
+from index.when.scope import Scope
 
 FADE = 3.0
 """Days from a window after which the preference has fallen to 1 / e."""
@@ -46,3 +47,19 @@ def nearness(days: NDArray[np.int64], windows: tuple[Window, ...]) -> NDArray[np
     near: NDArray[np.float64] = np.exp(-distance / FADE)
     near[days == UNDATED] = 0
     return near
+
+
+def allowed_days(days: NDArray[np.int64], scope: Scope) -> NDArray[np.bool_] | None:
+    """Return which of the passages on `days` (see Profile.days) the scope lets be found; None for all."""
+    if not (scope.after or scope.before or scope.hides_later):
+        return None
+    found = np.ones(len(days), bool)
+    if scope.hides_later:
+        found &= days <= scope.today.toordinal()
+    if scope.after or scope.before:
+        found &= days != UNDATED
+    if scope.after:
+        found &= days >= scope.after.toordinal()
+    if scope.before:
+        found &= days < scope.before.toordinal()
+    return found

@@ -5,6 +5,7 @@ from datetime import date
 from itertools import islice
 
 from index.ranking.profile import Profile
+from index.ranking.times import allowed_days
 from index.text.languages import ENGLISH
 from index.text.words import detect
 from index.values import Notice
@@ -37,6 +38,6 @@ def _notices(
     for first, end in [*((window.first, window.end) for window in named.windows), (after, before)]:
         if not first and not end:
             continue
-        allowed = scope.within(first, end).allows(profile.days)
+        allowed = allowed_days(profile.days, scope.within(first, end))
         if allowed is not None and not allowed.any():
             yield Notice("empty", first, end)

@@ -4,11 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-import numpy as np
-from numpy.typing import NDArray
-
 from index.errors import InvalidPeriod
-from index.ranking.profile import UNDATED
 from index.values import Period
 from index.when.days import Unit, stretch
 from index.when.zones import zone_named
@@ -50,21 +46,6 @@ class Scope:
         if first and end and first >= end:
             first, end = date.max, None
         return replace(self, after=first, before=end)
-
-    def allows(self, days: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-        """Return which of the passages on `days` (see Profile.days) may be found; None for all."""
-        if not (self.after or self.before or self.hides_later):
-            return None
-        allowed = np.ones(len(days), bool)
-        if self.hides_later:
-            allowed &= days <= self.today.toordinal()
-        if self.after or self.before:
-            allowed &= days != UNDATED
-        if self.after:
-            allowed &= days >= self.after.toordinal()
-        if self.before:
-            allowed &= days < self.before.toordinal()
-        return allowed
 
 
 def scope_of(period: Period, time_zone: str, moment: datetime) -> Scope:

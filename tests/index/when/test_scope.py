@@ -7,6 +7,7 @@ import pytest
 
 from index.errors import InvalidPeriod
 from index.ranking.profile import UNDATED
+from index.ranking.times import allowed_days
 from index.values import Period
 from index.when.scope import scope_of
 
@@ -27,13 +28,13 @@ DAYS = np.array([date(2024, 5, day).toordinal() for day in (1, 14, 15, 16)] + [U
     ],
 )
 def test_days_are_limited(period: Period, allowed: list[bool]) -> None:
-    found = scope_of(period, "UTC", NOON).allows(DAYS)
+    found = allowed_days(DAYS, scope_of(period, "UTC", NOON))
     assert found is not None
     assert found.tolist() == allowed
 
 
 def test_without_limits_everything_is_allowed() -> None:
-    assert scope_of(Period(), "UTC", NOON).allows(DAYS) is None
+    assert allowed_days(DAYS, scope_of(Period(), "UTC", NOON)) is None
 
 
 @pytest.mark.parametrize(

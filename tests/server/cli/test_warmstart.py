@@ -39,7 +39,7 @@ def test_good_trajectories_are_written_and_the_training_command_is_printed(
     runs: Path, tmp_path: Path
 ) -> None:
     every = scores(runs / "pr2")
-    least = sorted(every.values())[1]
+    least = min(score for score in every.values() if score > min(every.values()))
     good = {name: score for name, score in every.items() if score >= least}
     out = tmp_path / "warm start"
     result = warmstart(runs / "pr2", "--out", out, "--least", least, "--model", "some/model")

@@ -243,7 +243,7 @@ async def test_earlier_messages_reach_the_prompt(make_service: MakeService) -> N
         await chat.ask(messages=[*earlier, *QUESTION])
     [prompt] = policy.prompts
     said = "system: Be short.\nsystem: Be\n    kind.\nuser: Hello\nassistant: Hi!\n"
-    assert f"{said}\nQuestion: Which fruit do I like?" in prompt
+    assert re.search(rf"{said}\nToday is \w+, [-\d]+ \(UTC\)\.\nQuestion: Which fruit do I like\?", prompt)
 
 
 async def test_a_long_conversation_keeps_its_system_messages_and_its_newest_end(
