@@ -272,10 +272,10 @@ def test_the_adapter_that_validated_best_is_kept_and_not_the_last(model: str, tm
     # The validation example is the opposite of what is learned: it soon gets worse.
     learned: list[tuple[Part, Question]] = [("train", question(number, "a" * 99)) for number in (1, 2)]
     file = written(tmp_path / "examples.jsonl", model, [*learned, ("validation", question(3, "z" * 99))])
-    recipe = RECIPE.model_copy(update={"steps": 24, "validate_every": 3})
+    recipe = RECIPE.model_copy(update={"steps": 12, "validate_every": 3, "learning_rate": 0.1})
     notes = Notes()
     outcome = train(tmp_path, file, model, recipe, cpu=True, watcher=notes)
-    assert outcome.step < 24
+    assert outcome.step < 12
     assert outcome.validation_loss == min(notes.validations.values()) == notes.validations[outcome.step]
     kept = adapter_weights(outcome.adapter)
     best = adapter_weights(tmp_path / "checkpoints" / f"checkpoint-{outcome.step}")
