@@ -1,6 +1,7 @@
-"""Blocking work of coroutines, run in threads."""
+"""Blocking work of coroutines, run in threads, and the cores that there are for threads."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -36,3 +37,8 @@ async def to_end(work: Coroutine[Any, Any, T], stop: Callable[[], None]) -> T:
             working.exception()  # Seen, so that it is not logged.
         raise cancelled
     return working.result()
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

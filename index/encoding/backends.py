@@ -4,7 +4,6 @@ Whatever runs it, the vectors are the model's: each backend is compared with PyT
 loaded, so that a store written with one can be searched with another.
 """
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy as np
 
 from index.encoding.options import TORCH
 from index.errors import EncoderUnavailable
+from index.threads import cores
 
 LEAST_COSINE = 0.999
 """Lowest cosine of a vector to that of PyTorch in float32."""
@@ -80,9 +80,8 @@ def openvino(transformer: Any) -> Any:
         decoder = TorchScriptPythonDecoder(Traced().eval(), example_input=tuple(example.values()))
     graph = frontend.convert(frontend.load(decoder))
     graph.reshape({port: ov.PartialShape([-1, -1]) for port in graph.inputs})
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     compiled = ov.Core().compile_model(
-        graph, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": cores}
+        graph, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": cores()}
     )
 
     class Compiled(torch.nn.Module):

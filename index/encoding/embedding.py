@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from index.documents import Document, encoded_text
 from index.encoding.encoders import Encoder, Vectors
 from index.encoding.spool import Spool
 from index.errors import UnknownUser
-from index.storage.profiles import EncodedDocument, EncodedPassage, StoredProfile
+from index.storage.profiles import EncodedDocument, EncodedPassage
 from index.storage.store import Store
 from index.text.passages import bounded, split
 from index.values import Progress
@@ -115,7 +115,7 @@ def reembed(
                 except UnknownUser:  # erased meanwhile
                     continue
                 versions[user] = stored.version
-                each = iter(_spans(stored))
+                each = map(stored.parts, count())
                 for batch in batched(stored.documents):
                     parts = list(islice(each, len(batch)))
                     if space is None:
@@ -130,14 +130,6 @@ def reembed(
                         progress(len(batch))
             owed = store.swap_vectors(encoder.manifest, versions, spool, space)
         return done
-
-
-def _spans(stored: StoredProfile) -> list[list[tuple[int, int]]]:
-    """The passages of each document, as (start, end)."""
-    spans: list[list[tuple[int, int]]] = [[] for _ in stored.documents]
-    for index, start, end in stored.spans:
-        spans[index].append((start, end))
-    return spans
 
 
 def batched(documents: Iterable[Document | None]) -> Iterator[list[Document]]:

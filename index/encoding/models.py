@@ -2,11 +2,11 @@
 
 import hashlib
 import importlib.util
-import os
 from pathlib import Path
 from typing import Any
 
 from index.errors import EncoderUnavailable
+from index.threads import cores
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -80,9 +80,7 @@ def prepare() -> None:
     import torch
     from transformers.utils import logging
 
-    torch.set_num_threads(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    torch.set_num_threads(cores())
     logging.disable_progress_bar()
 
 

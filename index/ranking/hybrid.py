@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from index.encoding.encoders import Vectors
 from index.ranking.profile import Profile
-from index.ranking.times import named_windows, nearness, without
+from index.ranking.times import named_times, nearness, without
 from index.ranking.weights import BY_HAND, Weights
 from index.text.words import content_terms, terms
 
@@ -47,7 +47,7 @@ def signals(profile: Profile, text: str, vector: Vectors, today: date | None = N
     """
     people = profile.named(text)
     naming = {*people, *(word for said in people.values() for word in said)}
-    windows = named_windows(profile, text, today) if today else ()
+    windows = named_times(profile, text, today).windows if today else ()
     timeless = without(text, windows)
 
     def coverage(language: str) -> NDArray[np.float32]:

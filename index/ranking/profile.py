@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from index.documents import Document, Passage, encoded_text, iso
+from index.documents import Document, Passage, iso
 from index.errors import SpaceUnavailable
 from index.ranking.familiarity import familiarity
 from index.ranking.lexical import LexicalIndex, Vocabulary
@@ -62,7 +62,13 @@ class Profile:
         self._spans = stored.spans
         self._digests = stored.digests
         self._vocabulary: Vocabulary = before._vocabulary if before else Vocabulary()
-        self._readings = self._read(before)
+        # A profile that no store keeps has no digests.
+        digests = stored.digests or [b""] * len(stored.documents)
+        known = dict(zip(before._digests, before._readings, strict=False)) if before else {}
+        self._readings = [
+            known.get(digest) or Reading(document, stored.parts(index))
+            for index, (document, digest) in enumerate(zip(stored.documents, digests, strict=True))
+        ]
         self._detected: dict[tuple[int, int], str | None] = before._detected if before else {}
         self.vectors = VectorIndex(stored.vectors)
         self._spaces = {name: VectorIndex(vectors) for name, vectors in stored.spaces.items()}
@@ -81,22 +87,6 @@ class Profile:
         vectors = sum(index.nbytes for index in (self.vectors, *self._spaces.values()))
         own = vectors + 3 * self._text_bytes + self._other_bytes + 1_000 * len(self._spans)
         return own + sum(value.nbytes for value in tuple(self._derived.values()))
-
-    def _read(self, before: "Profile | None") -> list[Reading]:
-        """Readings of all documents."""
-        known = dict(zip(before._digests, before._readings, strict=False)) if before else {}
-        starts = self._starts
-        return [
-            (known.get(self._digests[i]) if known and self._digests else None)
-            or Reading(document, [span[1:] for span in self._spans[starts[i] : starts[i + 1]]])
-            for i, document in enumerate(self.documents)
-        ]
-
-    @cached_property
-    def _starts(self) -> list[int]:
-        """Position of the first passage of each document, and the number of passages."""
-        sizes = np.bincount([index for index, _, _ in self._spans], minlength=len(self.documents))
-        return [0, *np.cumsum(sizes).tolist()]
 
     def stored(self) -> StoredProfile:
         """The rows that the profile was made of, without further spaces."""
@@ -129,10 +119,6 @@ class Profile:
     def text(self, position: int) -> str:
         index, start, end = self._spans[position]
         return self.documents[index].text[start:end]
-
-    def encoded_text(self, position: int) -> str:
-        """Return the passage as encoders and the lexical index see it."""
-        return encoded_text(self.document(position), self.text(position))
 
     def key(self, position: int) -> tuple[str, int]:
         index, start, _ = self._spans[position]

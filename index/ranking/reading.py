@@ -9,7 +9,6 @@ from index.documents import Document, encoded_text
 from index.ranking.duplicates import normalized
 from index.ranking.lexical import Counted, Vocabulary
 from index.ranking.people import Turn, turns
-from index.text.sentences import SPEAKER
 from index.text.words import terms
 
 
@@ -34,10 +33,8 @@ class Reading:
     def authors(self) -> frozenset[str]:
         """Authors and speakers in lower case: from the metadata, and from the beginnings of lines in a
         transcript ("Ana: see you there")."""
-        names = [match.group(1) for match in SPEAKER.finditer(self._document.text)]
-        if self._document.author:
-            names.append(self._document.author)
-        return frozenset(name.lower() for name in names)
+        own = self._document.author
+        return frozenset([*(turn.speaker for turn in self.turns), *([own.lower()] if own else [])])
 
     @cached_property
     def turns(self) -> tuple[Turn, ...]:

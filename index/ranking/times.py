@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from index.ranking.profile import UNDATED, Profile
 from index.text.languages import ENGLISH
 from index.text.words import detect
-from index.when.reading import Window, times
+from index.when.reading import Times, Window, times
 from index.when.scope import Scope
 
 FADE = 3.0
 """Days from a window after which the preference has fallen to 1 / e."""
 
 
-def named_windows(profile: Profile, text: str, today: date) -> tuple[Window, ...]:
-    """Return the windows of the times that `text` names, in its own language or that of the profile."""
+def named_times(profile: Profile, text: str, today: date) -> Times:
+    """Return the times that `text` names, in its own language or that of the profile."""
     language = detect(text, short=True) or (profile.languages[0] if len(profile) else ENGLISH)
-    return times(text, today, language).windows
+    return times(text, today, language)
 
 
 def without(text: str, windows: tuple[Window, ...]) -> str:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,16 @@ class StoredProfile:
     """Vectors of the same passages in further spaces, by the space's name."""
     digests: Sequence[bytes] = ()
     """Digest of each document with its passages; see digests.py."""
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Position of the first passage of each document, and the number of passages at the end."""
+        sizes = np.bincount([index for index, _, _ in self.spans], minlength=len(self.documents))
+        return [0, *np.cumsum(sizes).tolist()]
+
+    def parts(self, index: int) -> list[tuple[int, int]]:
+        """Return (start, end) of each passage of the document at `index`."""
+        return [span[1:] for span in self.spans[self.starts[index] : self.starts[index + 1]]]
 
 
 _VERSION = select(schema.users.c.version).where(owned(schema.users, bindparam("user")))
@@ -171,52 +182,62 @@ def load(
     Raises UnknownUser, and StoreUnavailable if a vector is damaged or missing.
     """
     version = version_of(connection, user)
-    known = {} if before is None or spaces else {d: i for i, d in enumerate(before.digests)}
+    if before is not None and not spaces:
+        updated = _updated(connection, user, dimension, version, before)
+        if updated is not None:
+            return updated
+    rows, parts = _rows_and_parts(connection, user)
+    indexes = {row.position: index for index, row in enumerate(rows)}
+    keys = [(part.position, part.start) for part in parts]
+    return StoredProfile(
+        user=user,
+        version=version,
+        documents=[document_of(row) for row in rows],
+        spans=[(indexes[part.position], part.start, part.end) for part in parts],
+        vectors=vectors.of_rows(user, parts, dimension),
+        spaces=vectors.load_spaces(connection, user, keys, spaces) if spaces else {},
+        digests=[row.digest for row in rows],
+    )
+
+
+def _updated(
+    connection: Connection, user: str, dimension: int, version: int, before: StoredProfile
+) -> StoredProfile | None:
+    """Bring an earlier state up to date; None if most documents are not in it, and reading all is quicker."""
     columns = schema.documents.c
     listed = connection.execute(
         select(columns.position, columns.digest)
         .where(owned(schema.documents, user))
         .order_by(columns.position)
     ).all()
+    known = {found: index for index, found in enumerate(before.digests)}
     new = [row.position for row in listed if row.digest not in known]
-    if before is None or 2 * len(new) > len(listed):
-        rows, parts = _rows_and_parts(connection, user)
-        indexes = {row.position: index for index, row in enumerate(rows)}
-        keys = [(part.position, part.start) for part in parts]
-        return StoredProfile(
-            user=user,
-            version=version,
-            documents=[document_of(row) for row in rows],
-            spans=[(indexes[part.position], part.start, part.end) for part in parts],
-            vectors=vectors.of_rows(user, parts, dimension),
-            spaces=vectors.load_spaces(connection, user, keys, spaces) if spaces else {},
-            digests=[row.digest for row in rows],
-        )
-    found: dict[int, Any] = {}
-    parts_of: dict[int, list[tuple[int, Any]]] = {position: [] for position in new}
-    parts = []
+    if 2 * len(new) > len(listed):
+        return None
+    rows: dict[int, Any] = {}
+    parts: list[Any] = []
     for first in range(0, len(new), AT_ONCE):
         some_rows, some_parts = _rows_and_parts(connection, user, new[first : first + AT_ONCE])
-        found |= {row.position: row for row in some_rows}
-        for part in some_parts:
-            parts_of[part.position].append((len(before.vectors) + len(parts), part))
-            parts.append(part)
-    sizes = np.bincount([index for index, _, _ in before.spans], minlength=len(before.documents))
-    ends = [0, *np.cumsum(sizes).tolist()]
+        rows |= {row.position: row for row in some_rows}
+        parts += some_parts
+    parts_of: dict[int, list[int]] = {position: [] for position in new}
+    for number, part in enumerate(parts):
+        parts_of[part.position].append(number)
     documents: list[Document] = []
     spans: list[tuple[int, int, int]] = []
+    # Rows of the vectors of both states, one after the other.
     taken: list[int] = []
-    for index, (position, digest_) in enumerate(listed):
-        old = known.get(digest_)
+    for index, row in enumerate(listed):
+        old = known.get(row.digest)
         if old is None:
-            documents.append(document_of(found[position]))
-            spans += [(index, part.start, part.end) for _, part in parts_of[position]]
-            taken += [number for number, _ in parts_of[position]]
+            documents.append(document_of(rows[row.position]))
+            own = parts_of[row.position]
+            spans += [(index, parts[number].start, parts[number].end) for number in own]
+            taken += [len(before.vectors) + number for number in own]
         else:
             documents.append(before.documents[old])
-            own = range(ends[old], ends[old + 1])
-            spans += [(index, *before.spans[number][1:]) for number in own]
-            taken += own
+            spans += [(index, *part) for part in before.parts(old)]
+            taken += range(before.starts[old], before.starts[old + 1])
     both = np.concatenate([before.vectors, vectors.of_rows(user, parts, dimension)])
     return StoredProfile(user, version, documents, spans, both[taken], digests=[row.digest for row in listed])
 

@@ -5,11 +5,8 @@ from datetime import date
 from itertools import islice
 
 from index.ranking.profile import Profile
-from index.ranking.times import allowed_days
-from index.text.languages import ENGLISH
-from index.text.words import detect
+from index.ranking.times import allowed_days, named_times
 from index.values import Notice
-from index.when.reading import times
 from index.when.scope import Scope
 
 MOST = 4
@@ -32,8 +29,7 @@ def notices(
 def _notices(
     profile: Profile, question: str, after: date | None, before: date | None, scope: Scope
 ) -> Iterator[Notice]:
-    language = detect(question, short=True) or (profile.languages[0] if len(profile) else ENGLISH)
-    named = times(question, scope.today, language)
+    named = named_times(profile, question, scope.today)
     yield from (Notice("impossible", said=said[:_SHOWN]) for said in named.impossible)
     for first, end in [*((window.first, window.end) for window in named.windows), (after, before)]:
         if not first and not end:

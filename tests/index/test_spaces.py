@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.documents import Document
+from index.documents import Document, encoded_text
 from index.encoding.embedding import reembed
 from index.encoding.encoders import Vectors
 from index.errors import (
@@ -125,7 +125,9 @@ def test_the_passages_are_the_same_in_every_space(folder: Folder, other: HashEnc
     people = folder.open(ropg=other)
     people.put("ana", [Document(id="long", text=LONG, title="Counting"), *DOCUMENTS])
     profile = people.get("ana")
-    texts = [profile.encoded_text(position) for position in range(len(profile))]
+    texts = [
+        encoded_text(profile.document(position), profile.text(position)) for position in range(len(profile))
+    ]
     assert len(texts) > len(DOCUMENTS) + 1
     expected = other.encode_documents(texts).astype(np.float16)
     for position, vector in enumerate(expected):

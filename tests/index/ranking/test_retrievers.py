@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.documents import Document, parse_document
+from index.documents import Document, encoded_text, parse_document
 from index.errors import UnknownRetriever
 from index.profiles import Profiles
 from index.ranking.profile import Profile
@@ -203,7 +203,10 @@ class OwnSpace:
         return [list(zip(positions.tolist(), scores.tolist(), strict=True)) for positions, scores in found]
 
     def _space(self, profile: Profile) -> VectorIndex:
-        texts = [profile.encoded_text(position) for position in range(len(profile))]
+        texts = [
+            encoded_text(profile.document(position), profile.text(position))
+            for position in range(len(profile))
+        ]
         return VectorIndex(self.model.encode_documents(texts).astype(np.float16))
 
 
