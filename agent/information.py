@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 
 from agent.prompts import NOT_SEARCHED, NOTHING_FOUND
 from agent.tags import escape
@@ -64,7 +63,7 @@ def notice_line(notice: Notice) -> str:
     """The sentence that tells the policy of days without anything, or of one that does not exist."""
     if notice.kind == "impossible":
         return f'"{escape(" ".join(notice.said.split()))}" names no day that exists.'
-    first, last = notice.after, notice.before and notice.before - timedelta(1)
+    first, last = notice.after, notice.last
     if first and last:
         days = f"{first}" if first == last else f"between {first} and {last}"
     else:

@@ -44,7 +44,7 @@ RIDGE = 1.0
 SEED = 0
 
 Array = NDArray[np.float64]
-HAND = np.array([getattr(BY_HAND, name) for name in SIGNALS])
+HAND = BY_HAND.vector
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from index.errors import ProfileError
 from index.profiles import Profiles
 from index.ranking.profile import Profile
 from index.ranking.retrievers import BUILT_IN, DEFAULT, BuiltIn, Query, Ranking, Retrievers, hybrid
-from index.ranking.times import named_windows
+from index.ranking.times import named_times
 from index.storage.location import file_url
 from index.storage.store import Store
 from training.evaluation.statistics import paired_bootstrap
@@ -86,7 +86,7 @@ def made(profiles: Profiles, histories: Sequence[History], console: Console) -> 
         counts = [0] * 7
         for found, plain in zip(*by_ranking, strict=True):
             asked = found.question
-            windows = named_windows(profiles.get(history.user), asked.text, asked.today)
+            windows = named_times(profiles.get(history.user), asked.text, asked.today).windows
             shown = found.shares[READ] == 1
             if asked.type == FALSE_FRIEND:
                 counts[4:] = (counts[4] + 1, counts[5] + (not windows), counts[6] + shown)
@@ -103,7 +103,8 @@ def real(file: Path, profiles: Profiles, histories: Sequence[History], console: 
     """Print the windows found in a file's questions, and recall with and without them."""
     found, plain = (recall.search(profiles, histories, name) for name in (DEFAULT, TIMELESS))
     windows = [
-        named_windows(profiles.get(each.user), each.question.text, each.question.today) for each in found
+        named_times(profiles.get(each.user), each.question.text, each.question.today).windows
+        for each in found
     ]
     table = Table(title=f"{file.stem}: {len(found)} questions")
     for column in ("questions", "number", "with a window", "recall@10", "timeless", "difference, 95 %"):

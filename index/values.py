@@ -6,7 +6,7 @@ Free of pydantic, NumPy and the database, so that the HTTP client imports quickl
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, TypeVar
 
 from index.errors import InvalidDocument, InvalidName
@@ -87,6 +87,11 @@ class Notice:
     after: date | None = None
     before: date | None = None
     said: str = ""
+
+    @property
+    def last(self) -> date | None:
+        """The last of the days; None for an open end."""
+        return self.before - timedelta(1) if self.before else None
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,14 @@ from itertools import pairwise
 
 from agent.episode import Episode
 from agent.policies.leads import find_lead
-from agent.policies.noticing import said_of
 from agent.policies.phrases import Phrases, phrases
-from agent.policies.quoting import Followed, compose, select
+from agent.policies.quoting import Followed, compose, said_of, select
 from agent.policies.sentences import Reading
 from agent.policy import Chunk
 from agent.tags import escape
 from agent.trajectory import Information, Read, Search, Step
 from index.text.languages import ENGLISH
-from index.text.words import FUNCTION_WORDS, detect, words
+from index.text.words import FUNCTION_WORDS, words
 
 MISSING = 0.2
 """The share of the question, weighted by rarity, that has to be missing for another search."""
@@ -43,8 +42,7 @@ def _turn(episode: Episode) -> str:
     # Normalized as the trajectory returns it: the rest of a later query is the name that it followed.
     question = escape(" ".join(episode.question.split()))
     reading = Reading(episode.reads)
-    language = detect(question, short=True) or reading.language
-    said = phrases(language)
+    said = phrases(reading.language_of(question))
     queries = [step.query for step in episode.steps if isinstance(step, Search)]
     if not episode.must_answer and question and not queries:
         return _block("think", _plan(question, said)) + _block("search", question)
@@ -60,7 +58,7 @@ def _turn(episode: Episode) -> str:
     if not any(isinstance(step, Information) for step in episode.steps):
         # Nothing can be said about a history that was not searched.
         return _block("think", said.unsearched) + _block("answer", said.unread)
-    told = said_of(episode.notices, language)
+    told = said_of(episode.notices, said)
     answer = "\n".join([*told, compose(question, reading, chosen, said, episode.plan)])
     return _block("think", _conclusion(episode.reads, said)) + _block("answer", answer)
 

@@ -9,7 +9,8 @@ from agent.policies.cues import is_past, order
 from agent.policies.phrases import Phrases
 from agent.policies.sentences import Reading, Sentence
 from agent.tags import escape
-from index.text.words import detect, terms
+from index.text.words import terms
+from index.values import Notice
 
 TELLING = 1.25
 """Quote the sentences whose weight is at most this far below the best one's: odds of 1 to 3.5."""
@@ -120,12 +121,28 @@ def compose(question: str, reading: Reading, chosen: Selection, said: Phrases, p
     return "\n".join(lines)
 
 
+def said_of(notices: Sequence[Notice], said: Phrases) -> list[str]:
+    """Return a sentence for each notice about days that the history, or the calendar, does not have."""
+    return [
+        said.impossible.format(said=f"“{notice.said}”")
+        if notice.kind == "impossible"
+        else said.undated.format(days=_span(notice))
+        for notice in notices
+    ]
+
+
+def _span(notice: Notice) -> str:
+    """The days as any language writes them: one, or the first and the last with a dash."""
+    first, last = notice.after, notice.last
+    return str(first) if first == last else f"{first or ''} – {last or ''}".strip()
+
+
 def _in_order(
     question: str, reading: Reading, ranked: Sequence[Sentence]
 ) -> tuple[list[Sentence], list[Sentence]]:
     """The sentences to quote on the question itself, best first, and those that the first one replaced."""
     direct = _telling(ranked, TELLING)
-    language = detect(question, short=True) or reading.language
+    language = reading.language_of(question)
     asks = order(question, language)
     if asks:
         dated = [sentence for sentence in direct if day(sentence)]

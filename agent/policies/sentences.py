@@ -123,7 +123,7 @@ class Reading:
         worth = self.worth(self.asked(question))
         # Rerankers give negative scores, too: a share of the highest needs a positive one.
         highest = max([read.passage.score for read in self.reads if read.passage.score > 0], default=1.0)
-        looks = kind(question, detect(question, short=True) or self.language)
+        looks = kind(question, self.language_of(question))
         found = {
             read.number: FOUND * max(read.passage.score, 0.0) / highest
             + LENGTH * math.log(len(self.texts[read.number]) or 1)
@@ -146,6 +146,10 @@ class Reading:
         # Of sentences that say all of it, those that need no other for that are first.
         ranked.sort(key=lambda pair: (-pair[0].weight, -pair[1]))
         return [sentence for sentence, _ in ranked]
+
+    def language_of(self, question: str) -> str:
+        """Return the language (ISO 639-1) of a question, or else that of the passages."""
+        return detect(question, short=True) or self.language
 
     def _terms(self, text: str) -> frozenset[str]:
         return frozenset(terms(text, self.language))

@@ -31,8 +31,7 @@ def scores(
 
     A score is positive if there is any evidence.
     """
-    each = np.array([getattr(weights, name) for name in SIGNALS])
-    total: Scores = each @ signals(profile, text, vector, today)
+    total: Scores = weights.vector @ signals(profile, text, vector, today)
     return total
 
 

@@ -1,8 +1,11 @@
 """Weights of the signals of the default ranking: those set by hand, and files of fitted ones."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from index.errors import UnusableRanker
@@ -23,6 +26,11 @@ class Weights(BaseModel):
     near_words: Weight
     person: Weight
     time: Weight
+
+    @cached_property
+    def vector(self) -> NDArray[np.float64]:
+        """The weights, shape (signals,)."""
+        return np.array([getattr(self, name) for name in type(self).model_fields])
 
 
 class Measured(BaseModel):

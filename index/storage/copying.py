@@ -1,9 +1,10 @@
 """Copies a store to another place, also from one database to the other: the backup, and the restore."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select
@@ -66,11 +67,7 @@ def copy(source: Store, url: str, progress: Progress | None = None) -> dict[str,
         with source.database.read() as reading, new_tables(target) as writing:
             source.database.unhurried(reading)
             for name, table in schema.tables.tables.items():
-                counting = Counting(progress)
-                for some in parts(reading, table):
-                    counting.add(some)
-                    writing.execute(insert(table), [dict(row._mapping) for row in some])
-                copied[name] = counting.contents
+                copied[name] = fill(writing, table, parts(reading, table), progress)
         read_back(target, copied)
     return copied
 
@@ -97,16 +94,36 @@ def new_tables(database: Database) -> Iterator[Connection]:
         yield writing
 
 
+def fill(
+    writing: Connection, table: Table, rows: Iterable[Sequence[Any]], progress: Progress | None
+) -> Contents:
+    """Write a table's rows, which come in parts, with their values in the order of the columns."""
+    counting = Counting(progress)
+    for some in rows:
+        counting.add(some)
+        writing.execute(insert(table), [dict(zip(table.c.keys(), row, strict=True)) for row in some])
+    return counting.contents
+
+
+def differing(
+    read: Callable[[Table], Iterable[Sequence[Any]]], expected: Mapping[str, Contents]
+) -> str | None:
+    """Return the name of a table of which `read` gives other contents, in parts; None if there is none."""
+    for name, table in schema.tables.tables.items():
+        counting = Counting()
+        for some in read(table):
+            counting.add(some)
+        if counting.contents != expected[name]:
+            return name
+    return None
+
+
 def read_back(database: Database, copied: Mapping[str, Contents]) -> None:
     """Raise NotCopied if the tables do not have these contents."""
     with database.read() as written:
         database.unhurried(written)
-        for name, table in schema.tables.tables.items():
-            counting = Counting()
-            for some in parts(written, table):
-                counting.add(some)
-            if counting.contents != copied[name]:
-                raise NotCopied(f"{name} in {database.name} differ from what was written: do not use it")
+        if name := differing(partial(parts, written), copied):
+            raise NotCopied(f"{name} in {database.name} differ from what was written: do not use it")
 
 
 def parts(connection: Connection, table: Table) -> Iterator[Sequence[Any]]:

@@ -10,16 +10,27 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Column, Float, Integer, LargeBinary, Table, insert
+from sqlalchemy import Column, Float, Integer, LargeBinary, Table
 
 from index.errors import NotCopied
 from index.storage import opening, schema
-from index.storage.copying import AT_ONCE, Contents, Counting, new_database, new_tables, parts, read_back
+from index.storage.copying import (
+    AT_ONCE,
+    Contents,
+    Counting,
+    differing,
+    fill,
+    new_database,
+    new_tables,
+    parts,
+    read_back,
+)
 from index.storage.store import Store
 from index.values import Progress
 
@@ -47,12 +58,8 @@ def export(source: Store, folder: Path, progress: Progress | None = None) -> dic
         draft.mkdir(0o700, parents=True)
         try:
             written = _write(source, draft, progress)
-            for name, table in schema.tables.tables.items():
-                counting = Counting()
-                for rows in _read(draft, table):
-                    counting.add(rows)
-                if counting.contents != written[name]:
-                    raise NotCopied(f"{name} in {draft} differ from what was written")
+            if name := differing(partial(_read, draft), written):
+                raise NotCopied(f"{name} in {draft} differ from what was written")
             draft.rename(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -71,13 +78,7 @@ def import_(folder: Path, url: str, progress: Progress | None = None) -> dict[st
     with new_database(url) as target:
         with new_tables(target) as writing:
             for name, table in schema.tables.tables.items():
-                counting = Counting(progress)
-                for rows in _read(folder, table):
-                    counting.add(rows)
-                    writing.execute(
-                        insert(table), [dict(zip(table.c.keys(), row, strict=True)) for row in rows]
-                    )
-                if counting.contents != expected[name]:
+                if fill(writing, table, _read(folder, table), progress) != expected[name]:
                     raise NotCopied(f"{folder / name}.parquet is not as it was written: nothing was imported")
         read_back(target, expected)
     return expected

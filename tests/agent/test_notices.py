@@ -12,8 +12,8 @@ from agent.episode import Episode
 from agent.information import notice_line
 from agent.policies.extractive import ExtractivePolicy
 from agent.policies.json import json_messages
-from agent.policies.noticing import _SAID, said_of
-from agent.policies.phrases import _PHRASES
+from agent.policies.phrases import _PHRASES, phrases
+from agent.policies.quoting import said_of
 from agent.policies.scripted import ScriptedPolicy
 from agent.policies.tools import chat_messages
 from agent.trajectory import Limits, Search, Trajectory
@@ -135,8 +135,8 @@ async def test_the_extractive_answer_says_it_first(question: str, first: str) ->
 
 @pytest.mark.parametrize("language", _PHRASES)
 def test_it_can_be_said_in_every_language_of_the_policy(language: str) -> None:
-    assert language in _SAID
-    empty, impossible = said_of([EMPTY, IMPOSSIBLE], language)
+    assert "{days}" in phrases(language).undated
+    empty, impossible = said_of([EMPTY, IMPOSSIBLE], phrases(language))
     assert "2024-03-01 – 2024-03-31" in empty
     assert "30 February" in impossible
     assert not any("{" in text or text.startswith("- ") for text in (empty, impossible))
@@ -144,6 +144,6 @@ def test_it_can_be_said_in_every_language_of_the_policy(language: str) -> None:
 
 def test_spans_without_an_end_stay_open() -> None:
     open_ends = [Notice("empty", date(2024, 3, 5), None), Notice("empty", None, date(2024, 3, 6))]
-    after, before = said_of([*open_ends], "ga")
+    after, before = said_of(open_ends, phrases("ga"))
     assert after.endswith("dated 2024-03-05 –.")
     assert before.endswith("dated – 2024-03-05.")

@@ -144,9 +144,11 @@ async def evaluate(
     with open_run(evaluation.out, configuration) as run:
         profiles = KeptProfiles(answers)
         users: dict[str, date] = {}
+        people: list[str] = []
         if method == _RANDOM:
             for question in evaluation.questions():
                 users[await profiles.keep(question)] = day_of(question.profile)
+            people = sorted(users)
             if len(users) == 1:
                 raise EvaluationError(f"{_RANDOM} needs the profiles of at least two people")
 
@@ -160,7 +162,7 @@ async def evaluate(
                 raise UnfitQuestion(why) from None
             day = day_of(question.profile)
             if users:
-                user = _other_user(sorted(users), user, f"{evaluation.seed} {question.id}")
+                user = _other_user(people, user, f"{evaluation.seed} {question.id}")
                 day = users[user]
             plan = as_plan(task.plan(question)) if method == _ORACLE else None
             options = AnswerOptions(name, evaluation.retriever, evaluation.limits, plan, day)
