@@ -51,7 +51,7 @@ def read_search(query: str, attributes: str, today: date | None, at_ms: float) -
 def as_attributes(given: Mapping[Any, object]) -> str:
     """The limits among a tool call's arguments as attributes of a search tag; '' without any.
 
-    What no tag can hold is replaced, so that any value arrives, and a wrong one is told to the model.
+    Characters that a tag cannot hold are replaced, so that the model gets an error about a wrong value.
     """
     said = {name: str(given[name]) for name in LIMITS if given.get(name) not in (None, "")}
     return "".join(f' {name}="{_UNWRITABLE.sub("?", value)[:_LONGEST]}"' for name, value in said.items())

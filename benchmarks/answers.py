@@ -13,7 +13,6 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,12 +26,9 @@ from agent.citations import without_marks
 from agent.policies.sentences import Reading
 from agent.trajectory import Information, Trajectory
 from benchmarks.declining import Scores, auroc, leave_one_out
-from benchmarks.evidence import Asked, History, UnusableData, last_day, read_histories
+from benchmarks.evidence import Asked, History, UnusableData, last_day, profiles_of, read_histories
 from benchmarks.locomo import check_citations, read_by_policy
 from index.encoding.encoders import Encoder, load_encoder
-from index.profiles import Profiles
-from index.storage.location import file_url
-from index.storage.store import Store
 from server import demo
 from training.evaluation.statistics import bootstrap_interval, paired_bootstrap
 
@@ -136,31 +132,24 @@ def measure(name: str, histories: Sequence[History], encoder: Encoder, progress:
     answered: list[Answered] = []
     unanswerable: list[Unanswerable] = []
     bar = progress.add_task(name, total=sum(len(history.questions) for history in histories))
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(file_url(Path(folder)), encoder.manifest)
-        profiles = Profiles(store, encoder)
-        try:
-            for history in histories:
-                profiles.put(history.user, history.documents)
-            for history, other in zip(histories, [*histories[1:], *histories[:1]], strict=True):
-                texts = [asked.text for asked in history.questions]
-                days = [asked.today for asked in history.questions]
-                trajectories = read_by_policy(profiles, history.user, texts, DOCUMENTS, days)
-                check_citations(profiles, history.user, trajectories)
-                answered += [
-                    measured(asked, history.user, trajectory)
-                    for asked, trajectory in zip(history.questions, trajectories, strict=True)
-                ]
-                strange = list(history.unanswerable)
-                if not strange and other is not history:
-                    strange = [asked.text for asked in other.questions]
-                unanswerable += [
-                    Unanswerable(history.user, trajectory.question, score_of(trajectory))
-                    for trajectory in read_by_policy(profiles, history.user, strange, DOCUMENTS)
-                ]
-                progress.advance(bar, len(texts))
-        finally:
-            store.close()
+    with profiles_of(histories, encoder) as profiles:
+        for history, other in zip(histories, [*histories[1:], *histories[:1]], strict=True):
+            texts = [asked.text for asked in history.questions]
+            days = [asked.today for asked in history.questions]
+            trajectories = read_by_policy(profiles, history.user, texts, DOCUMENTS, days)
+            check_citations(profiles, history.user, trajectories)
+            answered += [
+                measured(asked, history.user, trajectory)
+                for asked, trajectory in zip(history.questions, trajectories, strict=True)
+            ]
+            strange = list(history.unanswerable)
+            if not strange and other is not history:
+                strange = [asked.text for asked in other.questions]
+            unanswerable += [
+                Unanswerable(history.user, trajectory.question, score_of(trajectory))
+                for trajectory in read_by_policy(profiles, history.user, strange, DOCUMENTS)
+            ]
+            progress.advance(bar, len(texts))
     progress.remove_task(bar)
     return Dataset(name, answered, unanswerable)
 

@@ -9,15 +9,22 @@ document in which it was asked: it is never evidence.
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from index.documents import Document, parse_document
+from index.encoding.encoders import Encoder
 from index.errors import InvalidDocument
 from index.formats import read_locomo
+from index.profiles import Profiles
+from index.ranking.retrievers import Retrievers
+from index.storage.location import file_url
+from index.storage.store import Store
 
 CATEGORIES = (1, 2, 3, 4)
 """LoCoMo's categories that count: multi-hop, temporal, open-domain, single-hop."""
@@ -160,3 +167,23 @@ def _turns(question: Mapping[str, Any], ids: Collection[str]) -> list[str]:
             elif slip:
                 found.append(f"D{int(slip[1])}:{int(slip[2])}")
     return list(dict.fromkeys(found))
+
+
+@contextmanager
+def profiles_of(
+    histories: Iterable[History],
+    encoder: Encoder,
+    retrievers: Retrievers | None = None,
+    spaces: Mapping[str, Encoder] | None = None,
+) -> Iterator[Profiles]:
+    """Store the histories where they are gone at the end. For `spaces` see Profiles."""
+    with TemporaryDirectory() as folder:
+        manifests = {name: other.manifest for name, other in (spaces or {}).items()}
+        store = Store(file_url(Path(folder)), encoder.manifest, manifests)
+        try:
+            profiles = Profiles(store, encoder, retrievers=retrievers, spaces=spaces)
+            for history in histories:
+                profiles.put(history.user, history.documents)
+            yield profiles
+        finally:
+            store.close()

@@ -12,10 +12,9 @@ weights fitted to everything, with the figures, as a file for `python -m benchma
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from rich.table import Table
 from scipy.optimize import minimize
 
 from benchmarks import recall
-from benchmarks.evidence import Asked, History, UnusableData, read_histories
+from benchmarks.evidence import Asked, History, UnusableData, profiles_of, read_histories
 from index.encoding.encoders import Encoder, load_encoder
 from index.errors import ProfileError
 from index.profiles import Profiles
@@ -32,8 +31,6 @@ from index.ranking.hybrid import SIGNALS, signals
 from index.ranking.profile import Profile
 from index.ranking.retrievers import Query, Ranking, Retrievers, hybrid
 from index.ranking.weights import BY_HAND, Measured, Ranker, Weights
-from index.storage.location import file_url
-from index.storage.store import Store
 from training.evaluation.statistics import Interval, paired_bootstrap
 
 READ = 10
@@ -299,19 +296,10 @@ def write(file: Path, fitted: Weights, judged: Sequence[Judged], encoder: str, r
     file.write_text(ranker.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def stored(sets: Sequence[DataSet], encoder: Encoder, ranking: Weighted) -> Iterator[Profiles]:
+def stored(sets: Sequence[DataSet], encoder: Encoder, ranking: Weighted) -> AbstractContextManager[Profiles]:
     """Profiles of all the people, ranked by `ranking` alone."""
-    with TemporaryDirectory() as folder:
-        store = Store(file_url(Path(folder)), encoder.manifest)
-        profiles = Profiles(store, encoder, retrievers=Retrievers([ranking]))
-        try:
-            for data in sets:
-                for history in data.histories:
-                    profiles.put(history.user, history.documents)
-            yield profiles
-        finally:
-            store.close()
+    histories = [history for data in sets for history in data.histories]
+    return profiles_of(histories, encoder, Retrievers([ranking]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

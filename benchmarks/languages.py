@@ -8,7 +8,6 @@ The histories are made (data/languages.json): ten notes a language, each with th
 import argparse
 import asyncio
 import json
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ from agent.driver import drive
 from agent.episode import Episode
 from agent.policies.extractive import ExtractivePolicy
 from agent.trajectory import Limits, Search, Trajectory
+from benchmarks.evidence import profiles_of
 from index.documents import Document, Passage
 from index.encoding.encoders import Encoder, load_encoder
 from index.profiles import Profiles
-from index.storage.location import file_url
-from index.storage.store import Store
 
 HISTORIES: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("data").joinpath("languages.json").read_text("utf-8")
@@ -44,15 +42,10 @@ class Answered:
 @contextmanager
 def stored(encoder: Encoder) -> Iterator[Profiles]:
     """Profiles of all the histories; the language is the user."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(file_url(Path(folder)), encoder.manifest)
-        profiles = Profiles(store, encoder)
+    with profiles_of((), encoder) as profiles:
         for language, history in HISTORIES.items():
             profiles.put(language, [Document.model_validate(item) for item in history["documents"]])
-        try:
-            yield profiles
-        finally:
-            store.close()
+        yield profiles
 
 
 async def answers(profiles: Profiles, language: str, retriever: str) -> list[Answered]:

@@ -13,7 +13,6 @@ import asyncio
 import json
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -24,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from agent.rerankers import RerankerOptions, RerankerUnavailable, load_reranker
-from benchmarks.evidence import Asked, History, UnusableData, read_histories
+from benchmarks.evidence import Asked, History, UnusableData, profiles_of, read_histories
 from index.encoding.encoders import Encoder, load_encoder, load_space
 from index.errors import ProfileError
 from index.profiles import Profiles
@@ -32,8 +31,6 @@ from index.ranking.reranking import KEPT, Reranker, Reranking
 from index.ranking.retrievers import BUILT_IN, DEFAULT, Retrievers, hybrid_by
 from index.ranking.weights import BY_HAND, Weights, load_ranker
 from index.searching import AsyncSearch
-from index.storage.location import file_url
-from index.storage.store import Store
 from index.when.scope import Scope
 
 _PATIENCE_MS = 3_600_000
@@ -198,24 +195,19 @@ def report(
     found: list[Measured] = []
     for number, (name, encoder) in enumerate(encoders.items()):
         further = {} if number else spaces
-        with tempfile.TemporaryDirectory() as folder:
-            manifests = {space: other.manifest for space, other in further.items()}
-            store = Store(file_url(Path(folder)), encoder.manifest, manifests)
-            retrievers = Retrievers(each if each.name != DEFAULT else hybrid_by(weights) for each in BUILT_IN)
-            profiles = Profiles(store, encoder, retrievers=retrievers, spaces=further)
-            try:
-                found += rows(
-                    profiles,
-                    histories,
-                    name,
-                    first=not number,
-                    progress=progress,
-                    reranker=reranker,
-                    as_of=as_of,
-                    by=by,
-                )
-            finally:
-                store.close()
+        retrievers = Retrievers(each if each.name != DEFAULT else hybrid_by(weights) for each in BUILT_IN)
+        # Stored by `rows`, which shows how far that is.
+        with profiles_of((), encoder, retrievers, further) as profiles:
+            found += rows(
+                profiles,
+                histories,
+                name,
+                first=not number,
+                progress=progress,
+                reranker=reranker,
+                as_of=as_of,
+                by=by,
+            )
     return Report(
         dataset=file.stem,
         people=len(histories),

@@ -15,7 +15,6 @@ The encoders are kept in DIR, where an interrupted run goes on.
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,15 +22,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from benchmarks.evidence import History, UnusableData, read_histories
+from benchmarks.evidence import History, UnusableData, profiles_of, read_histories
 from benchmarks.recall import report, show
 from index.documents import encoded_text
 from index.encoding.encoders import Encoder, load_encoder
 from index.encoding.options import TORCH, EncoderOptions
 from index.errors import ProfileError
 from index.profiles import Profiles
-from index.storage.location import file_url
-from index.storage.store import Store
 from training.errors import TrainingError
 from training.feedback.records import ENCODER, TASK, Feedback, Judged, write_feedback
 from training.folder import locked
@@ -54,10 +51,9 @@ class Gathered:
 
 
 def gather(profiles: Profiles, histories: Iterable[History]) -> Gathered:
-    """Store the histories, rank them with the encoder as it is, and compare with the evidence."""
+    """Rank the stored histories with the encoder as it is, and compare with the evidence."""
     records, without = [], 0
     for history in histories:
-        profiles.put(history.user, history.documents)
         documents = {document.id: document for document in history.documents}
         found = profiles.search(history.user, [each.text for each in history.questions], TOP, "dense")
         for number, (question, passages) in enumerate(zip(history.questions, found, strict=True)):
@@ -77,12 +73,9 @@ def feedback(files: Sequence[Path], encoder: Encoder, folder: Path) -> Gathered:
     """Write the feedback of several data sets to a folder."""
     parts = []
     for file in files:
-        with tempfile.TemporaryDirectory() as place:
-            store = Store(file_url(Path(place)), encoder.manifest)
-            try:
-                parts.append(gather(Profiles(store, encoder), read_histories(file)))
-            finally:
-                store.close()
+        histories = read_histories(file)
+        with profiles_of(histories, encoder) as profiles:
+            parts.append(gather(profiles, histories))
     records = [
         replace(record, id=f"{file.stem} {record.id}", user=f"{file.stem} {record.user}")
         for file, part in zip(files, parts, strict=True)

@@ -11,24 +11,21 @@ digits tells. Recall is compared with that of the same ranking without times, qu
 
 import argparse
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import recall
-from benchmarks.evidence import History, UnusableData, read_histories
+from benchmarks.evidence import History, UnusableData, profiles_of, read_histories
 from index.encoding.encoders import Encoder, load_encoder
 from index.errors import ProfileError
 from index.profiles import Profiles
 from index.ranking.profile import Profile
 from index.ranking.retrievers import BUILT_IN, DEFAULT, BuiltIn, Query, Ranking, Retrievers, hybrid
 from index.ranking.times import named_times
-from index.storage.location import file_url
-from index.storage.store import Store
 from training.evaluation.statistics import paired_bootstrap
 
 FILE = Path(__file__).with_name("data") / "times.json"
@@ -51,19 +48,10 @@ def timeless(profile: Profile, queries: Sequence[Query], depth: int) -> list[Ran
     return hybrid(profile, [Query(query.text, query.vector) for query in queries], depth)
 
 
-@contextmanager
-def stored(histories: Sequence[History], encoder: Encoder) -> Iterator[Profiles]:
+def stored(histories: Sequence[History], encoder: Encoder) -> AbstractContextManager[Profiles]:
     """Profiles of the histories, with `hybrid-timeless` beside the built-in retrievers."""
-    with tempfile.TemporaryDirectory() as folder:
-        retrievers = Retrievers([*BUILT_IN, BuiltIn(TIMELESS, timeless, needs_vectors=True)])
-        store = Store(file_url(Path(folder)), encoder.manifest)
-        profiles = Profiles(store, encoder, retrievers=retrievers)
-        for history in histories:
-            profiles.put(history.user, history.documents)
-        try:
-            yield profiles
-        finally:
-            store.close()
+    retrievers = Retrievers([*BUILT_IN, BuiltIn(TIMELESS, timeless, needs_vectors=True)])
+    return profiles_of(histories, encoder, retrievers)
 
 
 def made(profiles: Profiles, histories: Sequence[History], console: Console) -> None:

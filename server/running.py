@@ -6,13 +6,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from agent.auto import Chooser
-from agent.driver import Event, drive
+from agent.driver import Event, Searcher, drive
+from agent.history import History
 from agent.methods import METHODS, Method
 from agent.policy import Policy
 from agent.trajectory import AUTO, Limits, Message, Search, Today, Trajectory
 from index.documents import Document
 from index.searching import AsyncSearch
-from index.values import Notice, Passage
+from index.values import Passage
 from index.when.scope import Scope
 from server.queue import Ticket
 from server.settings import Settings
@@ -113,19 +114,6 @@ class Runner:
             planner_protocol=self._settings.planning.protocol,
         )
         selection = None
-
-        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            chosen = selection.retriever if selection else retriever
-            days = scope.within(one.after, one.before)
-            if request.message is None:
-                return (await self._search.search(request.user, [one.query], k, chosen, exclude, days))[0]
-            # If the request is repeated, the question is stored already, and would be its own evidence.
-            [found] = await self._search.search(request.user, [one.query], k + 1, chosen, exclude, days)
-            return [passage for passage in found if passage.document_id != request.message.id][:k]
-
-        async def notice(question: str, one: Search) -> Sequence[Notice]:
-            return await self._search.notices(request.user, question, one.after, one.before, scope)
-
         with ticket:
             awaited = "this question's turn in the queue"
             try:
@@ -138,11 +126,28 @@ class Runner:
                 if not limit.expired():
                     raise
                 episode.finish("deadline", f"the deadline passed before {awaited}")
-            async with aclosing(drive(episode, self._policy, search, self._planner, notice)) as events:
+            chosen = selection.retriever if selection else retriever
+            history = History(self._search, request.user, chosen, scope)
+            search = _without(request.message.id, history.search) if request.message else history.search
+            driven = drive(episode, self._policy, search, self._planner, history.notice)
+            async with aclosing(driven) as events:
                 async for event in events:
                     yield event
         # Read late: a policy that is not configured with a model's name learns it from its server.
         yield replace(episode.trajectory, policy=self._policy.name, selection=selection)
+
+
+def _without(document_id: str, search: Searcher) -> Searcher:
+    """Searches that leave out a document.
+
+    If a request is repeated, its question is stored already, and would be its own evidence.
+    """
+
+    async def others(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
+        found = await search(one, k + 1, exclude)
+        return [passage for passage in found if passage.document_id != document_id][:k]
+
+    return others
 
 
 async def _read(run: AsyncGenerator[Event | Trajectory, None]) -> tuple[Trajectory, list[Event]]:

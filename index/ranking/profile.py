@@ -65,7 +65,7 @@ class Profile:
         # A profile that no store keeps has no digests.
         digests = stored.digests or [b""] * len(stored.documents)
         known = dict(zip(before._digests, before._readings, strict=False)) if before else {}
-        self._readings = [
+        self._readings: list[Reading] = [
             known.get(digest) or Reading(document, stored.parts(index))
             for index, (document, digest) in enumerate(zip(stored.documents, digests, strict=True))
         ]

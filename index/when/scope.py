@@ -65,6 +65,11 @@ def scope_on(period: Period, today: date, time_zone: str = "UTC") -> Scope:
     return Scope(today, after, period.before, hides_later=period.as_of is not None, time_zone=time_zone)
 
 
+def scope_as_of(day: date) -> Scope:
+    """Return the scope of a question that is asked on `day`, in UTC, and sees nothing later."""
+    return scope_on(Period(as_of=day), day)
+
+
 def first_of_last(period: str, today: date) -> date:
     """Return the first day of the last 30d, 2w, 6m or 1y until `today`. Raises InvalidPeriod."""
     match = _LAST.fullmatch(period.strip())

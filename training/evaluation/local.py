@@ -1,7 +1,7 @@
 """Answers from profiles in this process by one policy, without a service: for notebooks and tests."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from datetime import date
@@ -9,17 +9,17 @@ from typing import Any
 
 from agent.auto import NEEDS_SELECTOR, Chooser
 from agent.driver import drive
+from agent.history import History
 from agent.methods import METHODS
 from agent.policy import Policy
 from agent.selecting import Selector
-from agent.trajectory import AUTO, Limits, Search, Today, Trajectory
+from agent.trajectory import AUTO, Limits, Today, Trajectory
 from index.documents import Document, Passage
 from index.errors import UnknownRetriever
 from index.profiles import Profiles
 from index.ranking.retrievers import DEFAULT
 from index.searching import AsyncSearch
-from index.values import Notice
-from index.when.scope import Scope
+from index.when.scope import scope_as_of
 from training.evaluation.answers import AnswerOptions, UnfitMethod
 
 
@@ -86,7 +86,7 @@ class LocalAnswers:
 
         As of the day `as_of`, or else that of the person's last document.
         """
-        scope = _scope(as_of) if as_of else None
+        scope = scope_as_of(as_of) if as_of else None
         name = retriever or self._retriever
         return (await self._search.search(user, [query], k, name, scope=scope))[0]
 
@@ -100,7 +100,7 @@ class LocalAnswers:
             return await self._chooser.compete(
                 user, limits, lambda member, given: self._with(member, user, question, options, given)
             )
-        selection = await self._chooser.before(user, question, limits, _scope(options.as_of))
+        selection = await self._chooser.before(user, question, limits, scope_as_of(options.as_of))
         return replace(
             await self._with(selection.retriever, user, question, options, limits), selection=selection
         )
@@ -108,22 +108,11 @@ class LocalAnswers:
     async def _with(
         self, retriever: str, user: str, question: str, options: AnswerOptions, limits: Limits
     ) -> Trajectory:
-        scope = _scope(options.as_of)
-        today = Today(scope.today, scope.time_zone)
+        history = History(self._search, user, retriever, scope_as_of(options.as_of))
+        today = Today(options.as_of)
         episode = METHODS[options.method].begin(question, limits, today=today, plan=options.plan or "")
-
-        async def search(one: Search, k: int, exclude: Collection[tuple[str, int]]) -> Sequence[Passage]:
-            days = scope.within(one.after, one.before)
-            return (await self._search.search(user, [one.query], k, retriever, exclude, days))[0]
-
-        async def notice(asked: str, one: Search) -> Sequence[Notice]:
-            return await self._search.notices(user, asked, one.after, one.before, scope)
-
-        async with aclosing(drive(episode, self._policy, search, notice=notice)) as events:
+        driven = drive(episode, self._policy, history.search, notice=history.notice)
+        async with aclosing(driven) as events:
             async for _ in events:
                 pass
         return replace(episode.trajectory, policy=self._policy.name)
-
-
-def _scope(day: date) -> Scope:
-    return Scope(day, hides_later=True)

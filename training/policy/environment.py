@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agent.episode import Episode
+from agent.history import History
 from agent.methods import METHODS
 from agent.prompts import PROMPT_VERSION
 from agent.trajectory import Limits, Search, Trajectory
@@ -21,7 +22,7 @@ from index.ranking.retrievers import Retrievers
 from index.searching import AsyncSearch
 from index.storage.location import FILE, file_url
 from index.values import Notice
-from index.when.scope import Scope
+from index.when.scope import scope_as_of
 from training.errors import TrainingError
 from training.judging.factory import InvalidJudge, JudgeConfiguration
 from training.policy.advantage import Formula
@@ -151,16 +152,17 @@ class Environment:
 
         Runs in a thread; queries of concurrent rollouts are encoded as one batch.
         """
-        scope = _scope(row).within(search.after, search.before)
-        name = self.configuration.retriever
-        return (await self._search.search(row.user, [search.query], k, name, exclude, scope))[0]
+        return await self._history(row).search(search, k, exclude)
 
     async def notices(self, row: Row, question: str, search: Search) -> Sequence[Notice]:
         """See agent.driver.Noticer. None for LaMP: its inputs ask nothing of a history, and evaluations of
         them have none either."""
         if isinstance(row.question, Referenced):
             return ()
-        return await self._search.notices(row.user, question, search.after, search.before, _scope(row))
+        return await self._history(row).notice(question, search)
+
+    def _history(self, row: Row) -> History:
+        return History(self._search, row.user, self.configuration.retriever, scope_as_of(row.day))
 
     async def reward(self, row: Row, trajectory: Trajectory) -> Reward:
         """Reward the trajectory; its total is None if the judge or the reward model failed.
@@ -182,10 +184,6 @@ async def check(configuration: Configuration) -> None:
         await environment.check()
     finally:
         await environment.aclose()
-
-
-def _scope(row: Row) -> Scope:
-    return Scope(row.day, hides_later=True)
 
 
 def _profiles(configuration: Configuration) -> Profiles:
