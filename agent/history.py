@@ -12,7 +12,7 @@ from index.when.scope import Scope
 
 @dataclass(frozen=True)
 class History:
-    """What a question sees of a user's history: through one retriever, and limited by the scope in time."""
+    """The part of a user's history that a question sees: through one retriever, within the scope in time."""
 
     searching: AsyncSearch
     user: str

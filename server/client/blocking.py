@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt
 from server.answers import AnswerRecord, AskOptions
 from server.client.asynchronous import AsyncClient
+from server.client.errors import ApiError
 
 if TYPE_CHECKING:
     from agent.driver import Event
     from index.documents import Document
 
 T = TypeVar("T")
+
+_CLOSED = "the client was closed before this was read to its end"
 
 
 class Client:
@@ -88,12 +91,18 @@ class Client:
         end = object()
 
         async def following() -> T | object:
+            if items not in self._followed:
+                raise ApiError(_CLOSED)
             return await anext(items, end)
 
         self._followed.add(items)
         try:
             while (item := self._portal.call(following)) is not end:
                 yield item  # type: ignore[misc]
+        except RuntimeError as error:
+            if items in self._followed:
+                raise
+            raise ApiError(_CLOSED) from error  # The thread ended, or is just closing this generator.
         finally:
             if items in self._followed:
                 self._followed.remove(items)

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import ropg
-from benchmarks.evidence import read_histories
-from index.profiles import Profiles
-from index.storage.store import Store
+from benchmarks.evidence import profiles_of, read_histories
 from tests.index.fakes import HashEncoder
 from training.feedback.records import Judged
 from training.retriever.small import write_small_encoder
@@ -39,16 +37,15 @@ def test_evidence_among_the_first_documents_is_the_feedback(tmp_path: Path) -> N
         {"question": "ana wrote about dogs, part 1", "gold": ["tea-0"]},
     ]
     (tmp_path / "ana.json").write_text(json.dumps(asked), "utf-8")
-    encoder = HashEncoder()
-    store = Store(f"sqlite:///{tmp_path}/pr2.db", encoder.manifest)
-    profiles = Profiles(store, encoder)
     histories = read_histories(tmp_path / "ana.json")
-    found = ropg.gather(profiles, histories)
-    first = [
-        [passage.document_id for passage in passages]
-        for passages in profiles.search("ana", [q.text for q in histories[0].questions], ropg.TOP, "dense")
-    ]
-    store.close()
+    with profiles_of(histories, HashEncoder()) as profiles:
+        found = ropg.gather(profiles, histories)
+        first = [
+            [passage.document_id for passage in passages]
+            for passages in profiles.search(
+                "ana", [q.text for q in histories[0].questions], ropg.TOP, "dense"
+            )
+        ]
     holding = [bool({"tea-0", "maps-5"} & set(first[0])), "tea-0" in first[1]]
     assert len(found.records) == sum(holding)
     assert found.without == 2 - sum(holding)

@@ -139,8 +139,8 @@ def test_closing_the_client_cancels_what_is_being_read(live: tuple[Service, str]
     next(events)
     pr2.close()
     assert soon(lambda: stopped(service))
-    del events
-    gc.collect()
+    with pytest.raises(ApiError, match="closed before this was read to its end"):
+        next(events)
 
 
 def test_closing_the_client_ends_what_another_thread_is_reading(live: tuple[Service, str]) -> None:
@@ -157,6 +157,18 @@ def test_closing_the_client_ends_what_another_thread_is_reading(live: tuple[Serv
         for result in reading:
             assert isinstance(result.exception(timeout=60), ApiError)
     assert soon(lambda: Talkative.long.cancelled == [LONG, LONG] and service.queue.running == 0)
+
+
+def test_an_iterator_of_a_client_that_is_just_closing_does_not_look_complete(
+    live: tuple[Service, str],
+) -> None:
+    pr2 = Client(live[1])
+    events = pr2.answer("ana", LONG)
+    next(events)
+    pr2._portal.call(pr2._aclose)
+    with pytest.raises(ApiError, match="closed before this was read to its end"):
+        next(events)
+    pr2.close()
 
 
 def test_several_threads_share_one_client(live: tuple[Service, str]) -> None:
