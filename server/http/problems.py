@@ -127,7 +127,7 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     UnknownUser: _Kind("unknown-user", "Nothing is stored for this user", 404),
     UnknownDocument: _Kind("unknown-document", "The user has no such item", 404),
     StoreUnavailable: _Kind("store-unavailable", "The database cannot be used now", 503),
-    StoreFull: _Kind("store-full", "The disk is full", 507),
+    StoreFull: _Kind("store-full", "The disk is full", 503),
     StoreDamaged: _Kind("store-unavailable", "The database cannot be used now", 503),
     SchemaMismatch: _Kind("store-unavailable", "The database cannot be used now", 503),
     EncoderUnavailable: _Kind("encoder-unavailable", "The encoder cannot be used", 503),

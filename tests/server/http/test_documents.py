@@ -288,7 +288,7 @@ async def test_a_full_disk_refuses_and_keeps_what_was_there(api: Api) -> None:
         for user in ("ana", "new"):
             response = await api.client.put(f"/v1/users/{user}/documents", json=many)
             problem = response.json()
-            assert (response.status_code, problem["type"]) == (507, "urn:pr2:problem:store-full")
+            assert (response.status_code, problem["type"]) == (503, "urn:pr2:problem:store-full")
             assert "full" in problem["detail"]
         assert (await api.client.get("/v1/users/ana/documents")).json()["documents"] == ANA
         assert (await api.client.get("/v1/users/new/documents")).status_code == 404

@@ -17,7 +17,7 @@ from tests.server.live import THINK_ANSWER, api_of
 __all__ = ["disk"]
 
 
-async def test_a_disk_that_fills_during_an_import_is_a_507_and_nothing_is_half_stored(disk: Path) -> None:
+async def test_a_disk_that_fills_during_an_import_is_a_503_and_nothing_is_half_stored(disk: Path) -> None:
     encoder = HashEncoder()
     settings = Settings(data=disk, upload_mb=40)
     profiles = Profiles(Store(settings.url, encoder.manifest), encoder)
@@ -29,7 +29,8 @@ async def test_a_disk_that_fills_during_an_import_is_a_507_and_nothing_is_half_s
         filler = disk / "other"
         filler.write_bytes(bytes(shutil.disk_usage(disk).free - 3 * MB))
         refused = await api.client.put("/v1/users/ana/documents", json=many)
-        assert refused.status_code == 507, refused.text
+        assert refused.status_code == 503, refused.text
+        assert refused.headers["retry-after"].isdecimal()
         assert refused.json()["type"] == "urn:pr2:problem:store-full"
         exported = (await api.client.get("/v1/users/ana/export")).text
         assert [json.loads(line)["id"] for line in exported.splitlines()] == ["a"]
