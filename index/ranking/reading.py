@@ -1,67 +1,72 @@
-"""Reads one document for the rankings; a version of a profile takes this over from the version before."""
+"""What the rankings need of one document, read once when it is put and kept beside it in the store."""
 
-import sys
+import hashlib
+import json
+import unicodedata
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
 
 from index.documents import Document, encoded_text
 from index.ranking.duplicates import normalized
-from index.ranking.lexical import Counted, Vocabulary
 from index.ranking.people import Turn, turns
-from index.text.words import terms
+from index.text.words import split
+
+VERSION = 1
+"""Raise it with every change to what words.split, people.turns or duplicates.normalized return, or to the
+format. A stored reading of another version is ignored, and the document is read again."""
+_HEAD = f"{VERSION} {unicodedata.unidata_version}\n".encode()
+"""Begins every stored reading: what a letter is depends on the version of Unicode, too."""
 
 
+@dataclass(frozen=True)
 class Reading:
-    """A document with its passages, as (start, end), and what is derived from these alone on first use."""
+    """What the passages of a document say to the rankings, in no particular language."""
 
-    def __init__(self, document: Document, spans: Sequence[tuple[int, int]]) -> None:
-        self._document = document
-        self._spans = tuple(spans)
-        self._counted: dict[str, list[Counted]] = {}
+    words: tuple[str, ...]
+    """The words of each passage with its title (see words.split), joined by spaces."""
+    hashes: tuple[int, ...]
+    """Hash of each passage's normalized text, 64 bits."""
+    turns: tuple[Turn, ...]
+    """Turns of a conversation, each with the names that may address somebody."""
 
-    @cached_property
-    def text_bytes(self) -> int:
-        return sys.getsizeof(self._document.text)
-
-    @cached_property
-    def other_bytes(self) -> int:
-        """Memory of the document's other fields."""
-        return _memory([self._document.title, self._document.source, self._document.metadata])
-
-    @cached_property
-    def authors(self) -> frozenset[str]:
-        """Authors and speakers in lower case: from the metadata, and from the beginnings of lines in a
-        transcript ("Ana: see you there")."""
-        own = self._document.author
-        return frozenset([*(turn.speaker for turn in self.turns), *([own.lower()] if own else [])])
-
-    @cached_property
-    def turns(self) -> tuple[Turn, ...]:
-        """Turns of a conversation, each with the names that may address somebody."""
-        return tuple(turns(self._document))
-
-    @cached_property
-    def hashes(self) -> tuple[int, ...]:
-        """Hash of each passage's normalized text."""
-        return tuple(hash(normalized(self._document.text[start:end])) for start, end in self._spans)
-
-    def counted(self, language: str, vocabulary: Vocabulary) -> list[Counted]:
-        """The terms of each passage in a language (ISO 639-1), always with the same vocabulary."""
-        if language not in self._counted:
-            texts = (encoded_text(self._document, self._document.text[s:e]) for s, e in self._spans)
-            # One language at a time: a source that changes its language is read anew.
-            self._counted = {language: [vocabulary.count(terms(text, language)) for text in texts]}
-        return self._counted[language]
+    def to_bytes(self) -> bytes:
+        spoken = [[turn.speaker, *sorted(turn.names)] for turn in self.turns]
+        return _HEAD + json.dumps([self.words, self.hashes, spoken], ensure_ascii=False).encode()
 
 
-def _memory(value: Any) -> int:
-    """Return the bytes that a JSON value takes in memory, several times those of its text."""
-    match value:
-        case list():
-            items = value
-        case dict():
-            items = [*value.keys(), *value.values()]
-        case _:
-            return sys.getsizeof(value)
-    return sys.getsizeof(value) + sum(map(_memory, items))
+def read(document: Document, spans: Sequence[tuple[int, int]]) -> Reading:
+    """Read a document with its passages, as (start, end)."""
+    return Reading(
+        words_of(document, spans),
+        tuple(hash_of(document.text[start:end]) for start, end in spans),
+        tuple(turns(document)),
+    )
+
+
+def words_of(document: Document, spans: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    """Return the words of each passage, as a reading has them."""
+    texts = (encoded_text(document, document.text[start:end]) for start, end in spans)
+    return tuple(" ".join(split(text)) for text in texts)
+
+
+def stored(reading: bytes | None, document: Document, spans: Sequence[tuple[int, int]]) -> Reading:
+    """Return the reading that `to_bytes` made of the document, or read it if that is of another version."""
+    if reading is None or not reading.startswith(_HEAD):
+        return read(document, spans)
+    words, hashes, spoken = json.loads(reading[len(_HEAD) :])
+    source = document.source
+    said = tuple(Turn(source, speaker, frozenset(names)) for speaker, *names in spoken)
+    return Reading(tuple(words), tuple(hashes), said)
+
+
+def hash_of(text: str) -> int:
+    """Return 64 bits of BLAKE2b of a normalized text, the same in every process."""
+    content = hashlib.blake2b(normalized(text).encode(), digest_size=8)
+    return int.from_bytes(content.digest(), signed=True)
+
+
+def authors(document: Document, turns: Sequence[Turn]) -> frozenset[str]:
+    """Authors and speakers in lower case: from the metadata, and from the beginnings of lines in a
+    transcript ("Ana: see you there")."""
+    own = document.author
+    return frozenset([*(turn.speaker for turn in turns), *([own.lower()] if own else [])])

@@ -26,19 +26,26 @@ def of_rows(user: str, rows: Sequence[Any], dimension: int) -> NDArray[np.float1
 
 
 def load_spaces(
-    connection: Connection, user: str, passages: Sequence[tuple[int, int]], spaces: Mapping[str, int]
+    connection: Connection,
+    user: str,
+    passages: Sequence[tuple[int, int]],
+    spaces: Mapping[str, int],
+    positions: Sequence[int] | None = None,
 ) -> dict[str, NDArray[np.float16]]:
     """Return the user's vectors in further spaces by name, each of shape (passages, dimension).
 
-    `passages` are (position, start) of all passages in order, and `spaces` the dimensions by name. Raises
-    StoreUnavailable unless every passage has a vector in each space.
+    `passages` are (position, start) of all passages in order, or of all at some `positions`, and `spaces` the
+    dimensions by name. Raises StoreUnavailable unless every passage has a vector in each space.
     """
     columns = schema.space_vectors.c
-    rows = connection.execute(
+    query = (
         select(columns.space, columns.position, columns.start, columns.vector)
         .where(schema.owned(schema.space_vectors, user), columns.space.in_(spaces))
         .order_by(columns.position, columns.start)
-    ).all()
+    )
+    if positions is not None:
+        query = query.where(columns.position.in_(positions))
+    rows = connection.execute(query).all()
     by_space: dict[str, list[Any]] = {name: [] for name in spaces}
     for row in rows:
         by_space[row.space].append(row)
