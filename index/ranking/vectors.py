@@ -40,9 +40,9 @@ class VectorIndex:
             self._index.add(full)
         self._added = full[:0]
         """Vectors of the rows after those of the index."""
-        self._rows: NDArray[np.int64] = np.arange(size)
-        """The row of each position."""
-        self._parts = [_Part(self._index, self._rows)]
+        self._rows: Positions | None = None
+        """The row of each position; None if it is the same."""
+        self._parts = [_Part(self._index)]
         self._index_bytes = (
             int(faiss.serialize_index(self._index).nbytes)
             if kind == "hnsw"
@@ -66,7 +66,8 @@ class VectorIndex:
         other._added = np.concatenate([self._added, new])
         indexed: int = self._index.ntotal
         total = indexed + len(other._added)
-        other._rows = np.concatenate([self._rows, np.arange(total - len(new), total)])[order]
+        former = np.arange(self.size) if self._rows is None else self._rows
+        other._rows = np.concatenate([former, np.arange(total - len(new), total)])[order]
         positions = np.full(total, -1)
         positions[other._rows] = np.arange(len(order))
         other._parts = [_Part(self._index, positions[:indexed])]
@@ -90,7 +91,8 @@ class VectorIndex:
 
     @property
     def nbytes(self) -> int:
-        return self._index_bytes + 2 * self._added.nbytes + 2 * self._rows.nbytes
+        changed = 0 if self._rows is None else 2 * self._rows.nbytes
+        return self._index_bytes + 2 * self._added.nbytes + changed
 
     def search(self, queries: Vectors, k: int) -> list[tuple[Positions, Vectors]]:
         """Return positions and scores of the `k` best vectors for each row of `queries`.
@@ -148,7 +150,7 @@ class VectorIndex:
 
     def _vectors(self, positions: Positions) -> Vectors:
         """The vectors at `positions`, shape (positions, dimension)."""
-        rows = self._rows[positions]
+        rows = np.ascontiguousarray(positions if self._rows is None else self._rows[positions], np.int64)
         indexed = rows < self._index.ntotal
         if len(rows) and indexed.all():
             found: Vectors = self._index.reconstruct_batch(rows)
@@ -161,14 +163,14 @@ class VectorIndex:
 
 
 class _Part:
-    """A FAISS index with the position of each of its rows, -1 for a row that is gone."""
+    """A FAISS index with the position of each of its rows, -1 for a row that is gone. Without `positions`,
+    they are the same as the rows."""
 
-    def __init__(self, index: Any, positions: Positions) -> None:
+    def __init__(self, index: Any, positions: Positions | None = None) -> None:
         self._index = index
         self._positions = positions
-        there = positions >= 0
         self._parameters: Any = None
-        if not there.all():
+        if positions is not None and not (there := positions >= 0).all():
             # Kept, since FAISS has only its address.
             self._selector = faiss.IDSelectorBitmap(np.packbits(there, bitorder="little"))
             self._parameters = (
@@ -181,7 +183,9 @@ class _Part:
         """Return scores and positions of the best rows, shape (queries, k), the positions -1 at the end if
         there are fewer."""
         scores, rows = self._index.search(queries, k, params=self._parameters)
-        return scores, np.where(rows < 0, -1, self._positions[rows]) if len(self._positions) else rows
+        if self._positions is None or not len(self._positions):
+            return scores, rows
+        return scores, np.where(rows < 0, -1, self._positions[rows])
 
 
 def _longest(vectors: Vectors) -> float:
