@@ -112,6 +112,7 @@ def assert_alike(one: Profile, other: Profile) -> None:
         assert one.positions(document.id) == other.positions(document.id)
     assert np.array_equal(one.vectors.stored(), other.vectors.stored())
     assert one.people == other.people
+    assert one._contents.readings.votes == other._contents.readings.votes
     assert [one.called(name) for name in ("mel", "ana", "bo")] == [
         other.called(name) for name in ("mel", "ana", "bo")
     ]
