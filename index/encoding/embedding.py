@@ -48,7 +48,7 @@ class Split:
             EncodedDocument(
                 document,
                 tuple(passage(start, end) for start, end in spans),
-                read(document, spans).to_bytes(),
+                read(document, spans),
             )
             for document, spans in zip(self.documents, self.spans, strict=True)
         ]

@@ -33,13 +33,11 @@ class Codes(Generic[Value]):
 
     def of(self, values: Iterable[Value]) -> NDArray[np.int32]:
         """Return the number of each value, shape (values,)."""
+        listed = list(values)
         with self._lock:
-            return np.array([self._number(value) for value in values], np.int32)
-
-    def _number(self, value: Value) -> int:
-        number = self._numbers.get(value)
-        if number is None:
-            number = len(self._values)
-            self._values.append(value)
-            self._numbers[value] = number
-        return number
+            # All at once, since most have come before.
+            for value in dict.fromkeys(listed):
+                if value not in self._numbers:
+                    self._values.append(value)
+                    self._numbers[value] = len(self._values) - 1
+            return np.fromiter(map(self._numbers.__getitem__, listed), np.int32, len(listed))

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from index.documents import Document
 from index.ranking.codes import Codes
+from index.ranking.reading import read
+from index.storage.rows import Record, document_of, moment_of
 
 UNDATED = -1
 """Stands for the day of a passage without a date. No day has this ordinal."""
@@ -21,9 +23,7 @@ Column = TypeVar("Column", bound=np.generic)
 
 def objects(values: Sequence[Any]) -> NDArray[np.object_]:
     """Return an array with these values as they are, shape (values,)."""
-    column = np.empty(len(values), object)
-    column[:] = values
-    return column
+    return np.fromiter(values, object, len(values))
 
 
 def rearranged(old: NDArray[Column], new: NDArray[Column], order: Positions) -> NDArray[Column]:
@@ -35,7 +35,8 @@ def rearranged(old: NDArray[Column], new: NDArray[Column], order: Positions) -> 
 class Columns:
     """Documents in order, shape (documents,), and the ends of their passages, shape (passages,)."""
 
-    documents: NDArray[np.object_]
+    records: NDArray[np.object_]
+    """Records of the store, or documents."""
     places: NDArray[np.int64]
     """Position of each document in the store, ascending and never used for another document."""
     sources: NDArray[np.int32]
@@ -48,24 +49,26 @@ class Columns:
     @classmethod
     def of(
         cls,
-        documents: Sequence[Document],
-        places: Sequence[int],
+        records: Sequence[Record | Document],
         spans: Sequence[tuple[int, int, int]],
         sources: Codes[str | None],
     ) -> "Columns":
-        """`spans` are (index into documents, start, end) of each passage, in order."""
+        """`spans` are (index into records, start, end) of each passage, in order."""
         columns = np.array(spans, np.int32).reshape(-1, 3).T
+        places = [
+            record.position if isinstance(record, Record) else index for index, record in enumerate(records)
+        ]
         return cls(
-            objects(documents),
-            np.array(places or range(len(documents)), np.int64),
-            sources.of(document.source for document in documents),
-            np.bincount(columns[0], minlength=len(documents)),
+            objects(records),
+            np.array(places, np.int64),
+            sources.of(record.source for record in records),
+            np.bincount(columns[0], minlength=len(records)),
             columns[1].copy(),
             columns[2].copy(),
         )
 
     def __len__(self) -> int:
-        return len(self.documents)
+        return len(self.records)
 
     def updated(self, new: "Columns", order: Positions, passages: Positions) -> "Columns":
         """Return these documents and the `new` ones after them in an order, some of them left out.
@@ -73,7 +76,7 @@ class Columns:
         `passages` is what `passages_of` returns.
         """
         return Columns(
-            rearranged(self.documents, new.documents, order),
+            rearranged(self.records, new.records, order),
             rearranged(self.places, new.places, order),
             rearranged(self.sources, new.sources, order),
             rearranged(self.sizes, new.sizes, order),
@@ -101,6 +104,13 @@ class Columns:
         """Return the positions of the passages of documents."""
         return passages_at(self.firsts[indexes], self.sizes[indexes])
 
+    def document(self, index: int) -> Document:
+        return document_of(self.records[index])
+
+    def read(self, index: int) -> bytes:
+        """Read a document; see index.ranking.reading."""
+        return read(self.document(index), self.spans(index))
+
     def spans(self, index: int) -> list[tuple[int, int]]:
         """Return (start, end) of each passage of a document."""
         own = slice(self.firsts[index], self.firsts[index] + self.sizes[index])
@@ -117,8 +127,8 @@ class Times:
     """Local day (`date.toordinal`); UNDATED if unknown."""
 
     @classmethod
-    def of(cls, documents: Sequence[Document]) -> "Times":
-        times = [document.created_at for document in documents]
+    def of(cls, records: Sequence[Record | Document]) -> "Times":
+        times = [moment_of(record.created_at) for record in records]
         return cls(
             np.array([time.timestamp() if time else -np.inf for time in times], np.float64),
             np.array([time.toordinal() if time else UNDATED for time in times], np.int64),

@@ -17,6 +17,7 @@ from index.ranking.columns import Columns, Positions, Times
 from index.ranking.readings import Change, Readings
 from index.ranking.vectors import VectorIndex
 from index.storage.loading import StoredChange, StoredProfile
+from index.storage.rows import Record
 from index.text.languages import ENGLISH, SAMPLE
 from index.text.words import detect
 
@@ -31,7 +32,7 @@ class Shared:
     """What all versions of a profile add to."""
 
     sources: Codes[str | None] = field(default_factory=Codes)
-    authors: Codes[frozenset[str]] = field(default_factory=Codes)
+    authors: Codes[str] = field(default_factory=Codes)
     detected: dict[tuple[int, int], str | None] = field(default_factory=dict)
     """Languages by the length and the hash of the text that told them."""
     familiar: dict[int, float] = field(default_factory=dict)
@@ -68,13 +69,13 @@ class Contents:
     def of(cls, stored: StoredProfile) -> "Contents":
         shared = Shared()
         return cls(
-            Columns.of(stored.documents, stored.places, stored.spans, shared.sources),
-            Times.of(stored.documents),
+            Columns.of(stored.records, stored.spans, shared.sources),
+            Times.of(stored.records),
             VectorIndex(stored.vectors),
             {name: VectorIndex(vectors) for name, vectors in stored.spaces.items()},
-            _memory_of(stored.documents),
+            _memory_of(stored.records),
             shared,
-            unread=list(stored.readings) or [None] * len(stored.documents),
+            unread=list(stored.readings) or [None] * len(stored.records),
         )
 
     @property
@@ -83,13 +84,10 @@ class Contents:
         with self._reading:
             if self._readings is None:
                 assert self._unread is not None
-                documents = self.columns.documents.tolist()
-                found = [
-                    reading.stored(known, document, self.columns.spans(index))
-                    for index, (known, document) in enumerate(zip(self._unread, documents, strict=True))
-                ]
+                found = reading.found_in(self._unread, self.columns.read)
+                sources, authors = self.columns.sources, self.shared.authors
+                self._readings = Readings.of(found, self.spoken, sources, authors)
                 self._unread = None
-                self._readings = Readings.of(documents, found, self.spoken, self.shared.authors)
             return self._readings
 
     @property
@@ -104,7 +102,7 @@ class Contents:
         """Return the contents after a change, equal to those that are read anew; None if that is quicker, or
         the change is not a small one."""
         old, written = self.columns, stored.written
-        new = Columns.of(written.documents, written.places, written.spans, self.shared.sources)
+        new = Columns.of(written.records, written.spans, self.shared.sources)
         gone = self._found(np.concatenate([np.array(stored.removed, np.int64), new.places]))
         kept = np.ones(len(old), bool)
         kept[gone] = False
@@ -117,16 +115,15 @@ class Contents:
         if vectors.strays > max(STRAYS, SHARE * len(passages)):
             return None
         columns = old.updated(new, order, passages)
-        removed = old.documents[gone].tolist()
-        memory, less = _memory_of(written.documents), _memory_of(removed)
+        memory, less = _memory_of(written.records), _memory_of(old.records[gone])
         touched = np.unique(np.concatenate([old.sources[gone], new.sources]))
         own = dict(self._own)
         for code in touched.tolist():
             own.pop(code, None)
-            own |= self._detected({code: columns.documents[columns.sources == code]})
+            own |= self._detected({code: columns.records[columns.sources == code]})
         after = Contents(
             columns,
-            self.times.updated(Times.of(written.documents), order),
+            self.times.updated(Times.of(written.records), order),
             vectors,
             {
                 name: index.updated(passages, left, written.spaces[name])
@@ -138,18 +135,19 @@ class Contents:
         )
         if any(after.language(code) != self.language(code) for code in self._own.keys() & own.keys()):
             return None
-        lost = [
-            (self.language(code), reading.words_of(document, old.spans(index)))
-            for index, code, document in zip(gone.tolist(), old.sources[gone].tolist(), removed, strict=True)
-        ]
-        found = [
-            (after.language(code), reading.stored(known, document, new.spans(index)))
-            for index, (code, known, document) in enumerate(
-                zip(new.sources.tolist(), written.readings, written.documents, strict=True)
-            )
-        ]
-        change = Change(gone, order, passages)
-        after._readings = self.readings.updated(change, lost, written.documents, found, self.shared.authors)
+        removed = (
+            (self.language(int(old.sources[index])), reading.words_of(old.document(index), old.spans(index)))
+            for index in gone.tolist()
+        )
+        languages = [after.language(code) for code in new.sources[new.owners].tolist()]
+        after._readings = self.readings.updated(
+            Change(gone, order, passages),
+            removed,
+            reading.found_in(written.readings, new.read),
+            languages,
+            new.sources,
+            self.shared.authors,
+        )
         return after
 
     def _found(self, places: NDArray[np.int64]) -> Positions:
@@ -180,30 +178,30 @@ class Contents:
         """The language that each source tells, by its code."""
         if self._told is not None:
             return self._told
-        of_source: dict[int, list[Document]] = {}
+        of_source: dict[int, list[Record | Document]] = {}
         codes = self.columns.sources.tolist()
-        for code, document in zip(codes, self.columns.documents.tolist(), strict=True):
-            of_source.setdefault(code, []).append(document)
+        for code, record in zip(codes, self.columns.records.tolist(), strict=True):
+            of_source.setdefault(code, []).append(record)
         return self._detected(of_source)
 
     @cached_property
     def _typical(self) -> str:
         step = 1 + self.text_bytes // _TYPICAL
-        return self._detect(self.columns.documents[::step]) or ENGLISH
+        return self._detect(self.columns.records[::step]) or ENGLISH
 
     def _detected(
-        self, of_source: Mapping[int, Sequence[Document] | NDArray[np.object_]]
+        self, of_source: Mapping[int, Sequence[Any] | NDArray[np.object_]]
     ) -> dict[int, str | None]:
-        return {code: self._detect(documents) for code, documents in of_source.items() if len(documents)}
+        return {code: self._detect(records) for code, records in of_source.items() if len(records)}
 
-    def _detect(self, documents: Iterable[Document]) -> str | None:
+    def _detect(self, records: Iterable[Any]) -> str | None:
         """The language of documents, of which the first ones tell; versions of a profile share what was
         found."""
         sample: list[str] = []
         length = 0
-        for document in documents:
-            sample.append(document.text)
-            length += len(document.text) + 1
+        for record in records:
+            sample.append(record.text)
+            length += len(record.text) + 1
             if length > SAMPLE:
                 break
         joined = "\n".join(sample)[:SAMPLE]
@@ -214,13 +212,17 @@ class Contents:
         return known[key]
 
 
-def _memory_of(documents: Iterable[Document]) -> tuple[int, int]:
+def _memory_of(records: Iterable[Any]) -> tuple[int, int]:
     """Return the bytes that the texts of documents take in memory, and those that their other fields take."""
-    texts = others = 0
-    for document in documents:
-        texts += sys.getsizeof(document.text)
-        others += _memory([document.title, document.source, document.metadata])
-    return texts, others
+    each = list(records)
+    texts = sum(map(sys.getsizeof, [record.text for record in each]))
+    others = sum(map(sys.getsizeof, [field for record in each for field in (record.title, record.source)]))
+    # The store's are JSON.
+    metadata = [record.metadata for record in each]
+    return texts, others + sum(
+        sys.getsizeof(value) if value is None or isinstance(value, str) else _memory(value)
+        for value in metadata
+    )
 
 
 def _memory(value: Any) -> int:

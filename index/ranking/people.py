@@ -25,7 +25,8 @@ _SHORTEST, _LONG = 3, 4
 class Turn(NamedTuple):
     """A turn of a conversation, its speaker and the names that may address somebody in lower case."""
 
-    source: str | None
+    source: str | int | None
+    """The source, or its code."""
     speaker: str
     names: frozenset[str]
 

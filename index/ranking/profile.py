@@ -16,9 +16,10 @@ from index.ranking.contents import Contents
 from index.ranking.familiarity import familiarity
 from index.ranking.lexical import LexicalIndex
 from index.ranking.people import addressed, named
-from index.ranking.reading import hash_of
+from index.ranking.reading import hash_of, names_in
 from index.ranking.vectors import VectorIndex
 from index.storage.loading import StoredChange, StoredProfile
+from index.storage.rows import document_of
 from index.text.passages import CountTokens
 from index.text.words import terms
 
@@ -65,8 +66,7 @@ class Profile:
 
     @property
     def documents(self) -> list[Document]:
-        documents: list[Document] = self._columns.documents.tolist()
-        return documents
+        return list(map(document_of, self._columns.records))
 
     @property
     def nbytes(self) -> int:
@@ -97,15 +97,16 @@ class Profile:
 
     def document(self, position: int) -> Document:
         """Return the document of the passage at `position`."""
-        document: Document = self._columns.documents[self._columns.owners[position]]
-        return document
+        return self._columns.document(self._columns.owners[position])
 
     def text(self, position: int) -> str:
         columns = self._columns
-        return self.document(position).text[columns.starts[position] : columns.ends[position]]
+        text: str = columns.records[columns.owners[position]].text
+        return text[columns.starts[position] : columns.ends[position]]
 
     def key(self, position: int) -> tuple[str, int]:
-        return (self.document(position).id, int(self._columns.starts[position]))
+        columns = self._columns
+        return (columns.records[columns.owners[position]].id, int(columns.starts[position]))
 
     def passage(self, position: int, rank: int, score: float, copies: int = 1) -> Passage:
         document = self.document(position)
@@ -200,14 +201,15 @@ class Profile:
         return groups[self._columns.owners]
 
     def authors(self, position: int) -> frozenset[str]:
-        """Return authors and speakers of a passage's document, in lower case (see reading.authors)."""
+        """Return authors and speakers of a passage's document, in lower case (see reading.read)."""
         code = self._contents.readings.authors[self._columns.owners[position]]
-        return self._contents.shared.authors[code]
+        return names_in(self._contents.shared.authors[code])
 
     def by(self, person: str) -> NDArray[np.bool_]:
         """Whether each passage is by a person or may be, as it has no author; shape (passages,)."""
         names = self._contents.shared.authors
-        theirs = np.array([not (own := names[code]) or person in own for code in range(len(names))], bool)
+        own = map(names_in, map(names.__getitem__, range(len(names))))
+        theirs = np.array([not authors or person in authors for authors in own], bool)
         return theirs[self._contents.readings.authors][self._columns.owners]
 
     @cached_property
@@ -221,7 +223,7 @@ class Profile:
         counts: dict[str, int] = {}
         found = np.flatnonzero(passages)
         for code in found[np.argsort(first[found])].tolist():
-            for name in sorted(names[code]):
+            for name in sorted(names_in(names[code])):
                 counts[name] = counts.get(name, 0) + int(passages[code])
         return [name for name, count in counts.items() if count > 1]
 
@@ -242,4 +244,4 @@ class Profile:
     @cached_property
     def _by_id(self) -> dict[str, int]:
         """Index of each document, by its id."""
-        return {document.id: index for index, document in enumerate(self._columns.documents)}
+        return {record.id: index for index, record in enumerate(self._columns.records)}

@@ -1,10 +1,9 @@
-"""Readings of all documents of a profile together: its words, its copies, and its people."""
+"""What was read in all documents of a profile: its words, its copies, and its people."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from index.ranking.codes import Codes
 from index.ranking.columns import Positions, objects, rearranged
 from index.ranking.lexical import LexicalIndex
-from index.ranking.people import votes
-from index.ranking.reading import Reading, authors
+from index.ranking.people import Turn, votes
+from index.ranking.reading import Found, turns_in
 from index.text.words import forms
 
 Votes = Mapping[str, Counter[str]]
@@ -21,119 +20,122 @@ Votes = Mapping[str, Counter[str]]
 
 @dataclass(frozen=True)
 class Change:
-    """Documents that leave and come: their indexes in the old order, and what was read in the new ones."""
+    """Documents that leave a profile, and the order of those that stay and those that come."""
 
     gone: Positions
+    """Indexes of those that leave, ascending."""
     order: Positions
     """Index of each document among the old ones and, after them, the new ones; shape (documents,)."""
     passages: Positions
     """The same of each passage."""
 
 
-@dataclass(frozen=True)
 class Readings:
-    """What was read in the documents of one version of a profile."""
+    """What was read in the documents of one version of a profile. Immutable."""
 
-    lexical: LexicalIndex
-    hashes: NDArray[np.int64]
-    """Hash of each passage's normalized text, shape (passages,)."""
-    authors: NDArray[np.int32]
-    """Code of each document's authors and speakers, shape (documents,)."""
-    turns: NDArray[np.object_]
-    """Tuple of each document's turns, shape (documents,)."""
-    talks: NDArray[np.bool_]
-    """Whether a document has turns, shape (documents,)."""
-    votes: Votes
-    """Whom each name may mean; see people.votes."""
+    def __init__(
+        self,
+        lexical: LexicalIndex,
+        hashes: NDArray[np.int64],
+        authors: NDArray[np.int32],
+        turns: NDArray[np.object_],
+        sources: NDArray[np.int32],
+        votes: Votes | None = None,
+    ) -> None:
+        self.lexical = lexical
+        self.hashes = hashes
+        """Hash of each passage's normalized text, shape (passages,)."""
+        self.authors = authors
+        """Code of each document's authors and speakers, shape (documents,)."""
+        self._turns = turns
+        """Turns of each document as they are stored, shape (documents,)."""
+        self._sources = sources
+        """Code of each document's source, shape (documents,)."""
+        self._votes = votes
 
     @classmethod
     def of(
         cls,
-        documents: Sequence[Any],
-        readings: Sequence[Reading],
+        found: Found,
         languages: Mapping[str, NDArray[np.bool_]],
-        codes: Codes[frozenset[str]],
+        sources: NDArray[np.int32],
+        codes: Codes[str],
     ) -> "Readings":
         """`languages` says which passages are in each language, shape (passages,)."""
-        words = [passage for reading in readings for passage in reading.words]
-        turns = [reading.turns for reading in readings]
-        return cls(
-            LexicalIndex.of_words(words, languages),
-            np.array([each for reading in readings for each in reading.hashes], np.int64),
-            codes.of(map(authors, documents, turns)),
-            objects(turns),
-            np.array([bool(own) for own in turns], bool),
-            votes(chain.from_iterable(turns)),
-        )
+        lexical = LexicalIndex.of_words(found.words, languages)
+        return cls(lexical, found.hashes, codes.of(found.authors), objects(found.turns), sources)
 
     @property
     def nbytes(self) -> int:
-        """Memory in bytes; a document's turn takes about 150, and a name's votes 400."""
-        return self.lexical.nbytes + self.hashes.nbytes + 160 * len(self.turns) + 400 * len(self.votes)
+        """Estimated memory in bytes: a document's turns take about 100, and a name's votes 400."""
+        return (
+            self.lexical.nbytes
+            + self.hashes.nbytes
+            + self.authors.nbytes
+            + 100 * len(self._turns)
+            + 400 * len(self._votes or ())
+        )
+
+    @property
+    def votes(self) -> Votes:
+        """Whom each name may mean (see people.votes). Made on first use: few questions need them."""
+        if self._votes is None:
+            self._votes = votes(_turns(self._turns, self._sources))
+        return self._votes
 
     def updated(
         self,
         change: Change,
-        removed: Sequence[tuple[str, Sequence[str]]],
-        documents: Sequence[Any],
-        added: Sequence[tuple[str, Reading]],
-        codes: Codes[frozenset[str]],
+        removed: Iterable[tuple[str, Sequence[str]]],
+        added: Found,
+        languages: Sequence[str],
+        sources: NDArray[np.int32],
+        codes: Codes[str],
     ) -> "Readings":
         """Return the readings after a change, equal to those of all documents together.
 
-        `removed` has the language and the words of the passages of each document that is gone, `added` the
-        language and the reading of each of the new `documents`.
+        `removed` has the language and the words of the passages of each document that leaves. `languages` are
+        those of the passages that come, and `sources` the codes of the documents that come.
         """
-        turns = [reading.turns for _, reading in added]
-        new = (
-            np.array([each for _, reading in added for each in reading.hashes], np.int64),
-            codes.of(map(authors, documents, turns)),
-            objects(turns),
-            np.array([bool(own) for own in turns], bool),
-        )
+        gone = (_terms(words, language) for language, own in removed for words in own)
+        come = map(_terms, added.words, languages)
+        turns = objects(added.turns)
         return Readings(
-            self.lexical.updated(
-                change.passages,
-                _terms(removed),
-                list(_terms((language, reading.words) for language, reading in added)),
-            ),
-            rearranged(self.hashes, new[0], change.passages),
-            rearranged(self.authors, new[1], change.order),
-            rearranged(self.turns, new[2], change.order),
-            rearranged(self.talks, new[3], change.order),
-            self._votes(change, new[2]),
+            self.lexical.updated(change.passages, gone, list(come)),
+            rearranged(self.hashes, added.hashes, change.passages),
+            rearranged(self.authors, codes.of(added.authors), change.order),
+            rearranged(self._turns, turns, change.order),
+            rearranged(self._sources, sources, change.order),
+            None if self._votes is None else self._votes_after(change, turns, sources),
         )
 
-    def _votes(self, change: Change, new: NDArray[np.object_]) -> Votes:
+    def _votes_after(self, change: Change, turns: NDArray[np.object_], sources: NDArray[np.int32]) -> Votes:
         """The votes after a change. A vote is of two turns that follow each other, so only those change that
-        stand between the documents with turns on both sides of one that is gone or new."""
-        size = len(self.turns)
-        kept = np.ones(size, bool)
-        kept[change.gone] = False
-        both = np.concatenate([self.turns, new])
-        staying = np.flatnonzero(self.talks & kept)
-        is_new = change.order >= size
-        stays = np.zeros(size + len(new), bool)
-        stays[staying] = True
-        # A gap is before the documents with turns that stay, and has their number.
+        stand between the documents with turns on both sides of one that leaves or comes."""
+        size = len(self._turns)
+        said = np.concatenate([self._turns, turns])
+        codes = np.concatenate([self._sources, sources])
+        stays = said.astype(bool)
+        stays[change.gone] = stays[size:] = False
+        staying = np.flatnonzero(stays)
+        # A gap is before the document with turns that stays and has its number.
         gaps: dict[int, tuple[list[int], list[int]]] = {}
-        for index in np.sort(change.gone).tolist():
+        for index in change.gone.tolist():
             gap = int(np.searchsorted(staying, index))
             gaps.setdefault(gap, ([], []))[0].append(index)
         before = np.cumsum(stays[change.order])
-        for at in np.flatnonzero(is_new).tolist():
+        for at in np.flatnonzero(change.order >= size).tolist():
             gaps.setdefault(int(before[at]), ([], []))[1].append(int(change.order[at]))
-        found: dict[str, Counter[str]] = dict(self.votes)
-        for gap, (old, added) in gaps.items():
-            first = both[staying[gap - 1]][-1:] if gap else ()
-            last = both[staying[gap]][:1] if gap < len(staying) else ()
-            was, now = (
-                votes(chain(first, *(both[index] for index in indexes), last)) for indexes in (old, added)
-            )
+        found: dict[str, Counter[str]] = dict(self._votes or {})
+        for gap, both in gaps.items():
+            around = [staying[gap - 1 : gap] if gap else staying[:0], staying[gap : gap + 1]]
+            first, last = (list(_turns(said[own], codes[own])) for own in around)
+            was, now = (votes(chain(first[-1:], _turns(said[own], codes[own]), last[:1])) for own in both)
             for name in {*was, *now}:
                 counted = Counter(found.get(name))
-                counted.update(now.get(name, {}))
-                counted.subtract(was.get(name, {}))
+                counted.update(now.get(name))
+                counted.subtract(was.get(name))
+                # Without those that have no votes left.
                 if counted := +counted:
                     found[name] = counted
                 else:
@@ -141,8 +143,10 @@ class Readings:
         return found
 
 
-def _terms(passages: Iterable[tuple[str, Sequence[str]]]) -> Iterator[list[str]]:
-    """Yield the terms of each passage of documents, by their language and their passages' words."""
-    for language, words in passages:
-        for passage in words:
-            yield list(chain.from_iterable(forms(passage.split(), language)))
+def _turns(said: Iterable[str], sources: NDArray[np.int32]) -> Iterator[Turn]:
+    return chain.from_iterable(map(turns_in, said, sources.tolist()))
+
+
+def _terms(words: str, language: str) -> list[str]:
+    """The terms of a passage's words, joined by spaces."""
+    return list(chain.from_iterable(forms(words.split(), language)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, select
 from index.documents import Document
 from index.storage import schema, vectors
 from index.storage.profiles import AT_ONCE, REMEMBERED, version_of
-from index.storage.rows import document_of
+from index.storage.rows import Record, document_of
 from index.storage.schema import owned
 
 
@@ -21,17 +22,19 @@ class StoredProfile:
 
     user: str
     version: int
-    documents: list[Document]
-    spans: list[tuple[int, int, int]]
-    """(index into documents, start, end) of each passage, in order."""
+    records: Sequence[Record | Document]
+    spans: Sequence[tuple[int, int, int]]
+    """(index into records, start, end) of each passage, in order."""
     vectors: NDArray[np.float16]
     """Shape (passages, dimension)."""
     spaces: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
     """Vectors of the same passages in further spaces, by the space's name."""
-    places: Sequence[int] = ()
-    """Position of each document in the store, ascending."""
     readings: Sequence[bytes | None] = ()
-    """What was kept with each document; see index.ranking.reading. Not compared by value."""
+    """What was kept with each document; see index.ranking.reading."""
+
+    @cached_property
+    def documents(self) -> list[Document]:
+        return list(map(document_of, self.records))
 
     def parts(self, index: int) -> list[tuple[int, int]]:
         """Return (start, end) of each passage of the document at `index`."""
@@ -88,8 +91,9 @@ def changes(
     return StoredChange(_profile(connection, user, version, rows, dimension, spaces or {}), removed)
 
 
-_COLUMNS = ("position", "id", "text", "created_at", "title", "source", "metadata", "reading")
-_DOCUMENTS = select(*(schema.documents.c[name] for name in _COLUMNS)).order_by(schema.documents.c.position)
+_DOCUMENTS = select(
+    *(schema.documents.c[name] for name in Record._fields), schema.documents.c.reading
+).order_by(schema.documents.c.position)
 
 
 def _profile(
@@ -109,18 +113,20 @@ def _profile(
         .where(owned(schema.passages, user))
         .order_by(columns.position, columns.start)
     )
-    places = [row.position for row in rows]
+    records = [Record._make(row[:-1]) for row in rows]
+    places = [record.position for record in records]
     some = None if whole else places
     parts = connection.execute(query if some is None else query.where(columns.position.in_(some))).all()
+    owners, starts, ends, encoded = zip(*parts, strict=True) if parts else ((), (), (), ())
     indexes = {place: index for index, place in enumerate(places)}
-    keys = [(part.position, part.start) for part in parts]
     return StoredProfile(
         user=user,
         version=version,
-        documents=[document_of(row) for row in rows],
-        spans=[(indexes[part.position], part.start, part.end) for part in parts],
-        vectors=vectors.of_rows(user, parts, dimension),
-        spaces=vectors.load_spaces(connection, user, keys, spaces, some) if spaces else {},
-        places=places,
-        readings=[row.reading for row in rows],
+        records=records,
+        spans=list(zip(map(indexes.__getitem__, owners), starts, ends, strict=True)),
+        vectors=vectors.of_bytes(user, encoded, dimension),
+        spaces=vectors.load_spaces(connection, user, list(zip(owners, starts, strict=True)), spaces, some)
+        if spaces
+        else {},
+        readings=[row[-1] for row in rows],
     )

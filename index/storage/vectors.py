@@ -15,14 +15,14 @@ def to_bytes(vector: NDArray[np.float16]) -> bytes:
     return vector.astype(np.float16).tobytes()
 
 
-def of_rows(user: str, rows: Sequence[Any], dimension: int) -> NDArray[np.float16]:
-    """Return the vectors of the user's rows, shape (rows, dimension). Raises StoreUnavailable."""
-    if any(len(row.vector) != 2 * dimension for row in rows):
+def of_bytes(user: str, stored: Sequence[bytes], dimension: int) -> NDArray[np.float16]:
+    """Return the user's vectors as an array, shape (vectors, dimension). Raises StoreUnavailable."""
+    if set(map(len, stored)) - {2 * dimension}:
         raise StoreUnavailable(
             f"the database is damaged: a vector of the user {user!r} does not have {dimension} dimensions; "
             "put that user's documents again"
         )
-    return np.frombuffer(b"".join(row.vector for row in rows), np.float16).reshape(len(rows), dimension)
+    return np.frombuffer(b"".join(stored), np.float16).reshape(len(stored), dimension)
 
 
 def load_spaces(
@@ -55,4 +55,6 @@ def load_spaces(
                 f"the database is damaged: vectors of the user {user!r} are missing in the space {name!r}; "
                 "put that user's documents again"
             )
-    return {name: of_rows(user, found, spaces[name]) for name, found in by_space.items()}
+    return {
+        name: of_bytes(user, [row.vector for row in found], spaces[name]) for name, found in by_space.items()
+    }

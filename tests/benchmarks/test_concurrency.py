@@ -63,7 +63,7 @@ class Mixing(Store):
             document.model_copy(update={"text": document.text.replace("The tea v", "The tea of ")})
             for document in profile.documents
         ]
-        return replace(profile, documents=mixed)
+        return replace(profile, records=mixed)
 
 
 async def test_a_text_that_nobody_wrote_is_found_out(tmp_path: Path) -> None:
