@@ -15,7 +15,7 @@ from index.encoding.checked import CheckedEncoder
 from index.encoding.encoders import Encoder, NoEncoder, Vectors, load_encoder, load_space
 from index.encoding.options import EncoderOptions
 from index.encoding.shared import SharedEncoder
-from index.errors import SpaceUnavailable, UnknownDocument, UnknownUser
+from index.errors import SpaceUnavailable, StoreUnavailable, UnknownDocument, UnknownUser
 from index.importing import Import
 from index.ranking.duplicates import Distinct
 from index.ranking.profile import Profile
@@ -184,19 +184,32 @@ class Profiles:
             if cached is not None and cached.version == version:
                 self._cache.move_to_end(user)
                 return cached
-        before = cached.stored() if cached is not None and not self.spaces else None
-        profile = Profile(self.store.load(user, before), self.encoder.count_tokens, cached)
+        profile = self._updated(cached) if cached else None
+        if profile is None:
+            profile = Profile(self.store.load(user), self.encoder.count_tokens)
         with self._lock:
             self._drop(user)
             self._cache[user] = profile
             self._count(profile)
         return profile
 
+    def _updated(self, profile: Profile) -> Profile | None:
+        """Bring a profile up to date; None if it is quicker to load it. Raises UnknownUser."""
+        change = self.store.changes(profile.user, profile.version, profile.spaces)
+        return profile.updated(change) if change else None
+
     def delete_document(self, user: str, document_id: str) -> None:
         """Delete a document, in the store, in memory and in answers. Raises UnknownUser, UnknownDocument."""
         self.store.delete_document(user, document_id)
         with self._lock:
-            self._drop(user)
+            cached = user in self._cache
+        if cached:
+            try:
+                self.get(user)
+            except (StoreUnavailable, UnknownUser):
+                # The deletion itself is done, and its text must not stay in memory.
+                with self._lock:
+                    self._drop(user)
 
     def erase(self, user: str) -> Receipt:
         """Delete everything of a user, in the store and in memory. Raises UnknownUser."""
@@ -301,7 +314,7 @@ def _best_passages(
         for position in profile.positions(document_id)
         if profile.key(position) in exclude
     ]
-    distinct = Distinct(shown if once else (), lambda text: profile.copies.get(hash(text), 1))
+    distinct = Distinct(shown if once else (), profile.copies)
     best: dict[str, tuple[int, float]] = {}
     new = 0
     for position, score in ranking:

@@ -10,6 +10,7 @@ from index.documents import Document, encoded_text
 from index.encoding.encoders import Encoder, Vectors
 from index.encoding.spool import Spool
 from index.errors import UnknownUser
+from index.ranking.reading import read
 from index.storage.profiles import EncodedDocument, EncodedPassage
 from index.storage.store import Store
 from index.text.passages import bounded, split
@@ -44,7 +45,11 @@ class Split:
             return EncodedPassage(start, end, next(each), {name: next(v) for name, v in further.items()})
 
         return [
-            EncodedDocument(document, tuple(passage(start, end) for start, end in spans))
+            EncodedDocument(
+                document,
+                tuple(passage(start, end) for start, end in spans),
+                read(document, spans),
+            )
             for document, spans in zip(self.documents, self.spans, strict=True)
         ]
 

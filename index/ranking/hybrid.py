@@ -98,6 +98,6 @@ def _by(profile: Profile, person: str) -> Scores:
     A passage without an author may be theirs, and counts as if it were. The evidence is at most 1: a name
     that few passages have may be no name at all but the head of a list.
     """
-    by: Scores = np.array([not authors or person in authors for authors in profile.authors], float)
+    by: Scores = profile.by(person).astype(float)
     by *= min(-np.log2(max(by.mean(), 1 / len(by))), 1)
     return by

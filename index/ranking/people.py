@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,16 +25,16 @@ _SHORTEST, _LONG = 3, 4
 class Turn(NamedTuple):
     """A turn of a conversation, its speaker and the names that may address somebody in lower case."""
 
-    source: str | None
+    source: str | int | None
+    """The source, or its code."""
     speaker: str
     names: frozenset[str]
 
 
-def addressed(turns: Iterable[Turn], people: Sequence[str]) -> dict[str, str]:
-    """The names that others call `people` by in conversations, such as Mel for Melanie, with who is meant.
+def votes(turns: Iterable[Turn]) -> dict[str, Counter[str]]:
+    """Count whom each name may mean in conversations, in lower case.
 
-    In a conversation, whoever is addressed spoke last, or speaks next. A name has to resemble the person's,
-    since exclamations and places stand where names do. All in lower case.
+    In a conversation, whoever is addressed spoke last, or speaks next.
     """
     meant: dict[str, Counter[str]] = {}
     for (source, speaker, names), (other_source, other, other_names) in pairwise(turns):
@@ -43,23 +43,31 @@ def addressed(turns: Iterable[Turn], people: Sequence[str]) -> dict[str, str]:
         for said, to in ((names, other), (other_names, speaker)):
             for name in said:
                 meant.setdefault(name, Counter())[to] += 1
-    found = {}
-    for name, votes in meant.items():
-        [(person, count)] = votes.most_common(1)
-        certain = count >= _OFTEN and count >= _AGREED * votes.total()
-        if certain and person in people and _resembles(name, words(person)):
-            found[name] = person
-    return found
+    return meant
+
+
+def addressed(name: str, votes: Counter[str], people: Collection[str]) -> str | None:
+    """Return which of `people` others call by a name, such as Melanie by Mel; None if it is not certain.
+
+    A name has to resemble the person's, since exclamations and places stand where names do. All in lower
+    case.
+    """
+    [(person, count)] = votes.most_common(1)
+    certain = count >= _OFTEN and count >= _AGREED * votes.total()
+    return person if certain and person in people and _resembles(name, words(person)) else None
 
 
 def named(
-    text: str, people: Sequence[str], called: Mapping[str, str], known: Callable[[str], bool]
+    text: str,
+    people: Sequence[str],
+    called: Callable[[str], str | None],
+    known: Callable[[str], bool],
 ) -> dict[str, set[str]]:
     """The people who are named in a question, in the order of `people`, with the words that name them.
 
-    A word that is nobody's name counts as one if others call somebody by it (see `addressed`). Otherwise, if
-    it looks like a name and is not `known` to the profile, it counts as a short form or a misspelling of the
-    only name that it may stand for.
+    A word that is nobody's name counts as one if others call somebody by it: `called` returns whom.
+    Otherwise, if it looks like a name and is not `known` to the profile, it counts as a short form or a
+    misspelling of the only name that it may stand for.
     """
     by_word: dict[str, set[str]] = {}
     for person in people:
@@ -70,7 +78,8 @@ def named(
         for person in by_word.get(word, ()):
             found.setdefault(person, set()).add(word)
     for word in {name.lower() for name in _NAME.findall(text)} - by_word.keys() - FUNCTION_WORDS:
-        meant = {called[word]} if word in called else set()
+        person_called = called(word)
+        meant = {person_called} if person_called else set()
         if not meant and not known(word):
             alike = [own for own in by_word if _short_form(word, own) or _misspelled(word, own)]
             meant = set().union(*(by_word[own] for own in alike))

@@ -1,11 +1,9 @@
 """One user's profile in memory, indexed for ranking: a cache of the store's rows."""
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import date
 from functools import cached_property
-from itertools import chain
 from typing import Protocol, TypeVar, cast
 
 import numpy as np
@@ -13,24 +11,20 @@ from numpy.typing import NDArray
 
 from index.documents import Document, Passage, iso
 from index.errors import SpaceUnavailable
+from index.ranking.columns import UNDATED
+from index.ranking.contents import Contents
 from index.ranking.familiarity import familiarity
-from index.ranking.lexical import LexicalIndex, Vocabulary
+from index.ranking.lexical import LexicalIndex
 from index.ranking.people import addressed, named
-from index.ranking.reading import Reading
+from index.ranking.reading import hash_of, names_in
 from index.ranking.vectors import VectorIndex
-from index.storage.profiles import StoredProfile
-from index.text.languages import ENGLISH, SAMPLE
+from index.storage.loading import StoredChange, StoredProfile
+from index.storage.rows import document_of
 from index.text.passages import CountTokens
-from index.text.words import detect, terms
+from index.text.words import terms
 
-_TYPICAL = 50_000
-"""Characters of a profile, spread over it, that tell the language of sources too short to tell their own."""
 _TELLING = 100
 """Passages of a language, spread over the profile, that tell whether the encoder knows it."""
-UNDATED = -1
-"""Stands for the day of a passage without a date. No day has this ordinal."""
-_SITTING = timedelta(hours=6)
-"""Documents of one source with a longer gap between them are not context for each other."""
 
 
 class Sized(Protocol):
@@ -48,52 +42,36 @@ class Profile:
         self,
         stored: StoredProfile,
         count_tokens: CountTokens | None = None,
-        before: "Profile | None" = None,
+        contents: Contents | None = None,
     ) -> None:
         """`count_tokens` is that of the encoder whose vectors are stored; without it, the encoder is taken to
-        know every language.
-
-        What an earlier version of the profile has read in documents that are still the same is taken over.
-        """
+        know every language. `contents` are those of `stored`, if they are there already."""
         self._count_tokens = count_tokens
         self.user = stored.user
         self.version = stored.version
-        self.documents = stored.documents
-        self._spans = stored.spans
-        self._digests = stored.digests
-        self._vocabulary: Vocabulary = before._vocabulary if before else Vocabulary()
-        # A profile that no store keeps has no digests.
-        digests = stored.digests or [b""] * len(stored.documents)
-        known = dict(zip(before._digests, before._readings, strict=False)) if before else {}
-        self._readings: list[Reading] = [
-            known.get(digest) or Reading(document, stored.parts(index))
-            for index, (document, digest) in enumerate(zip(stored.documents, digests, strict=True))
-        ]
-        self._detected: dict[tuple[int, int], str | None] = before._detected if before else {}
-        self.vectors = VectorIndex(stored.vectors)
-        self._spaces = {name: VectorIndex(vectors) for name, vectors in stored.spaces.items()}
-        self._text_bytes = sum(reading.text_bytes for reading in self._readings)
-        self._other_bytes = sum(reading.other_bytes for reading in self._readings)
+        self._contents = contents or Contents.of(stored)
+        self._columns = self._contents.columns
+        self.vectors = self._contents.vectors
         self._derived: dict[str, Sized] = {}
         self._deriving = threading.Lock()
 
+    def updated(self, change: StoredChange) -> "Profile | None":
+        """Return the profile after a change, equal to one that is read anew; None if that is quicker."""
+        contents = self._contents.updated(change)
+        return Profile(change.written, self._count_tokens, contents) if contents else None
+
     def __len__(self) -> int:
         """The number of passages."""
-        return len(self._spans)
+        return len(self._columns.starts)
+
+    @property
+    def documents(self) -> list[Document]:
+        return list(map(document_of, self._columns.records))
 
     @property
     def nbytes(self) -> int:
-        """Estimated memory in bytes; the lexical index takes about as much as the text."""
-        vectors = sum(index.nbytes for index in (self.vectors, *self._spaces.values()))
-        own = vectors + 3 * self._text_bytes + self._other_bytes + 1_000 * len(self._spans)
-        return own + sum(value.nbytes for value in tuple(self._derived.values()))
-
-    def stored(self) -> StoredProfile:
-        """The rows that the profile was made of, without further spaces."""
-        vectors = self.vectors.stored()
-        return StoredProfile(
-            self.user, self.version, self.documents, self._spans, vectors, digests=self._digests
-        )
+        """Estimated memory in bytes."""
+        return self._contents.nbytes + sum(value.nbytes for value in tuple(self._derived.values()))
 
     def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
         """Return the result of `make`, which is called once and kept until the profile is evicted.
@@ -108,28 +86,34 @@ class Profile:
     def space(self, name: str) -> VectorIndex:
         """Return the passages' vectors in a further space. Raises SpaceUnavailable if it has none yet."""
         try:
-            return self._spaces[name]
+            return self._contents.spaces[name]
         except KeyError:
             raise SpaceUnavailable(name) from None
 
+    @property
+    def spaces(self) -> frozenset[str]:
+        """Names of the further spaces that the passages have vectors in."""
+        return frozenset(self._contents.spaces)
+
     def document(self, position: int) -> Document:
         """Return the document of the passage at `position`."""
-        return self.documents[self._spans[position][0]]
+        return self._columns.document(self._columns.owners[position])
 
     def text(self, position: int) -> str:
-        index, start, end = self._spans[position]
-        return self.documents[index].text[start:end]
+        columns = self._columns
+        text: str = columns.records[columns.owners[position]].text
+        return text[columns.starts[position] : columns.ends[position]]
 
     def key(self, position: int) -> tuple[str, int]:
-        index, start, _ = self._spans[position]
-        return (self.documents[index].id, start)
+        columns = self._columns
+        return (columns.records[columns.owners[position]].id, int(columns.starts[position]))
 
     def passage(self, position: int, rank: int, score: float, copies: int = 1) -> Passage:
         document = self.document(position)
         return Passage(
             document_id=document.id,
             text=self.text(position),
-            start=self._spans[position][1],
+            start=int(self._columns.starts[position]),
             created_at=iso(document.created_at) if document.created_at else None,
             title=document.title,
             source=document.source,
@@ -140,76 +124,35 @@ class Profile:
 
     def positions(self, document_id: str) -> list[int]:
         """Return the positions of a document's passages; empty if there is no such document."""
-        return self._by_document.get(document_id, [])
+        index = self._by_id.get(document_id)
+        return [] if index is None else self._columns.positions(np.array([index])).tolist()
 
-    @cached_property
-    def copies(self) -> Mapping[int, int]:
-        """How often texts that stand in the profile more than once do, by the hash of the normalized text."""
-        counts = Counter(chain.from_iterable(reading.hashes for reading in self._readings))
-        return {text: count for text, count in counts.items() if count > 1}
+    def copies(self, text: str) -> int:
+        """Return how many passages have a text, without regard to case and white space."""
+        return int(np.count_nonzero(self._contents.readings.hashes == hash_of(text)))
 
-    @cached_property
+    @property
     def lexical(self) -> LexicalIndex:
         """Words of each passage, as terms of its language."""
-        vocabulary = self._vocabulary
-        counted = (
-            reading.counted(self._language_of(document), vocabulary)
-            for document, reading in zip(self.documents, self._readings, strict=True)
-        )
-        return LexicalIndex(list(chain.from_iterable(counted)), vocabulary)
+        return self._contents.readings.lexical
 
     def by_language(self, score: Callable[[str], NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return the score of each passage, shape (passages,), by `score` of its language.
 
         `score` analyses a query in a language (ISO 639-1) as the passages of that language were analysed.
         """
-        if len(self._spoken) == 1:
-            return score(*self._spoken)
+        spoken = self._contents.spoken
+        if len(spoken) == 1:
+            return score(*spoken)
         scores = np.zeros(len(self), np.float32)
-        for language, own in self._spoken.items():
+        for language, own in spoken.items():
             scores[own] = score(language)[own]
         return scores
 
-    @cached_property
-    def _spoken(self) -> dict[str, NDArray[np.bool_]]:
-        """Languages with the passages that are in them, shape (passages,)."""
-        languages = np.array(self.languages, object)
-        return {language: languages == language for language in dict.fromkeys(self.languages)}
-
-    @cached_property
-    def languages(self) -> list[str]:
-        """Language (ISO 639-1) of each passage: that of its source, or that of the profile if the source is
-        too short to tell, or English if that is, too."""
-        of_document = [self._language_of(document) for document in self.documents]
-        return [of_document[index] for index, _, _ in self._spans]
-
-    def _language_of(self, document: Document) -> str:
-        return self._of_source[document.source]
-
-    @cached_property
-    def _of_source(self) -> Mapping[str | None, str]:
-        """The language of each source."""
-        of_source: dict[str | None, list[str]] = {}
-        for document in self.documents:
-            of_source.setdefault(document.source, []).append(document.text)
-        step = 1 + self._text_bytes // _TYPICAL
-        typical = self._detect(document.text for document in self.documents[::step]) or ENGLISH
-        return {source: self._detect(texts) or typical for source, texts in of_source.items()}
-
-    def _detect(self, texts: Iterable[str]) -> str | None:
-        """The language of texts, of which the first ones tell; versions of a profile share what was found."""
-        sample: list[str] = []
-        length = 0
-        for text in texts:
-            sample.append(text)
-            length += len(text) + 1
-            if length > SAMPLE:
-                break
-        joined = "\n".join(sample)[:SAMPLE]
-        key = (len(joined), hash(joined))
-        if key not in self._detected:
-            self._detected[key] = detect(joined)
-        return self._detected[key]
+    def language(self, position: int) -> str:
+        """Return the language (ISO 639-1) of a passage: that of its source, or that of the profile if the
+        source is too short to tell, or English if that is, too."""
+        return self._contents.language(int(self._columns.sources[self._columns.owners[position]]))
 
     @cached_property
     def familiarity(self) -> NDArray[np.float64]:
@@ -218,23 +161,28 @@ class Profile:
         weights = np.ones(len(self))
         if self._count_tokens is None:
             return weights
-        for own in self._spoken.values():
+        for own in self._contents.spoken.values():
             positions = np.flatnonzero(own)
-            spread = positions[:: 1 + len(positions) // _TELLING]
-            weights[own] = familiarity((self.text(i) for i in spread.tolist()), self._count_tokens)
+            weights[own] = self._familiarity(positions[:: 1 + len(positions) // _TELLING].tolist())
         return weights
 
-    @cached_property
+    def _familiarity(self, spread: list[int]) -> float:
+        texts = [self.text(i) for i in spread]
+        known, key = self._contents.shared.familiar, hash("\n".join(texts))
+        if key not in known:
+            assert self._count_tokens is not None
+            known[key] = familiarity(texts, self._count_tokens)
+        return known[key]
+
+    @property
     def recency(self) -> NDArray[np.float64]:
         """Time of each passage in seconds since 1970, shape (passages,); -inf if unknown."""
-        moments = [self.document(i).created_at for i in range(len(self))]
-        return np.array([moment.timestamp() if moment else -np.inf for moment in moments])
+        return self._contents.times.moments[self._columns.owners]
 
     @cached_property
     def days(self) -> NDArray[np.int64]:
         """Local day of each passage (`date.toordinal`), shape (passages,); UNDATED if unknown."""
-        moments = [self.document(i).created_at for i in range(len(self))]
-        return np.array([moment.toordinal() if moment else UNDATED for moment in moments], np.int64)
+        return self._contents.times.days[self._columns.owners]
 
     @cached_property
     def last_day(self) -> date | None:
@@ -246,50 +194,54 @@ class Profile:
     def groups(self) -> NDArray[np.int64]:
         """Group number of each passage, shape (passages,). A group is the parts of one document and of the
         documents of one source that follow it within one sitting."""
-        numbers: list[int] = []
-        number = 0
-        for i in range(len(self)):
-            if i and not _together(self.document(i - 1), self.document(i)):
-                number += 1
-            numbers.append(number)
-        return np.array(numbers, np.int64)
+        shared = self._contents.shared.sources
+        nameless = [code for code in map(shared.find, (None, "")) if code is not None]
+        sources = self._columns.sources
+        groups = self._contents.times.groups(sources, np.isin(sources, nameless))
+        return groups[self._columns.owners]
 
-    @cached_property
-    def authors(self) -> list[frozenset[str]]:
-        """Authors and speakers of each passage's document, in lower case (see Reading.authors)."""
-        return [self._readings[index].authors for index, _, _ in self._spans]
+    def authors(self, position: int) -> frozenset[str]:
+        """Return authors and speakers of a passage's document, in lower case (see reading.read)."""
+        code = self._contents.readings.authors[self._columns.owners[position]]
+        return names_in(self._contents.shared.authors[code])
+
+    def by(self, person: str) -> NDArray[np.bool_]:
+        """Whether each passage is by a person or may be, as it has no author; shape (passages,)."""
+        names = self._contents.shared.authors
+        own = map(names_in, map(names.__getitem__, range(len(names))))
+        theirs = np.array([not authors or person in authors for authors in own], bool)
+        return theirs[self._contents.readings.authors][self._columns.owners]
 
     @cached_property
     def people(self) -> list[str]:
         """Authors and speakers of more than one passage, in order of first appearance."""
-        counts = Counter(chain.from_iterable(map(sorted, self.authors)))
+        codes = self._contents.readings.authors[self._columns.owners]
+        names = self._contents.shared.authors
+        passages = np.bincount(codes, minlength=len(names))
+        first = np.zeros(len(names), np.int64)
+        first[codes[::-1]] = np.arange(len(codes))[::-1]
+        counts: dict[str, int] = {}
+        found = np.flatnonzero(passages)
+        for code in found[np.argsort(first[found])].tolist():
+            for name in sorted(names_in(names[code])):
+                counts[name] = counts.get(name, 0) + int(passages[code])
         return [name for name, count in counts.items() if count > 1]
 
-    @cached_property
-    def _called(self) -> Mapping[str, str]:
-        return addressed(chain.from_iterable(reading.turns for reading in self._readings), self.people)
+    def called(self, name: str) -> str | None:
+        """Return which of the `people` others call by a name; see people.addressed."""
+        votes = self._contents.readings.votes.get(name)
+        return addressed(name, votes, self.people) if votes else None
 
     def named(self, text: str) -> dict[str, set[str]]:
         """Return the `people` named in a question, with the words that name them; see people.named."""
 
         def known(word: str) -> bool:
-            return any(term in self.lexical for language in self._spoken for term in terms(word, language))
+            spoken = self._contents.spoken
+            return any(term in self.lexical for language in spoken for term in terms(word, language))
 
-        return named(text, self.people, self._called, known)
+        return named(text, self.people, self.called, known)
 
     @cached_property
-    def _by_document(self) -> dict[str, list[int]]:
-        positions: dict[str, list[int]] = {}
-        for i in range(len(self)):
-            positions.setdefault(self.document(i).id, []).append(i)
-        return positions
-
-
-def _together(earlier: Document, later: Document) -> bool:
-    if earlier is later:
-        return True
-    if not earlier.source or earlier.source != later.source:
-        return False
-    if earlier.created_at and later.created_at:
-        return abs(later.created_at - earlier.created_at) <= _SITTING
-    return earlier.created_at is later.created_at
+    def _by_id(self) -> dict[str, int]:
+        """Index of each document, by its id."""
+        return {record.id: index for index, record in enumerate(self._columns.records)}

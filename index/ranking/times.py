@@ -5,7 +5,8 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from index.ranking.profile import UNDATED, Profile
+from index.ranking.columns import UNDATED
+from index.ranking.profile import Profile
 from index.text.languages import ENGLISH
 from index.text.words import detect
 from index.when.reading import Times, Window, times
@@ -17,7 +18,7 @@ FADE = 3.0
 
 def named_times(profile: Profile, text: str, today: date) -> Times:
     """Return the times that `text` names, in its own language or that of the profile."""
-    language = detect(text, short=True) or (profile.languages[0] if len(profile) else ENGLISH)
+    language = detect(text, short=True) or (profile.language(0) if len(profile) else ENGLISH)
     return times(text, today, language)
 
 

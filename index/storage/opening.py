@@ -12,7 +12,7 @@ from index.errors import EncoderMismatch, SchemaMismatch, StoreUnavailable
 from index.storage import schema
 from index.storage.database import Database
 
-REVISION = "3"
+REVISION = "4"
 """Latest revision in migrations/versions, which schema.py describes."""
 _ENCODER, _SCHEMA, _SPACE = "encoder", "schema", "space:"
 # Alembic keeps the running migration in module globals.

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,8 @@ _ENCODED = (schema.passages, schema.space_vectors)
 """Tables with rows for each passage of a document."""
 AT_ONCE = 500
 """Keys per IN list, below every database's limit."""
+REMEMBERED = 1_000
+"""Versions of a profile for which the store knows which documents have been deleted since."""
 
 
 @dataclass(frozen=True)
@@ -41,37 +42,12 @@ class EncodedDocument:
     document: Document
     passages: tuple[EncodedPassage, ...] | None
     """None for a document that is stored with the same contents, whose vectors were not made again."""
+    reading: bytes | None = None
+    """What rankings need of it; see index.ranking.reading. Without it, they read the document themselves."""
 
 
 class NotStored(Exception):
     """A document without vectors is not stored with these contents any more: it has to be encoded."""
-
-
-@dataclass(frozen=True)
-class StoredProfile:
-    """All documents of one user, in the order in which they were first put."""
-
-    user: str
-    version: int
-    documents: list[Document]
-    spans: list[tuple[int, int, int]]
-    """(index into documents, start, end) of each passage, in order."""
-    vectors: NDArray[np.float16]
-    """Shape (passages, dimension)."""
-    spaces: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
-    """Vectors of the same passages in further spaces, by the space's name."""
-    digests: Sequence[bytes] = ()
-    """Digest of each document with its passages; see digests.py."""
-
-    @cached_property
-    def starts(self) -> list[int]:
-        """Position of the first passage of each document, and the number of passages at the end."""
-        sizes = np.bincount([index for index, _, _ in self.spans], minlength=len(self.documents))
-        return [0, *np.cumsum(sizes).tolist()]
-
-    def parts(self, index: int) -> list[tuple[int, int]]:
-        """Return (start, end) of each passage of the document at `index`."""
-        return [span[1:] for span in self.spans[self.starts[index] : self.starts[index + 1]]]
 
 
 _VERSION = select(schema.users.c.version).where(owned(schema.users, bindparam("user")))
@@ -112,7 +88,7 @@ def put(
     for batch in batches:
         _compare(connection, user, batch, start, differs, changes.added)
         new = [encoded for encoded in batch if encoded.passages is not None]
-        position = _put_batch(connection, user, new, position, spaces)
+        position = _put_batch(connection, user, new, version + 1, position, spaces)
     for document_id, changed in differs.items():
         (changes.replaced if changed else changes.unchanged).add(document_id)
     if changes.replaced.count and not replace:
@@ -162,101 +138,11 @@ def swap_vectors(
         if now.get(user) != version:
             continue
         if space is None:
-            _put_batch(connection, user, batch, 0)
+            _put_batch(connection, user, batch, version + 1, 0)
         else:
             _put_vectors(connection, user, batch, _positions(connection, user, batch), [space])
     connection.execute(update(schema.users).values(version=users.version + 1))
     return []
-
-
-def load(
-    connection: Connection,
-    user: str,
-    dimension: int,
-    spaces: Mapping[str, int] | None = None,
-    before: StoredProfile | None = None,
-) -> StoredProfile:
-    """Return all documents and vectors; `spaces` are the dimensions of further spaces to load, by name.
-
-    What `before`, an earlier state without further spaces, has under the same digest is not read again.
-    Raises UnknownUser, and StoreUnavailable if a vector is damaged or missing.
-    """
-    version = version_of(connection, user)
-    if before is not None and not spaces:
-        updated = _updated(connection, user, dimension, version, before)
-        if updated is not None:
-            return updated
-    rows, parts = _rows_and_parts(connection, user)
-    indexes = {row.position: index for index, row in enumerate(rows)}
-    keys = [(part.position, part.start) for part in parts]
-    return StoredProfile(
-        user=user,
-        version=version,
-        documents=[document_of(row) for row in rows],
-        spans=[(indexes[part.position], part.start, part.end) for part in parts],
-        vectors=vectors.of_rows(user, parts, dimension),
-        spaces=vectors.load_spaces(connection, user, keys, spaces) if spaces else {},
-        digests=[row.digest for row in rows],
-    )
-
-
-def _updated(
-    connection: Connection, user: str, dimension: int, version: int, before: StoredProfile
-) -> StoredProfile | None:
-    """Bring an earlier state up to date; None if most documents are not in it, and reading all is quicker."""
-    columns = schema.documents.c
-    listed = connection.execute(
-        select(columns.position, columns.digest)
-        .where(owned(schema.documents, user))
-        .order_by(columns.position)
-    ).all()
-    known = {found: index for index, found in enumerate(before.digests)}
-    new = [row.position for row in listed if row.digest not in known]
-    if 2 * len(new) > len(listed):
-        return None
-    rows: dict[int, Any] = {}
-    parts: list[Any] = []
-    for first in range(0, len(new), AT_ONCE):
-        some_rows, some_parts = _rows_and_parts(connection, user, new[first : first + AT_ONCE])
-        rows |= {row.position: row for row in some_rows}
-        parts += some_parts
-    parts_of: dict[int, list[int]] = {position: [] for position in new}
-    for number, part in enumerate(parts):
-        parts_of[part.position].append(number)
-    documents: list[Document] = []
-    spans: list[tuple[int, int, int]] = []
-    # Rows of the vectors of both states, one after the other.
-    taken: list[int] = []
-    for index, row in enumerate(listed):
-        old = known.get(row.digest)
-        if old is None:
-            documents.append(document_of(rows[row.position]))
-            own = parts_of[row.position]
-            spans += [(index, parts[number].start, parts[number].end) for number in own]
-            taken += [len(before.vectors) + number for number in own]
-        else:
-            documents.append(before.documents[old])
-            spans += [(index, *part) for part in before.parts(old)]
-            taken += range(before.starts[old], before.starts[old + 1])
-    both = np.concatenate([before.vectors, vectors.of_rows(user, parts, dimension)])
-    return StoredProfile(user, version, documents, spans, both[taken], digests=[row.digest for row in listed])
-
-
-def _rows_and_parts(
-    connection: Connection, user: str, positions: Sequence[int] | None = None
-) -> tuple[Sequence[Any], Sequence[Any]]:
-    """The rows of documents and of passages, in order: all of the user's, or those at `positions`."""
-    documents, passages = schema.documents.c, schema.passages.c
-    rows = select(schema.documents).where(owned(schema.documents, user)).order_by(documents.position)
-    parts = (
-        select(passages.position, passages.start, passages.end, passages.vector)
-        .where(owned(schema.passages, user))
-        .order_by(passages.position, passages.start)
-    )
-    if positions is not None:
-        rows = rows.where(documents.position.in_(positions))
-        parts = parts.where(passages.position.in_(positions))
-    return connection.execute(rows).all(), connection.execute(parts).all()
 
 
 def document(connection: Connection, user: str, document_id: str) -> Document:
@@ -315,6 +201,12 @@ def delete_document(connection: Connection, user: str, document_id: str) -> None
     connection.execute(delete(schema.documents).where(*where))
     for table in _ENCODED:
         connection.execute(delete(table).where(owned(table, user), table.c.position == position))
+    deletions = schema.deletions
+    connection.execute(
+        delete(deletions).where(owned(deletions, user), deletions.c.version <= version - REMEMBERED)
+    )
+    row = owner(user) | {"version": version + 1, "position": position}
+    connection.execute(insert(deletions), row)
     connection.execute(update(schema.users).where(owned(schema.users, user)).values(version=version + 1))
 
 
@@ -379,10 +271,14 @@ def _put_batch(
     connection: Connection,
     user: str,
     batch: Sequence[EncodedDocument],
+    version: int,
     position: int,
     spaces: Collection[str] = (),
 ) -> int:
-    """Write one batch; the last document with an id wins. Returns the next free position."""
+    """Write one batch; the last document with an id wins. Returns the next free position.
+
+    `version` is the one that the profile will have.
+    """
     latest = {encoded.document.id: encoded for encoded in batch}
     positions = _positions(connection, user, latest.values())
     known = list(positions.values())
@@ -402,7 +298,7 @@ def _put_batch(
             (passage.start, passage.end, vectors.to_bytes(passage.vector))
             for passage in encoded.passages or ()
         ]
-        rows.append(row | {"digest": digest(row, parts)})
+        rows.append(row | {"digest": digest(row, parts), "version": version, "reading": encoded.reading})
         key = owner(user) | {"position": positions[name]}
         passage_rows += [key | {"start": s, "end": e, "vector": vector} for s, e, vector in parts]
     if rows:

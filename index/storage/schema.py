@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Float,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -63,10 +64,27 @@ documents = Table(
     Column("metadata", Text),
     # Of the document and its passages; see digests.py.
     Column("digest", LargeBinary, nullable=False),
+    # Of the profile, when the document was last put; 0 if that was before revision 4.
+    Column("version", BigInteger, nullable=False, server_default="0"),
+    # See index.ranking.reading: a cache, which may be missing.
+    Column("reading", LargeBinary),
     PrimaryKeyConstraint("tenant", "user", "id"),
     UniqueConstraint("tenant", "user", "position"),
+    Index("documents_by_version", "tenant", "user", "version"),
     **PARTITIONS,
 )
+
+deletions = Table(
+    "deletions",
+    tables,
+    Column("tenant", NAME, nullable=False),
+    Column("user", NAME, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("position", Integer, nullable=False),
+    PrimaryKeyConstraint("tenant", "user", "version"),
+    **PARTITIONS,
+)
+"""Positions of the documents that were deleted last, with the version that the deletion made."""
 
 passages = Table(
     "passages",
@@ -108,7 +126,7 @@ answers = Table(
     **PARTITIONS,
 )
 
-PER_USER = (documents, passages, space_vectors, answers, users)
+PER_USER = (documents, deletions, passages, space_vectors, answers, users)
 """All tables with a column `user`. An erasure deletes the user's rows from each."""
 
 

@@ -6,7 +6,7 @@ Core serves SQLite and PostgreSQL from the same code; what differs is in sqlite.
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -17,11 +17,12 @@ from index.documents import Document, iso
 from index.encoding.encoders import EncoderManifest
 from index.encoding.spool import Spool
 from index.errors import EncoderMismatch, UnknownSpace, UnknownUser
-from index.storage import answers, opening, profiles, schema
+from index.storage import answers, loading, opening, profiles, schema
 from index.storage.answers import StoredAnswer
 from index.storage.database import connect
 from index.storage.health import Health
-from index.storage.profiles import EncodedDocument, StoredProfile
+from index.storage.loading import StoredChange, StoredProfile
+from index.storage.profiles import EncodedDocument
 from index.storage.redaction import Deleted
 from index.values import Changes, Receipt
 
@@ -189,17 +190,30 @@ class Store:
             self._spaces = {**self._spaces, space: manifest}
         return []
 
-    def load(self, user: str, before: StoredProfile | None = None) -> StoredProfile:
-        """Return the whole profile in one consistent state. Raises UnknownUser.
+    def load(self, user: str) -> StoredProfile:
+        """Return the whole profile in one consistent state. Raises UnknownUser."""
+        with self._read() as connection:
+            return loading.load(connection, user, *self._dimensions(connection))
 
-        Of an earlier state, `before`, what is still the same is not read again. It must be without further
-        spaces.
+    def changes(
+        self, user: str, since: int, spaces: Collection[str] = (), most: int = profiles.AT_ONCE
+    ) -> StoredChange | None:
+        """Return what has changed since a version of the profile, with vectors in the further `spaces`.
+
+        None if the whole profile is to be loaded: more than `most` documents have changed, there are other
+        spaces now, or the version is too old. Raises UnknownUser.
         """
         with self._read() as connection:
-            dimension = opening.read_encoder(connection, self._expected).dimension
-            made_by = opening.read_spaces(connection, self._spaces) if self._spaces else {}
-            spaces = {name: made_by[name].dimension for name in self._spaces if name in made_by}
-            return profiles.load(connection, user, dimension, spaces, before)
+            dimension, found = self._dimensions(connection)
+            if found.keys() != set(spaces):
+                return None
+            return loading.changes(connection, user, since, most, dimension, found)
+
+    def _dimensions(self, connection: Connection) -> tuple[int, dict[str, int]]:
+        """The dimensions of the store's vectors and of those in the spaces in use, by name."""
+        dimension = opening.read_encoder(connection, self._expected).dimension
+        made_by = opening.read_spaces(connection, self._spaces) if self._spaces else {}
+        return dimension, {name: made_by[name].dimension for name in self._spaces if name in made_by}
 
     def document(self, user: str, document_id: str) -> Document:
         """Raises UnknownUser or UnknownDocument."""

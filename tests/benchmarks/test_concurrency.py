@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.concurrency import READERS, WRITERS, Load, measured, services_at
-from index.storage.profiles import StoredProfile
+from index.storage.loading import StoredProfile
 from index.storage.store import Store
 from tests.postgresql import Cluster
 
@@ -54,13 +54,16 @@ async def test_a_store_that_forgets_a_write_is_found_out(tmp_path: Path) -> None
 class Mixing(Store):
     """Loads documents whose parts are of two versions."""
 
-    def load(self, user: str, before: StoredProfile | None = None) -> StoredProfile:
-        profile = super().load(user, before)
+    def changes(self, *_: object, **__: object) -> None:
+        """Everything is loaded each time."""
+
+    def load(self, user: str) -> StoredProfile:
+        profile = super().load(user)
         mixed = [
             document.model_copy(update={"text": document.text.replace("The tea v", "The tea of ")})
             for document in profile.documents
         ]
-        return replace(profile, documents=mixed)
+        return replace(profile, records=mixed)
 
 
 async def test_a_text_that_nobody_wrote_is_found_out(tmp_path: Path) -> None:

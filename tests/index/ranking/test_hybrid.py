@@ -109,7 +109,7 @@ def test_words_that_the_profile_does_not_use_leave_the_ranking_to_meaning(tmp_pa
 def test_speakers_are_known_from_the_lines_of_a_transcript(tmp_path: Path) -> None:
     text = "Ana: see you\nBo Berg: at noon\nnote: not a name\nhttp://x: nor this"
     profile = profile_of(tmp_path, [Document(id="1", text=text), Document(id="2", text="Bo Berg: yes")])
-    assert profile.authors[0] == {"ana", "bo berg"}
+    assert profile.authors(0) == {"ana", "bo berg"}
     assert profile.people == ["bo berg"]
 
 

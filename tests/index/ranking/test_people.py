@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.documents import Document
-from index.ranking.people import addressed, named
+from index.ranking.people import addressed, named, votes
 from index.ranking.people import turns as turns_of
 
 
@@ -17,7 +17,9 @@ def turns(*lines: tuple[str, str], source: str = "chat") -> list[Document]:
 
 
 def called(documents: list[Document], people: list[str]) -> dict[str, str]:
-    return addressed((turn for document in documents for turn in turns_of(document)), people)
+    found = votes(turn for document in documents for turn in turns_of(document))
+    each = {name: addressed(name, counted, people) for name, counted in found.items()}
+    return {name: person for name, person in each.items() if person}
 
 
 CHAT = turns(
@@ -78,20 +80,20 @@ def test_chats_are_not_continued_by_one_another() -> None:
 )
 def test_questions_name_people_in_other_ways(question: str, found: dict[str, set[str]]) -> None:
     called = {"mel": "melanie"}
-    assert named(question, PEOPLE, called, {"melange"}.__contains__) == found
+    assert named(question, PEOPLE, called.get, {"melange"}.__contains__) == found
 
 
 def test_a_word_of_the_profile_is_not_taken_for_a_misspelled_name() -> None:
-    assert named("What does Marie like?", ["maria"], {}, lambda word: word == "marie") == {}
-    assert named("What does Marie like?", ["maria"], {}, lambda word: False) == {"maria": {"marie"}}
+    assert named("What does Marie like?", ["maria"], {}.get, lambda word: word == "marie") == {}
+    assert named("What does Marie like?", ["maria"], {}.get, lambda word: False) == {"maria": {"marie"}}
 
 
 def test_a_spelling_that_may_mean_two_people_means_neither() -> None:
-    assert named("What does Mari like?", ["maria", "marie"], {}, lambda word: False) == {}
+    assert named("What does Mari like?", ["maria", "marie"], {}.get, lambda word: False) == {}
 
 
 def test_a_word_of_two_names_means_both() -> None:
-    assert named("What do the Bergs think of Berg?", ["ana berg", "bo berg"], {}, lambda word: True) == {
+    assert named("What do the Bergs think of Berg?", ["ana berg", "bo berg"], {}.get, lambda word: True) == {
         "ana berg": {"berg"},
         "bo berg": {"berg"},
     }
@@ -107,7 +109,7 @@ def test_one_slip_of_the_pen_is_forgiven(name: str, data: st.DataObject) -> None
         name[:place] + name[place + 1] + name[place] + name[place + 2 :],
     ]
     for slip in slips:
-        found = named(f"Ask {slip.capitalize()}.", [name], {}, lambda word: False)
+        found = named(f"Ask {slip.capitalize()}.", [name], {}.get, lambda word: False)
         assert found == {name: {slip}}
 
 
@@ -115,4 +117,4 @@ def test_one_slip_of_the_pen_is_forgiven(name: str, data: st.DataObject) -> None
 def test_two_slips_are_too_many(name: str, data: st.DataObject) -> None:
     places = data.draw(st.sets(st.integers(0, len(name) - 1), min_size=2, max_size=2))
     wrong = "".join("z" if place in places else letter for place, letter in enumerate(name))
-    assert named(f"Ask {wrong.capitalize()}.", [name], {}, lambda word: False) == {}
+    assert named(f"Ask {wrong.capitalize()}.", [name], {}.get, lambda word: False) == {}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from index.documents import parse_document
 from index.encoding.encoders import Vectors
 from index.profiles import Profiles
-from index.ranking.profile import UNDATED
+from index.ranking.columns import UNDATED
 from index.ranking.times import FADE, nearness, without
 from index.storage.store import Store
 from index.when.reading import Window, times

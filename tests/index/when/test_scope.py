@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from index.errors import InvalidPeriod
-from index.ranking.profile import UNDATED
+from index.ranking.columns import UNDATED
 from index.ranking.times import allowed_days
 from index.values import Period
 from index.when.scope import scope_of

@@ -16,7 +16,7 @@ import numpy as np
 from index.documents import Document
 from index.encoding.encoders import Vectors
 from index.ranking.profile import Profile
-from index.storage.profiles import StoredProfile
+from index.storage.loading import StoredProfile
 from training.demo import world
 from training.demo.world import DATES, PLACES, TIMES, TOPICS, Split
 
