@@ -6,6 +6,7 @@ ProfileError
 ├── InvalidDocument      a document that does not fit the schema
 ├── UnreadableImport     a file or archive that cannot be imported
 ├── Abandoned            an import that was stopped
+├── WorkerLost           a process of a bulk import that was killed
 ├── WouldReplace         stored documents that a put may not replace
 ├── NotFound
 │   ├── UnknownUser
@@ -51,6 +52,10 @@ class UnreadableImport(ProfileError, ValueError):
 
 class Abandoned(ProfileError):
     """An import was stopped before its end. Nothing was stored."""
+
+
+class WorkerLost(ProfileError):
+    """A process of a bulk import was killed. Each user is stored whole or unchanged."""
 
 
 class WouldReplace(ProfileError):
