@@ -85,7 +85,7 @@ def import_on_ray(
                 _Writing,
                 fn_constructor_args=(target.url, profiles.encoder.manifest, further),
                 batch_format="numpy",
-                concurrency=actors,
+                compute=ActorPoolStrategy(size=actors),
                 num_cpus=0,  # They wait for the database.
             )
         )

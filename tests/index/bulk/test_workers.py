@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from index.profiles import Profiles
 from index.storage.store import Store
 from tests.index.bulk.folders import HISTORIES, READING, rows, target, write
 from tests.index.fakes import HashEncoder
+
+ROOT = Path(__file__).parents[3]
 
 
 def by_user(outcomes: list[Outcome]) -> dict[str, Outcome]:
@@ -55,16 +59,24 @@ def test_an_error_that_concerns_all_ends_the_import(tmp_path: Path) -> None:
         list(import_users(users_in(write(tmp_path / "users")), place, READING, workers=1))
 
 
-def test_whoever_stops_listening_stops_the_rest(tmp_path: Path) -> None:
-    """As Ctrl-C does: the users that were reported are stored, and of the others nothing."""
-    folder = write(tmp_path / "users", {f"user{n:03}": HISTORIES["ben"] for n in range(40)})
-    place = target(tmp_path)
-    with closing(import_users(users_in(folder), place, READING, workers=1)) as outcomes:
-        first = next(outcomes)
-    counts = {user: len(store_of(place).load(user).documents) for user in store_of(place).users()}
-    assert counts[first.user] == 40
+def test_an_interrupted_import_leaves_every_user_whole_or_absent(tmp_path: Path) -> None:
+    folder = write(tmp_path / "users", {f"user{n:04}": HISTORIES["ben"] for n in range(2_000)})
+    command = [sys.executable, "-m", "tests.index.bulk.side_by_side", str(folder), str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline().strip()
+        # Ctrl-C goes to all processes of the terminal.
+        os.killpg(process.pid, signal.SIGINT)
+        rest, errors = process.communicate()
+    *reported, last = rest.split()
+    assert (last, errors) == ("interrupted", "")
+    store = store_of(target(tmp_path))
+    counts = {user: store.count(user) for user in store.users()}
+    assert {first, *reported} <= counts.keys()
     assert set(counts.values()) == {40}
-    assert len(counts) < 40
+    assert len(counts) < 2_000
 
 
 class Killed(HashEncoder):
