@@ -347,6 +347,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if given.only in (None, name):
                 run = measured(name, pair, tuple(given.users), given.searches, with_memory=not found)
                 found.append(asyncio.run(run))
+                for figure in found[-1].figures:
+                    _log(f"{figure.name}: {figure.value:.2f} ({figure.detail})")
     figures = [figure for each in found for figure in each.figures]
     Console(width=150).print(table_of("Few and many users, as ratios in one run", figures))
     if given.out:
