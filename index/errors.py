@@ -6,7 +6,7 @@ ProfileError
 ├── InvalidDocument      a document that does not fit the schema
 ├── UnreadableImport     a file or archive that cannot be imported
 ├── Abandoned            an import that was stopped
-├── WorkerLost           a process of a bulk import that was killed
+├── WorkerLost           a process of a bulk import that was killed, or a cluster that is not there
 ├── WouldReplace         stored documents that a put may not replace
 ├── NotFound
 │   ├── UnknownUser
@@ -55,7 +55,8 @@ class Abandoned(ProfileError):
 
 
 class WorkerLost(ProfileError):
-    """A process of a bulk import was killed. Each user is stored whole or unchanged."""
+    """A process of a bulk import was killed, or its cluster cannot be reached. Users are stored whole or not
+    at all."""
 
 
 class WouldReplace(ProfileError):

@@ -6,7 +6,7 @@ and encoders fill their batches from the files of several users.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.util import find_spec
@@ -33,7 +33,7 @@ from index.encoding.encoders import EncoderManifest
 from index.errors import InvalidDocument, ProfileError, StoreUnavailable, WorkerLost
 from index.storage.profiles import EncodedDocument, NotStored
 from index.storage.store import Store
-from index.threads import share_cores
+from index.threads import cores, share_cores
 from index.values import Changes, PutReport
 
 LOCAL = "local"
@@ -64,10 +64,11 @@ def import_on_ray(
         if make_url(target.url).get_backend_name() == "sqlite" and len(ray.nodes()) > 1:
             raise StoreUnavailable("machines of a cluster cannot share a SQLite file: use PostgreSQL")
         profiles = target.open()
-        profiles.store.open()
+        with closing(profiles.store) as store:
+            store.open()
         further = {name: shared.encoder.manifest for name, shared in profiles.spaces.items()}
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        files = [{"user": each.user, "path": str(each.path)} for each in users]
+        files = [{"user": each.user, "path": str(each.path.absolute())} for each in users]
         written = (
             ray.data.from_items(files, override_num_blocks=max(1, min(len(files), 4 * actors)))
             .flat_map(partial(_read, reading=reading, document_bytes=target.document_bytes))
@@ -100,17 +101,16 @@ def _connected(address: str, actors: int) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    ray.init(
-        address,
-        include_dashboard=False if address == LOCAL else None,
+    started: dict[str, Any] = {}
+    if address == LOCAL:
         # Besides the actors, room for a task that reads or writes.
-        num_cpus=max(actors + 1, os.cpu_count() or 1) if address == LOCAL else None,
-        log_to_driver=False,
-        logging_level="WARNING",
-    )
+        started = {"include_dashboard": False, "num_cpus": max(actors + 1, cores())}
     try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        ray.init(address, log_to_driver=False, logging_level="WARNING", **started)
+    except Exception as error:  # Of many kinds, some of them bare.
+        raise WorkerLost(f"Ray ({address}) cannot be used: {str(error).strip().splitlines()[0]}") from error
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
         yield
     finally:
         ray.shutdown()

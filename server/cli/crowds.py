@@ -52,9 +52,11 @@ def _chosen(user: str, folder: str) -> Sequence[UserFiles]:
 
 def _target(settings: Settings) -> Target:
     from index.encoding.encoders import load_encoder, load_space
+    from index.storage.location import file_url
 
     return Target(
-        settings.url,
+        # A worker of Ray may be in another folder.
+        settings.database_url or file_url(settings.data.absolute()),
         partial(load_encoder, settings.encoder, settings.passage_tokens, options=settings.encoding),
         {name: partial(load_space, spec) for name, spec in settings.spaces.items()},
         settings.document_mb * 2**20,
