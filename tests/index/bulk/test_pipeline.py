@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from contextlib import closing
@@ -11,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from index.bulk.pipeline import _as_errors, import_on_ray
+from index.bulk.pipeline import _as_errors
 from index.bulk.users import Outcome
 from index.documents import parse_document
 from index.errors import StoreFull, WorkerLost
 from index.profiles import Profiles
-from tests.index.bulk.folders import HISTORIES, READING, rows, target, write
+from tests.index.bulk.folders import HISTORIES, rows, target, write
 from tests.index.fakes import HashEncoder
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'pr2[ray]'")
@@ -68,8 +67,3 @@ def test_an_error_of_ours_in_a_task_is_raised_as_it_is_and_another_one_says_that
         raise RayTaskError("write", "Traceback", StoreFull("no room"))
     with pytest.raises(WorkerLost, match="Ray"), _as_errors():
         raise RayTaskError("write", "Traceback", ZeroDivisionError("by zero"))
-
-
-def test_a_cluster_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(WorkerLost, match=re.escape("127.0.0.1:1")):
-        list(import_on_ray([], target(tmp_path), READING, 1, "127.0.0.1:1"))
