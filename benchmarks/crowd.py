@@ -90,7 +90,8 @@ def _pool() -> list[str]:
 def _unit(chance: np.random.Generator, count: int = 1) -> NDArray[np.float16]:
     """Random vectors of length 1, shape (count, DIMENSION)."""
     found = chance.standard_normal((count, DIMENSION), np.float32)
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+    unit: NDArray[np.float16] = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+    return unit
 
 
 class Zipf:
