@@ -6,6 +6,7 @@ ProfileError
 ├── InvalidDocument      a document that does not fit the schema
 ├── UnreadableImport     a file or archive that cannot be imported
 ├── Abandoned            an import that was stopped
+├── WorkerLost           a process of a bulk import that was killed, or a cluster that is not there
 ├── WouldReplace         stored documents that a put may not replace
 ├── NotFound
 │   ├── UnknownUser
@@ -51,6 +52,11 @@ class UnreadableImport(ProfileError, ValueError):
 
 class Abandoned(ProfileError):
     """An import was stopped before its end. Nothing was stored."""
+
+
+class WorkerLost(ProfileError):
+    """A process of a bulk import was killed, or its cluster cannot be reached. Users are stored whole or not
+    at all."""
 
 
 class WouldReplace(ProfileError):

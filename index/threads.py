@@ -39,6 +39,20 @@ async def to_end(work: Coroutine[Any, Any, T], stop: Callable[[], None]) -> T:
     return working.result()
 
 
+_sharing = 1
+"""Processes that share the cores with this one, itself included."""
+
+
+def share_cores(processes: int) -> None:
+    """Leave the others of so many processes, which work side by side, their part of the cores.
+
+    To be called before an encoder is loaded.
+    """
+    global _sharing
+    _sharing = processes
+
+
 def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of processor cores that this process may use, at least 1."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, found // _sharing)

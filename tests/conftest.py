@@ -94,6 +94,7 @@ SLOW = (
     "tests/agent/test_tokens.py::test_a_tokenizer_that_breaks",
     "tests/agent/test_tokens.py::test_the_tokens_of_a_turn_that_a_limit",
     "tests/benchmarks",
+    "tests/index/bulk",
     "tests/index/encoding/test_backends.py",
     "tests/index/encoding/test_encoders.py",
     "tests/index/encoding/test_multilingual.py",

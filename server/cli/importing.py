@@ -34,7 +34,8 @@ def import_(
         str,
         typer.Argument(
             metavar="USER",
-            help="Id of the user to import for. For several LoCoMo conversations: a sample_id, or 'all'.",
+            help="Id of the user to import for. For several LoCoMo conversations: a sample_id, or 'all'. "
+            "With --users: one of them, or 'all'.",
             show_default=False,
         ),
     ],
@@ -72,6 +73,26 @@ def import_(
             "app's export are left out, and other files are stored as a whole."
         ),
     ] = None,
+    users: Annotated[
+        bool,
+        typer.Option(
+            "--users",
+            help="PATH is a folder with a file, folder or .zip for each user, named after them. Users are "
+            "imported side by side, each whole or not at all.",
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --users: processes that import users at the same time; by default 1."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With --users: use a Ray cluster, or 'local' for one on this machine; --workers is its "
+            "number of encoders. Needs the extra [ray].",
+        ),
+    ] = None,
     server: options.Server = None,
     data: options.Data = None,
     encoder: options.Encoder = None,
@@ -86,6 +107,17 @@ def import_(
     flags = options.flags(data=data, encoder=encoder, space=space)
     with as_cli_errors():
         read_as = Options(user, _mapping(columns or []), options.zone_of(zone), day_first)
+        if users:
+            from index.bulk.users import Reading
+            from server.cli.crowds import import_crowd
+
+            if server:
+                raise BadInput("--users imports into a local store or database, not through a --server")
+            reading = Reading(read_as, None if form == AUTO else form, on_error)
+            import_crowd(user, path, reading, options.settings_of(flags), workers or 1, ray)
+            return
+        if workers or ray:
+            raise BadInput("--workers and --ray go with --users: one user is written by one process")
         with opened(path, form, read_as) as (recognition, sources):
             for claim in recognition.claims:
                 typer.echo(_recognized(path, claim, zone), err=True)
