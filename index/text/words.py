@@ -7,6 +7,7 @@ characters and pairs of them. A term is made by the language of the text it is s
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 
 from index.text import languages
 from index.text.languages import ENGLISH, stopwords
@@ -195,6 +196,7 @@ def _folded(word: str) -> str:
     return word if word.isascii() else word.translate(_FOLDED)
 
 
+@cache
 def _without_accents(language: str) -> frozenset[str]:
     return frozenset(map(_folded, stopwords(language)))
 
