@@ -36,7 +36,9 @@ class ModelExpander:
             written = await self._model.generate(PROMPT.format(count=SENTENCES, question=shown))
         except EngineError as error:
             raise ExpanderFailure(f"{self.name}: {error.fault}") from None
-        lines = written[: 2 * SENTENCES * LONGEST].splitlines()
+        lines = written[: 2 * SENTENCES * LONGEST].strip().splitlines()
+        if not lines:
+            raise ExpanderFailure(f"{self.name} wrote nothing")
         return [line[match.end() :] if (match := _BULLET.match(line)) else line for line in lines]
 
     async def aclose(self) -> None:

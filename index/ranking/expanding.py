@@ -37,7 +37,10 @@ class Expander(Protocol):
     def name(self) -> str: ...
 
     async def expand(self, question: str) -> Sequence[str]:
-        """Sentences that may answer the question, most likely first. Raises ExpanderFailure."""
+        """Sentences that may answer the question, most likely first; none if it has none to add.
+
+        Raises ExpanderFailure.
+        """
         ...
 
     async def aclose(self) -> None: ...
@@ -45,13 +48,13 @@ class Expander(Protocol):
 
 @dataclass
 class Counts:
-    """Queries since the start."""
+    """Queries since the start, without those to which nothing was added."""
 
     expanded: int = 0
     late: int = 0
     """Searched as they are because the time was over."""
     failed: int = 0
-    """Searched as they are because the expander failed or wrote nothing."""
+    """Searched as they are because the expander failed."""
 
 
 class Expanding:
@@ -79,18 +82,14 @@ class Expanding:
             self.counts.failed += 1
             _log.warning("not expanded: %s", failure)
         else:
-            self.counts.expanded += 1
+            self.counts.expanded += bool(found)
             return found
         return ()
 
 
 def _usable(sentences: Iterable[str]) -> tuple[str, ...]:
-    """Raises ExpanderFailure if nothing is left."""
     read = (" ".join(sentence[:LONGEST].split()) for sentence in sentences)
-    found = tuple(dict.fromkeys(filter(None, read)))[:SENTENCES]
-    if not found:
-        raise ExpanderFailure("the expander wrote nothing")
-    return found
+    return tuple(dict.fromkeys(filter(None, read)))[:SENTENCES]
 
 
 def combined(query: Vectors, sentences: Vectors) -> Vectors:

@@ -6,8 +6,9 @@ characters and pairs of them. A term is made by the language of the text it is s
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import chain
 
 from index.text import languages
 from index.text.languages import ENGLISH, stopwords
@@ -71,7 +72,7 @@ def words(text: str) -> list[str]:
     Of scripts without spaces, the pairs of characters stand for the words and, where a character means
     something by itself, each character.
     """
-    accented = _accented(text)
+    accented = split(text)
     return accented if text.isascii() else list(map(_folded, accented))
 
 
@@ -81,26 +82,31 @@ def function_words(language: str) -> frozenset[str]:
 
 
 def terms(text: str, language: str = ENGLISH) -> list[str]:
-    """Return all terms of `text` in order: its words, stemmed as those of a language.
+    """Return all terms of `text` in order: its words, stemmed as those of a language."""
+    return list(chain.from_iterable(forms(split(text), language)))
+
+
+def forms(words: Sequence[str], language: str = ENGLISH) -> list[list[str]]:
+    """Return the terms of each word, which comes from `split`, in a language.
 
     In languages other than English a word may have several terms: itself, as Snowball takes some words for
     inflected that are not, and its stems with and without accents, which people leave out when they type.
     """
+    plain = [_folded(word) for word in words]
     if language == ENGLISH:
-        return languages.stem(words(text), language)
-    accented = _accented(text)
-    plain = [_folded(word) for word in accented]
+        return [[stem] for stem in languages.stem(plain, language)]
     light = [_light(word, language) for word in plain]
-    stems = [_folded(word) for word in languages.stem(accented, language)]
-    forms = zip(plain, light, languages.stem(light, language), stems, strict=True)
-    return [term for several in forms for term in dict.fromkeys(several)]
+    stems = [_folded(word) for word in languages.stem(words, language)]
+    each = zip(plain, light, languages.stem(light, language), stems, strict=True)
+    return [list(dict.fromkeys(several)) for several in each]
 
 
 def content_terms(text: str, language: str = ENGLISH) -> list[str]:
     """Return the distinct terms that carry the topic of `text`, in order; all terms if none does."""
     dropped = function_words(language)
-    kept = [word for word in _accented(text) if _folded(word) not in dropped]
-    return list(dict.fromkeys(terms(" ".join(kept) or text, language)))
+    said = split(text)
+    kept = [word for word in said if _folded(word) not in dropped]
+    return list(dict.fromkeys(chain.from_iterable(forms(kept or said, language))))
 
 
 def detect(text: str, *, short: bool = False) -> str | None:
@@ -111,8 +117,11 @@ def detect(text: str, *, short: bool = False) -> str | None:
     return languages.detect(text, _tokens, short=short)
 
 
-def _accented(text: str) -> list[str]:
-    """The words of `text` in lower case, with accents; pairs of characters in scripts without spaces."""
+def split(text: str) -> list[str]:
+    """Return the words of `text` in lower case, with accents; pairs of characters in scripts without spaces.
+
+    No word has white space in it.
+    """
     tokens = _tokens(text)
     if text.isascii():
         return tokens

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 
@@ -80,6 +80,8 @@ class _Found:
 class _Reader:
     grammar: Grammar
     today: date
+    points: dict[tuple[int, int | None, bool], Point | None] = field(default_factory=dict)
+    """What was read where: several patterns begin with a point, or with nothing before one."""
 
     def read(self, text: str) -> Iterator[Window | str]:
         """Yield windows, and the texts of days that do not exist."""
@@ -155,7 +157,10 @@ class _Reader:
         return point.days if point else None
 
     def _point(self, text: str, at: int, year: int | None = None, *, led: bool = False) -> Point | None:
-        return self.grammar.point(text, at, self.today, year, led=led)
+        key = (at, year, led)
+        if key not in self.points:
+            self.points[key] = self.grammar.point(text, at, self.today, year, led=led)
+        return self.points[key]
 
 
 def _found(days: Days | None, point: Point) -> _Found:

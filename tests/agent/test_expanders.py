@@ -14,7 +14,6 @@ from index.ranking.expanding import LONGEST, SENTENCES, ExpanderFailure
             "I'm tall.", "I'm short.", "I'm old.", "Ich bin alt."
         ]),
         ("2024 was a good year", ["2024 was a good year"]),
-        ("", []),
     ],
 )  # fmt: skip
 async def test_each_line_is_a_sentence_without_its_bullet(written: str, expected: list[str]) -> None:
@@ -34,6 +33,12 @@ async def test_the_question_is_one_bounded_line_of_the_prompt() -> None:
 async def test_a_long_reply_is_cut() -> None:
     expander = ModelExpander(ScriptedText(lambda prompt: "word " * 100_000), "small")
     assert sum(map(len, await expander.expand("?"))) <= 2 * SENTENCES * LONGEST
+
+
+@pytest.mark.parametrize("written", ["", " \n\n "])
+async def test_nothing_written_is_a_failure(written: str) -> None:
+    with pytest.raises(ExpanderFailure, match="wrote nothing"):
+        await ModelExpander(ScriptedText(lambda prompt: written), "small").expand("?")
 
 
 async def test_an_engine_that_fails_is_named_without_the_question() -> None:
