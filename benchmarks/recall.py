@@ -27,6 +27,7 @@ from benchmarks.evidence import Asked, History, UnusableData, profiles_of, read_
 from index.encoding.encoders import Encoder, load_encoder, load_space
 from index.errors import ProfileError
 from index.profiles import Profiles
+from index.ranking.expanding import Expanding
 from index.ranking.reranking import KEPT, Reranker, Reranking
 from index.ranking.retrievers import BUILT_IN, DEFAULT, Retrievers, hybrid_by
 from index.ranking.weights import BY_HAND, Weights, load_ranker
@@ -92,6 +93,7 @@ def search(
     reranker: Reranker | None = None,
     *,
     as_of: bool = False,
+    expanding: Expanding | None = None,
 ) -> list[Found]:
     """Search for every question of stored histories, from the day on which it was asked.
 
@@ -99,7 +101,7 @@ def search(
     UnusableData if a query could not be reranked.
     """
     reranking = Reranking(reranker, limit_ms=_PATIENCE_MS) if reranker else None
-    searching = AsyncSearch(profiles, reranking=reranking)
+    searching = AsyncSearch(profiles, reranking=reranking, expanding=expanding)
     found = []
     for history in histories:
         together: dict[tuple[date, str | None], list[Asked]] = {}

@@ -3,8 +3,10 @@
 from contextlib import suppress
 
 from agent.auto import NEEDS_SELECTOR
-from agent.engines.factory import make_policy
+from agent.engines.factory import make_policy, text_model
 from agent.engines.settings import EngineSettings
+from agent.engines.text import Decoding
+from agent.expanders import TOKENS, ModelExpander
 from agent.rerankers import RerankerOptions, load_reranker
 from agent.selecting import SelectorUnavailable, load_selector
 from agent.trajectory import AUTO
@@ -25,6 +27,7 @@ def open_service(settings: Settings) -> Service:
     if settings.retriever == AUTO and settings.selector is None:
         raise SelectorUnavailable(NEEDS_SELECTOR)
     reranker = _reranker(settings) if settings.reranker else None
+    expander = _expander(settings.expansion) if settings.expansion else None
     policy = make_policy(settings.policy)
     planner = policy if settings.planning == settings.policy else make_policy(settings.planning)
     profiles = open_profiles(
@@ -43,7 +46,12 @@ def open_service(settings: Settings) -> Service:
         load_selector(settings.selector, known=profiles.retrievers.names) if settings.selector else None
     )
     plans = planner if settings.planning.has_model else None
-    return Service(profiles, policy, settings, plans, selector, reranker)
+    return Service(profiles, policy, settings, plans, selector, reranker, expander)
+
+
+def _expander(settings: EngineSettings) -> ModelExpander:
+    decoding = Decoding(temperature=settings.temperature, max_tokens=TOKENS)
+    return ModelExpander(text_model(settings, decoding), settings.model)
 
 
 def _reranker(settings: Settings) -> Reranker:

@@ -25,6 +25,7 @@ from index.batching import Batcher
 from index.documents import Document, iso
 from index.errors import ProfileError, StoreUnavailable, UnknownRetriever, WouldReplace
 from index.profiles import Profiles
+from index.ranking.expanding import Expander, Expanding
 from index.ranking.reranking import Reranker, Reranking
 from index.ranking.retrievers import DEFAULT
 from index.searching import AsyncSearch
@@ -102,8 +103,8 @@ class Service:
     """Profiles and a policy, joined. Close it with `aclose`.
 
     `planner` writes the plans of the method `planpers`; without one, the caller has to give the plan.
-    `selector` chooses for the retriever `auto`. `reranker` reranks what searches find. `clock` tells which
-    day it is.
+    `selector` chooses for the retriever `auto`. `reranker` reranks what searches find, and
+    `expander` writes what they look for beside the question. `clock` tells which day it is.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Service:
         planner: Policy | None = None,
         selector: Selector | None = None,
         reranker: Reranker | None = None,
+        expander: Expander | None = None,
         clock: Callable[[], datetime] = _NOW,
     ) -> None:
         self.profiles = profiles
@@ -142,9 +144,11 @@ class Service:
             self.metrics.counts(
                 "pr2_reranked_queries", "Queries, by what the reranker did.", "outcome", lambda: vars(counts)
             )
-        self._search = AsyncSearch(profiles, self._searches.run, "searches", self.reranking)
+        self.expanding = Expanding(expander, settings.expand_ms) if expander else None
+        around = (self.reranking, self.expanding)
+        self._search = AsyncSearch(profiles, self._searches.run, "searches", *around)
         self._short_searches = FairQueue(THREADS, sys.maxsize)
-        search = AsyncSearch(profiles, self._episodes.run, "answers", self.reranking)
+        search = AsyncSearch(profiles, self._episodes.run, "answers", *around)
         # One thread: the model's own threads use all cores. Users take turns at it.
         self._choices = FairThreads(1, "pr2-selector")
         chooser = Chooser(selector, search, self._choices.run) if selector else None
@@ -163,7 +167,8 @@ class Service:
 
     async def close_engines(self) -> None:
         """Close what would outlive this process: the engines' connections and processes."""
-        await asyncio.gather(*(writer.aclose() for writer in {self.policy, self.planner} if writer))
+        expander = self.expanding.expander if self.expanding else None
+        await asyncio.gather(*(each.aclose() for each in {self.policy, self.planner, expander} if each))
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work in a thread of the service."""
@@ -202,13 +207,17 @@ class Service:
         name = name or (DEFAULT if self.settings.retriever == AUTO else self.settings.retriever)
         scope = scope_of(period, self.settings.time_zone, self._clock())
         with self.allowance.use(user):
+            # Others wait neither for the expander nor for the reranker.
+            sentences = await self._search.expand(queries, name)
+            find = functools.partial(
+                self._search.find, user, queries, k, name, scope=scope, sentences=sentences
+            )
             if sum(map(len, queries)) > SHORT_SEARCH:
-                found = await self._search.find(user, queries, k, name, scope=scope)
+                found = await find()
             else:
                 with self._short_searches.enter(user) as ticket:
                     await ticket.turn()
-                    found = await self._search.find(user, queries, k, name, scope=scope)
-            # Others do not wait for the reranker.
+                    found = await find()
             return await self._search.rerank(user, queries, found, k, name)
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:

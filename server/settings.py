@@ -17,6 +17,7 @@ from agent.engines.settings import EngineSettings
 from agent.trajectory import AUTO, Limits
 from index.encoding.options import EncoderOptions
 from index.numbers import Integer, Number
+from index.ranking.expanding import LIMIT_MS as EXPAND_MS
 from index.ranking.reranking import CANDIDATES, LIMIT_MS
 from index.storage.location import FILE, file_url
 from index.text.passages import PASSAGE_TOKENS
@@ -141,12 +142,19 @@ class Settings(BaseSettings):
     policy: EngineSettings = EngineSettings()
     planner: dict[str, Any] = {}
     """Model that writes the plans of the method `planpers`: the fields in which it differs from `policy`."""
+    expander: dict[str, Any] = {}
+    """Model that writes likely answers for searches to look for: the fields in which it differs from
+    `policy`. None by default."""
+    expand_ms: Integer = Field(EXPAND_MS, ge=1)
+    """Longest wait for the expander, in milliseconds; then the question is searched alone, and is counted."""
     limits: LimitSettings = LimitSettings()
 
     @model_validator(mode="after")
     def _plans(self) -> Self:
         self.policy.check_policy()
         self.planning.check_policy()
+        if self.expansion and not self.expansion.has_model:
+            raise ValueError("expander: has to name an engine with a model, and the model")
         return self
 
     @model_validator(mode="after")
@@ -174,11 +182,19 @@ class Settings(BaseSettings):
         """
         if not self.policy.has_model and "engine" not in self.planner:
             return self.policy
+        return self._beside_policy(self.planner)
+
+    @property
+    def expansion(self) -> EngineSettings | None:
+        """Engine that expands searches: the policy's, with the expander's own fields on top. None without."""
+        return self._beside_policy(self.expander) if self.expander else None
+
+    def _beside_policy(self, own: dict[str, Any]) -> EngineSettings:
         base = self.policy.model_dump(exclude_unset=True)
-        if "base_url" in self.planner:
+        if "base_url" in own:
             # Never send one server's key to another.
             base.pop("api_key", None)
-        return EngineSettings.model_validate(base | self.planner)
+        return EngineSettings.model_validate(base | own)
 
     @property
     def database(self) -> Path:

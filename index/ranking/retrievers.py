@@ -181,8 +181,14 @@ def _with_titles(profile: Profile) -> list[str]:
 
 def _best(scores: NDArray[np.floating], depth: int) -> Ranking:
     """Return the positive scores, best first, ties in order of position."""
-    order = np.argsort(-scores, kind="stable")[:depth]
-    return [(int(position), float(scores[position])) for position in order if scores[position] > 0]
+    if depth < len(scores):
+        # The few that may be among the best, before they are put in order.
+        least = np.partition(scores, -depth)[-depth]
+        positions = np.flatnonzero((scores >= least) & (scores > 0))
+    else:
+        positions = np.flatnonzero(scores > 0)
+    best = positions[np.argsort(-scores[positions], kind="stable")[:depth]]
+    return list(zip(best.tolist(), scores[best].tolist(), strict=True))
 
 
 def _nearest(vectors: VectorIndex, queries: Sequence[Query], depth: int) -> list[Ranking]:

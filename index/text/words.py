@@ -7,6 +7,7 @@ characters and pairs of them. A term is made by the language of the text it is s
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import chain
 
 from index.text import languages
@@ -103,8 +104,9 @@ def forms(words: Sequence[str], language: str = ENGLISH) -> list[list[str]]:
 def content_terms(text: str, language: str = ENGLISH) -> list[str]:
     """Return the distinct terms that carry the topic of `text`, in order; all terms if none does."""
     dropped = function_words(language)
-    kept = [word for word in split(text) if _folded(word) not in dropped]
-    return list(dict.fromkeys(terms(" ".join(kept) or text, language)))
+    said = split(text)
+    kept = [word for word in said if _folded(word) not in dropped]
+    return list(dict.fromkeys(chain.from_iterable(forms(kept or said, language))))
 
 
 def detect(text: str, *, short: bool = False) -> str | None:
@@ -203,6 +205,7 @@ def _folded(word: str) -> str:
     return word if word.isascii() else word.translate(_FOLDED)
 
 
+@cache
 def _without_accents(language: str) -> frozenset[str]:
     return frozenset(map(_folded, stopwords(language)))
 

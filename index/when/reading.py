@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 
@@ -80,9 +80,13 @@ class _Found:
 class _Reader:
     grammar: Grammar
     today: date
+    points: dict[tuple[int, int | None, bool], Point | None] = field(default_factory=dict)
+    """What was read where: several patterns begin with a point, or with nothing before one."""
 
     def read(self, text: str) -> Iterator[Window | str]:
         """Yield windows, and the texts of days that do not exist."""
+        if not self.grammar.any_point.search(text):
+            return  # Every time holds a point, and most questions have none.
         stop = 0
         for place in (_START if self.grammar.language.spaced else _ANY).finditer(text):
             at = place.start()
@@ -153,7 +157,10 @@ class _Reader:
         return point.days if point else None
 
     def _point(self, text: str, at: int, year: int | None = None, *, led: bool = False) -> Point | None:
-        return self.grammar.point(text, at, self.today, year, led=led)
+        key = (at, year, led)
+        if key not in self.points:
+            self.points[key] = self.grammar.point(text, at, self.today, year, led=led)
+        return self.points[key]
 
 
 def _found(days: Days | None, point: Point) -> _Found:

@@ -205,6 +205,14 @@ class RerankingCounts(_Body):
     failed: int
 
 
+class ExpandingCounts(_Body):
+    """Queries since the start: expanded, or searched as they are."""
+
+    expanded: int
+    late: int
+    failed: int
+
+
 class Readiness(_Body):
     status: str
     policy: str
@@ -214,6 +222,9 @@ class Readiness(_Body):
     reranker: str | None = None
     reranking: RerankingCounts | None = None
     """Only with a reranker."""
+    expander: str | None = None
+    expanding: ExpandingCounts | None = None
+    """Only with an expander."""
 
 
 DOCUMENT = {"$ref": "#/components/schemas/Document"}

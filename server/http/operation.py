@@ -75,6 +75,8 @@ async def readyz(request: Request) -> JSONBody:
     }
     if service.reranking is not None:
         body |= {"reranker": service.reranking.reranker.name, "reranking": vars(service.reranking.counts)}
+    if service.expanding is not None:
+        body |= {"expander": service.expanding.expander.name, "expanding": vars(service.expanding.counts)}
     return JSONBody(body)
 
 

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from index.documents import Document, encoded_text, parse_document
 from index.errors import UnknownRetriever
 from index.profiles import Profiles
 from index.ranking.profile import Profile
-from index.ranking.retrievers import BUILT_IN, Query, Ranking, Retrievers
+from index.ranking.retrievers import BUILT_IN, Query, Ranking, Retrievers, _best
 from index.ranking.vectors import VectorIndex
 from index.storage.store import Store
 from index.text.words import terms
@@ -253,3 +255,10 @@ def test_a_name_is_given_to_one_retriever_only() -> None:
     assert names.names[-1] == "own"
     with pytest.raises(ValueError, match="already a retriever 'own'"):
         names.register(own)
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0]), max_size=30), st.integers(1, 40))
+def test_the_best_are_those_of_the_whole_order(scores: list[float], depth: int) -> None:
+    order = sorted(range(len(scores)), key=lambda position: -scores[position])
+    expected = [(position, scores[position]) for position in order[:depth] if scores[position] > 0]
+    assert _best(np.array(scores, np.float32), depth) == expected
