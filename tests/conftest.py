@@ -103,6 +103,7 @@ SLOW = (
     "tests/index/storage",
     "tests/index/test_profiles.py::test_documents_over_the_size",
     "tests/index/test_spaces.py",
+    "tests/index/test_updating.py::test_after_any_changes",
     "tests/server/access/test_browser.py",
     "tests/server/cli",
     "tests/server/http/test_auto.py",

@@ -86,8 +86,7 @@ class VectorIndex:
     @property
     def strays(self) -> int:
         """Number of rows that were added to the index, or are gone from it, since it was built."""
-        rows: int = self._index.ntotal
-        return rows + 2 * len(self._added) - self.size
+        return int(self._index.ntotal) + 2 * len(self._added) - self.size
 
     @property
     def nbytes(self) -> int:

@@ -167,7 +167,7 @@ def history(size: int, first: int = 0) -> list[Document]:
     ]
 
 
-CHANGES: dict[str, Callable[[Profiles], None]] = {
+CHANGES: dict[str, Callable[[Profiles], object]] = {
     "append": lambda profiles: profiles.put("ana", [Document(id="new", text="A new zebra", source="notes")]),
     "replace": lambda profiles: profiles.put("ana", [Document(id="n7", text="A new river", source="notes")]),
     "delete": lambda profiles: profiles.delete_document("ana", "n7"),

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from index.documents import Document
 from index.profiles import Profiles
 from index.ranking import reading
+from index.ranking.people import Turn
 from index.ranking.reading import found_in, names_in, read, turns_in
 from index.storage.store import Store
 from index.text.words import split
@@ -45,9 +46,9 @@ def test_what_is_stored_is_what_was_read() -> None:
         set(), {"ana", "melanie berg"}, {"李 雷"}, set(), set(),
     ]  # fmt: skip
     turns = [list(turns_in(said, 7)) for said in found.turns]
-    assert [(turn.source, turn.speaker, turn.names) for turn in turns[1]] == [
-        (7, "ana", {"mel"}),
-        (7, "melanie berg", {"ana"}),
+    assert turns[1] == [
+        Turn(7, "ana", frozenset({"mel"})),
+        Turn(7, "melanie berg", frozenset({"ana"})),
     ]
     assert [len(own) for own in turns] == [0, 2, 1, 0, 0]
 
