@@ -339,12 +339,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             errors.print("encoding the histories")
             with sides_of(histories, encoder, commands, folder) as sides:
                 comparison = Comparison(sides, histories, given.questions, given.added, errors.print)
+                versions = versions_of(sides)
+                shown = ""
                 for users in sorted(given.users):
                     comparison.round(users)
-                versions = versions_of(sides)
+                    # After each round: a later one may take long.
+                    shown = write(comparison.searched, comparison.adding, versions, given.out)
     except (UnusableData, SideFailed) as error:
         sys.exit(str(error))
-    print(write(comparison.searched, comparison.adding, versions, given.out))
+    print(shown)
 
 
 if __name__ == "__main__":

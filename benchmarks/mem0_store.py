@@ -25,6 +25,8 @@ from typing import Any
 from uuid import uuid4
 
 COLLECTION = "documents"
+LOADED = 50_000
+"""Vectors of one call: they are lists of Python's numbers, and the FAISS store is written at its end."""
 PACKAGES = ("mem0ai", "qdrant-client")
 
 
@@ -70,7 +72,7 @@ def replies(memory: Any, requests: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def _load(memory: Any, request: dict[str, Any], documents: dict[str, str]) -> float:
-    """Insert memories with known vectors, in one call, with the payload of `Memory.add`."""
+    """Insert memories with known vectors, with the payload of `Memory.add`."""
     import numpy as np
 
     vectors = np.load(request["vectors"])
@@ -84,7 +86,9 @@ def _load(memory: Any, request: dict[str, Any], documents: dict[str, str]) -> fl
         payloads.append(payload)
     rows = [row for *_, row in request["load"]]
     began = time.perf_counter()
-    memory.vector_store.insert(vectors=vectors[rows].tolist(), payloads=payloads, ids=ids)
+    for start in range(0, len(ids), LOADED):
+        part = slice(start, start + LOADED)
+        memory.vector_store.insert(vectors[rows[part]].tolist(), payloads[part], ids[part])
     return time.perf_counter() - began
 
 

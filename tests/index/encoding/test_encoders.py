@@ -23,6 +23,7 @@ from index.encoding.encoders import (
 )
 from index.encoding.models import MINILM_SHA256
 from index.encoding.options import EncoderOptions
+from index.encoding.shared import SharedEncoder
 from index.errors import EncoderMismatch, EncoderUnavailable, InvalidName
 from index.storage.store import Store
 from tests.index.fakes import HashEncoder
@@ -345,6 +346,7 @@ class HeldModel(list[object]):
     def __init__(self) -> None:
         super().__init__()
         self.tokenizer = Words()
+        self.batches: list[int] = []
         self.began = threading.Event()
         self.released = threading.Event()
 
@@ -352,6 +354,7 @@ class HeldModel(list[object]):
         return 2
 
     def encode(self, texts: list[str], **_: object) -> np.ndarray:
+        self.batches.append(len(texts))
         self.began.set()
         assert self.released.wait(60)
         return np.zeros((len(texts), 2), np.float32)
@@ -373,6 +376,19 @@ def test_tokens_are_counted_while_a_batch_is_encoded() -> None:
     assert encoder.count_tokens(["green tea", ""]) == [2, 0]
     model.released.set()
     encoding.join()
+
+
+@pytest.mark.parametrize(("device", "batches"), [("cpu", [1] * 64), ("cuda", [31, 31, 2])])
+def test_a_gpu_gets_larger_batches_than_a_processor(device: str, batches: list[int]) -> None:
+    model = HeldModel()
+    model.device = SimpleNamespace(type=device)
+    model.released.set()
+    # 258 tokens each, with the special ones: 31 of them are within 8,192.
+    texts = ["tea!" * 300] * 64
+    encoder = SentenceTransformerEncoder(model, "held", "0" * 64)
+    found = SharedEncoder(encoder).encoded("imports", "ana", texts)
+    assert found.shape == (64, 2)
+    assert model.batches == batches
 
 
 def test_tokens_are_counted_right_by_many_threads_at_once(minilm: SentenceTransformerEncoder) -> None:
