@@ -23,12 +23,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from agent.citations import without_marks
+from agent.policies.quoting import CHOSEN, Thresholds
 from agent.policies.sentences import Reading
 from agent.trajectory import Information, Trajectory
 from benchmarks.declining import Scores, auroc, leave_one_out
 from benchmarks.evidence import Asked, History, UnusableData, last_day, profiles_of, read_histories
 from benchmarks.locomo import check_citations, read_by_policy
 from index.encoding.encoders import Encoder, load_encoder
+from index.profiles import Profiles
 from server import demo
 from training.evaluation.statistics import bootstrap_interval, paired_bootstrap
 
@@ -127,6 +129,16 @@ def score_of(trajectory: Trajectory) -> float:
     return Reading(reads).certainty(trajectory.question)
 
 
+def answers_of(profiles: Profiles, history: History, thresholds: Thresholds = CHOSEN) -> list[Answered]:
+    """Answer the questions of a stored history, each on its day, and measure the answers."""
+    texts = [asked.text for asked in history.questions]
+    days = [asked.today for asked in history.questions]
+    trajectories = read_by_policy(profiles, history.user, texts, DOCUMENTS, days, thresholds)
+    check_citations(profiles, history.user, trajectories)
+    pairs = zip(history.questions, trajectories, strict=True)
+    return [measured(asked, history.user, trajectory) for asked, trajectory in pairs]
+
+
 def measure(name: str, histories: Sequence[History], encoder: Encoder, progress: Progress) -> Dataset:
     """Answer the questions of every person, and those that their history does not answer."""
     answered: list[Answered] = []
@@ -134,14 +146,7 @@ def measure(name: str, histories: Sequence[History], encoder: Encoder, progress:
     bar = progress.add_task(name, total=sum(len(history.questions) for history in histories))
     with profiles_of(histories, encoder) as profiles:
         for history, other in zip(histories, [*histories[1:], *histories[:1]], strict=True):
-            texts = [asked.text for asked in history.questions]
-            days = [asked.today for asked in history.questions]
-            trajectories = read_by_policy(profiles, history.user, texts, DOCUMENTS, days)
-            check_citations(profiles, history.user, trajectories)
-            answered += [
-                measured(asked, history.user, trajectory)
-                for asked, trajectory in zip(history.questions, trajectories, strict=True)
-            ]
+            answered += answers_of(profiles, history)
             strange = list(history.unanswerable)
             if not strange and other is not history:
                 strange = [asked.text for asked in other.questions]
@@ -149,7 +154,7 @@ def measure(name: str, histories: Sequence[History], encoder: Encoder, progress:
                 Unanswerable(history.user, trajectory.question, score_of(trajectory))
                 for trajectory in read_by_policy(profiles, history.user, strange, DOCUMENTS)
             ]
-            progress.advance(bar, len(texts))
+            progress.advance(bar, len(history.questions))
     progress.remove_task(bar)
     return Dataset(name, answered, unanswerable)
 

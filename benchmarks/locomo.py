@@ -26,6 +26,7 @@ from rich.table import Table
 from agent.driver import drive
 from agent.episode import Episode
 from agent.policies.extractive import ExtractivePolicy
+from agent.policies.quoting import CHOSEN, Thresholds
 from agent.trajectory import Limits, Search, Trajectory
 from benchmarks.evidence import CATEGORIES, counted
 from index.documents import Passage
@@ -50,6 +51,7 @@ def read_by_policy(
     questions: Sequence[str],
     documents: int,
     days: Sequence[date] | None = None,
+    thresholds: Thresholds = CHOSEN,
 ) -> list[Trajectory]:
     """Answer every question with the extractive policy, reading at most `documents`.
 
@@ -64,7 +66,7 @@ def read_by_policy(
             return profiles.search(user, [one.query], k, exclude=exclude, scope=scope)[0]
 
         episode = Episode(question, limits=limits, policy="extractive")
-        async with aclosing(drive(episode, ExtractivePolicy(), search)) as events:
+        async with aclosing(drive(episode, ExtractivePolicy(thresholds), search)) as events:
             async for _ in events:
                 pass
         return episode.trajectory

@@ -27,7 +27,7 @@ GROWN = 10
 ALLOWED = 1.3 * GROWN
 
 MATCHED = {
-    *("agent.replies._NAMED", "agent.replies._XML_NAME"),
+    *("agent.expanders._BULLET", "agent.replies._NAMED", "agent.replies._XML_NAME"),
     "agent.policies.sentences._DATE_ALONE",
     *("index.dates._SLASHES", "index.dates._WORDS", "index.formats.mail._HEADER"),
     *(f"index.formats.parts.{name}" for name in ("_FENCE", "_HEADING", "_MINUTE")),

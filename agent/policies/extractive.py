@@ -10,7 +10,7 @@ from itertools import pairwise
 from agent.episode import Episode
 from agent.policies.leads import find_lead
 from agent.policies.phrases import Phrases, phrases
-from agent.policies.quoting import Followed, compose, said_of, select
+from agent.policies.quoting import CHOSEN, Followed, Thresholds, compose, said_of, select
 from agent.policies.sentences import Reading
 from agent.policy import Chunk
 from agent.tags import escape
@@ -18,18 +18,18 @@ from agent.trajectory import Information, Read, Search, Step
 from index.text.languages import ENGLISH
 from index.text.words import FUNCTION_WORDS, words
 
-MISSING = 0.2
-"""The share of the question, weighted by rarity, that has to be missing for another search."""
-
 
 class ExtractivePolicy:
     """See the module. It searches only while words of the question are missing from what it would quote."""
 
     name = "extractive"
 
+    def __init__(self, thresholds: Thresholds = CHOSEN) -> None:
+        self._thresholds = thresholds
+
     async def generate(self, episode: Episode, max_tokens: int) -> AsyncGenerator[Chunk, None]:
         del max_tokens  # Without a model there are no tokens to count.
-        yield Chunk(_turn(episode), finish="stop")
+        yield Chunk(_turn(episode, self._thresholds), finish="stop")
 
     async def check(self) -> str:
         return "no model: it quotes the history"
@@ -38,7 +38,7 @@ class ExtractivePolicy:
         """Nothing to release."""
 
 
-def _turn(episode: Episode) -> str:
+def _turn(episode: Episode, at: Thresholds) -> str:
     # Normalized as the trajectory returns it: the rest of a later query is the name that it followed.
     question = escape(" ".join(episode.question.split()))
     reading = Reading(episode.reads)
@@ -47,8 +47,8 @@ def _turn(episode: Episode) -> str:
     if not episode.must_answer and question and not queries:
         return _block("think", _plan(question, said)) + _block("search", question)
     followed = _followed(question, episode.steps)
-    chosen = select(question, reading, followed)
-    if not episode.must_answer and reading.share(question, chosen.missing) >= MISSING:
+    chosen = select(question, reading, followed, at)
+    if not episode.must_answer and reading.share(question, chosen.missing) >= at.missing:
         lead = find_lead(question, reading, chosen.newest, " ".join(queries))
         if lead:
             thought = said.lead.format(name=lead.name, number=lead.number)
@@ -59,7 +59,7 @@ def _turn(episode: Episode) -> str:
         # Nothing can be said about a history that was not searched.
         return _block("think", said.unsearched) + _block("answer", said.unread)
     told = said_of(episode.notices, said)
-    answer = "\n".join([*told, compose(question, reading, chosen, said, episode.plan)])
+    answer = "\n".join([*told, compose(question, reading, chosen, said, episode.plan, at)])
     return _block("think", _conclusion(episode.reads, said)) + _block("answer", answer)
 
 

@@ -12,27 +12,41 @@ from agent.tags import escape
 from index.text.words import terms
 from index.values import Notice
 
-TELLING = 1.25
-"""Quote the sentences whose weight is at most this far below the best one's: odds of 1 to 3.5."""
-NEAR = 2.0
-"""The same, for the passages whose words and names decide whether and what to search next."""
 PASSAGES, FROM_PASSAGE = 4, 2
 """The most passages that are quoted about the question itself, and the most sentences of one."""
-WITHIN = 0.66
-"""The same as TELLING, for a further sentence of a passage that is quoted."""
-CERTAIN = 0.16
-"""Below this `Reading.certainty`, an answer says that the history does not tell, and quotes the nearest."""
-ABOUT = 0.3
-"""The same, for a passage about a followed name."""
-CHANGED = 2.0
-"""The same as TELLING, for what may have replaced another or been replaced."""
 OLDER = 2
 """The most sentences that are quoted as replaced."""
-MOST = 0.5
-"""The share of the question, weighted by rarity, that the best sentence has if it is about a change."""
 
 _BRACKETED = re.compile(r"[\[【]\^?(\d[\d\s,]*)(?:†[^\]】\n]{0,40})?[\]】]")
 """A number in brackets as `agent.citations.MARK` reads it."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Decide what is quoted and when to search on; `python -m benchmarks.thresholds` varies them.
+
+    Those of weights are logarithms of odds (see sentences.py).
+    """
+
+    telling: float = 1.25
+    """Quote the sentences whose weight is at most this far below the best one's: odds of 1 to 3.5."""
+    near: float = 2.0
+    """The same, for the passages whose words and names decide whether and what to search next."""
+    within: float = 0.66
+    """The same, for a further sentence of a passage that is quoted."""
+    about: float = 0.3
+    """The same, for a further sentence of a passage about a followed name."""
+    changed: float = 2.0
+    """The same as `telling`, for what may have replaced another or been replaced."""
+    most: float = 0.5
+    """The share of the question, weighted by rarity, that the best sentence has if it is about a change."""
+    certain: float = 0.16
+    """Below this `Reading.certainty`, an answer says that the history does not tell, with the nearest."""
+    missing: float = 0.2
+    """The share of the question, weighted by rarity, that has to be missing for another search."""
+
+
+CHOSEN = Thresholds()
 
 
 @dataclass(frozen=True)
@@ -62,15 +76,17 @@ class Selection:
         return frozenset(one.read.number for one in self.about[-1][1]) if self.about else self.near
 
 
-def select(question: str, reading: Reading, followed: Sequence[Followed]) -> Selection:
+def select(
+    question: str, reading: Reading, followed: Sequence[Followed], at: Thresholds = CHOSEN
+) -> Selection:
     """Choose what to quote, most relevant first.
 
     Following a name helped if the passage that was found first for it is about it, or if a passage about it
     has a word of the question that was missing. What else it brought is left out.
     """
     ranked = reading.rank(question)
-    direct, older = _in_order(question, reading, ranked)
-    near = frozenset(sentence.read.number for sentence in _telling(ranked, NEAR))
+    direct, older = _in_order(question, reading, ranked, at)
+    near = frozenset(sentence.read.number for sentence in _telling(ranked, at.near, at.within))
     quoted = {sentence.read.number for sentence in (*direct, *older)}
     missing = reading.missing(question, near)
     about = []
@@ -88,21 +104,28 @@ def select(question: str, reading: Reading, followed: Sequence[Followed]) -> Sel
         if ranked:
             best = ranked[0]
             number = best.read.number
-            same = [one for one in ranked if one.read is best.read and one.weight >= best.weight - ABOUT]
+            same = [one for one in ranked if one.read is best.read and one.weight >= best.weight - at.about]
             about.append((lead.name, same[:FROM_PASSAGE]))
             quoted.add(number)
             missing -= reading.held(number)
     return Selection(direct, older, about, missing, near)
 
 
-def compose(question: str, reading: Reading, chosen: Selection, said: Phrases, plan: str = "") -> str:
+def compose(
+    question: str,
+    reading: Reading,
+    chosen: Selection,
+    said: Phrases,
+    plan: str = "",
+    at: Thresholds = CHOSEN,
+) -> str:
     """Quote what answers the question, best first, with citations, in a frame of own words.
 
     With a plan, the best sentence about each of its lines follows those about the question.
     """
     if not chosen.direct:
         return said.silent
-    if not chosen.about and reading.certainty(question) < CERTAIN:
+    if not chosen.about and reading.certainty(question) < at.certain:
         return "\n".join([said.nearest, *_quotes(chosen.direct[:1])])
     lines = [said.says, *_quotes(chosen.direct)]
     if chosen.older:
@@ -138,10 +161,10 @@ def _span(notice: Notice) -> str:
 
 
 def _in_order(
-    question: str, reading: Reading, ranked: Sequence[Sentence]
+    question: str, reading: Reading, ranked: Sequence[Sentence], at: Thresholds
 ) -> tuple[list[Sentence], list[Sentence]]:
     """The sentences to quote on the question itself, best first, and those that the first one replaced."""
-    direct = _telling(ranked, TELLING)
+    direct = _telling(ranked, at.telling, at.within)
     language = reading.language_of(question)
     asks = order(question, language)
     if asks:
@@ -152,9 +175,9 @@ def _in_order(
         return direct, []
     asked = topic(reading.asked(question), reading.language)
     worth = reading.worth(asked)
-    if sum(worth[term] for term in asked.intersection(terms(ranked[0].text, reading.language))) < MOST:
+    if sum(worth[term] for term in asked.intersection(terms(ranked[0].text, reading.language))) < at.most:
         return direct, []
-    least = ranked[0].weight - (CHANGED if asks else TELLING)
+    least = ranked[0].weight - (at.changed if asks else at.telling)
     answering = [sentence for sentence in ranked if sentence.weight >= least]
     loose = asks == "newest"
     change = changed(ranked[0], answering, asked, reading.language, loose=loose)
@@ -164,8 +187,10 @@ def _in_order(
     return [first, *(one for one in direct if one.read is first.read and one is not first)], older[:OLDER]
 
 
-def _telling(ranked: Sequence[Sentence], gap: float) -> list[Sentence]:
+def _telling(ranked: Sequence[Sentence], gap: float, within: float) -> list[Sentence]:
     """The sentences within `gap` of the best one, passage by passage, most relevant first.
+
+    Further ones of a passage are `within` of its first one.
 
     A text that stands in several passages is taken once.
     """
@@ -178,7 +203,7 @@ def _telling(ranked: Sequence[Sentence], gap: float) -> list[Sentence]:
         if sentence.text in texts or (number not in found and len(found) == PASSAGES):
             continue
         same = found.setdefault(number, [])
-        if not same or (len(same) < FROM_PASSAGE and sentence.weight >= same[0].weight - WITHIN):
+        if not same or (len(same) < FROM_PASSAGE and sentence.weight >= same[0].weight - within):
             found[number].append(sentence)
             texts.add(sentence.text)
     return [sentence for sentences in found.values() for sentence in sentences]

@@ -1,7 +1,7 @@
 """An expander writes sentences that may answer a question, and a search looks for what is like them, too.
 
 A question names an attribute ("appearance") where a text has an instance ("I'm 5'8"). The vector of a query
-becomes the mean of its own and those of the sentences, as in HyDE (Gao et al. 2023, equation 8); its words,
+becomes the mean of its own and those of the sentences, as in HyDE (Gao et al. 2023); its words,
 names and times stay its own. The search does not depend on it: sentences that come too late, or cannot be
 used, leave the question alone, and that is counted.
 """

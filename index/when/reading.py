@@ -81,7 +81,7 @@ class _Reader:
     grammar: Grammar
     today: date
     points: dict[tuple[int, int | None, bool], Point | None] = field(default_factory=dict)
-    """What was read where: several patterns begin with a point, or with nothing before one."""
+    """Points read so far, by place, year and lead: several patterns try the same place."""
 
     def read(self, text: str) -> Iterator[Window | str]:
         """Yield windows, and the texts of days that do not exist."""
