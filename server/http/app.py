@@ -33,6 +33,7 @@ from server.openai import errors as errors_openai
 from server.openai import routes as routes_openai
 from server.service import Service
 from server.settings import Settings
+from server.web import routes as web
 
 DESCRIPTION = """\
 Answers a question *for one person*: it searches that person's own history, reads what it finds, and \
@@ -123,6 +124,7 @@ def create_app(
         app.include_router(router, prefix="/v1/users/{user:name}")
     app.include_router(routes_openai.router)
     app.include_router(operation.router)
+    app.include_router(web.router)
     return app
 
 

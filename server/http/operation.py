@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import HTMLResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
@@ -21,11 +21,6 @@ DOCS_FILES = Mount("/docs/files", StaticFiles(packages=[("fastapi_offline", "sta
 READY_S = 10.0
 
 router = APIRouter(tags=["operation"])
-
-
-@router.get("/", include_in_schema=False)
-async def root(request: Request) -> RedirectResponse:
-    return RedirectResponse(f"{_prefix(request)}/docs")
 
 
 @router.get("/docs", include_in_schema=False)
