@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict
 
-from agent.trajectory import Trajectory
+from agent.trajectory import FinishReason, Trajectory
 from index.values import Period
 
 if TYPE_CHECKING:
@@ -95,6 +95,29 @@ class AnswerRecord:
             named_by=data.get("named_by"),
             remembered=data.get("remembered"),
             not_remembered=data.get("not_remembered"),
+        )
+
+
+@dataclass(frozen=True)
+class AnswerSummary:
+    """A past question, as a list of them shows it."""
+
+    id: str
+    created_at: str
+    question: str
+    method: str
+    finish_reason: FinishReason
+    answer: str | None
+    redacted: bool = False
+    """Whether text of documents that were deleted since was removed from it."""
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        """Reads the body of an answer, and ignores the rest. Raises KeyError."""
+        return cls(
+            **{name: body[name] for name in ("id", "created_at", "question", "method", "finish_reason")},
+            answer=body["answer"],
+            redacted=body.get("redacted", False),
         )
 
 

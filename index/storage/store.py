@@ -18,7 +18,7 @@ from index.encoding.encoders import EncoderManifest
 from index.encoding.spool import Spool
 from index.errors import EncoderMismatch, UnknownSpace, UnknownUser
 from index.storage import answers, opening, profiles, schema
-from index.storage.answers import StoredAnswer
+from index.storage.answers import Place, StoredAnswer
 from index.storage.database import connect
 from index.storage.health import Health
 from index.storage.profiles import EncodedDocument, StoredProfile
@@ -272,6 +272,18 @@ class Store:
         """Raises UnknownUser or UnknownDocument."""
         with self._read() as connection:
             return answers.find(connection, user, answer_id)
+
+    def answers(
+        self, user: str, before: Place | None = None, limit: int = 100
+    ) -> list[tuple[Place, dict[str, Any]]]:
+        """Return a page of stored answers, newest first. Raises UnknownUser."""
+        with self._read() as connection:
+            return answers.page(connection, user, before, limit)
+
+    def delete_answer(self, user: str, answer_id: str) -> None:
+        """Delete a stored answer. Raises UnknownUser or UnknownDocument."""
+        self.open()
+        self.database.delete(lambda connection: answers.remove(connection, user, answer_id))
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from agent.driver import Event
 from agent.trajectory import Message
 from index.documents import Document
+from index.storage.answers import Place
 from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt
 from server.access.gate import Action, Forbidden, Gate, IdentityConflict, Principal
 from server.access.identity import Identity, identify
@@ -141,3 +142,15 @@ class Access:
         """Body of a stored answer."""
         self.check("read", user)
         return await self._service.stored_answer(user, answer_id)
+
+    async def answers(
+        self, user: str, before: Place | None, limit: int
+    ) -> list[tuple[Place, Mapping[str, Any]]]:
+        """At most `limit` stored answers before that place in time, newest first, each with its place."""
+        self.check("read", user)
+        return await self._service.run(self._store.answers, user, before, limit)
+
+    async def delete_answer(self, user: str, answer_id: str) -> None:
+        """Delete a stored answer. Documents, also a remembered question, stay."""
+        self.check("write", user)
+        await self._service.run(self._store.delete_answer, user, answer_id)

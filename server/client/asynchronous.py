@@ -25,7 +25,7 @@ from index.values import (
     Tally,
     check_name,
 )
-from server.answers import AnswerRecord, AskOptions
+from server.answers import AnswerRecord, AnswerSummary, AskOptions
 from server.client import replies
 from server.client.errors import ApiError, problem, refusal, understood
 
@@ -209,6 +209,25 @@ class AsyncClient:
         data = await self._json("GET", f"{_user(user)}/answers/{_segment(answer_id)}")
         with understood():
             return AnswerRecord.from_dict(data)
+
+    async def answers(self, user: str) -> AsyncGenerator[AnswerSummary, None]:
+        """Past questions in short, newest first, read a page at a time."""
+        query: dict[str, str] = {}
+        while True:
+            data = await self._json("GET", f"{_user(user)}/answers", params=query)
+            with understood():
+                page = [AnswerSummary.of(item) for item in data["answers"]]
+                cursor = data["next_cursor"]
+            for summary in page:
+                yield summary
+            if cursor is None:
+                return
+            query = {"cursor": cursor}
+
+    async def delete_answer(self, user: str, answer_id: str) -> None:
+        """Delete a stored answer; documents stay."""
+        async with self._stream("DELETE", f"{_user(user)}/answers/{_segment(answer_id)}"):
+            pass
 
     async def _json(self, method: str, path: str, **request: Any) -> Any:
         async with self._stream(method, path, **request) as response:

@@ -14,6 +14,7 @@ from agent.trajectory import Citation, Cost, FinishReason, Trajectory
 from index.documents import Document, Name, Passage, Text, check_storable
 from index.numbers import Integer
 from index.values import ANY_TIME, Period
+from server.answers import AnswerSummary
 from server.settings import QuestionLimits
 
 MOST_QUERIES = 64
@@ -190,6 +191,13 @@ class AnswerBody(Outcome):
     """With `remember`: id of the document that the question became."""
     not_remembered: str | None
     """With `remember`: why it did not become one."""
+
+
+class AnswerPage(_Body):
+    answers: list[AnswerSummary]
+    """Newest first."""
+    next_cursor: str | None
+    """Cursor of the next page, with older answers; null on the last one."""
 
 
 class Health(_Body):

@@ -62,7 +62,10 @@ async function submit() {
     }
     if (ended === null) throw new Error(t("cut_off"));
     if (ended.finish_reason === null) status("failed");
-    else finish(steps, ended);
+    else {
+      finish(steps, ended);
+      document.dispatchEvent(new Event("answered"));
+    }
   } catch (error) {
     if (mine !== asking) return;
     if (mine.signal.aborted) status("stopped");

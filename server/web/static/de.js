@@ -26,5 +26,7 @@ export default {
   max_tokens_reached: "kein Token übrig war", deadline: "die Frist vorbei war",
   invalid_reply: "die Ausgabe des Modells unbrauchbar war", policy_error: "das Modell versagt hat",
   cancelled: "sie abgebrochen wurde",
+  past: "Frühere Fragen", past_none: "Noch keine.", more: "Ältere zeigen", delete: "Löschen",
+  delete_answer: "Löschen: {question}", really: "Wirklich löschen?", cancel: "Behalten",
   unreachable: "Der Server ist nicht erreichbar", cut_off: "Die Antwort brach ab",
 };

@@ -32,6 +32,17 @@ export function marked(text, ranges) {
   return [...pieces, points.slice(at).join("")];
 }
 
+/** Ask before something is deleted: resolves to whether to go on. */
+export function confirmed(subject) {
+  const dialog = $("#confirm");
+  $("p", dialog).textContent = subject;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), {once: true});
+  });
+}
+
 /** A problem as people read it: its title, and the detail. */
 export function problemBox(error) {
   const problem = error.problem ?? {title: t("unreachable"), detail: error.message};

@@ -24,5 +24,7 @@ export default {
   answered: "it was answered", max_searches_reached: "no search was left", max_tokens_reached: "no token was left",
   deadline: "the time was over", invalid_reply: "the policy's reply was not usable",
   policy_error: "the policy failed", cancelled: "it was cancelled",
+  past: "Past questions", past_none: "None yet.", more: "Show older ones", delete: "Delete",
+  delete_answer: "Delete: {question}", really: "Delete this?", cancel: "Keep",
   unreachable: "The server cannot be reached", cut_off: "The answer was cut off",
 };

@@ -3,6 +3,7 @@ import {onKeyWanted} from "./api.js";
 import {loadChoices, startAsking} from "./ask.js";
 import {askForKey} from "./document.js";
 import {$, problemBox} from "./dom.js";
+import {startPast} from "./past.js";
 import {current, speak} from "./texts.js";
 
 onKeyWanted(askForKey);
@@ -13,4 +14,5 @@ $("#theme").addEventListener("change", (event) => {
 });
 speak();
 startAsking();
+startPast();
 loadChoices().catch((error) => $("#problem").replaceChildren(problemBox(error)));

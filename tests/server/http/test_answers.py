@@ -15,7 +15,7 @@ from agent.policies.scripted import ScriptedPolicy
 from agent.policies.tags import TagsPolicy
 from agent.policy import Chunk
 from agent.trajectory import PolicyFault, Trajectory
-from server.http.bodies import AnswerBody
+from server.http.bodies import AnswerBody, AnswerPage
 from tests.engine import Engine, turns, writes
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of, full_disk
@@ -43,6 +43,60 @@ async def test_an_answer_is_stored_as_it_was_sent(api: Api) -> None:
     assert (await api.client.get(f"/v1/users/ana/answers/{body['id']}")).json() == body
     response = await api.client.get("/v1/users/ana/answers/other")
     assert (response.status_code, response.json()["type"]) == (404, "urn:pr2:problem:unknown-document")
+
+
+async def test_past_questions_are_listed_in_pages_newest_first(api: Api) -> None:
+    await api.put("ana", ANA)
+    await api.put("ben", BEN)
+    asked = [(await api.ask("ana", f"Question {number}?")).json() for number in range(5)]
+    await api.ask("ben")
+    seen: list[dict[str, Any]] = []
+    query: dict[str, Any] = {"limit": 2}
+    while True:
+        page = (await api.client.get("/v1/users/ana/answers", params=query)).json()
+        AnswerPage.model_validate(page)
+        seen += page["answers"]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert [one["id"] for one in seen] == [one["id"] for one in reversed(asked)]
+    assert seen[0] == {
+        **{name: asked[-1][name] for name in ("id", "created_at", "question", "method", "answer")},
+        "finish_reason": "answered",
+        "redacted": False,
+    }
+
+
+async def test_a_past_question_is_deleted_and_its_documents_stay(api: Api) -> None:
+    await api.put("ana", ANA)
+    path = f"/v1/users/ana/answers/{(await api.ask('ana')).json()['id']}"
+    assert (await api.client.delete(path.replace("ana", "ben"))).status_code == 404
+    assert (await api.client.delete(path)).status_code == 204
+    for again in (await api.client.get(path), await api.client.delete(path)):
+        assert (again.status_code, again.json()["type"]) == (404, "urn:pr2:problem:unknown-document")
+    assert (await api.client.get("/v1/users/ana/answers")).json() == {"answers": [], "next_cursor": None}
+    assert len((await api.client.get("/v1/users/ana/documents")).json()["documents"]) == len(ANA)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": 0},
+        {"limit": 101},
+        {"cursor": "x"},
+        {"cursor": "1.5"},
+        {"cursor": "1.5-"},
+        {"cursor": "1.5-\0"},
+        {"cursor": "1e9-x"},
+        {"cursor": "nan-x"},
+    ],
+)
+async def test_a_page_of_past_questions_that_cannot_be_is_refused(api: Api, query: dict[str, Any]) -> None:
+    await api.put("ana", ANA)
+    response = await api.client.get("/v1/users/ana/answers", params=query)
+    assert response.status_code == 422
+    nobody = await api.client.get("/v1/users/nobody/answers")
+    assert (nobody.status_code, nobody.json()["type"]) == (404, "urn:pr2:problem:unknown-user")
 
 
 async def test_answers_are_as_separate_as_the_users(api: Api) -> None:

@@ -211,6 +211,8 @@ async def test_head_does_not_read_a_whole_profile(make_service: MakeService) -> 
         ("/v1/users/ana/documents", "GET, PUT, DELETE, HEAD, OPTIONS"),
         ("/v1/users/ana/documents/a%2Fb", "GET, DELETE, HEAD, OPTIONS"),
         ("/v1/users/ana/search", "POST, OPTIONS"),
+        ("/v1/users/ana/answers", "GET, POST, HEAD, OPTIONS"),
+        ("/v1/users/ana/answers/r1", "GET, DELETE, HEAD, OPTIONS"),
         ("/v1/chat/completions", "POST, OPTIONS"),
         ("/healthz", "GET, HEAD, OPTIONS"),
         ("/mcp", "POST, OPTIONS"),
