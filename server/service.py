@@ -32,6 +32,7 @@ from index.storage.answers import StoredAnswer
 from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt, check_name
 from index.when.scope import scope_of
 from server.answers import AnswerRecord, AskOptions
+from server.metrics import Metrics
 from server.queue import Allowance, Busy, FairQueue, FairThreads, Ticket
 from server.remembering import as_document
 from server.running import AnswerRequest, Runner
@@ -123,6 +124,9 @@ class Service:
         limits = settings.limits
         self.queue = FairQueue(limits.concurrency, limits.queue, each=limits.queue_per_user)
         self.allowance = Allowance(settings.limits.requests)
+        self.metrics = Metrics()
+        self.metrics.gauge("pr2_running_answers", "Answers in progress.", lambda: self.queue.running)
+        self.metrics.gauge("pr2_waiting_answers", "Questions in the queue.", lambda: self.queue.waiting)
         self._threads = ThreadPoolExecutor(THREADS, "pr2")
         # Separate from the others: deadlines bound the wait for a slow search, but nothing bounds storing.
         self._searches = FairThreads(THREADS, "pr2-search")
@@ -134,6 +138,10 @@ class Service:
         if reranker:
             shape = (settings.rerank_candidates, settings.rerank_ms)
             self.reranking = Reranking(reranker, *shape, self._reranks.run)
+            counts = self.reranking.counts
+            self.metrics.counts(
+                "pr2_reranked_queries", "Queries, by what the reranker did.", "outcome", lambda: vars(counts)
+            )
         self._search = AsyncSearch(profiles, self._searches.run, "searches", self.reranking)
         self._short_searches = FairQueue(THREADS, sys.maxsize)
         search = AsyncSearch(profiles, self._episodes.run, "answers", self.reranking)
@@ -327,6 +335,7 @@ class Service:
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
         trajectory: Trajectory | None = None
         async with AsyncExitStack() as stack:
+            stack.callback(lambda: trajectory or self.metrics.cancelled(request.method.name))
             other = None
             if request.compare:
                 other = asyncio.create_task(self._runner.without_profile(request, tickets[-1]))
@@ -356,6 +365,7 @@ class Service:
             # The answer is finished, and withholding it would help nobody.
             _log.error("an answer is delivered that cannot be stored: %s", error)
             record = replace(record, stored=False)
+        self.metrics.answered(record.method, trajectory, stored=record.stored, compared=request.compare)
         yield record
 
     async def _remember(self, message: Document, record: AnswerRecord) -> AnswerRecord:

@@ -24,6 +24,7 @@ from index.when.zones import zone_named
 from server.access.patterns import LOOPBACK_ORIGINS
 from server.access.settings import Hosts, IdentitySettings, Origins, PublicURL, RootPath
 from server.http.settings import ConnectionSettings
+from server.logs import LogFormat
 
 CONFIGURATION = Path("pr2.toml")
 """Configuration file, in the current folder."""
@@ -87,6 +88,15 @@ class Settings(BaseSettings):
     """Secret that every request must bring, as `Authorization: Bearer TOKEN`."""
     identity: IdentitySettings = IdentitySettings()
     connections: ConnectionSettings = ConnectionSettings()
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[Integer, Field(ge=0, le=65_535)] | None = None
+    """Port of /metrics, which needs no token there. Without one, /metrics is on the server's own port."""
+    log_format: LogFormat = "text"
+    """Lines of `pr2 serve`: `text`, or one JSON object each."""
+    log_text: bool = False
+    """With `json`, messages may say names and texts of users; without it, they are templates alone."""
+    audit_log: Path | None = None
+    """File to which who read, wrote, asked and erased what is appended, one JSON object a line; ids only."""
     grace_s: Number = Field(8, ge=0)
     """Seconds that requests in progress have once the server is to stop. Docker kills after 10."""
     data: Path = Path("data")

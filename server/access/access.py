@@ -1,4 +1,4 @@
-"""The service as seen by one principal: the gate checks every call that names a user."""
+"""The service as seen by one principal: every call that names a user is checked by the gate, and noted."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -10,6 +10,7 @@ from agent.trajectory import Message
 from index.documents import Document
 from index.storage.answers import Place
 from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt
+from server.access.audit import note
 from server.access.gate import Action, Forbidden, Gate, IdentityConflict, Principal
 from server.access.identity import Identity, identify
 from server.answers import AnswerRecord, AskOptions
@@ -35,7 +36,15 @@ class Access:
 
         Every method checks; call this to refuse before work that precedes the method.
         """
-        self._gate.check(self._principal, action, user)
+        try:
+            self._gate.check(self._principal, action, user)
+        except (Forbidden, IdentityConflict):
+            note(self._principal, action, user, allowed=False)
+            raise
+
+    def _enter(self, action: Action, user: str, what: str, item: str = "") -> None:
+        self.check(action, user)
+        note(self._principal, action, user, what, item)
 
     def identify(self, named: Mapping[str, str | None]) -> Identity:
         """The user of a request that names these users, by where. See `identity.identify`."""
@@ -43,18 +52,19 @@ class Access:
 
     async def users(self) -> list[str]:
         """Users with stored data whom the principal may see."""
+        note(self._principal, "read", "", "users")
         return [user for user in await self._service.run(self._store.users) if self._may("read", user)]
 
     def _may(self, action: Action, user: str) -> bool:
         try:
-            self.check(action, user)
+            self._gate.check(self._principal, action, user)
         except (Forbidden, IdentityConflict):
             return False
         return True
 
     async def put(self, user: str, documents: PutItems, **options: Unpack[PutOptions]) -> PutReport:
         """See Profiles.put. `documents` is read in a thread."""
-        self.check("write", user)
+        self._enter("write", user, "documents")
         return await self._stop.unless(self._service.put, user, documents, **options)
 
     async def documents(self, user: str) -> AsyncGenerator[Document, None]:
@@ -66,27 +76,27 @@ class Access:
 
     async def pages(self, user: str) -> AsyncGenerator[list[Document], None]:
         """All documents, a page at a time."""
-        self.check("read", user)
+        self._enter("read", user, "documents")
         async with aclosing(self._service.pages(user)) as pages:
             async for page in pages:
                 yield page
 
     async def page(self, user: str, after: int, limit: int) -> list[tuple[int, Document]]:
         """At most `limit` documents behind the position `after`, each with its position."""
-        self.check("read", user)
+        self._enter("read", user, "documents")
         return await self._service.run(self._store.documents, user, after, limit)
 
     async def document(self, user: str, document_id: str) -> Document:
-        self.check("read", user)
+        self._enter("read", user, "document", document_id)
         return await self._service.run(self._store.document, user, document_id)
 
     async def delete_document(self, user: str, document_id: str) -> None:
-        self.check("write", user)
+        self._enter("write", user, "deletion", document_id)
         await self._service.delete_document(user, document_id)
 
     async def erase(self, user: str) -> Receipt:
         """See Profiles.erase."""
-        self.check("erase", user)
+        self._enter("erase", user, "everything")
         return await self._service.erase(user)
 
     async def search(
@@ -98,12 +108,12 @@ class Access:
         period: Period = ANY_TIME,
     ) -> list[list[Passage]]:
         """The best passages for each query, best first. Defaults to the settings' retriever."""
-        self.check("read", user)
+        self._enter("read", user, "search")
         return await self._stop.unless(self._service.search, user, queries, k, retriever, period)
 
     async def similar(self, user: str, document_ids: Sequence[str], k: int) -> list[list[Passage]]:
         """See Profiles.similar."""
-        self.check("read", user)
+        self._enter("read", user, "similar")
         return await self._stop.unless(self._service.similar, user, document_ids, k)
 
     async def begin(
@@ -120,7 +130,7 @@ class Access:
         `named_by` says where the request names the user, unless its connection does. To remember a question
         takes the right to write; without it, the setting `remember` has no effect.
         """
-        self.check("ask", user)
+        self._enter("ask", user, "question")
         if options.get("remember"):
             self.check("write", user)
         elif options.get("remember") is None:
@@ -140,7 +150,7 @@ class Access:
 
     async def stored_answer(self, user: str, answer_id: str) -> Mapping[str, Any]:
         """Body of a stored answer."""
-        self.check("read", user)
+        self._enter("read", user, "answer", answer_id)
         return await self._service.stored_answer(user, answer_id)
 
     async def answers(

@@ -9,6 +9,8 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +22,7 @@ from server.http.descriptors import TooFewDescriptors, connection_limit, open_fi
 from server.settings import Settings
 
 if TYPE_CHECKING:
+    from server.metrics import Metrics
     from server.service import Service
 
 _CLOSING_S = 1
@@ -125,7 +128,6 @@ async def _serve(settings: Settings, listener: socket.socket, limit: int, with_d
     from server.assembly import open_service
     from server.http.app import create_app
     from server.http.serving import Server
-    from server.logs import log_config
 
     service = open_service(settings)
 
@@ -140,16 +142,50 @@ async def _serve(settings: Settings, listener: socket.socket, limit: int, with_d
             typer.echo(
                 f"added {', '.join(added)}" if added else "the store is not empty: no demo users added"
             )
-        logging.config.dictConfig(log_config())
+        logging.config.dictConfig(_log_config(settings))
         app = create_app(settings, service)
         server = Server(app, settings, limit, app.state.pr2.stop, say_what_to_try)
         listen(listener)
         try:
-            await server.serve(sockets=[listener])
+            with metrics_served(settings, service.metrics):
+                await server.serve(sockets=[listener])
         except SystemExit as stopped:
             await _leave(service, stopped.code)
     finally:
         await service.aclose()
+
+
+def _log_config(settings: Settings) -> dict[str, Any]:
+    from server.access.audit import AuditFile
+    from server.logs import log_config
+
+    if settings.audit_log is not None:
+        try:
+            AuditFile(str(settings.audit_log)).close()
+        except OSError as error:
+            raise BadInput(f"audit_log: {settings.audit_log} cannot be written: {error.strerror}") from None
+    return log_config(settings.log_format, text=settings.log_text, audit=settings.audit_log)
+
+
+@contextmanager
+def metrics_served(settings: Settings, metrics: "Metrics") -> Iterator[int | None]:
+    """Serve the metrics at their own port, if they have one. Raises BadInput if it is taken."""
+    from prometheus_client import start_http_server
+
+    if settings.metrics_port is None:
+        yield None
+        return
+    host, port = settings.metrics_host, settings.metrics_port
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        raise BadInput(f"cannot serve the metrics at {host} port {port}: {error.strerror}") from None
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 async def _leave(service: "Service", code: object) -> None:

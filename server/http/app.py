@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -23,6 +23,7 @@ from server.assembly import open_service
 from server.http import answers, operation, profiles
 from server.http.content_encoding import ContentEncoding
 from server.http.middleware import BodyLimit, HeadAsGet
+from server.http.observing import Observed, noting_route
 from server.http.paths import EncodedPath, allowed_methods
 from server.http.problems import HANDLED, PROBLEM_RESPONSE, PROBLEM_SCHEMAS, ProblemResponse, problem_of
 from server.http.sse import KEEP_ALIVE_S
@@ -79,6 +80,7 @@ def create_app(
         service,
         settings.public_url,
         settings.identity.list_users,
+        settings.metrics_port is not None,
     )
     mcp = MCPEndpoint(state.access, users_named=settings.identity.names_users)
 
@@ -120,11 +122,10 @@ def create_app(
     for error in (*HANDLED, Exception):
         app.add_exception_handler(error, _on_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    for router in (profiles.router, answers.router):
-        app.include_router(router, prefix="/v1/users/{user:name}")
-    app.include_router(routes_openai.router)
-    app.include_router(operation.router)
-    app.include_router(web.router)
+    person = "/v1/users/{user:name}"
+    routers = ((person, profiles), (person, answers), ("", routes_openai), ("", operation), ("", web))
+    for prefix, module in routers:
+        app.include_router(module.router, prefix=prefix, dependencies=[Depends(noting_route(prefix))])
     return app
 
 
@@ -152,7 +153,7 @@ class _App(FastAPI):
             token=settings.token.get_secret_value() if settings.token else None,
             refuse=error_response,
         )
-        return EncodedPath(guard, settings.root_path)
+        return EncodedPath(Observed(guard, self.state.pr2), settings.root_path)
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()

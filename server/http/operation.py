@@ -5,8 +5,10 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
+from prometheus_client.exposition import choose_encoder
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
@@ -69,3 +71,13 @@ async def readyz(request: Request) -> JSONBody:
     if service.reranking is not None:
         body |= {"reranker": service.reranking.reranker.name, "reranking": vars(service.reranking.counts)}
     return JSONBody(body)
+
+
+@router.get("/metrics", summary="Counts and times for Prometheus", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """No label holds a user, an id or a text of theirs. With `metrics_port`, they are there instead."""
+    state = of(request)
+    if state.metrics_elsewhere:
+        raise HTTPException(404, "the metrics have a port of their own (metrics_port)")
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(state.service.metrics.registry), headers={"Content-Type": content_type})

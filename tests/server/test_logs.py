@@ -1,13 +1,16 @@
-"""The log: repeated lines are counted."""
+"""The log: repetitions are counted, and JSON holds nothing of a user's unless that is switched on."""
 
+import json
 import logging
+import logging.config
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.logs import WINDOW_S, Repeats
+from server.logs import FIELDS, WINDOW_S, JSONLines, Repeats, log_config, request_id
 
 
 class Log:
@@ -78,3 +81,66 @@ def test_every_line_is_written_or_counted(steps: list[tuple[str, float]]) -> Non
     for kind in "abc":
         counted = sum(int(line.split()[0]) for line in log.lines if line.endswith(f"more like: {kind}"))
         assert log.lines.count(kind) + counted == sum(kind == other for other, _ in steps)
+
+
+def record(message: str, *args: object, error: Exception | None = None, **fields: Any) -> logging.LogRecord:
+    info = (type(error), error, error.__traceback__) if error else None
+    made = logging.LogRecord("pr2.test", logging.WARNING, "file.py", 1, message, args, info)
+    setattr(made, FIELDS, fields)
+    return made
+
+
+def raised() -> Exception:
+    try:
+        raise KeyError("the canary")
+    except KeyError as error:
+        return error
+
+
+def test_a_line_of_json_has_the_template_the_place_and_the_requests_id() -> None:
+    token = request_id.set("job-7")
+    try:
+        line = json.loads(
+            JSONLines(text=False).format(
+                record("%s is not stored\n<canary>", "the canary", error=raised(), status=503)
+            )
+        )
+    finally:
+        request_id.reset(token)
+    assert "canary" not in json.dumps(line)
+    assert line.pop("time").endswith("+00:00")
+    [place] = line.pop("at")
+    assert place.startswith(__file__)
+    assert place.endswith("raised")
+    assert line == {
+        "level": "warning",
+        "logger": "pr2.test",
+        "message": "%s is not stored",
+        "request_id": "job-7",
+        "exception": "KeyError",
+        "status": 503,
+    }
+
+
+def test_texts_are_written_once_they_are_switched_on() -> None:
+    line = json.loads(JSONLines(text=True).format(record("%s is not stored", "ana", error=raised())))
+    assert line["message"] == "ana is not stored"
+    assert "the canary" in line["exception"]
+
+
+def test_one_request_is_one_line_without_its_path(capsys: pytest.CaptureFixture[str]) -> None:
+    before = {name: logging.getLogger(name).handlers[:] for name in ("", "uvicorn", "uvicorn.access")}
+    try:
+        logging.config.dictConfig(log_config("json"))
+        logging.getLogger("uvicorn.access").info('%s - "%s"', "127.0.0.1", "GET /v1/users/canary/documents")
+        logging.getLogger("pr2.requests").info("request", extra={FIELDS: {"route": "/v1", "status": 200}})
+        logging.getLogger("index.storage").warning("no room in %s", "/canary")
+    finally:
+        for name, handlers in before.items():
+            logging.getLogger(name).handlers = handlers
+        logging.getLogger("pr2.requests").handlers = []
+    shown = capsys.readouterr()
+    [request] = map(json.loads, shown.out.splitlines())
+    assert (request["route"], request["status"], request["logger"]) == ("/v1", 200, "pr2.requests")
+    [warning] = map(json.loads, shown.err.splitlines())
+    assert (warning["message"], warning["level"]) == ("no room in %s", "warning")

@@ -36,6 +36,7 @@ async def test_the_openapi_document_is_whole(api: Api) -> None:
         ("GET", "/v1/models/{model}"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
+        ("GET", "/metrics"),
     }
     for path, item in document["paths"].items():
         for method, operation in item.items():

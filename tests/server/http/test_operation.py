@@ -175,7 +175,8 @@ async def test_head_answers_like_get_without_the_body(api: Api) -> None:
     await api.put("ana", ANA)
     answer = (await api.ask("ana")).json()
     document = (await api.client.get("/openapi.json")).json()
-    templates = [path for path, item in document["paths"].items() if "get" in item]
+    # The metrics count the GET before the HEAD.
+    templates = [path for path, item in document["paths"].items() if "get" in item and path != "/metrics"]
     paths = [
         path.format(user="ana", document_id="a1", answer_id=answer["id"], model="pr2") for path in templates
     ]
