@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,23 @@ def remove(connection: Connection, user: str, answer_id: str) -> None:
     where = (owned(schema.answers, user), schema.answers.c.id == answer_id)
     if not connection.execute(delete(schema.answers).where(*where)).rowcount:
         raise _unknown_answer(user, answer_id)
+
+
+def change(
+    connection: Connection,
+    user: str,
+    answer_id: str,
+    changed: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> None:
+    """Replace the body of a stored answer by what `changed` makes of it.
+
+    Raises UnknownUser, UnknownDocument and what `changed` raises, and then changes nothing.
+    """
+    version_of(connection, user, to_delete=True)  # A redaction must not be overwritten.
+    body = _body(connection, user, answer_id)
+    if body is None:
+        raise _unknown_answer(user, answer_id)
+    _replace(connection, user, answer_id, json.dumps(changed(json.loads(body))))
 
 
 def _unknown_answer(user: str, answer_id: str) -> UnknownDocument:

@@ -6,7 +6,7 @@ Core serves SQLite and PostgreSQL from the same code; what differs is in sqlite.
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -279,6 +279,13 @@ class Store:
         """Return a page of stored answers, newest first. Raises UnknownUser."""
         with self._read() as connection:
             return answers.page(connection, user, before, limit)
+
+    def change_answer(
+        self, user: str, answer_id: str, changed: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    ) -> None:
+        """See answers.change. Raises UnknownUser, UnknownDocument and what `changed` raises."""
+        with self._write() as connection:
+            answers.change(connection, user, answer_id, changed)
 
     def delete_answer(self, user: str, answer_id: str) -> None:
         """Delete a stored answer. Raises UnknownUser or UnknownDocument."""

@@ -25,7 +25,7 @@ from index.values import (
     Tally,
     check_name,
 )
-from server.answers import AnswerRecord, AnswerSummary, AskOptions
+from server.answers import AnswerRecord, AnswerSummary, AskOptions, Feedback, Rating
 from server.client import replies
 from server.client.errors import ApiError, problem, refusal, understood
 
@@ -223,6 +223,28 @@ class AsyncClient:
             if cursor is None:
                 return
             query = {"cursor": cursor}
+
+    async def stored_answers(self, user: str) -> AsyncGenerator[AnswerRecord, None]:
+        """All stored answers, newest first. One that is deleted meanwhile is left out."""
+        async with aclosing(self.answers(user)) as summaries:
+            async for summary in summaries:
+                try:
+                    yield await self.stored_answer(user, summary.id)
+                except ApiError as error:
+                    if error.status != 404:
+                        raise
+
+    async def rate(
+        self, user: str, answer_id: str, rating: Rating, comment: str = "", helped: Sequence[int] = ()
+    ) -> Feedback:
+        """Say what the person thinks of an answer, in place of what they said before.
+
+        `helped` are the numbers of the citations that helped.
+        """
+        said = {"rating": rating, "comment": comment, "helped": [*helped]}
+        data = await self._json("POST", f"{_user(user)}/answers/{_segment(answer_id)}/feedback", json=said)
+        with understood():
+            return Feedback(data["rating"], data["comment"], tuple(data["helped"]), data["given_at"])
 
     async def delete_answer(self, user: str, answer_id: str) -> None:
         """Delete a stored answer; documents stay."""

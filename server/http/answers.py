@@ -13,8 +13,8 @@ from starlette.responses import Response
 from agent.trajectory import AnswerDelta, plain
 from index.documents import check_name
 from index.storage.answers import Place
-from server.answers import AnswerRecord, AnswerSummary, record_of
-from server.http.bodies import AnswerBody, AnswerPage, AnswerRequestBody
+from server.answers import AnswerRecord, AnswerSummary, Feedback, record_of
+from server.http.bodies import AnswerBody, AnswerPage, AnswerRequestBody, FeedbackRequestBody
 from server.http.connection import while_connected
 from server.http.paths import AnswerPath, UserPath
 from server.http.problems import HANDLED, PolicyFailed, problem_of
@@ -105,6 +105,16 @@ async def list_answers(
 def _place(cursor: str) -> Place:
     stored_at, _, answer_id = cursor.partition("-")
     return Place(float(stored_at), check_name(answer_id))
+
+
+# Before the routes of an answer, whose ids take the rest of the path.
+@router.post(
+    "/answers/{answer_id:name}/feedback", summary="Rate an answer", responses={200: {"model": Feedback}}
+)
+async def rate(access: Caller, user: UserPath, answer_id: AnswerPath, body: FeedbackRequestBody) -> JSONBody:
+    """Store what the person says of an answer, in place of what they said before, as part of the answer."""
+    said = await access.rate(user, answer_id, Feedback(body.rating, body.comment, tuple(body.helped)))
+    return JSONBody(vars(said))
 
 
 @router.delete("/answers/{answer_id:last_name}", summary="Delete an answer", status_code=204)

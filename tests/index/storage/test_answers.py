@@ -1,10 +1,13 @@
 """Pages of stored answers, and their deletion."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
+from index.documents import Document
 from index.errors import UnknownDocument
 from index.storage.answers import Place, StoredAnswer
-from index.documents import Document
 from index.storage.profiles import EncodedDocument
 from index.storage.store import Store
 
@@ -49,3 +52,18 @@ def test_a_deleted_answer_is_gone_and_no_other(answered: Store) -> None:
     with pytest.raises(UnknownDocument):
         answered.delete_answer("ana", "z")
     assert [place.id for place, _ in answered.answers("bo")] == ["z"]
+
+
+def test_a_change_that_fails_leaves_the_answer_as_it_was(answered: Store) -> None:
+    answered.change_answer("ana", "d", lambda body: {**body, "more": 1})
+    assert answered.answer("ana", "d") == {"text": "d", "more": 1}
+
+    def fail(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        answered.change_answer("ana", "d", fail)
+    with pytest.raises(UnknownDocument, match="'ana' has no answer 'z'"):
+        answered.change_answer("ana", "z", dict)
+    assert answered.answer("ana", "d") == {"text": "d", "more": 1}
+    assert answered.answer("bo", "z") == {"text": "bo's"}

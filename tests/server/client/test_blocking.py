@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -97,6 +98,10 @@ def test_everything_works_without_an_event_loop(live: tuple[Service, str]) -> No
         assert [(one.id, one.question) for one in past] == [
             (given.id, "What do I like?") for given in (streamed, record)
         ]
+        said = pr2.rate("cleo", record.id, "up", "yes")
+        assert (said.rating, said.comment, said.helped) == ("up", "yes", ())
+        whole = list(pr2.stored_answers("cleo"))
+        assert whole == [streamed, replace(record, feedback=said)]
         pr2.delete_answer("cleo", record.id)
         assert list(pr2.answers("cleo")) == past[:1]
         pr2.delete_document("cleo", "1")

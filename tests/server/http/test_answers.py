@@ -255,3 +255,57 @@ async def test_a_model_that_only_its_server_names_is_named_in_the_record(make_se
             await api.put("ana", ANA)
             assert (await api.ask("ana")).json()["policy"] == "openai:tiny"
             await api.service.policy.aclose()
+
+
+async def test_what_a_person_says_of_an_answer_is_part_of_it_and_the_newest_counts(api: Api) -> None:
+    await api.put("ana", ANA)
+    asked = (await api.ask("ana")).json()
+    assert asked["feedback"] is None
+    path = f"/v1/users/ana/answers/{asked['id']}"
+    first = {"rating": "down", "comment": "Which garden?"}
+    assert (await api.client.post(f"{path}/feedback", json=first)).status_code == 200
+    second = {"rating": "up", "comment": "Pears, yes <b>.", "helped": [1]}
+    said = (await api.client.post(f"{path}/feedback", json=second)).json()
+    assert {name: said[name] for name in second} == second
+    assert said["given_at"]
+    stored = (await api.client.get(path)).json()
+    AnswerBody.model_validate(stored)
+    assert stored == asked | {"feedback": said}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "rating"),
+        ({"rating": "good"}, "rating"),
+        ({"rating": "up", "comment": "x" * 4_001}, "comment"),
+        ({"rating": "up", "helped": [0]}, "helped"),
+        ({"rating": "up", "helped": [2]}, "the answer has no citation 2"),
+        ({"rating": "up", "more": 1}, "more"),
+    ],
+)
+async def test_feedback_that_does_not_fit_is_refused_and_changes_nothing(
+    api: Api, body: dict[str, Any], field: str
+) -> None:
+    await api.put("ana", ANA)
+    await api.put("ben", BEN)
+    asked = (await api.ask("ana")).json()
+    path = f"/v1/users/ana/answers/{asked['id']}"
+    refused = await api.client.post(f"{path}/feedback", json=body)
+    assert refused.status_code == 422
+    assert field in refused.json()["detail"]
+    for user, answer_id in (("ben", asked["id"]), ("ana", "other"), ("nobody", asked["id"])):
+        missing = await api.client.post(
+            f"/v1/users/{user}/answers/{answer_id}/feedback", json={"rating": "up"}
+        )
+        assert missing.status_code == 404
+    assert (await api.client.get(path)).json()["feedback"] is None
+
+
+async def test_a_deleted_document_is_cut_out_of_what_was_said_of_its_answer(api: Api) -> None:
+    await api.put("ana", ANA)
+    path = f"/v1/users/ana/answers/{(await api.ask('ana')).json()['id']}"
+    said = {"rating": "up", "comment": "Right. I love ripe pears from our garden. Thanks."}
+    await api.client.post(f"{path}/feedback", json=said)
+    await api.client.delete("/v1/users/ana/documents/a1")
+    assert (await api.client.get(path)).json()["feedback"]["comment"] == "Right. [deleted] Thanks."

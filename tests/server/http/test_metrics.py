@@ -43,7 +43,10 @@ def of(name: str, **labels: str) -> tuple[str, Labels]:
 async def test_an_answer_is_counted_with_its_steps_searches_and_tokens(api: Api) -> None:
     await api.put("ana", ANA)
     body = (await api.ask("ana")).json()
+    path = f"/v1/users/ana/answers/{body['id']}/feedback"
+    assert (await api.client.post(path, json={"rating": "down"})).status_code == 200
     found = await read(api)
+    assert found[of("pr2_ratings_total", rating="down")] == 1
     assert found[of("pr2_answers_total", method="pr2", finish_reason="answered")] == 1
     assert found[of("pr2_answer_seconds_count", method="pr2")] == 1
     assert found[of("pr2_answer_seconds_sum", method="pr2")] == pytest.approx(

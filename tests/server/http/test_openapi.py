@@ -30,6 +30,7 @@ async def test_the_openapi_document_is_whole(api: Api) -> None:
         ("GET", "/v1/users/{user}/answers"),
         ("GET", "/v1/users/{user}/answers/{answer_id}"),
         ("DELETE", "/v1/users/{user}/answers/{answer_id}"),
+        ("POST", "/v1/users/{user}/answers/{answer_id}/feedback"),
         ("POST", "/v1/chat/completions"),
         ("POST", "/v1/responses"),
         ("GET", "/v1/models"),
