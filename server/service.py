@@ -334,8 +334,13 @@ class Service:
         self, answer_id: str, request: AnswerRequest, tickets: Sequence[Ticket]
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
         trajectory: Trajectory | None = None
+
+        def count_if_left() -> None:
+            if trajectory is None:
+                self.metrics.cancelled(request.method.name)
+
         async with AsyncExitStack() as stack:
-            stack.callback(lambda: trajectory or self.metrics.cancelled(request.method.name))
+            stack.callback(count_if_left)
             other = None
             if request.compare:
                 other = asyncio.create_task(self._runner.without_profile(request, tickets[-1]))

@@ -155,7 +155,7 @@ class Access:
 
     async def answers(
         self, user: str, before: Place | None, limit: int
-    ) -> list[tuple[Place, Mapping[str, Any]]]:
+    ) -> list[tuple[Place, dict[str, Any]]]:
         """At most `limit` stored answers before that place in time, newest first, each with its place."""
         self._enter("read", user, "answers")
         return await self._service.run(self._store.answers, user, before, limit)
