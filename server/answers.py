@@ -6,9 +6,9 @@ Light, so that the HTTP client imports quickly.
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypedDict
 
-from agent.trajectory import Trajectory
+from agent.trajectory import FinishReason, Trajectory
 from index.values import Period
 
 if TYPE_CHECKING:
@@ -29,6 +29,24 @@ class AskOptions(TypedDict, total=False):
     """Add the question, as the person's own message, to their history once it is answered."""
     period: Period | None
     """Limits of its searches in time."""
+
+
+Rating = Literal["up", "down"]
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a person says of an answer."""
+
+    rating: Rating
+    comment: str = ""
+    helped: tuple[int, ...] = ()
+    """Numbers of the citations that helped."""
+    given_at: str = ""
+
+
+class InvalidFeedback(ValueError):
+    """The feedback does not fit the answer; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,8 @@ class AnswerRecord:
     """Id of the document that the question became in the person's history."""
     not_remembered: str | None = None
     """Why it did not become one, although that was asked for."""
+    feedback: Feedback | None = None
+    """The newest, which replaces what was said before."""
 
     def to_dict(self) -> dict[str, Any]:
         """The body of the API's answer: JSON values."""
@@ -76,12 +96,13 @@ class AnswerRecord:
             "redacted": self.redacted,
             "remembered": self.remembered,
             "not_remembered": self.not_remembered,
+            "feedback": vars(self.feedback) | {"helped": [*self.feedback.helped]} if self.feedback else None,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Reads what `to_dict` wrote. Raises KeyError, TypeError or ValueError for any other shape."""
-        other = data.get("without_profile")
+        other, said = data.get("without_profile"), data.get("feedback")
         return cls(
             id=data["id"],
             user=data["user"],
@@ -95,6 +116,30 @@ class AnswerRecord:
             named_by=data.get("named_by"),
             remembered=data.get("remembered"),
             not_remembered=data.get("not_remembered"),
+            feedback=Feedback(**(said | {"helped": tuple(said["helped"])})) if said else None,
+        )
+
+
+@dataclass(frozen=True)
+class AnswerSummary:
+    """A past question, as a list of them shows it."""
+
+    id: str
+    created_at: str
+    question: str
+    method: str
+    finish_reason: FinishReason
+    answer: str | None
+    redacted: bool = False
+    """Whether text of documents that were deleted since was removed from it."""
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        """Reads the body of an answer, and ignores the rest. Raises KeyError."""
+        return cls(
+            **{name: body[name] for name in ("id", "created_at", "question", "method", "finish_reason")},
+            answer=body["answer"],
+            redacted=body.get("redacted", False),
         )
 
 

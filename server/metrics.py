@@ -47,6 +47,7 @@ class Metrics:
         self._compared = Counter(
             "pr2_compared_answers", "Answers also given without the history.", registry=registry
         )
+        self._ratings = Counter("pr2_ratings", "What people said of answers.", ["rating"], registry=registry)
         self._requests = Counter(
             "pr2_http_requests", "Responses.", ["method", "route", "status"], registry=registry
         )
@@ -89,6 +90,10 @@ class Metrics:
     def cancelled(self, method: str) -> None:
         """Count an answer whose client left before it was finished."""
         self._answers.labels(method, "cancelled").inc()
+
+    def rated(self, rating: str) -> None:
+        """Count what a person said of an answer."""
+        self._ratings.labels(rating).inc()
 
     def responded(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a response. `route` is a template, never a path."""

@@ -32,7 +32,7 @@ from index.searching import AsyncSearch
 from index.storage.answers import StoredAnswer
 from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt, check_name
 from index.when.scope import scope_of
-from server.answers import AnswerRecord, AskOptions
+from server.answers import AnswerRecord, AskOptions, Feedback, InvalidFeedback
 from server.metrics import Metrics
 from server.queue import Allowance, Busy, FairQueue, FairThreads, Ticket
 from server.remembering import as_document
@@ -343,8 +343,13 @@ class Service:
         self, answer_id: str, request: AnswerRequest, tickets: Sequence[Ticket]
     ) -> AsyncGenerator[Event | AnswerRecord, None]:
         trajectory: Trajectory | None = None
+
+        def count_if_left() -> None:
+            if trajectory is None:
+                self.metrics.cancelled(request.method.name)
+
         async with AsyncExitStack() as stack:
-            stack.callback(lambda: trajectory or self.metrics.cancelled(request.method.name))
+            stack.callback(count_if_left)
             other = None
             if request.compare:
                 other = asyncio.create_task(self._runner.without_profile(request, tickets[-1]))
@@ -409,8 +414,26 @@ class Service:
             "named_by": None,
             "remembered": None,
             "not_remembered": None,
+            "feedback": None,
         }
         return older | body
+
+    async def rate(self, user: str, answer_id: str, feedback: Feedback) -> Feedback:
+        """Store what a person says of an answer, in place of what they said before. Returns it with its time.
+
+        Raises UnknownUser, UnknownDocument, and InvalidFeedback if the answer has no such citation.
+        """
+        given = replace(feedback, given_at=iso(self._clock()))
+
+        def rated(body: Mapping[str, Any]) -> Mapping[str, Any]:
+            cited = {citation["number"] for citation in body["citations"]}
+            if unknown := sorted(set(given.helped) - cited):
+                raise InvalidFeedback(f"the answer has no citation {unknown[0]}")
+            return {**body, "feedback": vars(given)}
+
+        await self.run(self.profiles.store.change_answer, user, answer_id, rated)
+        self.metrics.rated(given.rating)
+        return given
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:

@@ -116,6 +116,7 @@ SLOW = (
     "tests/server/mcp",
     "tests/server/test_assembly.py",
     "tests/server/test_remembering.py",
+    "tests/server/web",
     "tests/test_architecture.py",
     "tests/test_linear.py",
     "tests/test_readme.py",

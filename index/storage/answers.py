@@ -3,11 +3,11 @@
 import hashlib
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from index.errors import UnknownDocument, UnknownUser
 from index.storage import schema
@@ -23,6 +23,15 @@ class StoredAnswer:
     user: str
     id: str
     body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Place of an answer among its user's, which are ordered by the time of storing."""
+
+    stored_at: float
+    """Unix time, in seconds."""
+    id: str
 
 
 def save(connection: Connection, answers: Sequence[StoredAnswer]) -> list[UnknownUser | None]:
@@ -60,9 +69,55 @@ def find(connection: Connection, user: str, answer_id: str) -> dict[str, Any]:
     version_of(connection, user)
     body = _body(connection, user, answer_id)
     if body is None:
-        raise UnknownDocument(f"{user!r} has no answer {answer_id!r}")
+        raise _unknown_answer(user, answer_id)
     found: dict[str, Any] = json.loads(body)
     return found
+
+
+def page(
+    connection: Connection, user: str, before: Place | None, limit: int
+) -> list[tuple[Place, dict[str, Any]]]:
+    """Return at most `limit` answers, newest first, from the one that precedes `before` in time.
+
+    None begins with the newest. Raises UnknownUser.
+    """
+    version_of(connection, user)
+    columns = schema.answers.c
+    place = tuple_(columns.created_at, columns.id)
+    query = select(columns.created_at, columns.id, columns.body).where(owned(schema.answers, user))
+    if before is not None:
+        query = query.where(place < (before.stored_at, before.id))
+    newest = query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)
+    return [(Place(row.created_at, row.id), json.loads(row.body)) for row in connection.execute(newest)]
+
+
+def remove(connection: Connection, user: str, answer_id: str) -> None:
+    """Delete a stored answer. Raises UnknownUser or UnknownDocument."""
+    version_of(connection, user, to_delete=True)
+    where = (owned(schema.answers, user), schema.answers.c.id == answer_id)
+    if not connection.execute(delete(schema.answers).where(*where)).rowcount:
+        raise _unknown_answer(user, answer_id)
+
+
+def change(
+    connection: Connection,
+    user: str,
+    answer_id: str,
+    changed: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> None:
+    """Replace the body of a stored answer by what `changed` makes of it.
+
+    Raises UnknownUser, UnknownDocument and what `changed` raises, and then changes nothing.
+    """
+    version_of(connection, user, to_delete=True)  # A redaction must not be overwritten.
+    body = _body(connection, user, answer_id)
+    if body is None:
+        raise _unknown_answer(user, answer_id)
+    _replace(connection, user, answer_id, json.dumps(changed(json.loads(body))))
+
+
+def _unknown_answer(user: str, answer_id: str) -> UnknownDocument:
+    return UnknownDocument(f"{user!r} has no answer {answer_id!r}")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Core serves SQLite and PostgreSQL from the same code; what differs is in sqlite.
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from index.encoding.encoders import EncoderManifest
 from index.encoding.spool import Spool
 from index.errors import EncoderMismatch, UnknownSpace, UnknownUser
 from index.storage import answers, loading, opening, profiles, schema
-from index.storage.answers import StoredAnswer
+from index.storage.answers import Place, StoredAnswer
 from index.storage.database import connect
 from index.storage.health import Health
 from index.storage.loading import StoredChange, StoredProfile
@@ -286,6 +286,25 @@ class Store:
         """Raises UnknownUser or UnknownDocument."""
         with self._read() as connection:
             return answers.find(connection, user, answer_id)
+
+    def answers(
+        self, user: str, before: Place | None = None, limit: int = 100
+    ) -> list[tuple[Place, dict[str, Any]]]:
+        """Return a page of stored answers, newest first. Raises UnknownUser."""
+        with self._read() as connection:
+            return answers.page(connection, user, before, limit)
+
+    def change_answer(
+        self, user: str, answer_id: str, changed: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    ) -> None:
+        """See answers.change. Raises UnknownUser, UnknownDocument and what `changed` raises."""
+        with self._write() as connection:
+            answers.change(connection, user, answer_id, changed)
+
+    def delete_answer(self, user: str, answer_id: str) -> None:
+        """Delete a stored answer. Raises UnknownUser or UnknownDocument."""
+        self.open()
+        self.database.delete(lambda connection: answers.remove(connection, user, answer_id))
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

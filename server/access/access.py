@@ -8,12 +8,13 @@ from typing import Any, Unpack
 from agent.driver import Event
 from agent.trajectory import Message
 from index.documents import Document
+from index.storage.answers import Place
 from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt
 from server.access.audit import note
 from server.access.gate import Action, Forbidden, Gate, IdentityConflict, Principal
 from server.access.identity import Identity, identify
-from server.answers import AnswerRecord, AskOptions
-from server.service import Answering, Service
+from server.answers import AnswerRecord, AskOptions, Feedback
+from server.service import PAGE, Answering, Service
 from server.stopping import Stop
 
 
@@ -151,3 +152,28 @@ class Access:
         """Body of a stored answer."""
         self._enter("read", user, "answer", answer_id)
         return await self._service.stored_answer(user, answer_id)
+
+    async def answers(
+        self, user: str, before: Place | None, limit: int
+    ) -> list[tuple[Place, dict[str, Any]]]:
+        """At most `limit` stored answers before that place in time, newest first, each with its place."""
+        self._enter("read", user, "answers")
+        return await self._service.run(self._store.answers, user, before, limit)
+
+    async def stored_answers(self, user: str) -> AsyncGenerator[AnswerRecord, None]:
+        """All stored answers, newest first."""
+        before: Place | None = None
+        while page := await self.answers(user, before, PAGE):
+            for _, body in page:
+                yield AnswerRecord.from_dict(body)
+            before = page[-1][0]
+
+    async def rate(self, user: str, answer_id: str, feedback: Feedback) -> Feedback:
+        """See Service.rate."""
+        self._enter("ask", user, "feedback", answer_id)
+        return await self._service.rate(user, answer_id, feedback)
+
+    async def delete_answer(self, user: str, answer_id: str) -> None:
+        """Delete a stored answer. Documents, also a remembered question, stay."""
+        self._enter("write", user, "deletion", answer_id)
+        await self._service.run(self._store.delete_answer, user, answer_id)

@@ -19,7 +19,7 @@ PROBES = frozenset({"/healthz", "/readyz"})
 """Paths for probes, which use any address as the host and have no token."""
 STATIC = frozenset({"/", "/docs", "/openapi.json"})
 """Pages that a browser opens without a token, with the files under STATIC_FILES: nobody's data is in them."""
-STATIC_FILES = "/docs/files/"
+STATIC_FILES = ("/docs/files/", "/web/")
 PREFLIGHT_S = 600
 """Seconds for which a browser may keep the reply to a preflight."""
 

@@ -3,11 +3,11 @@
 import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,10 @@ from server.cli.importing import import_
 from server.cli.printable import one_line, to_json
 from server.cli.reembedding import reembed, spaces
 from server.cli.watching import watch
+
+if TYPE_CHECKING:
+    from index.documents import Document
+    from server.answers import AnswerRecord
 
 profile = typer.Typer(help="Import, export, show, search and delete what is stored for a person.")
 profile.command("import")(import_)
@@ -36,39 +40,46 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="File to write; default stdout.")
     ] = None,
+    answers: Annotated[
+        bool,
+        typer.Option("--answers", help="The stored answers with their trajectories and ratings instead."),
+    ] = False,
     server: options.Server = None,
     data: options.Data = None,
 ) -> None:
-    """Write all documents as NDJSON, which import accepts."""
+    """Write all documents as NDJSON, which import accepts, or all answers."""
     with as_cli_errors():
-        asyncio.run(_export(server, options.flags(data=data), user, output))
+        asyncio.run(_export(server, options.flags(data=data), user, output, answers))
 
 
-async def _export(server: str | None, flags: Flags, user: str, output: Path | None) -> None:
+async def _export(server: str | None, flags: Flags, user: str, output: Path | None, of_answers: bool) -> None:
     from server.cli.backend import open_backend
 
-    async with (
-        open_backend(server, flags, to_look=True) as backend,
-        aclosing(backend.documents(user)) as documents,
-    ):
+    async with AsyncExitStack() as stack:
+        backend = await stack.enter_async_context(open_backend(server, flags, to_look=True))
+        found = backend.stored_answers(user) if of_answers else backend.documents(user)
+        items: AsyncGenerator[Document | AnswerRecord, None] = await stack.enter_async_context(
+            aclosing(found)
+        )
         if output is None:
-            async for document in documents:
-                sys.stdout.write(to_json(document.to_dict()) + "\n")
+            async for item in items:
+                sys.stdout.write(to_json(item.to_dict()) + "\n")
             return
         # An existing file is replaced only by a complete one.
         part = output.with_name(output.name + ".part")
         count = 0
         try:
             with part.open("w", encoding="utf-8") as stream:
-                async for document in documents:
-                    stream.write(to_json(document.to_dict()) + "\n")
+                async for item in items:
+                    stream.write(to_json(item.to_dict()) + "\n")
                     count += 1
             os.replace(part, output)
         except OSError as error:
             raise BadInput(f"cannot write {output}: {error.strerror}") from None
         finally:
             part.unlink(missing_ok=True)
-    typer.echo(f"{count} documents of {one_line(user)} in {output}", err=True)
+    what = "answers" if of_answers else "documents"
+    typer.echo(f"{count} {what} of {one_line(user)} in {output}", err=True)
 
 
 @profile.command()

@@ -8,9 +8,9 @@ A server with a token takes it from `Client(url, token=…)` or the environment'
 Every failure is one exception, ApiError, whose message says what went wrong.
 """
 
-from server.answers import AnswerRecord, AskOptions
+from server.answers import AnswerRecord, AnswerSummary, AskOptions, Feedback
 from server.client.asynchronous import AsyncClient
 from server.client.blocking import Client
 from server.client.errors import ApiError
 
-__all__ = ["AnswerRecord", "ApiError", "AskOptions", "AsyncClient", "Client"]
+__all__ = ["AnswerRecord", "AnswerSummary", "ApiError", "AskOptions", "AsyncClient", "Client", "Feedback"]

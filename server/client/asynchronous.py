@@ -25,7 +25,7 @@ from index.values import (
     Tally,
     check_name,
 )
-from server.answers import AnswerRecord, AskOptions
+from server.answers import AnswerRecord, AnswerSummary, AskOptions, Feedback, Rating
 from server.client import replies
 from server.client.errors import ApiError, problem, refusal, understood
 
@@ -209,6 +209,47 @@ class AsyncClient:
         data = await self._json("GET", f"{_user(user)}/answers/{_segment(answer_id)}")
         with understood():
             return AnswerRecord.from_dict(data)
+
+    async def answers(self, user: str) -> AsyncGenerator[AnswerSummary, None]:
+        """Past questions in short, newest first, read a page at a time."""
+        query: dict[str, str] = {}
+        while True:
+            data = await self._json("GET", f"{_user(user)}/answers", params=query)
+            with understood():
+                page = [AnswerSummary.of(item) for item in data["answers"]]
+                cursor = data["next_cursor"]
+            for summary in page:
+                yield summary
+            if cursor is None:
+                return
+            query = {"cursor": cursor}
+
+    async def stored_answers(self, user: str) -> AsyncGenerator[AnswerRecord, None]:
+        """All stored answers, newest first. One that is deleted meanwhile is left out."""
+        async with aclosing(self.answers(user)) as summaries:
+            async for summary in summaries:
+                try:
+                    yield await self.stored_answer(user, summary.id)
+                except ApiError as error:
+                    if error.status != 404:
+                        raise
+
+    async def rate(
+        self, user: str, answer_id: str, rating: Rating, comment: str = "", helped: Sequence[int] = ()
+    ) -> Feedback:
+        """Say what the person thinks of an answer, in place of what they said before.
+
+        `helped` are the numbers of the citations that helped.
+        """
+        said = {"rating": rating, "comment": comment, "helped": [*helped]}
+        data = await self._json("POST", f"{_user(user)}/answers/{_segment(answer_id)}/feedback", json=said)
+        with understood():
+            return Feedback(data["rating"], data["comment"], tuple(data["helped"]), data["given_at"])
+
+    async def delete_answer(self, user: str, answer_id: str) -> None:
+        """Delete a stored answer; documents stay."""
+        async with self._stream("DELETE", f"{_user(user)}/answers/{_segment(answer_id)}"):
+            pass
 
     async def _json(self, method: str, path: str, **request: Any) -> Any:
         async with self._stream(method, path, **request) as response:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt
-from server.answers import AnswerRecord, AskOptions
+from server.answers import AnswerRecord, AnswerSummary, AskOptions, Feedback, Rating
 from server.client.asynchronous import AsyncClient
 from server.client.errors import ApiError
 
@@ -86,6 +86,24 @@ class Client:
 
     def stored_answer(self, user: str, answer_id: str) -> AnswerRecord:
         return self._portal.call(self._client.stored_answer, user, answer_id)
+
+    def answers(self, user: str) -> Iterator[AnswerSummary]:
+        """See AsyncClient.answers."""
+        return self._each(self._client.answers(user))
+
+    def stored_answers(self, user: str) -> Iterator[AnswerRecord]:
+        """See AsyncClient.stored_answers."""
+        return self._each(self._client.stored_answers(user))
+
+    def rate(
+        self, user: str, answer_id: str, rating: Rating, comment: str = "", helped: Sequence[int] = ()
+    ) -> Feedback:
+        """See AsyncClient.rate."""
+        return self._portal.call(self._client.rate, user, answer_id, rating, comment, helped)
+
+    def delete_answer(self, user: str, answer_id: str) -> None:
+        """Delete a stored answer; documents stay."""
+        self._portal.call(self._client.delete_answer, user, answer_id)
 
     def _each(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
         end = object()

@@ -3,16 +3,18 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.trajectory import AnswerDelta, plain
-from server.answers import AnswerRecord, record_of
-from server.http.bodies import AnswerBody, AnswerRequestBody
+from index.documents import check_name
+from index.storage.answers import Place
+from server.answers import AnswerRecord, AnswerSummary, Feedback, record_of
+from server.http.bodies import AnswerBody, AnswerPage, AnswerRequestBody, FeedbackRequestBody
 from server.http.connection import while_connected
 from server.http.paths import AnswerPath, UserPath
 from server.http.problems import HANDLED, PolicyFailed, problem_of
@@ -25,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["answers"])
 
+_CURSOR = r"^[0-9]{1,12}\.[0-9]{1,9}-.+$"
+"""Time of storing, as Python writes a float, and id of the last answer of a page."""
 _STEPS = ("Plan", "Thought", "Search", "Information", "Answer", "Invalid")
 _EVENTS: dict[str, Any] = {
     **{name.lower(): {"$ref": f"#/components/schemas/{name}"} for name in _STEPS},
@@ -74,6 +78,50 @@ async def ask(request: Request, access: Caller, user: UserPath, body: AnswerRequ
     if record.trajectory.finish_reason == "policy_error":
         raise PolicyFailed(record)
     return JSONBody(record.to_dict())
+
+
+@router.get("/answers", summary="List past questions", responses={200: {"model": AnswerPage}})
+async def list_answers(
+    access: Caller,
+    user: UserPath,
+    cursor: Annotated[
+        str | None, Query(pattern=_CURSOR, description="`next_cursor` of the previous page")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> JSONBody:
+    """Stored answers in short, newest first. Answers that are stored meanwhile do not shift the pages."""
+    # One more than requested shows whether there is a next page.
+    found = await access.answers(user, _place(cursor) if cursor else None, limit + 1)
+    page = found[:limit]
+    last = page[-1][0] if len(found) > limit else None
+    return JSONBody(
+        {
+            "answers": [vars(AnswerSummary.of(body)) for _, body in page],
+            "next_cursor": f"{last.stored_at}-{last.id}" if last else None,
+        }
+    )
+
+
+def _place(cursor: str) -> Place:
+    stored_at, _, answer_id = cursor.partition("-")
+    return Place(float(stored_at), check_name(answer_id))
+
+
+# Before the routes of an answer, whose ids take the rest of the path.
+@router.post(
+    "/answers/{answer_id:name}/feedback", summary="Rate an answer", responses={200: {"model": Feedback}}
+)
+async def rate(access: Caller, user: UserPath, answer_id: AnswerPath, body: FeedbackRequestBody) -> JSONBody:
+    """Store what the person says of an answer, in place of what they said before, as part of the answer."""
+    said = await access.rate(user, answer_id, Feedback(body.rating, body.comment, tuple(body.helped)))
+    return JSONBody(vars(said))
+
+
+@router.delete("/answers/{answer_id:last_name}", summary="Delete an answer", status_code=204)
+async def delete_answer(access: Caller, user: UserPath, answer_id: AnswerPath) -> Response:
+    """Delete a stored answer. Documents stay, also the one that a remembered question became."""
+    await access.delete_answer(user, answer_id)
+    return Response(status_code=204)
 
 
 @router.get(

@@ -34,6 +34,7 @@ from server.openai import errors as errors_openai
 from server.openai import routes as routes_openai
 from server.service import Service
 from server.settings import Settings
+from server.web import routes as web
 
 DESCRIPTION = """\
 Answers a question *for one person*: it searches that person's own history, reads what it finds, and \
@@ -122,7 +123,7 @@ def create_app(
         app.add_exception_handler(error, _on_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     person = "/v1/users/{user:name}"
-    routers = ((person, profiles), (person, answers), ("", routes_openai), ("", operation))
+    routers = ((person, profiles), (person, answers), ("", routes_openai), ("", operation), ("", web))
     for prefix, module in routers:
         app.include_router(module.router, prefix=prefix, dependencies=[Depends(noting_route(prefix))])
     return app

@@ -14,6 +14,7 @@ from agent.trajectory import Citation, Cost, FinishReason, Trajectory
 from index.documents import Document, Name, Passage, Text, check_storable
 from index.numbers import Integer
 from index.values import ANY_TIME, Period
+from server.answers import AnswerSummary, Feedback, Rating
 from server.settings import QuestionLimits
 
 MOST_QUERIES = 64
@@ -190,6 +191,28 @@ class AnswerBody(Outcome):
     """With `remember`: id of the document that the question became."""
     not_remembered: str | None
     """With `remember`: why it did not become one."""
+    feedback: Feedback | None = None
+    """What the person said of it, if anything."""
+
+
+COMMENT = 4_000
+"""Longest comment, in characters."""
+
+
+class FeedbackRequestBody(_Body):
+    """What the person says of the answer."""
+
+    rating: Rating
+    comment: str = Field("", max_length=COMMENT)
+    helped: list[Annotated[int, Field(ge=1)]] = Field([], max_length=400)
+    """Numbers of the citations that helped."""
+
+
+class AnswerPage(_Body):
+    answers: list[AnswerSummary]
+    """Newest first."""
+    next_cursor: str | None
+    """Cursor of the next page, with older answers; null on the last one."""
 
 
 class Health(_Body):

@@ -8,7 +8,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
@@ -23,11 +23,6 @@ DOCS_FILES = Mount("/docs/files", StaticFiles(packages=[("fastapi_offline", "sta
 READY_S = 10.0
 
 router = APIRouter(tags=["operation"])
-
-
-@router.get("/", include_in_schema=False)
-async def root(request: Request) -> RedirectResponse:
-    return RedirectResponse(f"{_prefix(request)}/docs")
 
 
 @router.get("/docs", include_in_schema=False)

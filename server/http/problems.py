@@ -35,7 +35,7 @@ from server.access.gate import (
     MissingUser,
     Unauthorized,
 )
-from server.answers import AnswerRecord
+from server.answers import AnswerRecord, InvalidFeedback
 from server.http.wire import JSONBody
 from server.queue import Busy
 from server.service import InvalidQuestion, UnknownMethod
@@ -122,6 +122,7 @@ _KINDS: Mapping[type[Exception], _Kind] = {
     InvalidPeriod: _Kind("invalid-period", "A search cannot be limited to these days", 422),
     WouldReplace: _Kind("would-replace", "Other contents are stored under these ids", 409),
     InvalidQuestion: _Kind("invalid-question", "The question is not acceptable", 422),
+    InvalidFeedback: _Kind("invalid-feedback", "The feedback does not fit the answer", 422),
     UnknownMethod: _Kind("unknown-method", "There is no such method", 422),
     UnknownRetriever: _Kind("unknown-retriever", "There is no such retriever", 422),
     UnknownUser: _Kind("unknown-user", "Nothing is stored for this user", 404),

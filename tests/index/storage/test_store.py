@@ -129,6 +129,8 @@ READING: dict[str, Any] = {
     "documents": lambda s, u: s.documents(u),
     "count": lambda s, u: s.count(u),
     "answer": lambda s, u: s.answer(u, "1"),
+    "answers": lambda s, u: s.answers(u),
+    "delete_answer": lambda s, u: s.delete_answer(u, "1"),
     "delete_document": lambda s, u: s.delete_document(u, "a"),
     "save_answer": lambda s, u: save(s, u, "2", {}),
     "erase": lambda s, u: s.erase(u),
@@ -159,6 +161,7 @@ def test_items_that_a_user_does_not_have_are_unknown(store: Store) -> None:
         lambda: store.document("ana", "a"),
         lambda: store.delete_document("ana", "a"),
         lambda: store.answer("ana", "1"),
+        lambda: store.delete_answer("ana", "1"),
     ):
         with pytest.raises(UnknownDocument, match="'ana' has no"):
             ask()

@@ -51,6 +51,9 @@ async def test_every_door_is_noted_with_ids_and_no_text(api: Api, audited: Audit
     answer = (await api.ask("ana", "What is my favourite fruit?")).json()
     user = "/v1/users/ana"
     await api.client.get(f"{user}/answers/{answer['id']}")
+    said = {"rating": "up", "comment": "ripe fruit"}
+    await api.client.post(f"{user}/answers/{answer['id']}/feedback", json=said)
+    await api.client.get(f"{user}/answers")
     await api.client.post(f"{user}/search", json={"queries": ["ripe"], "k": 1})
     await api.client.get(f"{user}/documents/a1", headers={"X-Request-Id": "job-7"})
     await api.client.get(f"{user}/documents")
@@ -63,6 +66,8 @@ async def test_every_door_is_noted_with_ids_and_no_text(api: Api, audited: Audit
         ("allowed", "write", "ana", "documents"),
         ("allowed", "ask", "ana", "question"),
         ("allowed", "read", "ana", "answer", answer["id"]),
+        ("allowed", "ask", "ana", "feedback", answer["id"]),
+        ("allowed", "read", "ana", "answers"),
         ("allowed", "read", "ana", "search"),
         ("allowed", "read", "ana", "document", "a1"),
         ("allowed", "read", "ana", "documents"),
@@ -72,7 +77,7 @@ async def test_every_door_is_noted_with_ids_and_no_text(api: Api, audited: Audit
         ("allowed", "erase", "ana", "everything"),
     ]
     assert {line["principal"] for line in audited.lines()} == {"local"}
-    assert audited.lines()[4]["request_id"] == "job-7"
+    assert audited.lines()[6]["request_id"] == "job-7"
     written = audited.file.read_text("utf-8")
     for text in ("pears", "fruit", "ripe", "Dentist", "calm"):
         assert text not in written

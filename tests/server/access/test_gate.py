@@ -24,6 +24,7 @@ BODIES: Mapping[str, Any] = {
     DOCUMENTS: ANA,
     "/v1/users/{user}/search": {"queries": ["pears"]},
     "/v1/users/{user}/answers": {"question": "What do I like?"},
+    "/v1/users/{user}/answers/{answer_id}/feedback": {"rating": "up"},
     "/v1/chat/completions": {"model": "pr2", "messages": [{"role": "user", "content": "?"}], "user": "ana"},
     "/v1/responses": {"model": "pr2", "input": "?", "user": "ana"},
 }

@@ -84,6 +84,19 @@ def test_a_profile_goes_in_out_and_in_again(place: list[str], tmp_path: Path) ->
     assert succeed("export", "copy", *place) == exported
 
 
+def test_answers_are_exported_with_what_was_said_of_them(place: list[str], tmp_path: Path) -> None:
+    succeed("import", "ana", written(tmp_path / "ana.ndjson", lines(*ANA)), *place)
+    asked = CliRunner().invoke(app, ["ask", "ana", "Which pears?", "--json", *place])
+    assert asked.exit_code == 0, asked.stderr
+    out = tmp_path / "answers.ndjson"
+    succeed("export", "ana", "--answers", "--output", str(out), *place)
+    [answer] = map(json.loads, out.read_text("utf-8").splitlines())
+    assert (answer["question"], answer["feedback"]) == ("Which pears?", None)
+    assert answer["trajectory"]["steps"]
+    assert succeed("export", "ana", "--answers", *place) == out.read_text("utf-8")
+    assert "nobody" in fail("export", "nobody", "--answers", *place)
+
+
 def test_a_bad_line_stops_everything_or_is_reported(place: list[str], tmp_path: Path) -> None:
     file = written(tmp_path / "x.ndjson", lines(ANA[0]) + '{"id": "a2"}\nnot json\n' + lines(BEN[0]))
     assert fail("import", "ana", file, *place).startswith("pr2: line 2: text: Field required")

@@ -176,3 +176,30 @@ async def test_the_token_is_sent_with_every_request(monkeypatch: pytest.MonkeyPa
 async def test_a_token_that_a_header_cannot_carry_is_named(token: str) -> None:
     with pytest.raises(ApiError, match="the token"):
         AsyncClient("http://pr2", token=token)
+
+
+async def test_past_questions_are_read_page_by_page() -> None:
+    one = {"id": "r1", "created_at": "t", "question": "q", "method": "pr2", "finish_reason": "answered"}
+    pages = [
+        httpx.Response(200, json={"answers": [one | {"answer": "a", "later": 1}], "next_cursor": "2.5-r1"}),
+        httpx.Response(200, json={"answers": [one | {"id": "r0", "answer": None}], "next_cursor": None}),
+    ]
+    seen: list[httpx.URL] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url)
+        return pages[len(seen) - 1]
+
+    found = [
+        summary
+        async for summary in AsyncClient("http://x", transport=httpx.MockTransport(reply)).answers("ana")
+    ]
+    assert [(summary.id, summary.answer) for summary in found] == [("r1", "a"), ("r0", None)]
+    assert [dict(url.params) for url in seen] == [{}, {"cursor": "2.5-r1"}]
+
+
+@pytest.mark.parametrize("body", [{}, {"answers": [{}], "next_cursor": None}, {"answers": []}])
+async def test_a_page_of_another_shape_is_not_understood(body: object) -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=body))
+    with pytest.raises(ApiError, match="not understood"):
+        _ = [summary async for summary in AsyncClient("http://x", transport=transport).answers("ana")]

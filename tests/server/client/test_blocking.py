@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,9 +94,19 @@ def test_everything_works_without_an_event_loop(live: tuple[Service, str]) -> No
         assert streamed.without_profile
         for given in (record, streamed):
             assert pr2.stored_answer("cleo", given.id) == given
+        past = list(pr2.answers("cleo"))
+        assert [(one.id, one.question) for one in past] == [
+            (given.id, "What do I like?") for given in (streamed, record)
+        ]
+        said = pr2.rate("cleo", record.id, "up", "yes")
+        assert (said.rating, said.comment, said.helped) == ("up", "yes", ())
+        whole = list(pr2.stored_answers("cleo"))
+        assert whole == [streamed, replace(record, feedback=said)]
+        pr2.delete_answer("cleo", record.id)
+        assert list(pr2.answers("cleo")) == past[:1]
         pr2.delete_document("cleo", "1")
         receipt = pr2.erase("cleo")
-        assert (receipt.documents, receipt.answers) == (2, 2)
+        assert (receipt.documents, receipt.answers) == (2, 1)
         assert isinstance(receipt.remains, tuple)
         with pytest.raises(ApiError, match="cleo") as caught:
             pr2.document("cleo", "2")
@@ -195,6 +206,8 @@ def test_errors_come_through(live: tuple[Service, str]) -> None:
                 lambda: next(pr2.answer("nobody", "Why?")),
                 lambda: list(pr2.documents("nobody")),
                 lambda: pr2.stored_answer("ana", "other"),
+                lambda: pr2.delete_answer("ana", "other"),
+                lambda: list(pr2.answers("nobody")),
                 lambda: pr2.erase("nobody"),
             ],
             422: [

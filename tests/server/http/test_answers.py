@@ -15,7 +15,7 @@ from agent.policies.scripted import ScriptedPolicy
 from agent.policies.tags import TagsPolicy
 from agent.policy import Chunk
 from agent.trajectory import PolicyFault, Trajectory
-from server.http.bodies import AnswerBody
+from server.http.bodies import AnswerBody, AnswerPage
 from tests.engine import Engine, turns, writes
 from tests.server.conftest import MakeService
 from tests.server.live import ANA, BEN, THINK_ANSWER, THINK_SEARCH, Api, api_of, full_disk
@@ -43,6 +43,60 @@ async def test_an_answer_is_stored_as_it_was_sent(api: Api) -> None:
     assert (await api.client.get(f"/v1/users/ana/answers/{body['id']}")).json() == body
     response = await api.client.get("/v1/users/ana/answers/other")
     assert (response.status_code, response.json()["type"]) == (404, "urn:pr2:problem:unknown-document")
+
+
+async def test_past_questions_are_listed_in_pages_newest_first(api: Api) -> None:
+    await api.put("ana", ANA)
+    await api.put("ben", BEN)
+    asked = [(await api.ask("ana", f"Question {number}?")).json() for number in range(5)]
+    await api.ask("ben")
+    seen: list[dict[str, Any]] = []
+    query: dict[str, Any] = {"limit": 2}
+    while True:
+        page = (await api.client.get("/v1/users/ana/answers", params=query)).json()
+        AnswerPage.model_validate(page)
+        seen += page["answers"]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert [one["id"] for one in seen] == [one["id"] for one in reversed(asked)]
+    assert seen[0] == {
+        **{name: asked[-1][name] for name in ("id", "created_at", "question", "method", "answer")},
+        "finish_reason": "answered",
+        "redacted": False,
+    }
+
+
+async def test_a_past_question_is_deleted_and_its_documents_stay(api: Api) -> None:
+    await api.put("ana", ANA)
+    path = f"/v1/users/ana/answers/{(await api.ask('ana')).json()['id']}"
+    assert (await api.client.delete(path.replace("ana", "ben"))).status_code == 404
+    assert (await api.client.delete(path)).status_code == 204
+    for again in (await api.client.get(path), await api.client.delete(path)):
+        assert (again.status_code, again.json()["type"]) == (404, "urn:pr2:problem:unknown-document")
+    assert (await api.client.get("/v1/users/ana/answers")).json() == {"answers": [], "next_cursor": None}
+    assert len((await api.client.get("/v1/users/ana/documents")).json()["documents"]) == len(ANA)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": 0},
+        {"limit": 101},
+        {"cursor": "x"},
+        {"cursor": "1.5"},
+        {"cursor": "1.5-"},
+        {"cursor": "1.5-\0"},
+        {"cursor": "1e9-x"},
+        {"cursor": "nan-x"},
+    ],
+)
+async def test_a_page_of_past_questions_that_cannot_be_is_refused(api: Api, query: dict[str, Any]) -> None:
+    await api.put("ana", ANA)
+    response = await api.client.get("/v1/users/ana/answers", params=query)
+    assert response.status_code == 422
+    nobody = await api.client.get("/v1/users/nobody/answers")
+    assert (nobody.status_code, nobody.json()["type"]) == (404, "urn:pr2:problem:unknown-user")
 
 
 async def test_answers_are_as_separate_as_the_users(api: Api) -> None:
@@ -201,3 +255,57 @@ async def test_a_model_that_only_its_server_names_is_named_in_the_record(make_se
             await api.put("ana", ANA)
             assert (await api.ask("ana")).json()["policy"] == "openai:tiny"
             await api.service.policy.aclose()
+
+
+async def test_what_a_person_says_of_an_answer_is_part_of_it_and_the_newest_counts(api: Api) -> None:
+    await api.put("ana", ANA)
+    asked = (await api.ask("ana")).json()
+    assert asked["feedback"] is None
+    path = f"/v1/users/ana/answers/{asked['id']}"
+    first = {"rating": "down", "comment": "Which garden?"}
+    assert (await api.client.post(f"{path}/feedback", json=first)).status_code == 200
+    second = {"rating": "up", "comment": "Pears, yes <b>.", "helped": [1]}
+    said = (await api.client.post(f"{path}/feedback", json=second)).json()
+    assert {name: said[name] for name in second} == second
+    assert said["given_at"]
+    stored = (await api.client.get(path)).json()
+    AnswerBody.model_validate(stored)
+    assert stored == asked | {"feedback": said}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "rating"),
+        ({"rating": "good"}, "rating"),
+        ({"rating": "up", "comment": "x" * 4_001}, "comment"),
+        ({"rating": "up", "helped": [0]}, "helped"),
+        ({"rating": "up", "helped": [2]}, "the answer has no citation 2"),
+        ({"rating": "up", "more": 1}, "more"),
+    ],
+)
+async def test_feedback_that_does_not_fit_is_refused_and_changes_nothing(
+    api: Api, body: dict[str, Any], field: str
+) -> None:
+    await api.put("ana", ANA)
+    await api.put("ben", BEN)
+    asked = (await api.ask("ana")).json()
+    path = f"/v1/users/ana/answers/{asked['id']}"
+    refused = await api.client.post(f"{path}/feedback", json=body)
+    assert refused.status_code == 422
+    assert field in refused.json()["detail"]
+    for user, answer_id in (("ben", asked["id"]), ("ana", "other"), ("nobody", asked["id"])):
+        missing = await api.client.post(
+            f"/v1/users/{user}/answers/{answer_id}/feedback", json={"rating": "up"}
+        )
+        assert missing.status_code == 404
+    assert (await api.client.get(path)).json()["feedback"] is None
+
+
+async def test_a_deleted_document_is_cut_out_of_what_was_said_of_its_answer(api: Api) -> None:
+    await api.put("ana", ANA)
+    path = f"/v1/users/ana/answers/{(await api.ask('ana')).json()['id']}"
+    said = {"rating": "up", "comment": "Right. I love ripe pears from our garden. Thanks."}
+    await api.client.post(f"{path}/feedback", json=said)
+    await api.client.delete("/v1/users/ana/documents/a1")
+    assert (await api.client.get(path)).json()["feedback"]["comment"] == "Right. [deleted] Thanks."

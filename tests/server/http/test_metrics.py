@@ -43,7 +43,10 @@ def of(name: str, **labels: str) -> tuple[str, Labels]:
 async def test_an_answer_is_counted_with_its_steps_searches_and_tokens(api: Api) -> None:
     await api.put("ana", ANA)
     body = (await api.ask("ana")).json()
+    path = f"/v1/users/ana/answers/{body['id']}/feedback"
+    assert (await api.client.post(path, json={"rating": "down"})).status_code == 200
     found = await read(api)
+    assert found[of("pr2_ratings_total", rating="down")] == 1
     assert found[of("pr2_answers_total", method="pr2", finish_reason="answered")] == 1
     assert found[of("pr2_answer_seconds_count", method="pr2")] == 1
     assert found[of("pr2_answer_seconds_sum", method="pr2")] == pytest.approx(
@@ -129,7 +132,8 @@ async def test_a_question_that_waits_and_one_that_runs_are_shown(make_service: M
 async def test_a_client_that_asks_for_openmetrics_gets_it(api: Api) -> None:
     response = await api.client.get("/metrics", headers={"Accept": "application/openmetrics-text"})
     assert response.headers["content-type"].startswith("application/openmetrics-text")
-    assert "pr2_answers" in {family.name for family in parse_openmetrics(response.text)}
+    families = parse_openmetrics(response.text)  # type: ignore[no-untyped-call]
+    assert "pr2_answers" in {family.name for family in families}
 
 
 async def test_the_metrics_need_the_token_at_the_servers_port_and_none_at_their_own(
@@ -159,7 +163,7 @@ async def test_a_request_keeps_its_id_or_is_given_one(api: Api) -> None:
         "x-request-id"
     ] == "job-7.a"
     for strange in ("a b", "x" * 65, "é", ""):
-        given = (await api.client.get("/healthz", headers={"X-Request-Id": strange.encode()})).headers[
+        given = (await api.client.get("/healthz", headers={b"X-Request-Id": strange.encode()})).headers[
             "x-request-id"
         ]
         assert len(given) == 32

@@ -30,10 +30,10 @@ async def test_health_needs_nothing(api: Api) -> None:
     assert response.json()["version"]
 
 
-async def test_the_root_leads_to_the_documentation(api: Api) -> None:
-    response = await api.client.get("/", follow_redirects=True)
-    assert response.status_code == 200
-    assert response.url.path == "/docs"
+async def test_the_root_is_the_page_which_links_to_the_documentation(api: Api) -> None:
+    response = await api.client.get("/")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert 'href="docs"' in response.text
 
 
 async def test_the_documentation_needs_no_internet(api: Api) -> None:
@@ -180,7 +180,7 @@ async def test_head_answers_like_get_without_the_body(api: Api) -> None:
     paths = [
         path.format(user="ana", document_id="a1", answer_id=answer["id"], model="pr2") for path in templates
     ]
-    files = ["/", "/docs", "/openapi.json", "/docs/files/swagger-ui.css"]
+    files = ["/", "/web/main.js", "/docs", "/openapi.json", "/docs/files/swagger-ui.css"]
     for path in (*paths, *files, "/v1/users/ana/documents?id=a1", "/v1/users/nobody/export", "/nowhere"):
         get, head = [await api.client.request(method, path) for method in ("GET", "HEAD")]
         assert (head.status_code, head.content) == (get.status_code, b""), path
@@ -212,12 +212,15 @@ async def test_head_does_not_read_a_whole_profile(make_service: MakeService) -> 
         ("/v1/users/ana/documents", "GET, PUT, DELETE, HEAD, OPTIONS"),
         ("/v1/users/ana/documents/a%2Fb", "GET, DELETE, HEAD, OPTIONS"),
         ("/v1/users/ana/search", "POST, OPTIONS"),
+        ("/v1/users/ana/answers", "GET, POST, HEAD, OPTIONS"),
+        ("/v1/users/ana/answers/r1", "GET, DELETE, HEAD, OPTIONS"),
         ("/v1/chat/completions", "POST, OPTIONS"),
         ("/healthz", "GET, HEAD, OPTIONS"),
         ("/mcp", "POST, OPTIONS"),
         ("/mcp/", "POST, OPTIONS"),
         ("/", "GET, HEAD, OPTIONS"),
         ("/docs/files/swagger-ui.css", "GET, HEAD, OPTIONS"),
+        ("/web/main.js", "GET, HEAD, OPTIONS"),
     ],
 )
 async def test_an_address_says_which_methods_it_has(api: Api, path: str, allow: str) -> None:

@@ -1,0 +1,1 @@
+"""The web page, whose script is a client of the API like any other."""

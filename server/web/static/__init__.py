@@ -1,0 +1,1 @@
+"""Files of the web page, sent as they are."""
