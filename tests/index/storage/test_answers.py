@@ -2,9 +2,9 @@
 
 import pytest
 
+from index.documents import Document
 from index.errors import UnknownDocument
 from index.storage.answers import Place, StoredAnswer
-from index.documents import Document
 from index.storage.profiles import EncodedDocument
 from index.storage.store import Store
 
