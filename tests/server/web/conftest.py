@@ -21,6 +21,7 @@ from agent.trajectory import Search
 from server.http.app import create_app
 from server.service import Service
 from server.stopping import Stop
+from tests.index.fakes import HashEncoder
 from tests.server.live import serving_here
 
 WAIT_MS = 60_000
@@ -41,6 +42,12 @@ class HeldPolicy(ScriptedPolicy):
             await self.go.wait()
         async for chunk in super().generate(episode, max_tokens):
             yield chunk
+
+
+@pytest.fixture(scope="session")
+def encoder() -> HashEncoder:
+    """Loads at once; the page does not care what ranks."""
+    return HashEncoder()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -22,7 +22,7 @@ QUOTE = "I love ripe pears from our garden."
 
 async def ask(page: Page, user: str = "ana", question: str = "What do I like?") -> None:
     await page.get_by_label("Person", exact=True).fill(user)
-    await page.get_by_label("Question").fill(question)
+    await page.get_by_label("Question", exact=True).fill(question)
     await page.get_by_role("button", name="Ask", exact=True).click()
 
 
