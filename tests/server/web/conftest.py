@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from server.http.app import create_app
 from server.service import Service
 from server.stopping import Stop
 from tests.index.fakes import HashEncoder
-from tests.server.conftest import MakeService
+from tests.server.conftest import MakeService, write_histories
 from tests.server.live import THINK_ANSWER, serving_here
 
 WAIT_MS = 60_000
@@ -50,6 +51,12 @@ class HeldPolicy(ScriptedPolicy):
 def encoder() -> HashEncoder:
     """Loads at once; the page does not care what ranks."""
     return HashEncoder()
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory, encoder: HashEncoder) -> Path:
+    """Overridden as well: other folders' tests share the original, whose encoder is another."""
+    return write_histories(tmp_path_factory.mktemp("written"), encoder)
 
 
 @pytest.fixture
