@@ -32,7 +32,7 @@ from agent.policies.extractive import ExtractivePolicy
 from benchmarks.crowd import RandomEncoder, Zipf, fill
 from benchmarks.speed import Figure, table_of
 from index.profiles import Profiles
-from index.storage.profiles import StoredProfile
+from index.storage.loading import StoredProfile
 from index.storage.store import Store
 from server.http.app import create_app
 from server.service import Service
@@ -52,9 +52,9 @@ class WatchedStore(Store):
 
     loads = 0
 
-    def load(self, user: str, before: StoredProfile | None = None) -> StoredProfile:
+    def load(self, user: str) -> StoredProfile:
         self.loads += 1
-        return super().load(user, before)
+        return super().load(user)
 
 
 @dataclass

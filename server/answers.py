@@ -44,6 +44,13 @@ class Feedback:
     """Numbers of the citations that helped."""
     given_at: str = ""
 
+    def added_to(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The body of an answer with this. Raises InvalidFeedback if the answer has no such citation."""
+        cited = {citation["number"] for citation in body["citations"]}
+        if unknown := sorted(set(self.helped) - cited):
+            raise InvalidFeedback(f"the answer has no citation {unknown[0]}")
+        return {**body, "feedback": vars(self)}
+
 
 class InvalidFeedback(ValueError):
     """The feedback does not fit the answer; the message says why."""

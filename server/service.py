@@ -23,7 +23,7 @@ from agent.selecting import Selector
 from agent.trajectory import AUTO, Message, Trajectory
 from index.batching import Batcher
 from index.documents import Document, iso
-from index.errors import ProfileError, StoreUnavailable, UnknownRetriever, WouldReplace
+from index.errors import StoreUnavailable, UnknownRetriever
 from index.profiles import Profiles
 from index.ranking.expanding import Expander, Expanding
 from index.ranking.reranking import Reranker, Reranking
@@ -32,13 +32,13 @@ from index.searching import AsyncSearch
 from index.storage.answers import StoredAnswer
 from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutReport, Receipt, check_name
 from index.when.scope import scope_of
-from server.answers import AnswerRecord, AskOptions, Feedback, InvalidFeedback
+from server.answering import Answering
+from server.answers import AnswerRecord, AskOptions, Feedback
 from server.metrics import Metrics
 from server.queue import Allowance, Busy, FairQueue, FairThreads, Ticket
-from server.remembering import as_document
+from server.remembering import as_document, remembered
 from server.running import AnswerRequest, Runner
 from server.settings import Settings
-from server.stopping import Stop
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,39 +64,6 @@ class InvalidQuestion(ValueError):
 
 class UnknownMethod(InvalidQuestion):
     """The requested method does not exist."""
-
-
-class Answering:
-    """An answer in progress: its steps as they happen and, last, its record.
-
-    The record is durable unless it says `stored: false`, which it does if the database could not take it.
-
-    The record always comes; its trajectory's finish reason says how the answer ended. Closing cancels the
-    generation and gives back the tickets of the queue, even if nothing was read.
-    """
-
-    def __init__(
-        self, answer_id: str, events: AsyncGenerator[Event | AnswerRecord, None], tickets: Sequence[Ticket]
-    ) -> None:
-        self.id = answer_id
-        """Id under which the answer will be stored."""
-        self._events = events
-        self._tickets = tickets
-
-    def __aiter__(self) -> AsyncGenerator[Event | AnswerRecord, None]:
-        return self._events
-
-    def unless(self, stop: Stop) -> "Answering":
-        """This answer, whose steps raise Stopping once the grace of `stop` is over."""
-        return Answering(self.id, stop.over(self._events), self._tickets)
-
-    async def aclose(self) -> None:
-        """Cancel the answer if it has not ended."""
-        try:
-            await self._events.aclose()
-        finally:
-            for ticket in self._tickets:
-                ticket.leave()
 
 
 class Service:
@@ -372,7 +339,7 @@ class Service:
                 named_by=request.named_by,
             )
         if request.message:
-            record = await self._remember(request.message, record)
+            record = await remembered(self.put, request.message, record)
         try:
             await self._save(StoredAnswer(request.user, record.id, record.to_dict()))
         except StoreUnavailable as error:
@@ -381,24 +348,6 @@ class Service:
             record = replace(record, stored=False)
         self.metrics.answered(record.method, trajectory, stored=record.stored, compared=request.compare)
         yield record
-
-    async def _remember(self, message: Document, record: AnswerRecord) -> AnswerRecord:
-        """Store the person's own message. The record says under which id, or why it is not stored."""
-        answer = record.trajectory.answer
-        if not (answer and answer.text):
-            return replace(record, not_remembered="there is no answer")
-        try:
-            await self.put(record.user, [message], replace=False)
-        except WouldReplace:
-            pass  # The same message, at an earlier time of the day.
-        except (ProfileError, Busy) as error:
-            _log.error("a question is not remembered: %s", error)
-            return replace(record, not_remembered=str(error))
-        except Exception:
-            # As with an answer that cannot be stored: withholding it would help nobody.
-            _log.exception("a question is not remembered")
-            return replace(record, not_remembered="an error of the server")
-        return replace(record, remembered=message.id)
 
     async def _save_together(self, answers: Sequence[StoredAnswer]) -> Sequence[Exception | None]:
         # One transaction for all: most of its time is the disk's, to make it durable.
@@ -424,14 +373,7 @@ class Service:
         Raises UnknownUser, UnknownDocument, and InvalidFeedback if the answer has no such citation.
         """
         given = replace(feedback, given_at=iso(self._clock()))
-
-        def rated(body: Mapping[str, Any]) -> Mapping[str, Any]:
-            cited = {citation["number"] for citation in body["citations"]}
-            if unknown := sorted(set(given.helped) - cited):
-                raise InvalidFeedback(f"the answer has no citation {unknown[0]}")
-            return {**body, "feedback": vars(given)}
-
-        await self.run(self.profiles.store.change_answer, user, answer_id, rated)
+        await self.run(self.profiles.store.change_answer, user, answer_id, given.added_to)
         self.metrics.rated(given.rating)
         return given
 

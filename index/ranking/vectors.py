@@ -29,7 +29,7 @@ class VectorIndex:
         if kind is None:
             kind = "flat" if size <= FLAT_UP_TO else "fp16" if size < HNSW_FROM else "hnsw"
         self.kind = kind
-        self.size = size
+        self.size: int = size
         full = np.ascontiguousarray(vectors, np.float32)
         self._sum = full.sum(axis=0, dtype=np.float64)
         self._longest = _longest(full)
@@ -86,7 +86,8 @@ class VectorIndex:
     @property
     def strays(self) -> int:
         """Number of rows that were added to the index, or are gone from it, since it was built."""
-        return int(self._index.ntotal) + 2 * len(self._added) - self.size
+        rows: int = self._index.ntotal
+        return rows + 2 * len(self._added) - self.size
 
     @property
     def nbytes(self) -> int:

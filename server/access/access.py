@@ -13,8 +13,9 @@ from index.values import ANY_TIME, Passage, Period, PutItems, PutOptions, PutRep
 from server.access.audit import note
 from server.access.gate import Action, Forbidden, Gate, IdentityConflict, Principal
 from server.access.identity import Identity, identify
+from server.answering import Answering
 from server.answers import AnswerRecord, AskOptions, Feedback
-from server.service import PAGE, Answering, Service
+from server.service import PAGE, Service
 from server.stopping import Stop
 
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from agent.trajectory import AnswerDelta, plain
 from index.documents import check_name
 from index.storage.answers import Place
+from server.answering import Answering
 from server.answers import AnswerRecord, AnswerSummary, Feedback, record_of
 from server.http.bodies import AnswerBody, AnswerPage, AnswerRequestBody, FeedbackRequestBody
 from server.http.connection import while_connected
@@ -21,7 +22,6 @@ from server.http.problems import HANDLED, PolicyFailed, problem_of
 from server.http.sse import EventStream, encode, in_openapi
 from server.http.state import Caller, of
 from server.http.wire import JSONBody
-from server.service import Answering
 
 _log = logging.getLogger(__name__)
 

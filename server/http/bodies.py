@@ -215,6 +215,12 @@ class AnswerPage(_Body):
     """Cursor of the next page, with older answers; null on the last one."""
 
 
+class RetrieverNames(_Body):
+    retrievers: list[str]
+    default: str
+    """The one of a search that names none."""
+
+
 class Health(_Body):
     status: str
     version: str

@@ -13,8 +13,10 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from agent.engines.errors import EngineError
+from agent.trajectory import AUTO
+from index.ranking.retrievers import DEFAULT
 from server import installed_version
-from server.http.bodies import Health, Readiness
+from server.http.bodies import Health, Readiness, RetrieverNames
 from server.http.state import of
 from server.http.wire import JSONBody
 
@@ -41,6 +43,19 @@ async def docs(request: Request) -> HTMLResponse:
 
 def _prefix(request: Request) -> str:
     return str(request.scope.get("root_path", ""))
+
+
+@router.get("/v1/retrievers", summary="List the retrievers", responses={200: {"model": RetrieverNames}})
+async def retrievers(request: Request) -> JSONBody:
+    """The retrievers that a search can name, and the one that it uses if it names none."""
+    service = of(request).service
+    default = service.settings.retriever
+    return JSONBody(
+        {
+            "retrievers": service.profiles.retrievers.names,
+            "default": DEFAULT if default == AUTO else default,
+        }
+    )
 
 
 @router.get("/healthz", summary="Is the process alive?", responses={200: {"model": Health}})

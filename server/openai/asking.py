@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from agent.trajectory import AnswerDelta, Information, Plan, Search, Thought
 from server.access.access import Access
+from server.answering import Answering
 from server.answers import AnswerRecord, record_of
 from server.http.connection import while_connected
 from server.http.sse import EventStream
@@ -23,7 +24,7 @@ from server.openai.marks import Marks, url_citations
 from server.openai.models import method_of
 from server.openai.requests import AskBody
 from server.openai.stops import Stops, cut
-from server.service import Answering, InvalidQuestion
+from server.service import InvalidQuestion
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from agent.policies.scripted import ScriptedPolicy
 from agent.policy import Policy
 from agent.selecting import Selector
 from index.documents import parse_document
-from index.encoding.encoders import SentenceTransformerEncoder
+from index.encoding.encoders import Encoder, SentenceTransformerEncoder
 from index.profiles import Profiles
 from index.storage.store import Store
 from server.service import Service
@@ -63,7 +63,11 @@ async def api(make_service: MakeService) -> AsyncGenerator[Api, None]:
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory, encoder: SentenceTransformerEncoder) -> Path:
     """A store with Ana's and Ben's documents, made once because encoding is slow."""
-    folder = tmp_path_factory.mktemp("written")
+    return write_histories(tmp_path_factory.mktemp("written"), encoder)
+
+
+def write_histories(folder: Path, encoder: Encoder) -> Path:
+    """Make a store with Ana's and Ben's documents in the folder, which is returned."""
     store = Store(Settings(data=folder).url, encoder.manifest)
     for user, documents in (("ana", ANA), ("ben", BEN)):
         Profiles(store, encoder).put(user, [parse_document(item) for item in documents])

@@ -17,6 +17,8 @@ export class Problem extends Error {
   }
 }
 
+export const hasKey = () => key !== "";
+
 export const ofUser = (user, path) => `v1/users/${encodeURIComponent(user)}${path}`;
 
 /** A response; throws Problem for every status that is not a success. */

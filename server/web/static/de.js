@@ -28,5 +28,13 @@ export default {
   cancelled: "sie abgebrochen wurde",
   past: "Frühere Fragen", past_none: "Noch keine.", more: "Ältere zeigen", delete: "Löschen",
   delete_answer: "Löschen: {question}", really: "Wirklich löschen?", cancel: "Behalten",
+  views: "Ansichten", profile: "Verlauf", query: "Suchen", search_all: "Auf jede Art suchen",
+  add: "Dokument hinzufügen", edit: "Bearbeiten", edit_document: "Bearbeiten: {title}", delete_document: "Löschen: {title}",
+  export: "Ausgeben (NDJSON)", erase: "Alles löschen", source: "Quelle", every_source: "Alle", order: "Reihenfolge",
+  newest: "Neueste zuerst", oldest: "Älteste zuerst", more_documents: "Weitere lesen", undated: "ohne Datum",
+  shown: "{n} Dokumente", shown_more: "{n} Dokumente, und es gibt mehr", nothing_stored: "Für {user} ist nichts gespeichert.",
+  title: "Titel", created_at: "Datum und Uhrzeit", text: "Text", save: "Speichern", dismiss: "Abbrechen",
+  receipt: "Gelöscht", receipt_id: "Beleg", erased_at: "Wann", documents: "Dokumente", passages: "Stellen",
+  answers: "Antworten", remains: "Text kann noch stehen in:", everything_of: "Alles von {user}",
   unreachable: "Der Server ist nicht erreichbar", cut_off: "Die Antwort brach ab",
 };

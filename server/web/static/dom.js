@@ -43,6 +43,16 @@ export function confirmed(subject) {
   });
 }
 
+/** Run an action, and show people its failure at the top of the page. */
+export async function acted(action) {
+  $("#problem").replaceChildren();
+  try {
+    await action();
+  } catch (error) {
+    $("#problem").replaceChildren(problemBox(error));
+  }
+}
+
 /** A problem as people read it: its title, and the detail. */
 export function problemBox(error) {
   const problem = error.problem ?? {title: t("unreachable"), detail: error.message};

@@ -26,5 +26,13 @@ export default {
   policy_error: "the policy failed", cancelled: "it was cancelled",
   past: "Past questions", past_none: "None yet.", more: "Show older ones", delete: "Delete",
   delete_answer: "Delete: {question}", really: "Delete this?", cancel: "Keep",
+  views: "Views", profile: "History", query: "Search", search_all: "Search in every way",
+  add: "Add a document", edit: "Edit", edit_document: "Edit: {title}", delete_document: "Delete: {title}",
+  export: "Export (NDJSON)", erase: "Erase everything", source: "Source", every_source: "All", order: "Order",
+  newest: "Newest first", oldest: "Oldest first", more_documents: "Read more", undated: "undated",
+  shown: "{n} documents", shown_more: "{n} documents, and there are more", nothing_stored: "Nothing is stored for {user}.",
+  title: "Title", created_at: "Date and time", text: "Text", save: "Save", dismiss: "Cancel",
+  receipt: "Erased", receipt_id: "Receipt", erased_at: "When", documents: "Documents", passages: "Passages",
+  answers: "Answers", remains: "Text may remain in:", everything_of: "Everything of {user}",
   unreachable: "The server cannot be reached", cut_off: "The answer was cut off",
 };

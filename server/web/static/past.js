@@ -1,7 +1,7 @@
 /** The person's past questions: reopened with one click, and deleted. */
 import {call, fetchJSON, ofUser} from "./api.js";
 import {person, reopen} from "./ask.js";
-import {$, confirmed, h, problemBox, told} from "./dom.js";
+import {$, acted, confirmed, h, problemBox, told} from "./dom.js";
 import {day, t} from "./texts.js";
 
 const list = $("#past ul");
@@ -54,12 +54,4 @@ function entry(user, {id, question, answer, created_at}) {
     $("#past-none").hidden = list.childElementCount > 0;
   }));
   return item;
-}
-
-async function acted(action) {
-  try {
-    await action();
-  } catch (error) {
-    $("#problem").replaceChildren(problemBox(error));
-  }
 }

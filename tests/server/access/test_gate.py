@@ -17,7 +17,7 @@ from tests.server.conftest import MakeService
 from tests.server.live import ANA, api_of, serving
 from tests.server.mcp.served import said
 
-OPEN = {"/healthz", "/readyz", "/metrics", "/v1/models", "/v1/models/{model}"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/v1/models", "/v1/models/{model}", "/v1/retrievers"}
 """Paths that name no user."""
 DOCUMENTS = "/v1/users/{user}/documents"
 BODIES: Mapping[str, Any] = {

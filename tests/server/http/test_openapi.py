@@ -35,6 +35,7 @@ async def test_the_openapi_document_is_whole(api: Api) -> None:
         ("POST", "/v1/responses"),
         ("GET", "/v1/models"),
         ("GET", "/v1/models/{model}"),
+        ("GET", "/v1/retrievers"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("GET", "/metrics"),

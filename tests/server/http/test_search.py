@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from index.storage.schema import passages
-from server.http.bodies import SearchResults
+from server.http.bodies import RetrieverNames, SearchResults
 from tests.server.live import ANA, BEN, Api
 
 
@@ -15,6 +15,17 @@ async def search(api: Api, user: str, **body: Any) -> Any:
     assert response.status_code == 200, response.text
     SearchResults.model_validate(response.json())
     return response.json()["results"]
+
+
+async def test_the_retrievers_that_a_search_can_name_are_listed(api: Api) -> None:
+    listed = (await api.client.get("/v1/retrievers")).json()
+    RetrieverNames.model_validate(listed)
+    assert listed["default"] == "hybrid"
+    assert {"bm25", "dense", "hybrid", "recency"} <= set(listed["retrievers"])
+    await api.put("ana", ANA)
+    for retriever in listed["retrievers"]:
+        body = {"queries": ["pears"], "retriever": retriever}
+        assert (await api.client.post("/v1/users/ana/search", json=body)).status_code == 200
 
 
 async def test_each_query_has_its_list_best_first(api: Api) -> None:

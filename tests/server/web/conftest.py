@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,16 +17,18 @@ from playwright.async_api import Browser, Page, Request, async_playwright, expec
 
 from agent.episode import Episode
 from agent.policies.scripted import ScriptedPolicy
-from agent.policy import Chunk
+from agent.policy import Chunk, Policy
 from agent.trajectory import Search
 from server.http.app import create_app
 from server.service import Service
 from server.stopping import Stop
 from tests.index.fakes import HashEncoder
-from tests.server.live import serving_here
+from tests.server.conftest import MakeService, write_histories
+from tests.server.live import THINK_ANSWER, serving_here
 
 WAIT_MS = 60_000
 """Longest wait for what a test expects, on a machine that is busy."""
+THINK_SEARCH = "<think>What does she like?</think><search>ripe pears</search>"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 Opened = Callable[..., AbstractAsyncContextManager[Page]]
 
@@ -48,6 +51,22 @@ class HeldPolicy(ScriptedPolicy):
 def encoder() -> HashEncoder:
     """Loads at once; the page does not care what ranks."""
     return HashEncoder()
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory, encoder: HashEncoder) -> Path:
+    """Overridden as well: other folders' tests share the original, whose encoder is another."""
+    return write_histories(tmp_path_factory.mktemp("written"), encoder)
+
+
+@pytest.fixture
+def make_service(make_service: MakeService) -> MakeService:
+    """Services whose policy, unless another is given, searches by words of Ana's first document."""
+
+    def make(policy: Policy | None = None, **fields: Any) -> Service:
+        return make_service(policy or ScriptedPolicy([THINK_SEARCH, THINK_ANSWER]), **fields)
+
+    return make
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -12,8 +12,8 @@ from agent.policies.scripted import ScriptedPolicy
 from index.documents import parse_document
 from server.service import Service
 from tests.server.conftest import MakeService
-from tests.server.live import THINK_ANSWER, THINK_SEARCH
-from tests.server.web.conftest import HeldPolicy, Opened
+from tests.server.live import THINK_ANSWER
+from tests.server.web.conftest import THINK_SEARCH, HeldPolicy, Opened
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("history")]
 
@@ -23,11 +23,11 @@ QUOTE = "I love ripe pears from our garden."
 async def ask(page: Page, user: str = "ana", question: str = "What do I like?") -> None:
     await page.get_by_label("Person", exact=True).fill(user)
     await page.get_by_label("Question", exact=True).fill(question)
-    await page.get_by_role("button", name="Ask", exact=True).click()
+    await page.get_by_role("main").get_by_role("button", name="Ask", exact=True).click()
 
 
 async def finished(page: Page) -> None:
-    await expect(page.get_by_role("status")).to_have_text("The answer is complete.")
+    await expect(page.locator("#status")).to_have_text("The answer is complete.")
 
 
 def hostile(text: str) -> str:
@@ -41,9 +41,8 @@ async def test_steps_stream_in_before_the_answer_is_complete(
     async with opened(make_service(policy)) as page:
         await ask(page)
         await expect(page.locator(".thought")).to_contain_text("What does she like?")
-        await expect(page.locator(".search q")).to_have_text("favourite food")
-        await expect(page.locator(".passages > li")).to_have_count(1)
-        await expect(page.get_by_text("pears from our garden")).to_be_visible()
+        await expect(page.locator(".search q")).to_have_text("ripe pears")
+        await expect(page.locator(".passages > li").first).to_contain_text("pears from our garden")
         await expect(page.locator(".answer")).to_be_hidden()
         policy.go.set()
         await finished(page)
@@ -56,7 +55,7 @@ async def test_an_answer_can_be_stopped(make_service: MakeService, opened: Opene
         await ask(page)
         await expect(page.locator(".information")).to_be_visible()
         await page.get_by_role("button", name="Stop").click()
-        await expect(page.get_by_role("status")).to_have_text("Stopped.")
+        await expect(page.locator("#status")).to_have_text("Stopped.")
         await expect(page.locator(".answer")).to_be_hidden()
 
 
@@ -71,7 +70,7 @@ async def test_a_citation_lights_up_its_passage_and_search_and_opens_the_documen
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("dialog")).to_be_hidden()
         await expect(page.locator(".passages > .lit mark")).to_have_text(QUOTE)
-        await expect(page.locator(".search.lit q")).to_have_text("favourite food")
+        await expect(page.locator(".search.lit q")).to_have_text("ripe pears")
         await expect(page.locator(".lit")).to_have_count(2)
 
 
@@ -112,7 +111,7 @@ async def test_method_and_limits_are_sent_and_times_and_tokens_shown(
         await page.get_by_text("Options").click()
         await page.get_by_label("Method").select_option("rag")
         await page.get_by_label("Passages per search").fill("1")
-        async with page.expect_request("**/answers") as sent:
+        async with page.expect_request(lambda request: request.method == "POST") as sent:
             await ask(page)
         assert json.loads((await sent.value).post_data or "") == {
             "question": "What do I like?",
@@ -168,15 +167,15 @@ async def test_nothing_of_documents_or_answers_is_markup(make_service: MakeServi
 async def test_an_answer_that_a_limit_cut_off_says_why(make_service: MakeService, opened: Opened) -> None:
     async with opened(make_service(ScriptedPolicy(["<think>Well.</think>"]))) as page:
         await ask(page)
-        await expect(page.get_by_role("status")).to_have_text("There is no answer.")
+        await expect(page.locator("#status")).to_have_text("There is no answer.")
         await expect(page.locator(".answer")).to_have_text("No answer: the policy's reply was not usable")
 
 
 async def problem_after(page: Page, user: str) -> str:
     await ask(page, user)
-    await expect(page.get_by_role("alert")).not_to_be_empty()
-    await expect(page.get_by_role("status")).to_have_text("There is no answer.")
-    return await page.get_by_role("alert").inner_text()
+    await expect(page.locator("#problem")).not_to_be_empty()
+    await expect(page.locator("#status")).to_have_text("There is no answer.")
+    return await page.locator("#problem").inner_text()
 
 
 async def test_errors_are_shown_to_people(make_service: MakeService, opened: Opened) -> None:

@@ -97,7 +97,7 @@ async def test_the_browser_chooses_the_language_and_the_reader_may_switch(
         await ask(page)
         await finished(page)
         await page.get_by_label("Language").select_option("Deutsch")
-        await expect(page.get_by_role("status")).to_have_text("Die Antwort ist vollständig.")
+        await expect(page.locator("#status")).to_have_text("Die Antwort ist vollständig.")
         await expect(page.locator(".search .kind")).to_have_text("Suche")
 
 
