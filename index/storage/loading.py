@@ -7,13 +7,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from index.documents import Document
 from index.storage import schema, vectors
 from index.storage.profiles import AT_ONCE, REMEMBERED, version_of
 from index.storage.rows import Record, document_of
 from index.storage.schema import owned
+
+_USER = bindparam("user")
+# Built once: after each change they are run again, and building them takes longer than running them.
+_DOCUMENTS = (
+    select(*(schema.documents.c[name] for name in Record._fields), schema.documents.c.reading)
+    .where(owned(schema.documents, _USER))
+    .order_by(schema.documents.c.position)
+)
+_CHANGED = _DOCUMENTS.where(schema.documents.c.version > bindparam("since")).limit(bindparam("most"))
+_DELETED = select(schema.deletions.c.position).where(
+    owned(schema.deletions, _USER), schema.deletions.c.version > bindparam("since")
+)
+_PASSAGES = (
+    select(*(schema.passages.c[name] for name in ("position", "start", "end", "vector")))
+    .where(owned(schema.passages, _USER))
+    .order_by(schema.passages.c.position, schema.passages.c.start)
+)
+_SOME_PASSAGES = _PASSAGES.where(schema.passages.c.position.in_(bindparam("places", expanding=True)))
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,7 @@ def load(
     Raises UnknownUser, and StoreUnavailable if a vector is damaged or missing.
     """
     version = version_of(connection, user)
-    rows = connection.execute(_DOCUMENTS.where(owned(schema.documents, user))).all()
+    rows = connection.execute(_DOCUMENTS, {"user": user}).all()
     return _profile(connection, user, version, rows, dimension, spaces or {}, whole=True)
 
 
@@ -80,20 +98,12 @@ def changes(
     version = version_of(connection, user)
     if not 0 <= version - since < REMEMBERED:
         return None
-    documents, deletions = schema.documents, schema.deletions
-    query = _DOCUMENTS.where(owned(documents, user), documents.c.version > since)
-    rows = connection.execute(query.limit(min(most, AT_ONCE) + 1)).all()
-    if len(rows) > min(most, AT_ONCE):
+    most = min(most, AT_ONCE)
+    rows = connection.execute(_CHANGED, {"user": user, "since": since, "most": most + 1}).all()
+    if len(rows) > most:
         return None
-    removed = connection.scalars(
-        select(deletions.c.position).where(owned(deletions, user), deletions.c.version > since)
-    ).all()
+    removed = connection.scalars(_DELETED, {"user": user, "since": since}).all()
     return StoredChange(_profile(connection, user, version, rows, dimension, spaces or {}), removed)
-
-
-_DOCUMENTS = select(
-    *(schema.documents.c[name] for name in Record._fields), schema.documents.c.reading
-).order_by(schema.documents.c.position)
 
 
 def _profile(
@@ -107,16 +117,11 @@ def _profile(
     whole: bool = False,
 ) -> StoredProfile:
     """Read the passages of documents: of these rows, which may be the `whole` profile."""
-    columns = schema.passages.c
-    query = (
-        select(columns.position, columns.start, columns.end, columns.vector)
-        .where(owned(schema.passages, user))
-        .order_by(columns.position, columns.start)
-    )
     records = [Record._make(row[:-1]) for row in rows]
     places = [record.position for record in records]
     some = None if whole else places
-    parts = connection.execute(query if some is None else query.where(columns.position.in_(some))).all()
+    query, given = (_PASSAGES, {}) if some is None else (_SOME_PASSAGES, {"places": some})
+    parts = connection.execute(query, {"user": user} | given).all()
     owners, starts, ends, encoded = zip(*parts, strict=True) if parts else ((), (), (), ())
     indexes = {place: index for index, place in enumerate(places)}
     return StoredProfile(

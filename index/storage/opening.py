@@ -15,6 +15,8 @@ from index.storage.database import Database
 REVISION = "4"
 """Latest revision in migrations/versions, which schema.py describes."""
 _ENCODER, _SCHEMA, _SPACE = "encoder", "schema", "space:"
+_READ_ENCODER = select(schema.manifest.c.value).where(schema.manifest.c.key == _ENCODER)
+"""Built once: it is read with every profile and every change."""
 # Alembic keeps the running migration in module globals.
 _migrating = threading.Lock()
 
@@ -65,9 +67,7 @@ def read_encoder(
     Call it in every transaction that reads or writes vectors: they may have been replaced since the store
     was opened. Writing vectors takes a shared lock, replacing all of them an exclusive one.
     """
-    query = select(schema.manifest.c.value).where(schema.manifest.c.key == _ENCODER)
-    if lock:
-        query = query.with_for_update(read=lock == "share")
+    query = _READ_ENCODER.with_for_update(read=lock == "share") if lock else _READ_ENCODER
     made_by = EncoderManifest(**json.loads(connection.execute(query).scalar_one()))
     if expected is not None and not made_by.matches(expected):
         raise EncoderMismatch(
