@@ -1,6 +1,7 @@
 /** Asking: the form, the run as it streams in, and the answer beside the one without the history. */
 import {ask, fetchJSON} from "./api.js";
 import {$, h, problemBox, told} from "./dom.js";
+import {rating} from "./rating.js";
 import {Steps} from "./steps.js";
 import {t} from "./texts.js";
 
@@ -106,7 +107,8 @@ function finish(steps, body) {
   }
   const download = told("a", "download", {}, {download: `${body.id}.json`});
   download.href = URL.createObjectURL(new Blob([JSON.stringify(body, null, 2)], {type: "application/json"}));
-  run.append(h("p", {}, download), body.stored ? "" : told("p", "not_stored", {}, {className: "problem"}));
+  run.append(h("p", {}, download),
+    body.stored ? rating(body) : told("p", "not_stored", {}, {className: "problem"}));
   status(body.answer === null ? "failed" : "finished");
 }
 

@@ -36,5 +36,7 @@ export default {
   title: "Titel", created_at: "Datum und Uhrzeit", text: "Text", save: "Speichern", dismiss: "Abbrechen",
   receipt: "Gelöscht", receipt_id: "Beleg", erased_at: "Wann", documents: "Dokumente", passages: "Stellen",
   answers: "Antworten", remains: "Text kann noch stehen in:", everything_of: "Alles von {user}",
+  rate: "War die Antwort gut?", up: "👍 Ja", down: "👎 Nein", helped: "Welche Stellen halfen?", comment: "Anmerkung",
+  rate_send: "Senden", rated: "Danke.",
   unreachable: "Der Server ist nicht erreichbar", cut_off: "Die Antwort brach ab",
 };

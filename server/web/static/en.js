@@ -34,5 +34,7 @@ export default {
   title: "Title", created_at: "Date and time", text: "Text", save: "Save", dismiss: "Cancel",
   receipt: "Erased", receipt_id: "Receipt", erased_at: "When", documents: "Documents", passages: "Passages",
   answers: "Answers", remains: "Text may remain in:", everything_of: "Everything of {user}",
+  rate: "Was this answer good?", up: "👍 Yes", down: "👎 No", helped: "Which passages helped?", comment: "Comment",
+  rate_send: "Send", rated: "Thank you.",
   unreachable: "The server cannot be reached", cut_off: "The answer was cut off",
 };

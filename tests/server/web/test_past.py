@@ -80,3 +80,26 @@ async def test_a_past_question_is_deleted_once_it_is_confirmed(
         await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         await expect(page.locator("#past li")).to_have_count(0)
     assert service.profiles.store.answers("ana") == []
+
+
+async def test_an_answer_is_rated_and_shows_what_was_said_of_it(
+    make_service: MakeService, opened: Opened
+) -> None:
+    service = make_service()
+    async with opened(service) as page:
+        await page.get_by_label("Person", exact=True).fill("ana")
+        await ask(page, question="First?")
+        await finished(page)
+        form = page.locator("form.rating")
+        await form.get_by_label("No").check()
+        await form.get_by_label("[1]").check()
+        await form.get_by_label("Comment").fill("<b>Which</b> garden?")
+        await form.get_by_role("button", name="Send").click()
+        await expect(form.get_by_role("status")).to_have_text("Thank you.")
+        [(_, body)] = service.profiles.store.answers("ana")
+        said = {"rating": "down", "comment": "<b>Which</b> garden?", "helped": [1]}
+        assert {name: body["feedback"][name] for name in said} == said
+        await page.get_by_role("button", name="First?", exact=True).click()
+        await expect(form.get_by_label("No")).to_be_checked()
+        await expect(form.get_by_label("[1]")).to_be_checked()
+        await expect(form.get_by_label("Comment")).to_have_value("<b>Which</b> garden?")
