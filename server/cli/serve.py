@@ -65,6 +65,9 @@ def serve(
         signal.signal(number, lambda *_: sys.exit())
     with as_cli_errors():
         settings = options.settings_of(flags)
+        if demo and settings.token is None:
+            # Whoever tries it on the page should not have to guess names.
+            settings.identity.list_users = True
         with bound(settings.host, settings.port) as listener:
             check_exposure(settings, listener.getsockname()[0], insecure)
             asyncio.run(_serve(settings, listener, _connection_limit(settings), demo))

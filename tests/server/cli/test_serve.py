@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -60,6 +61,8 @@ def test_the_demo_is_added_and_what_is_printed_can_be_tried(printed: list[str]) 
     asked = CliRunner().invoke(app, ["ask", question.user, question.question, "--server", url])
     assert asked.exit_code == 0, asked.stderr
     assert question.evidence[0] in asked.stdout
+    listed = {model["id"] for model in httpx.get(f"{url}/v1/models").json()["data"]}
+    assert {f"pr2:{user}" for user in demo.users()} <= listed
     if shutil.which("curl"):
         done = subprocess.run(f"{curl} --silent --fail", shell=True, capture_output=True, text=True)
         assert json.loads(done.stdout)["finish_reason"] == "answered", done.stderr
