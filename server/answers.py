@@ -36,7 +36,7 @@ Rating = Literal["up", "down"]
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a person says of an answer."""
+    """A person's word on an answer."""
 
     rating: Rating
     comment: str = ""

@@ -29,7 +29,7 @@ STRAYS, SHARE = 256, 1 / 16
 
 @dataclass
 class Shared:
-    """What all versions of a profile add to."""
+    """Numbers and findings that all versions of a profile share and add to."""
 
     sources: Codes[str | None] = field(default_factory=Codes)
     authors: Codes[str] = field(default_factory=Codes)

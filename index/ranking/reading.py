@@ -1,4 +1,4 @@
-"""What the rankings need of one document, read once when it is put and kept beside it in the store."""
+"""Reads one document for the rankings, once when it is put; the store keeps the result beside it."""
 
 import hashlib
 import unicodedata
@@ -28,7 +28,7 @@ _NOBODY: frozenset[str] = frozenset()
 
 @dataclass(frozen=True)
 class Found:
-    """What documents and their passages say to the rankings, in no particular language."""
+    """The words, copies and people of a document and its passages, in no particular language."""
 
     words: list[str]
     """The words of each passage with its title (see words.split), joined by spaces, shape (passages,)."""

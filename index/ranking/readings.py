@@ -1,4 +1,4 @@
-"""What was read in all documents of a profile: its words, its copies, and its people."""
+"""The readings of all documents of a profile together: its words, its copies, and its people."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ class Change:
 
 
 class Readings:
-    """What was read in the documents of one version of a profile. Immutable."""
+    """The readings of the documents of one version of a profile. Immutable."""
 
     def __init__(
         self,

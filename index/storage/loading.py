@@ -48,7 +48,7 @@ class StoredProfile:
     spaces: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
     """Vectors of the same passages in further spaces, by the space's name."""
     readings: Sequence[bytes | None] = ()
-    """What was kept with each document; see index.ranking.reading."""
+    """The reading that was kept with each document; see index.ranking.reading."""
 
     @cached_property
     def documents(self) -> list[Document]:
@@ -62,7 +62,7 @@ class StoredProfile:
 
 @dataclass(frozen=True)
 class StoredChange:
-    """What became of a profile since a version of it."""
+    """The changes of a profile since a version of it."""
 
     written: StoredProfile
     """The documents that were put since, with the present version."""

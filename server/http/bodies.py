@@ -192,7 +192,7 @@ class AnswerBody(Outcome):
     not_remembered: str | None
     """With `remember`: why it did not become one."""
     feedback: Feedback | None = None
-    """What the person said of it, if anything."""
+    """The newest feedback of the person, if there is any."""
 
 
 COMMENT = 4_000
@@ -200,7 +200,7 @@ COMMENT = 4_000
 
 
 class FeedbackRequestBody(_Body):
-    """What the person says of the answer."""
+    """Feedback of the person on the answer."""
 
     rating: Rating
     comment: str = Field("", max_length=COMMENT)

@@ -1,4 +1,4 @@
-"""What rankings read in a document is stored with it, and belongs to one version of the code that reads."""
+"""The reading of a document is stored with it, and belongs to one version of the code that reads."""
 
 import hashlib
 from pathlib import Path
