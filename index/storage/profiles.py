@@ -43,7 +43,7 @@ class EncodedDocument:
     passages: tuple[EncodedPassage, ...] | None
     """None for a document that is stored with the same contents, whose vectors were not made again."""
     reading: bytes | None = None
-    """Its reading for the rankings; see index.ranking.reading. Without it, they read the document themselves."""
+    """Its reading (index.ranking.reading). Without one, the document is read whenever it is loaded."""
 
 
 class NotStored(Exception):
