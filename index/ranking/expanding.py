@@ -10,11 +10,10 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from index.encoding.encoders import Vectors
+if TYPE_CHECKING:
+    from index.encoding.encoders import Vectors
 
 SENTENCES = 4
 """The most sentences of an expander that are read."""
@@ -92,11 +91,13 @@ def _usable(sentences: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, read)))[:SENTENCES]
 
 
-def combined(query: Vectors, sentences: Vectors) -> Vectors:
+def combined(query: "Vectors", sentences: "Vectors") -> "Vectors":
     """Return the mean direction of a query, shape (dimension,), and sentences, shape (sentences, dimension).
 
     Its length is the query's, so that scores keep their scale.
     """
+    import numpy as np  # The settings import this module, and a command's help must not wait for it.
+
     mean = (query + sentences.sum(axis=0)) / (1 + len(sentences))
     length = float(np.linalg.norm(mean))
     if not length:

@@ -42,7 +42,11 @@ async def test_a_deleted_document_is_gone_from_memory(api: Api) -> None:
     profiles = api.service.profiles
     assert list(profiles._cache) == ["ana"]
     await api.client.delete("/v1/users/ana/documents/a1")
-    assert (dict(profiles._cache), profiles._cached) == ({}, 0)
+    profile = profiles._cache["ana"]
+    assert [document.id for document in profile.documents] == ["a2", "a3"]
+    assert len(profile) == profile.vectors.size == 2
+    assert not any("pears" in profile.text(position) for position in range(len(profile)))
+    assert profiles._cached == profiles._sizes["ana"] == profile.nbytes
 
 
 async def test_a_database_with_malformed_pages_is_not_ready(api: Api, tmp_path: Path) -> None:
