@@ -228,8 +228,9 @@ def declining_table(datasets: Sequence[Dataset]) -> Table:
     return table
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="What the extractive policy's answers cite and cost.")
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """The options by which the questions are chosen."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help="histories")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument(
@@ -239,17 +240,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="N",
         help="ask only every Nth question of each person of a file",
     )
+    return parser
+
+
+def named_histories(given: argparse.Namespace) -> dict[str, list[History]]:
+    """The demo people and the people of each file, by the data set's name. Raises UnusableData."""
+    named = {DEMO: demo_histories()}
+    for file in given.data:
+        named[file.stem] = [thinned(history, given.every) for history in read_histories(file)]
+    for name, histories in named.items():
+        if not any(history.questions for history in histories):
+            raise UnusableData(f"{name}: no question names its evidence")
+    return named
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = parser_of("What the extractive policy's answers cite and cost.")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every answer's measures to this file")
     parser.add_argument("--against", type=Path, metavar="EARLIER", help="a file of --json to compare with")
     given = parser.parse_args(arguments)
     try:
         earlier = read_earlier(given.against) if given.against else {}
-        named = {DEMO: demo_histories()}
-        for file in given.data:
-            named[file.stem] = [thinned(history, given.every) for history in read_histories(file)]
-        empty = [name for name, histories in named.items() if not any(one.questions for one in histories)]
-        if empty:
-            raise UnusableData(f"{empty[0]}: no question names its evidence")
+        named = named_histories(given)
         encoder = load_encoder(given.encoder)
         with Progress(console=Console(file=sys.stderr), transient=True) as progress:
             datasets = [measure(name, histories, encoder, progress) for name, histories in named.items()]

@@ -5,19 +5,17 @@ The differences are paired by question, with 95 % bootstrap intervals; the measu
     python -m benchmarks.thresholds [--data FILE...] [--every N]
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from agent.policies.quoting import CHOSEN, Thresholds
-from benchmarks.answers import DEMO, Dataset, answers_of, demo_histories, differences, shown, thinned
-from benchmarks.evidence import History, UnusableData, profiles_of, read_histories
+from benchmarks.answers import Dataset, answers_of, differences, named_histories, parser_of, shown
+from benchmarks.evidence import History, UnusableData, profiles_of
 from index.encoding.encoders import Encoder, load_encoder
 
 FACTORS = (0.75, 1.25)
@@ -65,27 +63,14 @@ def table_of(name: str, questions: int, found: Mapping[str, Mapping[str, Differe
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="How answers change with the policy's thresholds.")
-    parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help="histories")
-    parser.add_argument("--encoder", default="minilm")
-    parser.add_argument(
-        "--every",
-        type=int,
-        default=1,
-        metavar="N",
-        help="ask only every Nth question of each person of a file",
-    )
+    parser = parser_of("How answers change with the policy's thresholds.")
     given = parser.parse_args(arguments)
     try:
-        named = {DEMO: demo_histories()}
-        for file in given.data:
-            named[file.stem] = [thinned(history, given.every) for history in read_histories(file)]
+        named = named_histories(given)
         encoder = load_encoder(given.encoder)
         with Progress(console=Console(file=sys.stderr), transient=True) as progress:
             for name, histories in named.items():
                 questions = sum(len(history.questions) for history in histories)
-                if not questions:
-                    raise UnusableData(f"{name}: no question names its evidence")
                 found = sensitivity(name, histories, encoder, progress)
                 Console(width=170).print(table_of(name, questions, found))
     except UnusableData as error:
