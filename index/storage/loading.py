@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from index.documents import Document
 from index.storage import schema, vectors
@@ -15,7 +15,7 @@ from index.storage.profiles import AT_ONCE, REMEMBERED, version_of
 from index.storage.rows import Record, document_of
 from index.storage.schema import owned
 
-_USER = bindparam("user")
+_USER: BindParameter[str] = bindparam("user")
 # Built once: after each change they are run again, and building them takes longer than running them.
 _DOCUMENTS = (
     select(*(schema.documents.c[name] for name in Record._fields), schema.documents.c.reading)
