@@ -191,7 +191,7 @@ class AnswerBody(Outcome):
     """With `remember`: id of the document that the question became."""
     not_remembered: str | None
     """With `remember`: why it did not become one."""
-    feedback: Feedback | None = None
+    feedback: Feedback | None
     """The newest feedback of the person, if there is any."""
 
 
