@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from index.ranking.optional import within
+
 if TYPE_CHECKING:
     from index.encoding.encoders import Vectors
 
@@ -69,21 +71,13 @@ class Expanding:
         return await asyncio.gather(*map(self._one, queries))
 
     async def _one(self, query: str) -> tuple[str, ...]:
-        try:
-            async with asyncio.timeout(self._limit_s) as limit:
-                found = _usable(await self.expander.expand(query))
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            self.counts.late += 1
-            _log.warning("not expanded: %s took longer than %g s", self.expander.name, self._limit_s)
-        except ExpanderFailure as failure:
-            self.counts.failed += 1
-            _log.warning("not expanded: %s", failure)
-        else:
-            self.counts.expanded += bool(found)
-            return found
-        return ()
+        name, given = self.expander.name, self.expander.expand(query)
+        sentences = await within(
+            self._limit_s, given, ExpanderFailure, self.counts, log=_log, otherwise="not expanded", name=name
+        )
+        found = _usable(sentences or ())
+        self.counts.expanded += bool(found)
+        return found
 
 
 def _usable(sentences: Iterable[str]) -> tuple[str, ...]:

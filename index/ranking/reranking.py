@@ -9,11 +9,12 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from index.documents import Passage, encoded_text
+from index.ranking.optional import within
 from index.threads import Run, run_at_once
 
 CANDIDATES = 50
@@ -99,23 +100,19 @@ class Reranking:
         texts = [encoded_text(passage, passage.text) for passage in candidates]
         deadline = time.monotonic() + self._limit_s
         work = functools.partial(self.reranker.scores, query, texts, deadline)
-        try:
-            async with asyncio.timeout(self._limit_s) as limit:
-                scores = _usable(await self._run(user, work), len(texts))
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            self.counts.late += 1
-            _log.warning("not reranked: %s took longer than %g s", self.reranker.name, self._limit_s)
-        except RerankerFailure as failure:
-            self.counts.failed += 1
-            _log.warning("not reranked: %s", failure)
-        else:
-            self.counts.reranked += 1
-            order = sorted(range(len(texts)), key=lambda i: (-scores[i], i))
-            best = [replace(candidates[i], score=scores[i]) for i in order]
-            return [*best, *passages[len(candidates) :]]
-        return [replace(passage, unreranked=True) for passage in passages]
+        name, given = self.reranker.name, self._scores(user, work, len(texts))
+        scores = await within(
+            self._limit_s, given, RerankerFailure, self.counts, log=_log, otherwise="not reranked", name=name
+        )
+        if scores is None:
+            return [replace(passage, unreranked=True) for passage in passages]
+        self.counts.reranked += 1
+        order = sorted(range(len(texts)), key=lambda i: (-scores[i], i))
+        best = [replace(candidates[i], score=scores[i]) for i in order]
+        return [*best, *passages[len(candidates) :]]
+
+    async def _scores(self, user: str, work: Callable[[], Sequence[float]], count: int) -> list[float]:
+        return _usable(await self._run(user, work), count)
 
 
 def _usable(scores: Sequence[float], count: int) -> list[float]:
