@@ -16,18 +16,17 @@ more than 250 ms.
 import argparse
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.concurrency import databases
+from benchmarks.crowd import RandomEncoder
 from index.documents import Document
-from index.encoding.encoders import EncoderManifest, Vectors
 from index.profiles import Profiles
 from index.storage.store import Store
 
@@ -36,31 +35,9 @@ RATIO, FIRST_MS = 1.2, 250
 FIRST = 10_000
 """Documents of the user whose first search is measured."""
 KINDS = ("append", "replace", "delete")
-DIMENSION = 384
 _SYLLABLES = [first + second for first in "bdfgklmnprstv" for second in "aeiou"]
 _FUNCTION_WORDS = "the a of and to in was it for on with at by from is that this we i you not".split()
 _BEGIN = datetime(2019, 1, 1, 8, tzinfo=UTC)
-
-
-class RandomVectors:
-    """An encoder that does not read: its vectors are random, of length 1."""
-
-    batch_tokens = 100_000
-    manifest = EncoderManifest("random", "0" * 64, "none", True, DIMENSION, 256)
-
-    def __init__(self) -> None:
-        self._dice = np.random.default_rng(0)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [text.count(" ") + 1 for text in texts]
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        return self.encode_documents(texts)
-
-    def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        vectors = self._dice.standard_normal((len(texts), DIMENSION), np.float32)
-        found: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        return found
 
 
 class History:
@@ -107,7 +84,7 @@ class Measured:
 
 def measured(store: Store, size: int, rounds: int, clock: Callable[[], float]) -> Measured:
     """Measure changes of a history of `size` documents. They go through the store, as another server's do."""
-    profiles, history, user = Profiles(store, RandomVectors()), History(), f"with {size}"
+    profiles, history, user = Profiles(store, RandomEncoder()), History(), f"with {size}"
     # Of any age, and each of them once.
     known = iter(random.Random(1).sample(range(size), 2 * rounds))
     changes: dict[str, Callable[[], object]] = {
@@ -145,7 +122,7 @@ def search(profiles: Profiles, user: str, question: str, clock: Callable[[], flo
 
 def first_search(store: Store, size: int, rounds: int, clock: Callable[[], float]) -> float:
     """Return the milliseconds of a first search, the median of several."""
-    encoder, history = RandomVectors(), History()
+    encoder, history = RandomEncoder(), History()
     Profiles(store, encoder).put("first", history.documents(size))
     Profiles(store, encoder).put("other", history.documents(100))
     times = []
@@ -172,7 +149,7 @@ def main() -> None:
     missed: list[str] = []
     with databases() as found:
         for name, (url, _) in found.items():
-            store = Store(url, RandomVectors.manifest)
+            store = Store(url, RandomEncoder.manifest)
             first = first_search(store, options.first, 5, clock)
             table.add_row(name, f"{options.first:,}", *[""] * 5, f"{first:.0f}")
             if first > FIRST_MS:

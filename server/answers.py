@@ -44,12 +44,21 @@ class Feedback:
     """Numbers of the citations that helped."""
     given_at: str = ""
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; `from_dict` restores them."""
+        return vars(self) | {"helped": [*self.helped]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_dict` wrote. Raises KeyError or TypeError for any other shape."""
+        return cls(data["rating"], data["comment"], tuple(data["helped"]), data["given_at"])
+
     def added_to(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The body of an answer with this. Raises InvalidFeedback if the answer has no such citation."""
         cited = {citation["number"] for citation in body["citations"]}
         if unknown := sorted(set(self.helped) - cited):
             raise InvalidFeedback(f"the answer has no citation {unknown[0]}")
-        return {**body, "feedback": vars(self)}
+        return {**body, "feedback": self.to_dict()}
 
 
 class InvalidFeedback(ValueError):
@@ -103,7 +112,7 @@ class AnswerRecord:
             "redacted": self.redacted,
             "remembered": self.remembered,
             "not_remembered": self.not_remembered,
-            "feedback": vars(self.feedback) | {"helped": [*self.feedback.helped]} if self.feedback else None,
+            "feedback": self.feedback.to_dict() if self.feedback else None,
         }
 
     @classmethod
@@ -123,7 +132,7 @@ class AnswerRecord:
             named_by=data.get("named_by"),
             remembered=data.get("remembered"),
             not_remembered=data.get("not_remembered"),
-            feedback=Feedback(**(said | {"helped": tuple(said["helped"])})) if said else None,
+            feedback=Feedback.from_dict(said) if said else None,
         )
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import make_url
 
 from index.bulk.users import (
@@ -31,6 +30,7 @@ from index.documents import Document, within_size
 from index.encoding.embedding import split_documents
 from index.encoding.encoders import EncoderManifest
 from index.errors import InvalidDocument, ProfileError, StoreUnavailable, WorkerLost
+from index.ranking.columns import objects
 from index.storage.profiles import EncodedDocument, NotStored
 from index.storage.store import Store
 from index.threads import cores, share_cores
@@ -174,7 +174,7 @@ class _Encoding:
         new = [place for place, item in enumerate(items) if isinstance(item, Document)]
         for place, encoded in zip(new, self._encoded([items[place] for place in new]), strict=True):
             items[place] = encoded
-        return {**batch, "item": _column(items)}
+        return {**batch, "item": objects(items)}
 
     def _encoded(self, documents: Sequence[Document]) -> list[EncodedDocument]:
         shared, further = self._profiles.shared, self._profiles.spaces
@@ -204,10 +204,3 @@ class _Writing:
             except NotStored:
                 outcome = replace(outcome, error="the user's documents were changed meanwhile: import again")
         return {name: [value] for name, value in asdict(outcome).items()}
-
-
-def _column(items: Sequence[Any]) -> NDArray[np.object_]:
-    """An array of objects, shape (items,)."""
-    column = np.empty(len(items), object)
-    column[:] = items
-    return column

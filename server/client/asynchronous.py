@@ -244,7 +244,7 @@ class AsyncClient:
         said = {"rating": rating, "comment": comment, "helped": [*helped]}
         data = await self._json("POST", f"{_user(user)}/answers/{_segment(answer_id)}/feedback", json=said)
         with understood():
-            return Feedback(data["rating"], data["comment"], tuple(data["helped"]), data["given_at"])
+            return Feedback.from_dict(data)
 
     async def delete_answer(self, user: str, answer_id: str) -> None:
         """Delete a stored answer; documents stay."""

@@ -114,7 +114,7 @@ def _place(cursor: str) -> Place:
 async def rate(access: Caller, user: UserPath, answer_id: AnswerPath, body: FeedbackRequestBody) -> JSONBody:
     """Store what the person says of an answer, in place of what they said before, as part of the answer."""
     said = await access.rate(user, answer_id, Feedback(body.rating, body.comment, tuple(body.helped)))
-    return JSONBody(vars(said))
+    return JSONBody(said.to_dict())
 
 
 @router.delete("/answers/{answer_id:last_name}", summary="Delete an answer", status_code=204)

@@ -80,7 +80,6 @@ def create_app(
         service,
         settings.public_url,
         settings.identity.list_users,
-        settings.metrics_port is not None,
     )
     mcp = MCPEndpoint(state.access, users_named=settings.identity.names_users)
 

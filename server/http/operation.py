@@ -93,8 +93,8 @@ async def readyz(request: Request) -> JSONBody:
 @router.get("/metrics", summary="Counts and times for Prometheus", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """No label holds a user, an id or a text of theirs. With `metrics_port`, they are there instead."""
-    state = of(request)
-    if state.metrics_elsewhere:
+    service = of(request).service
+    if service.settings.metrics_port is not None:
         raise HTTPException(404, "the metrics have a port of their own (metrics_port)")
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(state.service.metrics.registry), headers={"Content-Type": content_type})
+    return Response(encode(service.metrics.registry), headers={"Content-Type": content_type})

@@ -23,8 +23,6 @@ class State:
     public_url: str | None = None
     lists_users: bool = False
     """Whether /v1/models lists a model for each user."""
-    metrics_elsewhere: bool = False
-    """Whether the metrics are served at a port of their own."""
     engine: str | None = None
     """Description of the policy's engine; None until the policy has produced a token."""
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import changes
-from benchmarks.changes import History, RandomVectors, first_search, measured
+from benchmarks.changes import History, first_search, measured
+from benchmarks.crowd import RandomEncoder
 from index.storage.store import Store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path / 'pr2.db'}", RandomVectors.manifest)
+    return Store(f"sqlite:///{tmp_path / 'pr2.db'}", RandomEncoder.manifest)
 
 
 def test_changes_are_made_and_each_is_searched_twice(store: Store) -> None:
